@@ -1,0 +1,39 @@
+/* The rules of an op: one constant `weft_op_rules_STEM` in core/ops/STEM.c. */
+#ifndef WEFT_CORE_OP_H
+#define WEFT_CORE_OP_H
+
+#include "core/graph.h"
+
+struct weft_fusion; /* core/fuse.h: the pattern a fused op replaces */
+
+/* A node's tensors; NULL for an optional one left out. */
+typedef struct weft_op_tensors {
+    const weft_tensor *inputs[WEFT_MAX_INPUTS];
+    weft_leaf leaves[WEFT_MAX_INPUTS];
+} weft_op_tensors;
+
+typedef struct weft_op_rules {
+    size_t params_size;
+    /* Checks inputs and parameters, and gives the outputs' tensors; a shape[0] of 0 switches an optional output off. State outputs
+     * are filled in by the caller. Messages name the input and both shapes. */
+    weft_status (*infer)(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error);
+    /* Arithmetic operations of a node; bytes moved are its tensors' unless `bytes` is changed from that. */
+    void (*cost)(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
+                 uint64_t *bytes);
+    /* "epsilon=1e-05 n_groups=4" for printing; NULL: no parameters. */
+    void (*describe)(const void *params, char *text, size_t size);
+    const struct weft_fusion *fusion; /* NULL: not a fused op */
+} weft_op_rules;
+
+typedef struct weft_op_row {
+    const char *name;
+    const char *inputs, *outputs; /* as in ops.def */
+    const weft_op_rules *rules;
+} weft_op_row;
+
+/* NULL where there is no such op. */
+const weft_op_row *weft_op_get(weft_op op);
+/* Copies the name of input or output `index` and tells whether it may be left out. False past the last. */
+bool weft_op_port(const char *ports, size_t index, char *name, size_t size, bool *optional);
+
+#endif

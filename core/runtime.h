@@ -1,0 +1,30 @@
+/* What the core's own files know of a runtime and a device. */
+#ifndef WEFT_CORE_RUNTIME_H
+#define WEFT_CORE_RUNTIME_H
+
+#include "os/os.h"
+#include "weft/backend.h"
+#include "weft/weft.h"
+
+#define WEFT_MAX_BACKENDS 16
+
+struct weft_runtime {
+    weft_allocator allocator;
+    void (*log)(void *user, weft_log_level level, const char *message);
+    void *log_user;
+    weft_host host; /* handed to every backend; host.user is the runtime */
+    const weft_backend *backends[WEFT_MAX_BACKENDS];
+    weft_os_library libraries[WEFT_MAX_BACKENDS]; /* of plug-ins; handle NULL for those built in */
+    size_t n_backends;
+};
+
+struct weft_device {
+    weft_runtime *runtime;
+    const weft_backend *backend;
+    size_t index;
+    weft_backend_device *handle;
+    weft_os_mutex mutex; /* held around every backend call but wait and cancel */
+    uint64_t last_ticket;
+};
+
+#endif

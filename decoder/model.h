@@ -1,0 +1,31 @@
+/* An open model file: hyperparameters, tokenizer and family. */
+#ifndef WEFT_DECODER_MODEL_H
+#define WEFT_DECODER_MODEL_H
+
+#include "decoder/chat.h"
+#include "decoder/gguf.h"
+#include "decoder/tokenizer.h"
+
+struct weft_family; /* decoder/family.h */
+
+typedef struct weft_hyperparameters {
+    int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
+    float norm_epsilon;
+    weft_rope_options rope; /* freq_factors points into the model */
+} weft_hyperparameters;
+
+struct weft_model {
+    weft_runtime *runtime;
+    char *path;
+    char *name;
+    weft_gguf *gguf;
+    weft_tokenizer *tokenizer;
+    const weft_chat *chat; /* NULL: no known format, for chat_reason */
+    const char *chat_reason;
+    const struct weft_family *family; /* NULL in a file that holds only a vocabulary of another family */
+    weft_hyperparameters hyper;       /* all checked; zeros without weights */
+    float *freq_factors;
+    bool has_weights;
+};
+
+#endif

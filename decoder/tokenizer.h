@@ -1,0 +1,30 @@
+/* Text to tokens and back: byte-level BPE (Sennrich et al. 2016; GPT-2's byte alphabet) and SentencePiece's BPE with scores and
+ * byte fallback (Kudo and Richardson 2018). */
+#ifndef WEFT_DECODER_TOKENIZER_H
+#define WEFT_DECODER_TOKENIZER_H
+
+#include "decoder/gguf.h"
+
+typedef struct weft_tokenizer weft_tokenizer;
+
+/* From the file's tokenizer.ggml.* keys, all of which are checked. The texts are borrowed from `gguf`. WEFT_UNSUPPORTED names an
+ * unknown tokenizer or pre-tokenizer. */
+weft_status weft_tokenizer_create(weft_runtime *runtime, const weft_gguf *gguf, weft_tokenizer **tokenizer, weft_error *error);
+void weft_tokenizer_destroy(weft_tokenizer *tokenizer);
+
+int32_t weft_tokenizer_size(const weft_tokenizer *tokenizer);
+const char *weft_tokenizer_name(const weft_tokenizer *tokenizer); /* "bpe smollm" */
+weft_token weft_tokenizer_bos(const weft_tokenizer *tokenizer);
+weft_token weft_tokenizer_eos(const weft_tokenizer *tokenizer);
+bool weft_tokenizer_ends(const weft_tokenizer *tokenizer, weft_token token);
+/* The special token whose text is exactly this, or WEFT_NO_TOKEN. */
+weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *text);
+
+/* As weft_tokenize, but with the two halves of `special` apart. */
+weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
+                                  bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);
+/* As weft_detokenize. */
+weft_status weft_tokenizer_decode(const weft_tokenizer *tokenizer, const weft_token *tokens, size_t n_tokens, bool special,
+                                  char *text, size_t capacity, size_t *size, weft_error *error);
+
+#endif

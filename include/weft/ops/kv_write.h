@@ -1,0 +1,10 @@
+/* kv_write: stores keys and values of T rows at each row's cache index.
+ * k, v: F32 [head_dim * n_kv_heads, T]; kv: a KV state (attention.h); rows, sequences: as there. Padding rows write nothing, nor
+ * does a row whose page table entry is outside the state. F32 to F16 rounds to nearest even. No parameters.
+ */
+#ifndef WEFT_OPS_KV_WRITE_H
+#define WEFT_OPS_KV_WRITE_H
+
+#include "weft/ops/step.h"
+
+#endif

@@ -1,0 +1,69 @@
+/* Arithmetic that must be the same on every backend, in the subset C, CUDA C++ and GLSL share. The compiler must not contract
+ * multiplications and additions into fused ones (-ffp-contract=off, --fmad=false, `precise`).
+ *
+ * weft_exp: Cody and Waite's argument reduction, x = n ln 2 + r with ln 2 in two parts, and the Taylor polynomial of e^r of degree
+ * 7 in Horner's form, |r| <= ln 2 / 2: about 1e-7 relative. 0 below -87, +inf above 88.72; NaN stays NaN.
+ */
+#ifndef WEFT_OPS_MATH_H
+#define WEFT_OPS_MATH_H
+
+#include "weft/ops/shared.h"
+
+#if defined(GL_core_profile) || defined(VULKAN)
+#define WEFT_FUNCTION
+#define weft_bits_to_real(bits) intBitsToFloat(bits)
+#define weft_real_to_bits(real) floatBitsToInt(real)
+#else
+#include <string.h>
+#if defined(__CUDACC__)
+#define WEFT_FUNCTION static __device__ inline
+#else
+#define WEFT_FUNCTION static inline
+#endif
+WEFT_FUNCTION float weft_bits_to_real(int32_t bits) {
+    float real;
+    memcpy(&real, &bits, sizeof real);
+    return real;
+}
+WEFT_FUNCTION int32_t weft_real_to_bits(float real) {
+    int32_t bits;
+    memcpy(&bits, &real, sizeof bits);
+    return bits;
+}
+#endif
+
+WEFT_FUNCTION float weft_exp(float x) {
+    float clamped = x < -87.0f ? -87.0f : (x > 88.72f ? 88.72f : x);
+    /* Adding and subtracting 1.5 * 2^23 rounds to the nearest integer. */
+    float shifted = clamped * 1.44269504f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.98412698e-4f;
+    p = p * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    /* Twice half the exponent, so that 2^128 is reached without overflow on the way. */
+    int n_bits = weft_real_to_bits(shifted) - weft_real_to_bits(12582912.0f);
+    int half_bits = n_bits / 2;
+    float result = p * weft_bits_to_real((half_bits + 127) << 23) * weft_bits_to_real((n_bits - half_bits + 127) << 23);
+    result = x < -87.0f ? 0.0f : result;
+    result = x > 88.72f ? weft_bits_to_real(0x7f800000) : result;
+    return x == x ? result : x;
+}
+
+WEFT_FUNCTION float weft_silu(float x) {
+    return x / (1.0f + weft_exp(0.0f - x));
+}
+
+/* tanh(u) = 1 - 2 / (1 + exp(2u)). */
+WEFT_FUNCTION float weft_gelu(float x) {
+    float u = 0.797884561f * (x + 0.044715f * x * x * x);
+    float tanh_u = 1.0f - 2.0f / (1.0f + weft_exp(2.0f * u));
+    return 0.5f * x * (1.0f + tanh_u);
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* What the headers of this folder are written in: structs of 32-bit words that C, CUDA C++ and GLSL read alike. */
+#ifndef WEFT_OPS_SHARED_H
+#define WEFT_OPS_SHARED_H
+
+#if defined(GL_core_profile) || defined(VULKAN)
+#define WEFT_PARAMS(name) struct name
+#define WEFT_END_PARAMS(name)
+#define WEFT_WORD int
+#define WEFT_REAL float
+#else
+#include <stdint.h>
+#define WEFT_PARAMS(name) typedef struct name
+#define WEFT_END_PARAMS(name) name
+#define WEFT_WORD int32_t
+#define WEFT_REAL float
+#endif
+
+#endif

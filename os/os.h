@@ -1,0 +1,77 @@
+/* What differs between operating systems: files, threads, shared libraries, clocks. One file a system implements it; nothing else
+ * includes a system header. Linked into the library and into each plug-in; not part of the public API.
+ */
+#ifndef WEFT_OS_H
+#define WEFT_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weft/weft.h"
+
+/* ---- Files: read by position, from any thread ---- */
+typedef struct weft_os_file {
+    intptr_t handle;
+    uint64_t size; /* when it was opened */
+} weft_os_file;
+
+/* Regular files only. WEFT_NOT_FOUND, WEFT_IO; the message names the path. */
+weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *error);
+void weft_os_file_close(weft_os_file *file);
+/* Reads exactly `size` bytes; a shorter file is WEFT_IO. */
+weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *into, size_t size, weft_error *error);
+
+/* ---- Memory ---- */
+/* Zeroed pages straight from the system, given back to it when freed; NULL when there are none. */
+void *weft_os_pages_allocate(size_t size);
+void weft_os_pages_free(void *memory, size_t size);
+/* Physical memory: total, and what can be had without swapping. Zeros where unknown. */
+void weft_os_memory(uint64_t *total, uint64_t *available);
+
+/* ---- Threads ---- */
+typedef struct weft_os_mutex {
+    uint64_t storage[8];
+} weft_os_mutex;
+typedef struct weft_os_condition {
+    uint64_t storage[8];
+} weft_os_condition;
+typedef struct weft_os_thread {
+    uint64_t storage[2];
+} weft_os_thread;
+
+bool weft_os_mutex_init(weft_os_mutex *mutex);
+void weft_os_mutex_destroy(weft_os_mutex *mutex);
+void weft_os_mutex_lock(weft_os_mutex *mutex);
+void weft_os_mutex_unlock(weft_os_mutex *mutex);
+bool weft_os_condition_init(weft_os_condition *condition);
+void weft_os_condition_destroy(weft_os_condition *condition);
+/* `timeout_ns` UINT64_MAX: without limit. False when the time ran out. */
+bool weft_os_condition_wait(weft_os_condition *condition, weft_os_mutex *mutex, uint64_t timeout_ns);
+void weft_os_condition_wake_all(weft_os_condition *condition);
+/* False when the system cannot start one. */
+bool weft_os_thread_start(weft_os_thread *thread, void (*run)(void *user), void *user);
+void weft_os_thread_join(weft_os_thread *thread);
+/* Lets the processor rest for an instant inside a short spin. */
+void weft_os_pause(void);
+
+/* Physical cores this process may use, at least 1. */
+uint32_t weft_os_core_count(void);
+/* The processor's name for people, "" where unknown. */
+void weft_os_cpu_name(char *name, size_t size);
+
+/* ---- Shared libraries ---- */
+typedef struct weft_os_library {
+    void *handle;
+} weft_os_library;
+/* WEFT_NOT_FOUND with the system's own message. */
+weft_status weft_os_library_open(weft_os_library *library, const char *path, weft_error *error);
+void weft_os_library_close(weft_os_library *library);
+/* NULL where there is no such symbol. */
+void *weft_os_library_symbol(const weft_os_library *library, const char *name);
+
+/* ---- Clock ---- */
+/* Nanoseconds of a clock that never goes back. */
+uint64_t weft_os_now(void);
+
+#endif
