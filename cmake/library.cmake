@@ -22,10 +22,17 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 find_package(Threads REQUIRED)
 
-add_library(weft ${WEFT_SOURCES})
+# The objects, for the tests, which reach inside; and the library made of them.
+add_library(weft_objects OBJECT ${WEFT_SOURCES})
+target_link_libraries(weft_objects PRIVATE weft_options PUBLIC PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
+
+add_library(weft $<TARGET_OBJECTS:weft_objects>)
 add_library(weft::weft ALIAS weft)
 set_target_properties(weft PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 target_include_directories(weft PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(weft PRIVATE $<BUILD_INTERFACE:weft_options> PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
+target_link_libraries(weft PRIVATE PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
+if(WEFT_SANITIZE)
+  target_link_options(weft PUBLIC -fsanitize=address,undefined)
+endif()

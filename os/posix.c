@@ -1,0 +1,2 @@
+/* Files, threads, shared libraries and clocks on POSIX systems. */
+#include "os/os.h"
