@@ -3,9 +3,26 @@ file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/core/*.c
   ${PROJECT_SOURCE_DIR}/os/*.c
   ${PROJECT_SOURCE_DIR}/decoder/*.c
-  ${PROJECT_SOURCE_DIR}/check/*.c
-  ${PROJECT_SOURCE_DIR}/backends/null/*.c
-  ${PROJECT_SOURCE_DIR}/backends/cpu/*.c)
+  ${PROJECT_SOURCE_DIR}/check/*.c)
+# The backends compiled in: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
+# of the list that core/registry.c includes.
+set(WEFT_BACKENDS "cpu;null" CACHE STRING "Backends to compile in: folders of backends/")
+set(WEFT_BACKEND_LIST "")
+foreach(backend IN LISTS WEFT_BACKENDS)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/${backend}/*.c)
+  list(APPEND WEFT_SOURCES ${sources})
+  set(defined "")
+  foreach(source IN LISTS sources)
+    file(STRINGS ${source} found REGEX "^const weft_backend weft_${backend}_backend ")
+    list(APPEND defined ${found})
+  endforeach()
+  if(defined)
+    string(APPEND WEFT_BACKEND_LIST "WEFT_BACKEND(${backend})\n")
+  else()
+    message(WARNING "WEFT_BACKENDS: nothing in backends/${backend} defines `const weft_backend weft_${backend}_backend`; built without it")
+  endif()
+endforeach()
+file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_backends.def CONTENT "${WEFT_BACKEND_LIST}")
 # The last part of a CPU kernel's name says which instructions it may use; the file is empty on other processors.
 foreach(source IN LISTS WEFT_SOURCES)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
@@ -24,6 +41,7 @@ find_package(Threads REQUIRED)
 
 # The objects, for the tests, which reach inside; and the library made of them.
 add_library(weft_objects OBJECT ${WEFT_SOURCES})
+target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(weft_objects PRIVATE weft_options PUBLIC PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
 
 add_library(weft $<TARGET_OBJECTS:weft_objects>)

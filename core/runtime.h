@@ -12,7 +12,8 @@ struct weft_runtime {
     weft_allocator allocator;
     void (*log)(void *user, weft_log_level level, const char *message);
     void *log_user;
-    weft_host host; /* handed to every backend; host.user is the runtime */
+    weft_host host;      /* handed to every backend; host.user is the runtime */
+    weft_os_mutex mutex; /* held while the list of backends grows or is counted: it only ever grows */
     const weft_backend *backends[WEFT_MAX_BACKENDS];
     weft_os_library libraries[WEFT_MAX_BACKENDS]; /* of plug-ins; handle NULL for those built in */
     size_t n_backends;
@@ -22,9 +23,17 @@ struct weft_device {
     weft_runtime *runtime;
     const weft_backend *backend;
     size_t index;
+    weft_device_info info; /* as it was listed when the device was opened */
     weft_backend_device *handle;
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     uint64_t last_ticket;
+    bool lost;       /* sticky */
+    weft_error loss; /* how */
 };
+
+/* Both with the device's mutex held. The first gives WEFT_OK or how the device was lost. The second sees the status of each
+ * backend call, remembers a loss, and returns the status. */
+weft_status weft_device_usable(weft_device *device, weft_error *error);
+weft_status weft_device_result(weft_device *device, weft_status status, const weft_error *message);
 
 #endif

@@ -36,8 +36,9 @@ typedef struct weft_os_mutex {
 typedef struct weft_os_condition {
     uint64_t storage[8];
 } weft_os_condition;
+/* Stays where it is until the thread has been joined. */
 typedef struct weft_os_thread {
-    uint64_t storage[2];
+    uint64_t storage[4];
 } weft_os_thread;
 
 bool weft_os_mutex_init(weft_os_mutex *mutex);

@@ -1,2 +1,239 @@
-/* Files, threads, shared libraries and clocks on POSIX systems. */
+/* Files, memory, threads, shared libraries and the clock on POSIX systems; posix_machine.c says what the machine has. */
+#define _GNU_SOURCE
+#define _DARWIN_C_SOURCE
 #include "os/os.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The system layer is compiled into plug-ins too, so it has its own way to fill a message. */
+__attribute__((format(printf, 3, 4))) static weft_status fail(weft_error *error, weft_status status, const char *format, ...) {
+    if (error) {
+        va_list arguments;
+        va_start(arguments, format);
+        error->status = status;
+        vsnprintf(error->message, sizeof error->message, format, arguments);
+        va_end(arguments);
+    }
+    return status;
+}
+
+/* ---- Files ---- */
+
+weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *error) {
+    int handle;
+    do { /* not blocking: opening a pipe must not wait for its writer */
+        handle = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    } while (handle < 0 && errno == EINTR);
+    if (handle < 0) {
+        bool missing = errno == ENOENT || errno == ENOTDIR;
+        return fail(error, missing ? WEFT_NOT_FOUND : WEFT_IO, "cannot open %s: %s", path, strerror(errno));
+    }
+    struct stat status;
+    if (fstat(handle, &status) != 0) {
+        int reason = errno;
+        close(handle);
+        return fail(error, WEFT_IO, "cannot look at %s: %s", path, strerror(reason));
+    }
+    if (!S_ISREG(status.st_mode)) {
+        close(handle);
+        return fail(error, WEFT_IO, "%s is %s, not a regular file", path, S_ISDIR(status.st_mode) ? "a folder" : "a special file");
+    }
+    *file = (weft_os_file){.handle = handle, .size = (uint64_t)status.st_size};
+    return WEFT_OK;
+}
+
+void weft_os_file_close(weft_os_file *file) {
+    close((int)file->handle);
+    file->handle = -1;
+}
+
+weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *into, size_t size, weft_error *error) {
+    const size_t largest = (size_t)1 << 30; /* Linux and macOS refuse or cut requests near 2 GiB */
+    char *place = into;
+    if (offset > INT64_MAX || size > INT64_MAX - offset) {
+        return fail(error, WEFT_IO, "cannot read at byte %llu: past any file", (unsigned long long)offset);
+    }
+    while (size > 0) {
+        ssize_t got = pread((int)file->handle, place, size < largest ? size : largest, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return fail(error, WEFT_IO, "cannot read at byte %llu: %s", (unsigned long long)offset, strerror(errno));
+        if (got == 0) {
+            return fail(error, WEFT_IO, "the file ends at byte %llu, %zu bytes too early", (unsigned long long)offset, size);
+        }
+        place += got;
+        offset += (uint64_t)got;
+        size -= (size_t)got;
+    }
+    return WEFT_OK;
+}
+
+/* ---- Memory ---- */
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static size_t whole_pages(size_t size) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (size + page - 1) / page * page;
+}
+
+/* Large blocks begin at a huge page, so that the system can use few entries of the processor's page table for them. */
+void *weft_os_pages_allocate(size_t size) {
+    if (size == 0 || size > SIZE_MAX / 2) return NULL;
+    bool large = size >= 4 * HUGE_PAGE;
+    size_t wanted = whole_pages(size), mapped = large ? wanted + HUGE_PAGE : wanted;
+    char *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return NULL;
+    if (!large) return memory;
+    size_t before = (HUGE_PAGE - (uintptr_t)memory % HUGE_PAGE) % HUGE_PAGE, after = HUGE_PAGE - before;
+    if (before) munmap(memory, before);
+    if (after) munmap(memory + before + wanted, after);
+#ifdef MADV_HUGEPAGE
+    madvise(memory + before, wanted, MADV_HUGEPAGE); /* advice: a kernel without them is no failure */
+#endif
+    return memory + before;
+}
+
+void weft_os_pages_free(void *memory, size_t size) {
+    if (memory) munmap(memory, whole_pages(size));
+}
+
+/* ---- Threads ---- */
+
+_Static_assert(sizeof(pthread_mutex_t) <= sizeof(weft_os_mutex), "a mutex fits its storage");
+_Static_assert(sizeof(pthread_cond_t) <= sizeof(weft_os_condition), "a condition fits its storage");
+
+static pthread_mutex_t *native_mutex(weft_os_mutex *mutex) {
+    return (pthread_mutex_t *)(void *)mutex->storage;
+}
+
+static pthread_cond_t *native_condition(weft_os_condition *condition) {
+    return (pthread_cond_t *)(void *)condition->storage;
+}
+
+bool weft_os_mutex_init(weft_os_mutex *mutex) {
+    return pthread_mutex_init(native_mutex(mutex), NULL) == 0;
+}
+
+void weft_os_mutex_destroy(weft_os_mutex *mutex) {
+    pthread_mutex_destroy(native_mutex(mutex));
+}
+
+void weft_os_mutex_lock(weft_os_mutex *mutex) {
+    pthread_mutex_lock(native_mutex(mutex));
+}
+
+void weft_os_mutex_unlock(weft_os_mutex *mutex) {
+    pthread_mutex_unlock(native_mutex(mutex));
+}
+
+bool weft_os_condition_init(weft_os_condition *condition) {
+#ifdef __APPLE__
+    return pthread_cond_init(native_condition(condition), NULL) == 0;
+#else
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0) return false;
+    bool made = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+                pthread_cond_init(native_condition(condition), &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    return made;
+#endif
+}
+
+void weft_os_condition_destroy(weft_os_condition *condition) {
+    pthread_cond_destroy(native_condition(condition));
+}
+
+bool weft_os_condition_wait(weft_os_condition *condition, weft_os_mutex *mutex, uint64_t timeout_ns) {
+    const uint64_t second = 1000000000, longest = (uint64_t)1 << 62; /* 146 years: no deadline can overflow */
+    if (timeout_ns >= longest) return pthread_cond_wait(native_condition(condition), native_mutex(mutex)) == 0;
+#ifdef __APPLE__
+    struct timespec span = {.tv_sec = (time_t)(timeout_ns / second), .tv_nsec = (long)(timeout_ns % second)};
+    return pthread_cond_timedwait_relative_np(native_condition(condition), native_mutex(mutex), &span) == 0;
+#else
+    uint64_t deadline = weft_os_now() + timeout_ns;
+    struct timespec until = {.tv_sec = (time_t)(deadline / second), .tv_nsec = (long)(deadline % second)};
+    return pthread_cond_timedwait(native_condition(condition), native_mutex(mutex), &until) == 0;
+#endif
+}
+
+void weft_os_condition_wake_all(weft_os_condition *condition) {
+    pthread_cond_broadcast(native_condition(condition));
+}
+
+typedef struct native_thread {
+    pthread_t thread;
+    void (*run)(void *user);
+    void *user;
+} native_thread;
+_Static_assert(sizeof(native_thread) <= sizeof(weft_os_thread), "a thread fits its storage");
+
+static void *thread_main(void *argument) {
+    native_thread *thread = argument;
+    thread->run(thread->user);
+    return NULL;
+}
+
+/* The host program's signals are for its own threads: ours begin with all of them blocked. */
+bool weft_os_thread_start(weft_os_thread *thread, void (*run)(void *user), void *user) {
+    native_thread *native = (native_thread *)(void *)thread->storage;
+    native->run = run;
+    native->user = user;
+    sigset_t all, before;
+    sigfillset(&all);
+    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return false;
+    bool started = pthread_create(&native->thread, NULL, thread_main, native) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
+void weft_os_thread_join(weft_os_thread *thread) {
+    pthread_join(((native_thread *)(void *)thread->storage)->thread, NULL);
+}
+
+void weft_os_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- Shared libraries ---- */
+
+weft_status weft_os_library_open(weft_os_library *library, const char *path, weft_error *error) {
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        const char *reason = dlerror();
+        return fail(error, WEFT_NOT_FOUND, "cannot load %s: %s", path, reason ? reason : "unknown reason");
+    }
+    library->handle = handle;
+    return WEFT_OK;
+}
+
+void weft_os_library_close(weft_os_library *library) {
+    if (library->handle) dlclose(library->handle);
+    library->handle = NULL;
+}
+
+void *weft_os_library_symbol(const weft_os_library *library, const char *name) {
+    return dlsym(library->handle, name);
+}
+
+/* ---- Clock ---- */
+
+uint64_t weft_os_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,229 @@
+/* Listing and opening devices. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/runtime.h"
+
+#define MAX_LISTED 4096 /* devices of one backend: more is a backend gone wrong */
+
+typedef struct listed {
+    weft_device_info info;
+    const weft_backend *backend;
+    size_t index; /* in the backend's own list */
+} listed;
+
+typedef struct listing {
+    weft_runtime *runtime;
+    listed *devices;
+    size_t n, capacity;
+} listing;
+
+static weft_status out_of_memory(weft_error *error) {
+    return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to list the devices");
+}
+
+/* Best first: usable before unusable, then by rank; otherwise as they were listed. */
+static bool better(const listed *a, const listed *b) {
+    bool a_usable = !a->info.unusable[0], b_usable = !b->info.unusable[0];
+    return a_usable != b_usable ? a_usable : a->backend->rank > b->backend->rank;
+}
+
+static weft_status insert(listing *list, const weft_backend *backend, size_t index, const weft_device_info *info,
+                          weft_error *error) {
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 8;
+        listed *grown = weft_reallocate(list->runtime, list->devices, list->capacity * sizeof *grown, capacity * sizeof *grown);
+        if (!grown) return out_of_memory(error);
+        list->devices = grown;
+        list->capacity = capacity;
+    }
+    listed device = {.info = *info, .backend = backend, .index = index};
+    snprintf(device.info.backend, sizeof device.info.backend, "%s", backend->name);
+    int fits = snprintf(device.info.id, sizeof device.info.id, "%s:%zu", backend->name, index);
+    if (fits < 0 || (size_t)fits >= sizeof device.info.id) device.info.id[0] = 0; /* only its backend's name opens it */
+    size_t at = list->n++;
+    for (; at > 0 && better(&device, &list->devices[at - 1]); at--) list->devices[at] = list->devices[at - 1];
+    list->devices[at] = device;
+    return WEFT_OK;
+}
+
+/* The backend's own list, as many as there are when it is asked. */
+static weft_status ask_backend(weft_runtime *runtime, const weft_backend *backend, weft_device_info **infos, size_t *count,
+                               weft_error *error) {
+    size_t capacity = 4;
+    for (;;) {
+        weft_device_info *list = weft_allocate(runtime, capacity * sizeof *list);
+        if (!list) return out_of_memory(error);
+        *count = 0;
+        weft_status status = backend->devices(&runtime->host, list, capacity, count, error);
+        if (!status && *count > MAX_LISTED) {
+            status = weft_fail(error, WEFT_FAILED, "the backend lists %zu devices", *count);
+        }
+        if (!status && *count <= capacity) {
+            *infos = list;
+            return WEFT_OK;
+        }
+        weft_release(runtime, list);
+        if (status) return status;
+        capacity = *count;
+    }
+}
+
+static weft_status list_backend(listing *list, const weft_backend *backend, weft_error *error) {
+    weft_device_info *infos = NULL;
+    size_t count = 0;
+    weft_error reason = {0};
+    weft_status status = ask_backend(list->runtime, backend, &infos, &count, &reason);
+    if (status) {
+        weft_device_info unusable = {0};
+        const char *text = reason.message[0] ? reason.message : weft_status_text(status);
+        snprintf(unusable.unusable, sizeof unusable.unusable, "%.*s", (int)sizeof unusable.unusable - 1, text);
+        return insert(list, backend, 0, &unusable, error);
+    }
+    for (size_t i = 0; i < count && !status; i++) status = insert(list, backend, i, &infos[i], error);
+    weft_release(list->runtime, infos);
+    return status;
+}
+
+static weft_status list_all(weft_runtime *runtime, listing *list, weft_error *error) {
+    *list = (listing){.runtime = runtime};
+    weft_os_mutex_lock(&runtime->mutex);
+    size_t n_backends = runtime->n_backends;
+    weft_os_mutex_unlock(&runtime->mutex);
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < n_backends && !status; i++) status = list_backend(list, runtime->backends[i], error);
+    if (status) weft_release(runtime, list->devices);
+    return status;
+}
+
+weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    if (!runtime || !count || (capacity > 0 && !list)) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a runtime, a list and a count are needed");
+    }
+    listing all;
+    weft_status status = list_all(runtime, &all, error);
+    if (status) return status;
+    for (size_t i = 0; i < all.n && i < capacity; i++) list[i] = all.devices[i].info;
+    *count = all.n;
+    weft_release(runtime, all.devices);
+    return WEFT_OK;
+}
+
+/* ---- Opening ---- */
+
+static bool matches(const listed *device, const char *name) {
+    if (strcmp(name, "auto") == 0) return device->backend->rank >= 0 && !device->info.unusable[0];
+    return strcmp(name, device->info.id) == 0 || strcmp(name, device->info.backend) == 0;
+}
+
+/* "cpu:0, cuda:0 (libcuda.so.1 not found)" */
+static void enumerate(const listing *list, char *text, size_t size) {
+    size_t length = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < list->n && length < size; i++) {
+        const weft_device_info *info = &list->devices[i].info;
+        int added = snprintf(text + length, size - length, "%s%s%s%s%s", i ? ", " : "", info->id[0] ? info->id : info->backend,
+                             info->unusable[0] ? " (" : "", info->unusable, info->unusable[0] ? ")" : "");
+        length += added > 0 ? (size_t)added : 0;
+    }
+}
+
+/* The list is best first, so that the first device of a name is its best. */
+static weft_status find(const listing *list, const char *name, const listed **found, weft_error *error) {
+    for (size_t i = 0; i < list->n; i++) {
+        const listed *device = &list->devices[i];
+        if (!matches(device, name)) continue;
+        if (device->info.unusable[0]) {
+            return weft_fail(error, WEFT_UNSUPPORTED, "device \"%s\" cannot be used: %s", name, device->info.unusable);
+        }
+        *found = device;
+        return WEFT_OK;
+    }
+    char there[360];
+    enumerate(list, there, sizeof there);
+    if (strcmp(name, "auto") == 0) {
+        return weft_fail(error, WEFT_NOT_FOUND, "no device can be used; there are: %s", there[0] ? there : "none");
+    }
+    return weft_fail(error, WEFT_NOT_FOUND, "no device \"%.60s\"; there are: %s", name, there[0] ? there : "none");
+}
+
+static weft_status open_listed(weft_runtime *runtime, const listed *found, const weft_device_options *options, weft_device **device,
+                               weft_error *error) {
+    weft_device *made = weft_allocate(runtime, sizeof *made);
+    if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a device (%zu bytes)", sizeof *made);
+    made->runtime = runtime;
+    made->backend = found->backend;
+    made->index = found->index;
+    made->info = found->info;
+    if (!weft_os_mutex_init(&made->mutex)) {
+        weft_release(runtime, made);
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
+    }
+    weft_status status = made->backend->open(&runtime->host, made->index, options, &made->handle, error);
+    if (status) {
+        weft_os_mutex_destroy(&made->mutex);
+        weft_release(runtime, made);
+        return status;
+    }
+    *device = made;
+    return WEFT_OK;
+}
+
+weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft_device_options *options, weft_device **device,
+                             weft_error *error) {
+    static const weft_device_options defaults = {0};
+    if (!runtime || !device) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a runtime and a place for the device are needed");
+    listing list;
+    const listed *found = NULL;
+    weft_status status = list_all(runtime, &list, error);
+    if (status) return status;
+    status = find(&list, name ? name : "auto", &found, error);
+    if (!status) status = open_listed(runtime, found, options ? options : &defaults, device, error);
+    weft_release(runtime, list.devices);
+    return status;
+}
+
+void weft_device_close(weft_device *device) {
+    if (!device) return;
+    device->backend->close(device->handle);
+    weft_os_mutex_destroy(&device->mutex);
+    weft_release(device->runtime, device);
+}
+
+weft_status weft_device_describe(weft_device *device, weft_device_info *info, weft_error *error) {
+    if (!device || !info) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a device and a place for its description are needed");
+    weft_device_info now = device->info;
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    weft_status status = weft_device_usable(device, &message);
+    if (!status) {
+        status = device->backend->memory_info(device->handle, &now.memory_total, &now.memory_free, &message);
+        status = weft_device_result(device, status, &message);
+    }
+    weft_os_mutex_unlock(&device->mutex);
+    if (status && error) *error = message;
+    if (!status) *info = now;
+    return status;
+}
+
+/* ---- Loss ---- */
+
+weft_status weft_device_usable(weft_device *device, weft_error *error) {
+    weft_error message = {0};
+    if (!device->lost && device->backend->status) {
+        weft_device_result(device, device->backend->status(device->handle, &message), &message);
+    }
+    if (!device->lost) return WEFT_OK;
+    if (error) *error = device->loss;
+    return WEFT_DEVICE_LOST;
+}
+
+weft_status weft_device_result(weft_device *device, weft_status status, const weft_error *message) {
+    if (status == WEFT_DEVICE_LOST && !device->lost) {
+        device->lost = true;
+        weft_fail(&device->loss, WEFT_DEVICE_LOST, "device %s is lost (%s); close it and open it again", device->info.id,
+                  message->message[0] ? message->message : "no reason given");
+    }
+    return status;
+}
