@@ -34,7 +34,7 @@ typedef struct weft_gguf_value {
     bool is_array;
     uint64_t count;            /* 1 where it is none */
     const unsigned char *data; /* the elements, little-endian and unaligned; strings: see weft_gguf_text_at */
-    uint64_t *offsets;         /* of each string from `data`; NULL for other types */
+    uint64_t *offsets;         /* of each string of an array from `data`; NULL for all else */
 } weft_gguf_value;
 
 typedef struct weft_gguf weft_gguf;
