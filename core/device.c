@@ -207,6 +207,23 @@ weft_status weft_device_describe(weft_device *device, weft_device_info *info, we
     return status;
 }
 
+weft_status weft_device_read_bandwidth(weft_device *device, double *bytes_per_s, weft_error *error) {
+    if (!device || !bytes_per_s)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a device and a place for its bandwidth are needed");
+    if (!device->backend->read_bandwidth)
+        return weft_fail(error, WEFT_UNSUPPORTED, "the %s backend cannot measure its read bandwidth", device->backend->name);
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    weft_status status = weft_device_usable(device, &message);
+    if (!status) {
+        status = device->backend->read_bandwidth(device->handle, bytes_per_s, &message);
+        status = weft_device_result(device, status, &message);
+    }
+    weft_os_mutex_unlock(&device->mutex);
+    if (status && error) *error = message;
+    return status;
+}
+
 /* ---- Loss ---- */
 
 weft_status weft_device_usable(weft_device *device, weft_error *error) {

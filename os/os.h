@@ -71,6 +71,10 @@ void weft_os_library_close(weft_os_library *library);
 /* NULL where there is no such symbol. */
 void *weft_os_library_symbol(const weft_os_library *library, const char *name);
 
+/* ---- Terminal ---- */
+/* Columns of the terminal that standard error writes to; 0 where it is none. */
+uint32_t weft_os_terminal_columns(void);
+
 /* ---- Clock ---- */
 /* Nanoseconds of a clock that never goes back. */
 uint64_t weft_os_now(void);

@@ -180,6 +180,8 @@ typedef struct weft_backend {
     void (*cancel)(weft_backend_device *device);
     /* WEFT_OK, or why the device can no longer be used. NULL: always usable. */
     weft_status (*status)(weft_backend_device *device, weft_error *error);
+    /* Measures reading the device's memory with nothing else running. NULL: cannot tell. */
+    weft_status (*read_bandwidth)(weft_backend_device *device, double *bytes_per_s, weft_error *error);
 } weft_backend;
 
 /* The symbol a plug-in exports: returns the backend, which lives as long as the library is loaded, or NULL where `host` is of an

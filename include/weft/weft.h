@@ -183,6 +183,10 @@ WEFT_API void weft_device_close(weft_device *device);
 /* The description, with memory_free as it is now. */
 WEFT_API weft_status weft_device_describe(weft_device *device, weft_device_info *info, weft_error *error);
 
+/* Measures how fast the device reads its own memory, in a second or less: the limit for decoding. WEFT_UNSUPPORTED where the
+ * backend cannot tell. */
+WEFT_API weft_status weft_device_read_bandwidth(weft_device *device, double *bytes_per_s, weft_error *error);
+
 /* ---- Graphs ---- */
 
 typedef enum weft_op {
