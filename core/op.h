@@ -17,7 +17,9 @@ typedef struct weft_op_rules {
     /* Checks inputs and parameters, and gives the outputs' tensors; a shape[0] of 0 switches an optional output off. State outputs
      * are filled in by the caller. Messages name the input and both shapes. */
     weft_status (*infer)(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error);
-    /* Arithmetic operations of a node; bytes moved are its tensors' unless `bytes` is changed from that. */
+    /* Arithmetic operations of a node, and the bytes it moves: `bytes` comes as the sum of its tensors, states not counted, and is
+     * changed where the op moves more or less. Either is an upper bound for cached positions, which differ from step to step.
+     * NULL: no arithmetic. */
     void (*cost)(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes);
     /* "epsilon=1e-05 n_groups=4" for printing; NULL: no parameters. */
@@ -35,5 +37,7 @@ typedef struct weft_op_row {
 const weft_op_row *weft_op_get(weft_op op);
 /* Copies the name of input or output `index` and tells whether it may be left out. False past the last. */
 bool weft_op_port(const char *ports, size_t index, char *name, size_t size, bool *optional);
+/* The input of which output `output` is the next version, or -1. */
+int weft_op_state_input(const weft_op_row *row, size_t output);
 
 #endif
