@@ -24,8 +24,9 @@ typedef struct weft_check_result {
     const char *name;    /* of the case: "mul_mat Q4_K 257x33 T=7" */
     const char *kernel;  /* what ran it */
     const char *skipped; /* why it did not run, or NULL */
+    const char *failure; /* why it did not pass, or NULL */
     uint64_t seed;
-    double nmse, nmse_limit;   /* sum (y - oracle)^2 / sum oracle^2 */
+    double nmse, nmse_limit;   /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
     double error, error_limit; /* largest |y - oracle| over the root mean square of its row of the oracle */
     int64_t worst_row, worst_column;
     double worst_value, worst_oracle;

@@ -182,6 +182,8 @@ WEFT_API weft_status weft_device_open(weft_runtime *runtime, const char *name, c
 WEFT_API void weft_device_close(weft_device *device);
 /* The description, with memory_free as it is now. */
 WEFT_API weft_status weft_device_describe(weft_device *device, weft_device_info *info, weft_error *error);
+/* The runtime it was opened with. */
+WEFT_API weft_runtime *weft_device_runtime(const weft_device *device);
 
 /* Measures how fast the device reads its own memory, in a second or less: the limit for decoding. WEFT_UNSUPPORTED where the
  * backend cannot tell. */
@@ -253,6 +255,17 @@ WEFT_API size_t weft_graph_node_count(const weft_graph *graph);
 WEFT_API weft_status weft_graph_node(const weft_graph *graph, size_t index, weft_node *node, weft_error *error);
 
 typedef enum weft_precision { WEFT_FAST = 0, WEFT_EXACT = 1 } weft_precision;
+
+/* Whether and how a device would run a node as it stands. */
+typedef struct weft_node_support {
+    bool supported;
+    const char *kernel; /* what would run it, or ""; lives as long as the device */
+    char reason[160];   /* why it is not supported, or why this kernel, or "" */
+} weft_node_support;
+
+/* Asks about node `index`, which is not a leaf. WEFT_INVALID_ARGUMENT. */
+WEFT_API weft_status weft_graph_support(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,
+                                        weft_node_support *support, weft_error *error);
 
 /* A new graph in which groups of nodes are replaced by fused nodes wherever `device` supports the result, and dead nodes
  * are gone. `graph` is not changed; value numbers are not kept. */
