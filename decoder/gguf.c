@@ -275,6 +275,10 @@ const weft_model_tensor *weft_gguf_tensor_at(const weft_gguf *gguf, size_t index
     return &gguf->tensors[index].tensor;
 }
 
+size_t weft_gguf_tensor_index(const weft_gguf *gguf, const weft_model_tensor *tensor) {
+    return (size_t)((const weft_gguf_tensor *)tensor - gguf->tensors);
+}
+
 const weft_model_tensor *weft_gguf_tensor_find(const weft_gguf *gguf, const char *name) {
     size_t low = 0, high = gguf->n_tensors;
     while (low < high) {

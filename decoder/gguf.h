@@ -60,6 +60,7 @@ double weft_gguf_real_at(const weft_gguf_value *value, uint64_t index);
 
 size_t weft_gguf_tensor_count(const weft_gguf *gguf);
 const weft_model_tensor *weft_gguf_tensor_at(const weft_gguf *gguf, size_t index);
+size_t weft_gguf_tensor_index(const weft_gguf *gguf, const weft_model_tensor *tensor);
 const weft_model_tensor *weft_gguf_tensor_find(const weft_gguf *gguf, const char *name);
 /* Reads part of a tensor's data; the range is checked. */
 weft_status weft_gguf_read(const weft_gguf *gguf, const weft_model_tensor *tensor, uint64_t offset, void *into, size_t size,

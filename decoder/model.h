@@ -26,6 +26,7 @@ struct weft_model {
     weft_hyperparameters hyper;       /* all checked; zeros without weights */
     float *freq_factors;
     bool has_weights;
+    bool *expected; /* of each tensor, while the model is opened: whether the family knows it */
 };
 
 #endif

@@ -1,0 +1,223 @@
+/* Key names: the GGUF format's description, "Standardized key-value pairs". */
+#include "decoder/hyperparameters.h"
+
+#include "decoder/family.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KEY_SIZE 128
+#define MAX_LAYERS 4096
+#define MAX_WIDTH (1 << 20)
+#define MAX_CONTEXT (1 << 27)
+
+static const char *key_of(const weft_model *model, const char *suffix, char key[static KEY_SIZE]) {
+    snprintf(key, KEY_SIZE, "%s.%s", model->family->name, suffix);
+    return key;
+}
+
+/* `value` keeps what it holds where the key is optional and missing. */
+static weft_status read_size(const weft_model *model, const char *suffix, int64_t max, bool optional, int32_t *value,
+                             weft_error *error) {
+    char key[KEY_SIZE];
+    int64_t number = 0;
+    weft_status status = weft_gguf_integer(model->gguf, key_of(model, suffix, key), 1, max, &number, error);
+    if (status == WEFT_NOT_FOUND)
+        return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no %s", model->path, key);
+    if (status == WEFT_OK) *value = (int32_t)number;
+    return status;
+}
+
+static weft_status read_real(const weft_model *model, const char *suffix, double min, double max, bool optional, float *value,
+                             weft_error *error) {
+    char key[KEY_SIZE];
+    double number = 0;
+    weft_status status = weft_gguf_real(model->gguf, key_of(model, suffix, key), &number, error);
+    if (status == WEFT_NOT_FOUND)
+        return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no %s", model->path, key);
+    if (status) return status;
+    if (number < min || number > max) {
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s is %g, not in %g .. %g", model->path, key, number, min, max);
+    }
+    *value = (float)number;
+    return WEFT_OK;
+}
+
+static weft_status read_sizes(weft_model *model, weft_error *error) {
+    weft_hyperparameters *hyper = &model->hyper;
+    const struct {
+        const char *suffix;
+        int64_t max;
+        int32_t *value;
+    } sizes[] = {
+        {"block_count", MAX_LAYERS, &hyper->n_layers},        {"embedding_length", MAX_WIDTH, &hyper->n_embd},
+        {"feed_forward_length", MAX_WIDTH, &hyper->n_ff},     {"attention.head_count", MAX_WIDTH, &hyper->n_heads},
+        {"context_length", MAX_CONTEXT, &hyper->n_ctx_train},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        weft_status status = read_size(model, sizes[i].suffix, sizes[i].max, false, sizes[i].value, error);
+        if (status) return status;
+    }
+    return WEFT_OK;
+}
+
+static weft_status read_heads(weft_model *model, weft_error *error) {
+    weft_hyperparameters *hyper = &model->hyper;
+    int32_t value_length = 0;
+    hyper->n_kv_heads = hyper->n_heads;
+    weft_status status = read_size(model, "attention.head_count_kv", hyper->n_heads, true, &hyper->n_kv_heads, error);
+    if (status == WEFT_OK) status = read_size(model, "attention.key_length", MAX_WIDTH, true, &hyper->head_dim, error);
+    if (status == WEFT_OK) status = read_size(model, "attention.value_length", MAX_WIDTH, true, &value_length, error);
+    if (status) return status;
+    if (hyper->n_heads % hyper->n_kv_heads) {
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %d heads are not a multiple of %d KV heads", model->path, hyper->n_heads,
+                         hyper->n_kv_heads);
+    }
+    if (hyper->head_dim == 0) {
+        if (hyper->n_embd % hyper->n_heads) {
+            return weft_fail(error, WEFT_BAD_FILE, "%s: an embedding of %d cannot be shared by %d heads", model->path,
+                             hyper->n_embd, hyper->n_heads);
+        }
+        hyper->head_dim = hyper->n_embd / hyper->n_heads;
+    }
+    if (value_length && value_length != hyper->head_dim) {
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: keys of %d and values of %d a head; weft needs them equal", model->path,
+                         hyper->head_dim, value_length);
+    }
+    if (hyper->head_dim % 2 || (int64_t)hyper->head_dim * hyper->n_heads > MAX_WIDTH) {
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %d heads of %d", model->path, hyper->n_heads, hyper->head_dim);
+    }
+    return WEFT_OK;
+}
+
+/* The tokenizer, the embedding and the file's own count must agree. */
+static weft_status read_vocabulary(weft_model *model, weft_error *error) {
+    weft_hyperparameters *hyper = &model->hyper;
+    int32_t stated = weft_tokenizer_size(model->tokenizer);
+    hyper->n_vocab = stated;
+    weft_status status = read_size(model, "vocab_size", INT32_MAX, true, &stated, error);
+    if (status) return status;
+    if (stated != hyper->n_vocab) {
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s.vocab_size is %d, but the tokenizer has %d tokens", model->path,
+                         model->family->name, stated, hyper->n_vocab);
+    }
+    return weft_model_expect(model, "token_embd.weight", hyper->n_embd, hyper->n_vocab, false, NULL, error);
+}
+
+static weft_status read_yarn(weft_model *model, weft_error *error) {
+    weft_rope_options *rope = &model->hyper.rope;
+    float log_multiplier = 0, extrapolation = 1;
+    rope->n_ctx_original = model->hyper.n_ctx_train;
+    weft_status status = read_size(model, "rope.scaling.original_context_length", MAX_CONTEXT, true, &rope->n_ctx_original, error);
+    const struct {
+        const char *suffix;
+        double min, max;
+        float *value;
+    } reals[] = {
+        {"rope.scaling.attn_factor", 1e-3, 1e3, &rope->yarn_attn_factor},
+        {"rope.scaling.yarn_attn_factor", 1e-3, 1e3, &rope->yarn_attn_factor},
+        {"rope.scaling.yarn_beta_fast", 1e-3, 1e6, &rope->yarn_beta_fast},
+        {"rope.scaling.yarn_beta_slow", 1e-3, 1e6, &rope->yarn_beta_slow},
+        {"rope.scaling.yarn_log_multiplier", -1e3, 1e3, &log_multiplier},
+        {"rope.scaling.yarn_ext_factor", -1e3, 1e3, &extrapolation},
+    };
+    for (size_t i = 0; status == WEFT_OK && i < sizeof reals / sizeof *reals; i++) {
+        status = read_real(model, reals[i].suffix, reals[i].min, reals[i].max, true, reals[i].value, error);
+    }
+    if (status) return status;
+    if (log_multiplier != 0 || extrapolation != 1) {
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft knows YaRN without log multiplier and with extrapolation factor 1",
+                         model->path);
+    }
+    return WEFT_OK;
+}
+
+/* A factor without a type is linear: older converters wrote no type, and before that the key was rope.scale_linear. */
+static weft_status read_scaling(weft_model *model, weft_error *error) {
+    static const struct {
+        const char *name;
+        weft_rope_scaling scaling;
+    } scalings[] = {{"none", WEFT_ROPE_NONE}, {"linear", WEFT_ROPE_LINEAR}, {"yarn", WEFT_ROPE_YARN}};
+    weft_rope_options *rope = &model->hyper.rope;
+    char key[KEY_SIZE];
+    weft_text type;
+    weft_status status = read_real(model, "rope.scale_linear", 0, 1e6, true, &rope->scaling_factor, error);
+    if (status == WEFT_OK) status = read_real(model, "rope.scaling.factor", 0, 1e6, true, &rope->scaling_factor, error);
+    if (status) return status;
+    if (rope->scaling_factor == 0) rope->scaling_factor = 1; /* the format's "no scaling" */
+    if (rope->scaling_factor < 1e-3f) {
+        return weft_fail(error, WEFT_BAD_FILE, "%s: the rope scaling factor is %g", model->path, (double)rope->scaling_factor);
+    }
+    rope->scaling = rope->scaling_factor == 1 ? WEFT_ROPE_NONE : WEFT_ROPE_LINEAR;
+    status = weft_gguf_text(model->gguf, key_of(model, "rope.scaling.type", key), &type, error);
+    if (status) return status == WEFT_NOT_FOUND ? WEFT_OK : status;
+    for (size_t i = 0; i < sizeof scalings / sizeof *scalings; i++) {
+        if (type.size != strlen(scalings[i].name) || memcmp(type.bytes, scalings[i].name, type.size)) continue;
+        rope->scaling = scalings[i].scaling;
+        return rope->scaling == WEFT_ROPE_YARN ? read_yarn(model, error) : WEFT_OK;
+    }
+    return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the rope scaling \"%.*s\"", model->path,
+                     type.size < 40 ? (int)type.size : 40, type.bytes);
+}
+
+static weft_status read_freq_factors(weft_model *model, weft_error *error) {
+    const weft_model_tensor *tensor = NULL;
+    int32_t n = model->hyper.rope.n_dims / 2;
+    weft_status status = weft_model_expect(model, "rope_freqs.weight", n, 1, true, &tensor, error);
+    if (status || !tensor) return status;
+    model->freq_factors = weft_allocate(model->runtime, (size_t)n * sizeof(float));
+    if (!model->freq_factors) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its rope factors", model->path);
+    status = weft_gguf_read(model->gguf, tensor, 0, model->freq_factors, (size_t)n * sizeof(float), error);
+    if (status) return status;
+    for (int32_t i = 0; i < n; i++) {
+        /* Written so that a NaN fails. */
+        if (!(model->freq_factors[i] >= 1e-6f && model->freq_factors[i] <= 1e6f)) {
+            return weft_fail(error, WEFT_BAD_FILE, "%s: element %d of rope_freqs.weight is %g", model->path, i,
+                             (double)model->freq_factors[i]);
+        }
+    }
+    model->hyper.rope.freq_factors = model->freq_factors;
+    return WEFT_OK;
+}
+
+static weft_status read_rope(weft_model *model, weft_error *error) {
+    weft_rope_options *rope = &model->hyper.rope;
+    rope->n_dims = model->hyper.head_dim;
+    rope->freq_base = 10000; /* the format's default */
+    weft_status status = read_size(model, "rope.dimension_count", model->hyper.head_dim, true, &rope->n_dims, error);
+    if (status == WEFT_OK) status = read_real(model, "rope.freq_base", 2, 1e12, true, &rope->freq_base, error);
+    if (status) return status;
+    if (rope->n_dims % 2)
+        return weft_fail(error, WEFT_BAD_FILE, "%s: rope turns %d dimensions, an odd number", model->path, rope->n_dims);
+    status = read_scaling(model, error);
+    return status ? status : read_freq_factors(model, error);
+}
+
+/* A block count that was made smaller would cut the model short and still run. */
+static weft_status check_layers(const weft_model *model, weft_error *error) {
+    for (size_t i = 0; i < weft_gguf_tensor_count(model->gguf); i++) {
+        const char *name = weft_gguf_tensor_at(model->gguf, i)->name;
+        if (strncmp(name, "blk.", 4) != 0) continue;
+        int64_t layer = 0;
+        for (const char *digit = name + 4; *digit >= '0' && *digit <= '9' && layer < MAX_LAYERS; digit++) {
+            layer = layer * 10 + (*digit - '0');
+        }
+        if (layer >= model->hyper.n_layers) {
+            return weft_fail(error, WEFT_BAD_FILE, "%s: there is a tensor %s, but the model says it has %d layers", model->path,
+                             name, model->hyper.n_layers);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_hyperparameters_read(weft_model *model, weft_error *error) {
+    weft_status status = read_sizes(model, error);
+    if (status == WEFT_OK) status = read_heads(model, error);
+    if (status == WEFT_OK) status = read_vocabulary(model, error);
+    if (status == WEFT_OK) {
+        status = read_real(model, "attention.layer_norm_rms_epsilon", 1e-15, 0.1, false, &model->hyper.norm_epsilon, error);
+    }
+    if (status == WEFT_OK) status = read_rope(model, error);
+    if (status == WEFT_OK) status = check_layers(model, error);
+    return status;
+}

@@ -1,0 +1,21 @@
+/* What every family reads: sizes, norm and rope, all checked, and the shapes of tensors. */
+#ifndef WEFT_DECODER_HYPERPARAMETERS_H
+#define WEFT_DECODER_HYPERPARAMETERS_H
+
+#include "decoder/model.h"
+
+/* Fills model->hyper (and freq_factors) from the keys ARCHITECTURE.*, "token_embd.weight" and "rope_freqs.weight". model->family
+ * and model->tokenizer are set. A value that is missing, senseless or at odds with another is WEFT_BAD_FILE, one that weft cannot
+ * honour WEFT_UNSUPPORTED. */
+weft_status weft_hyperparameters_read(weft_model *model, weft_error *error);
+
+/* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 an F32 vector. `tensor` may be
+ * NULL, and receives NULL where an optional one is not there. A family calls this for each tensor it knows, before the model is
+ * opened: a file that holds any other is refused, since its results would be silently wrong. */
+weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
+                              const weft_model_tensor **tensor, weft_error *error);
+
+/* Fails with the name of the first tensor that nobody expected. */
+weft_status weft_model_check_expected(const weft_model *model, weft_error *error);
+
+#endif

@@ -1,0 +1,127 @@
+/* Opening a model file and describing it. */
+#include "decoder/family.h"
+#include "decoder/hyperparameters.h"
+
+#include <string.h>
+
+static char *copy_text(weft_runtime *runtime, const char *bytes, size_t size) {
+    char *copy = weft_allocate(runtime, size + 1);
+    if (copy) memcpy(copy, bytes, size);
+    return copy;
+}
+
+static weft_status read_names(weft_model *model, const char *path, weft_text *architecture, weft_error *error) {
+    weft_text name = {"", 0};
+    weft_status status = weft_gguf_text(model->gguf, "general.name", &name, error);
+    if (status && status != WEFT_NOT_FOUND) return status;
+    status = weft_gguf_text(model->gguf, "general.architecture", architecture, error);
+    if (status)
+        return status == WEFT_NOT_FOUND ? weft_fail(error, WEFT_BAD_FILE, "%s: there is no general.architecture", path) : status;
+    model->path = copy_text(model->runtime, path, strlen(path));
+    model->name = copy_text(model->runtime, name.bytes, name.size);
+    if (!model->path || !model->name) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", path);
+    return WEFT_OK;
+}
+
+/* Every key of the form tokenizer.ggml.*_token_id, known or not, names a token. */
+static weft_status check_token_ids(const weft_model *model, weft_error *error) {
+    static const char start[] = "tokenizer.ggml.", end[] = "_token_id";
+    int64_t id;
+    for (size_t i = 0; i < weft_gguf_value_count(model->gguf); i++) {
+        const char *key = weft_gguf_value_at(model->gguf, i)->key;
+        size_t size = strlen(key);
+        if (size < sizeof start + sizeof end || strncmp(key, start, sizeof start - 1) != 0) continue;
+        if (strcmp(key + size - (sizeof end - 1), end) != 0) continue;
+        weft_status status = weft_gguf_integer(model->gguf, key, 0, weft_tokenizer_size(model->tokenizer) - 1, &id, error);
+        if (status) return status;
+    }
+    return WEFT_OK;
+}
+
+static weft_status read_weights(weft_model *model, weft_text architecture, weft_error *error) {
+    if (!model->family) {
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the model family \"%.*s\"", model->path,
+                         architecture.size < 40 ? (int)architecture.size : 40, architecture.bytes);
+    }
+    size_t n_tensors = weft_gguf_tensor_count(model->gguf);
+    model->expected = weft_allocate(model->runtime, n_tensors * sizeof *model->expected);
+    if (!model->expected) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", model->path);
+    weft_status status = model->family->read(model, error);
+    if (status == WEFT_OK) status = weft_model_check_expected(model, error);
+    weft_release(model->runtime, model->expected);
+    model->expected = NULL;
+    return status;
+}
+
+static weft_status read_model(weft_model *model, const char *path, weft_error *error) {
+    weft_text architecture = {"", 0};
+    weft_status status = weft_gguf_open(model->runtime, path, &model->gguf, error);
+    if (status == WEFT_OK) status = read_names(model, path, &architecture, error);
+    if (status == WEFT_OK) status = weft_tokenizer_create(model->runtime, model->gguf, &model->tokenizer, error);
+    if (status == WEFT_OK) status = check_token_ids(model, error);
+    if (status) return status;
+    model->chat = weft_chat_find(model->gguf, model->tokenizer, &model->chat_reason);
+    model->family = weft_family_find(architecture);
+    model->has_weights = weft_gguf_tensor_count(model->gguf) > 0;
+    return model->has_weights ? read_weights(model, architecture, error) : WEFT_OK;
+}
+
+weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model **model, weft_error *error) {
+    if (!runtime || !path || !model) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a model is opened with a runtime and a path");
+    weft_model *opened = weft_allocate(runtime, sizeof *opened);
+    if (!opened) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", path);
+    opened->runtime = runtime;
+    weft_status status = read_model(opened, path, error);
+    if (status) {
+        weft_model_close(opened);
+        return status;
+    }
+    *model = opened;
+    return WEFT_OK;
+}
+
+void weft_model_close(weft_model *model) {
+    if (!model) return;
+    weft_runtime *runtime = model->runtime;
+    weft_tokenizer_destroy(model->tokenizer);
+    weft_gguf_close(model->gguf);
+    weft_release(runtime, model->freq_factors);
+    weft_release(runtime, model->name);
+    weft_release(runtime, model->path);
+    weft_release(runtime, model);
+}
+
+void weft_model_describe(const weft_model *model, weft_model_info *info) {
+    const weft_hyperparameters *hyper = &model->hyper;
+    *info = (weft_model_info){
+        .path = model->path,
+        .family = model->family ? model->family->name : "",
+        .name = model->name,
+        .n_layers = hyper->n_layers,
+        .n_embd = hyper->n_embd,
+        .n_heads = hyper->n_heads,
+        .n_kv_heads = hyper->n_kv_heads,
+        .head_dim = hyper->head_dim,
+        .n_ff = hyper->n_ff,
+        .n_vocab = weft_tokenizer_size(model->tokenizer),
+        .n_ctx_train = hyper->n_ctx_train,
+        .has_weights = model->has_weights,
+        .tokenizer = weft_tokenizer_name(model->tokenizer),
+        .chat_format = model->chat ? weft_chat_name(model->chat) : NULL,
+        .chat_reason = model->chat ? "" : model->chat_reason,
+        .bos = weft_tokenizer_bos(model->tokenizer),
+        .eos = weft_tokenizer_eos(model->tokenizer),
+    };
+    for (size_t i = 0; i < weft_gguf_tensor_count(model->gguf); i++) {
+        const weft_model_tensor *tensor = weft_gguf_tensor_at(model->gguf, i);
+        const int64_t *shape = tensor->tensor.shape;
+        info->n_parameters += (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+        info->weight_bytes += tensor->bytes;
+    }
+}
+
+bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor) {
+    if (index >= weft_gguf_tensor_count(model->gguf)) return false;
+    *tensor = *weft_gguf_tensor_at(model->gguf, index);
+    return true;
+}
