@@ -1,0 +1,97 @@
+/* Engine options: defaults and rules. */
+#include <inttypes.h>
+
+#include "decoder/engine.h"
+#include "weft/ops/sample.h"
+#include "weft/ops/step.h"
+
+#define DEFAULT_CTX 4096
+#define DEFAULT_PAGE_SIZE 64
+/* Heads of a step are bounded so that the memory for their logits is: 16 rows of 152,000 logits are 10 MB. */
+#define LEAST_HEADS 16
+#define TOP_HEADS 64
+#define LOGITS_HEADS 16
+#define MOST_CTX (1 << 26)
+#define MOST_SEQUENCES (1 << 16)
+
+static bool is_power_of_two(int32_t n) {
+    return n > 0 && (n & (n - 1)) == 0;
+}
+
+static int32_t power_of_two_from(int32_t n) {
+    int32_t power = 1;
+    while (power < n) power *= 2;
+    return power;
+}
+
+static int32_t least(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+static int32_t or_default(int32_t given, int32_t otherwise) {
+    return given == 0 ? otherwise : given;
+}
+
+static weft_status check_range(const char *name, int64_t value, int64_t min, int64_t max, weft_error *error) {
+    if (value >= min && value <= max) return WEFT_OK;
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %" PRId64 "; it can be %" PRId64 " to %" PRId64, name, value, min, max);
+}
+
+/* The number of pages, once the sizes are known to be sound. */
+static weft_status configure_pages(const weft_engine_options *options, weft_engine_config *config, weft_error *error) {
+    config->max_pages = (config->n_ctx + config->page_size - 1) / config->page_size;
+    int64_t n_pages = (int64_t)config->max_pages * config->n_sequences;
+    if (options->n_cache != 0) n_pages = (options->n_cache - 1) / config->page_size + 1;
+    /* Both halves of a page, and the flat index of a page table entry, are 32-bit numbers on the device. */
+    weft_status status = check_range("the number of KV-cache pages", n_pages, 1, INT32_MAX / 2, error);
+    if (status != WEFT_OK) return status;
+    config->n_pages = (int32_t)n_pages;
+    return check_range("n_ctx / page_size * n_sequences", ((int64_t)config->max_pages + WEFT_SEQUENCE_PAGES) * config->n_sequences,
+                       1, INT32_MAX, error);
+}
+
+static void configure_heads(weft_engine_config *config) {
+    int32_t plain = least(config->max_rows, power_of_two_from(config->n_sequences > LEAST_HEADS ? config->n_sequences : LEAST_HEADS));
+    config->max_heads[WEFT_GIVES_TOKEN] = plain;
+    config->max_heads[WEFT_GIVES_TOP] = least(config->max_rows, plain > TOP_HEADS ? plain : TOP_HEADS);
+    config->max_heads[WEFT_GIVES_LOGITS] = least(config->max_rows, LOGITS_HEADS);
+}
+
+weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
+                                  weft_error *error) {
+    if (!model->has_weights || model->family == NULL)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s holds a vocabulary and no weights", model->path);
+    const weft_engine_options none = {.n_ctx = 0};
+    if (options == NULL) options = &none;
+    int32_t n_vocab = model->hyper.n_vocab;
+    weft_engine_config c = {
+        .precision = options->precision,
+        .kv_type = options->precision == WEFT_EXACT || options->kv_f32 ? WEFT_F32 : WEFT_F16,
+        .n_ctx = or_default(options->n_ctx, least(model->hyper.n_ctx_train, DEFAULT_CTX)),
+        .n_sequences = or_default(options->n_sequences, 1),
+        .page_size = or_default(options->page_size, DEFAULT_PAGE_SIZE),
+        .max_rows = or_default(options->max_rows, WEFT_MAX_ROWS),
+        .max_top = options->max_top,
+        .logits = options->logits,
+        .refuse_when_full = options->refuse_when_full,
+        .unfused = options->unfused,
+    };
+    weft_status status = WEFT_OK;
+    if (c.precision != WEFT_FAST && c.precision != WEFT_EXACT)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "precision %d is neither WEFT_FAST nor WEFT_EXACT", (int)c.precision);
+    if ((status = check_range("n_ctx", c.n_ctx, 1, MOST_CTX, error)) != WEFT_OK) return status;
+    if ((status = check_range("n_sequences", c.n_sequences, 1, MOST_SEQUENCES, error)) != WEFT_OK) return status;
+    if ((status = check_range("max_top", c.max_top, 0, least(WEFT_MAX_TOP, n_vocab), error)) != WEFT_OK) return status;
+    if ((status = check_range("n_cache", options->n_cache, 0, INT64_MAX, error)) != WEFT_OK) return status;
+    if ((status = check_range("page_size", c.page_size, 1, MOST_CTX, error)) != WEFT_OK) return status;
+    if ((status = check_range("max_rows", c.max_rows, 1, WEFT_MAX_ROWS, error)) != WEFT_OK) return status;
+    if (!is_power_of_two(c.page_size) || !is_power_of_two(c.max_rows))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "page_size (%d) and max_rows (%d) must be powers of two", (int)c.page_size,
+                         (int)c.max_rows);
+    if ((status = configure_pages(options, &c, error)) != WEFT_OK) return status;
+    configure_heads(&c);
+    if (c.n_ctx > model->hyper.n_ctx_train)
+        weft_log(model->runtime, WEFT_LOG_WARNING, "n_ctx is more than the positions the model was trained on");
+    *config = c;
+    return WEFT_OK;
+}

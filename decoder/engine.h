@@ -1,0 +1,180 @@
+/* Engines and sessions, for the files that make them up. Everything here is read and written under the engine's mutex, but for
+ * `cancelled`. */
+#ifndef WEFT_DECODER_ENGINE_H
+#define WEFT_DECODER_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "decoder/family.h"
+#include "decoder/model.h"
+#include "decoder/pages.h"
+#include "os/os.h"
+
+/* Steps that can be queued at once. */
+#define WEFT_MAX_DEPTH 4
+/* Tokens a sequence may be ahead of who reads them. */
+#define WEFT_MAX_UNREAD 4
+#define WEFT_MAX_ROWS 512
+/* Powers of two up to WEFT_MAX_ROWS. */
+#define WEFT_ROW_SIZES 10
+
+/* What a plan gives back for each row at the head, the next including the one before. */
+typedef enum weft_gives { WEFT_GIVES_TOKEN, WEFT_GIVES_TOP, WEFT_GIVES_LOGITS, WEFT_GIVES_COUNT } weft_gives;
+
+/* weft_engine_options with every default put in and every rule checked. */
+typedef struct weft_engine_config {
+    weft_precision precision;
+    weft_type kv_type;
+    int32_t n_ctx, n_sequences, page_size, n_pages;
+    int32_t max_pages; /* of one sequence */
+    int32_t max_rows, max_top;
+    int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan gives: what bounds the memory for logits */
+    bool logits, refuse_when_full, unfused;
+} weft_engine_config;
+
+weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
+                                  weft_error *error);
+
+/* The graph of T rows of which R reach the head. */
+weft_status weft_engine_graph(const weft_model *model, const weft_engine_config *config, int32_t n_rows, int32_t n_heads,
+                              weft_gives gives, weft_graph **graph, weft_error *error);
+/* Columns of its updates input. */
+int32_t weft_engine_updates(int32_t n_rows);
+
+/* Rows of one sequence in a step. */
+typedef struct weft_part {
+    weft_session *session; /* NULL: destroyed meanwhile */
+    uint32_t epoch;        /* the session's when the step was made; results of another epoch are dropped */
+    int32_t first, count;  /* positions */
+    int32_t first_page, n_page_updates;
+    int32_t n_heads;
+    bool chooses; /* its last head chooses the next token; the others score the tokens that are there */
+} weft_part;
+
+/* A step that was queued and whose results have not been read. */
+typedef struct weft_flight {
+    uint64_t number;
+    uint64_t started_ns;
+    weft_plan *plan;
+    weft_ticket ticket;
+    weft_gives gives;
+    int32_t n_rows, n_heads, n_updates; /* those that are used */
+    int32_t T, R;                       /* those that the plan has */
+    weft_part *parts;                   /* n_sequences */
+    int32_t n_parts;
+    int32_t *head_positions; /* of each head, part by part */
+} weft_flight;
+
+struct weft_engine {
+    weft_runtime *runtime;
+    weft_model *model;
+    weft_engine_config config;
+    weft_device *device;
+    weft_device_info device_info;
+    weft_store *store;
+    weft_os_mutex mutex;
+    weft_os_condition changed; /* a step has ended */
+    bool has_mutex, has_condition;
+    bool stepping; /* a thread is inside a step, and may have let go of the mutex to wait for it */
+    weft_pages pages;
+    weft_plan *plans[WEFT_GIVES_COUNT][WEFT_ROW_SIZES][WEFT_ROW_SIZES + 1]; /* by log2 T; 0 and 1 + log2 R */
+    int32_t depth;
+    bool is_host;
+    weft_flight flights[WEFT_MAX_DEPTH]; /* a ring */
+    int32_t first_flight, n_flights;
+    uint64_t n_submitted, n_steps;
+    uint64_t last_end_ns;
+    weft_session **sessions; /* n_sessions of n_sequences, in the order in which they got their present work */
+    int32_t n_sessions;
+    bool *slots;  /* n_sequences: taken */
+    int32_t turn; /* where the decoding sequences begin when not all find room in a step */
+    uint64_t load_ns, decode_weight_bytes;
+};
+
+/* A token the device chose, until it is read. */
+typedef struct weft_choice {
+    float logprob;
+    weft_logprob *top; /* n_top */
+} weft_choice;
+
+/* What the last tokens of a session are, for the chat format. */
+typedef enum weft_chat_state {
+    WEFT_CHAT_PLAIN,  /* tokens as they were given */
+    WEFT_CHAT_SAID,   /* a whole message */
+    WEFT_CHAT_ANSWER, /* an answer that was begun in the format */
+} weft_chat_state;
+
+struct weft_session {
+    weft_engine *engine;
+    weft_session_options options; /* n_ctx filled in */
+    int32_t slot;
+    weft_token *tokens; /* n_ctx */
+    int32_t n_tokens;
+    int32_t n_prompt; /* tokens that were given, not generated, end here at the latest */
+    int32_t n_read;   /* tokens the caller has seen */
+    int32_t *page_table;
+    int32_t n_pages;
+    int32_t n_sent;   /* page table entries queued to the device */
+    int32_t n_cached; /* positions whose keys and values are in the cache */
+    int32_t n_queued; /* the same once all queued steps have ended */
+    int32_t n_coming; /* tokens that queued steps will choose */
+    uint32_t epoch;
+    int32_t next_prompt_score, next_logits; /* what the callbacks have not seen yet: the index each would get next */
+    atomic_bool cancelled;
+    bool answering; /* between the first call of next and the last piece */
+    weft_finish finish;
+    int32_t n_generated;
+    weft_status failed; /* why it cannot go on, until next or prefill has said so */
+    int32_t pages_needed;
+    weft_choice choices[WEFT_MAX_UNREAD]; /* of token i at i % WEFT_MAX_UNREAD */
+    weft_logprob *tops;
+    weft_chat_state chat_state;
+    char *text; /* of the piece last given, then what is held back */
+    size_t text_size, text_capacity, text_given;
+    weft_session_timing timing;
+};
+
+/* As weft_engine_create, with a queue of `depth` steps; 0: what suits the device. */
+weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
+                                      weft_error *error);
+/* Device and store of a configured engine; the store is not loaded. */
+weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *options, weft_error *error);
+void weft_engine_close(weft_engine *engine);
+/* Bytes of weights that a step of one row reads. */
+uint64_t weft_engine_decode_bytes(const weft_model *model);
+
+/* The plan for T rows and R heads, made when it is first asked for. */
+weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, weft_plan **plan,
+                             weft_error *error);
+
+/* Whether a sequence has or will have rows to run, if only its tokens are read and pages are found. */
+bool weft_session_active(const weft_session *session);
+/* Positions it could run now, from n_queued on. */
+int32_t weft_session_pending(const weft_session *session);
+/* Whether the row at this position reaches the head, and what the plan must give for it. */
+bool weft_session_head(const weft_session *session, int32_t position, weft_gives *gives);
+/* Whether it is the row that chooses the next token. */
+bool weft_session_chooses(const weft_session *session, int32_t position);
+/* Forgets what is queued and cached from `position` on; results of queued steps will be dropped. */
+void weft_session_rewind(weft_session *session, int32_t position);
+/* The same from 0 on, and gives the pages back. */
+void weft_session_set_back(weft_session *session);
+/* Ends an answer where the caller has read it. */
+void weft_session_abandon(weft_session *session, weft_finish finish);
+/* Puts the session at the end of the order. */
+void weft_session_arrive(weft_session *session);
+/* Adds `count` prompt tokens that already stand at tokens[n_tokens]. */
+void weft_session_added(weft_session *session, int32_t count, weft_chat_state state);
+/* Appends a token a step chose, and ends the answer where it ends. */
+void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
+
+/* Gives pages to those sequences that can run, oldest first, setting back newer ones. */
+void weft_schedule_pages(weft_engine *engine, bool desperate);
+/* Chooses the rows of the next step; leaves n_parts 0 where there is nothing to run. */
+void weft_schedule(weft_engine *engine, weft_flight *flight);
+/* One shared step under the mutex, which is let go of while waiting. `ran`: whether there was anything to do. */
+weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error);
+/* Waits for the steps in flight and drops their results. */
+void weft_step_drain(weft_engine *engine);
+
+#endif

@@ -1,0 +1,165 @@
+/* Building a graph without a check after every node. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "decoder/families/builder.h"
+#include "weft/ops/attention.h"
+#include "weft/ops/rms_norm.h"
+#include "weft/ops/rope.h"
+#include "weft/ops/sample.h"
+#include "weft/ops/step.h"
+
+static bool keep(weft_builder *builder, weft_status status) {
+    if (builder->status == WEFT_OK) builder->status = status;
+    return status == WEFT_OK;
+}
+
+void weft_builder_name(const weft_builder *builder, const char *stem, char name[WEFT_NAME_SIZE]) {
+    if (builder->layer < 0)
+        snprintf(name, WEFT_NAME_SIZE, "%s", stem);
+    else
+        snprintf(name, WEFT_NAME_SIZE, "blk.%d.%s", (int)builder->layer, stem);
+}
+
+static weft_tensor integers(int64_t n_words, int64_t n_columns) {
+    return (weft_tensor){.type = WEFT_I32, .shape = {n_words, n_columns, 1, 1}};
+}
+
+static weft_value input(weft_builder *builder, const char *name, weft_tensor tensor) {
+    weft_value value = WEFT_NONE;
+    if (builder->status == WEFT_OK) keep(builder, weft_graph_input(builder->graph, name, &tensor, &value, builder->error));
+    return value;
+}
+
+static weft_value state(weft_builder *builder, const char *name, weft_tensor tensor) {
+    weft_value value = WEFT_NONE;
+    if (builder->status == WEFT_OK) keep(builder, weft_graph_state(builder->graph, name, &tensor, &value, builder->error));
+    return value;
+}
+
+#define MOST_INPUTS 5
+
+typedef struct node_inputs {
+    weft_value values[MOST_INPUTS];
+    size_t count;
+} node_inputs;
+#define INPUTS(...) \
+    (&(node_inputs){.values = {__VA_ARGS__}, .count = sizeof((weft_value[]){__VA_ARGS__}) / sizeof(weft_value)})
+
+/* Adds a node named after its stem and layer. */
+static void node(weft_builder *builder, weft_op op, const char *stem, const node_inputs *given, const void *params, size_t size,
+                 weft_value outputs[WEFT_MAX_OUTPUTS]) {
+    char name[WEFT_NAME_SIZE];
+    weft_value inputs[WEFT_MAX_INPUTS];
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) inputs[i] = i < given->count ? given->values[i] : WEFT_NONE;
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) outputs[i] = WEFT_NONE;
+    if (builder->status != WEFT_OK) return;
+    weft_builder_name(builder, stem, name);
+    keep(builder, weft_graph_add(builder->graph, op, name, inputs, params, size, outputs, builder->error));
+}
+
+/* The same for one output that counts. */
+static weft_value simple(weft_builder *builder, weft_op op, const char *stem, const node_inputs *given, const void *params,
+                         size_t size) {
+    weft_value outputs[WEFT_MAX_OUTPUTS];
+    node(builder, op, stem, given, params, size, outputs);
+    return outputs[0];
+}
+
+weft_status weft_builder_begin(weft_builder *builder, const struct weft_model *model, const weft_graph_request *request,
+                               weft_error *error) {
+    *builder = (weft_builder){.model = model, .request = request, .error = error, .layer = -1, .heads = WEFT_NONE};
+    if (!keep(builder, weft_graph_create(model->runtime, &builder->graph, error))) return builder->status;
+    builder->rows = input(builder, "rows", integers(WEFT_ROW_WORDS, request->n_rows));
+    builder->updates = input(builder, "updates", integers(2, request->n_updates));
+    if (request->n_heads > 0) builder->heads = input(builder, "heads", integers(WEFT_HEAD_WORDS, request->n_heads));
+    builder->sequences = state(builder, "sequences", integers(WEFT_SEQUENCE_PAGES + request->max_pages, request->n_sequences));
+    weft_tensor table = {.type = WEFT_F32, .shape = {model->hyper.rope.n_dims, request->n_ctx, 1, 1}};
+    if (builder->status == WEFT_OK)
+        keep(builder, weft_graph_weight(builder->graph, "rope_table", &table, &builder->rope_table, error));
+    builder->sequences =
+        simple(builder, WEFT_OP_SCATTER, "sequences.update", INPUTS(builder->sequences, builder->updates), NULL, 0);
+    return builder->status;
+}
+
+weft_status weft_builder_end(weft_builder *builder, weft_graph **graph) {
+    if (builder->status == WEFT_OK)
+        *graph = builder->graph;
+    else
+        weft_graph_destroy(builder->graph);
+    return builder->status;
+}
+
+weft_value weft_build_weight(weft_builder *builder, const char *stem) {
+    char name[WEFT_NAME_SIZE];
+    weft_value value = WEFT_NONE;
+    weft_builder_name(builder, stem, name);
+    const weft_model_tensor *tensor = weft_gguf_tensor_find(builder->model->gguf, name);
+    if (tensor != NULL && builder->status == WEFT_OK)
+        keep(builder, weft_graph_weight(builder->graph, name, &tensor->tensor, &value, builder->error));
+    return value;
+}
+
+weft_value weft_build_kv_state(weft_builder *builder) {
+    char name[WEFT_NAME_SIZE];
+    const weft_graph_request *request = builder->request;
+    const weft_hyperparameters *hyper = &builder->model->hyper;
+    weft_tensor tensor = {.type = request->kv_type,
+                          .shape = {hyper->head_dim, request->page_size, hyper->n_kv_heads, 2 * request->n_pages}};
+    snprintf(name, sizeof name, "kv.%d", (int)builder->layer);
+    return state(builder, name, tensor);
+}
+
+weft_value weft_build_get_rows(weft_builder *builder, const char *name, weft_value table, weft_value index, weft_value sequences) {
+    return simple(builder, WEFT_OP_GET_ROWS, name, INPUTS(table, index, sequences), NULL, 0);
+}
+
+weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x) {
+    return simple(builder, WEFT_OP_MUL_MAT, stem, INPUTS(weight, x), NULL, 0);
+}
+
+weft_value weft_build_add(weft_builder *builder, const char *stem, weft_value a, weft_value b) {
+    return simple(builder, WEFT_OP_ADD, stem, INPUTS(a, b), NULL, 0);
+}
+
+weft_value weft_build_mul(weft_builder *builder, const char *stem, weft_value a, weft_value b) {
+    return simple(builder, WEFT_OP_MUL, stem, INPUTS(a, b), NULL, 0);
+}
+
+weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight) {
+    const weft_rms_norm_params params = {.epsilon = builder->model->hyper.norm_epsilon};
+    return simple(builder, WEFT_OP_RMS_NORM, stem, INPUTS(x, weight), &params, sizeof params);
+}
+
+weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, int32_t order) {
+    const weft_rope_params params = {.head_dim = builder->model->hyper.head_dim, .order = order};
+    return simple(builder, WEFT_OP_ROPE, stem, INPUTS(x, builder->rows, builder->rope_table), &params, sizeof params);
+}
+
+weft_value weft_build_silu(weft_builder *builder, const char *stem, weft_value x) {
+    return simple(builder, WEFT_OP_SILU, stem, INPUTS(x), NULL, 0);
+}
+
+weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv) {
+    return simple(builder, WEFT_OP_KV_WRITE, "kv_write", INPUTS(k, v, kv, builder->rows, builder->sequences), NULL, 0);
+}
+
+weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv) {
+    const weft_hyperparameters *hyper = &builder->model->hyper;
+    const weft_attention_params params = {.n_heads = hyper->n_heads, .scale = (float)(1.0 / sqrt((double)hyper->head_dim))};
+    return simple(builder, WEFT_OP_ATTENTION, "attention", INPUTS(q, kv, builder->rows, builder->sequences), &params,
+                  sizeof params);
+}
+
+void weft_build_sample(weft_builder *builder, weft_value logits) {
+    const weft_sample_params params = {.n_top = builder->request->n_top};
+    weft_value outputs[WEFT_MAX_OUTPUTS];
+    node(builder, WEFT_OP_SAMPLE, "sample", INPUTS(logits, builder->heads, builder->sequences), &params, sizeof params, outputs);
+    builder->sequences = outputs[2];
+    weft_value results[3] = {outputs[0], builder->request->n_top > 0 ? outputs[1] : WEFT_NONE,
+                             builder->request->logits ? logits : WEFT_NONE};
+    for (size_t i = 0; i < 3; i++)
+        if (results[i] != WEFT_NONE && builder->status == WEFT_OK)
+            keep(builder, weft_graph_output(builder->graph, results[i], builder->error));
+}

@@ -1,0 +1,56 @@
+/* What an engine needs and has. */
+#include <string.h>
+
+#include "decoder/engine.h"
+
+weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes, weft_error *error) {
+    weft_engine engine = {.runtime = model->runtime, .model = model};
+    weft_status status = weft_engine_open(&engine, options, error);
+    if (status == WEFT_OK) weft_store_measure(engine.store, bytes);
+    weft_engine_close(&engine);
+    return status;
+}
+
+/* Of the embedding one row is read, which does not count, unless it is the output matrix too; a factor of the rope table is in the
+ * table. */
+uint64_t weft_engine_decode_bytes(const weft_model *model) {
+    bool tied = weft_gguf_tensor_find(model->gguf, "output.weight") == NULL;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < weft_gguf_tensor_count(model->gguf); i++) {
+        const weft_model_tensor *tensor = weft_gguf_tensor_at(model->gguf, i);
+        if (!tied && strcmp(tensor->name, "token_embd.weight") == 0) continue;
+        if (strcmp(tensor->name, "rope_freqs.weight") == 0) continue;
+        bytes += tensor->bytes;
+    }
+    return bytes;
+}
+
+void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
+    weft_os_mutex_lock(&engine->mutex);
+    *info = (weft_engine_info){
+        .device = engine->device_info,
+        .n_ctx = engine->config.n_ctx,
+        .n_sequences = engine->config.n_sequences,
+        .page_size = engine->config.page_size,
+        .max_rows = engine->config.max_rows,
+        .n_pages = engine->pages.n_pages,
+        .n_pages_free = engine->pages.n_free,
+        .load_ns = engine->load_ns,
+        .n_steps = engine->n_steps,
+        .decode_weight_bytes = engine->decode_weight_bytes,
+    };
+    weft_store_measure(engine->store, &info->bytes);
+    weft_os_mutex_unlock(&engine->mutex);
+}
+
+weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
+                             weft_graph **graph, weft_error *error) {
+    weft_engine_config config;
+    weft_status status = weft_engine_configure(model, options, &config, error);
+    if (status != WEFT_OK) return status;
+    if (n_rows < 1 || n_rows > WEFT_MAX_ROWS || n_heads < 0 || n_heads > n_rows)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d rows of which %d reach the head: 1 to %d rows are possible", (int)n_rows,
+                         (int)n_heads, WEFT_MAX_ROWS);
+    weft_gives gives = config.logits ? WEFT_GIVES_LOGITS : config.max_top > 0 ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
+    return weft_engine_graph(model, &config, n_rows, n_heads, gives, graph, error);
+}

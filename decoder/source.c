@@ -1,0 +1,43 @@
+/* Weights from the model's file, and the rope table from its definition. */
+#include <string.h>
+
+#include "decoder/source.h"
+
+/* The table is asked for by bytes; whole positions are computed straight into place, and a part of one through a copy. */
+static weft_status read_rope_table(weft_model *model, uint64_t offset, unsigned char *into, size_t size, weft_error *error) {
+    const weft_rope_options *rope = &model->hyper.rope;
+    const size_t row = (size_t)rope->n_dims * sizeof(float);
+    float *copy = NULL;
+    weft_status status = WEFT_OK;
+    while (size > 0 && status == WEFT_OK) {
+        size_t skipped = (size_t)(offset % row);
+        size_t n = size < row - skipped ? size : row - skipped;
+        int64_t position = (int64_t)(offset / row);
+        if (skipped == 0 && size >= row && (uintptr_t)into % sizeof(float) == 0) {
+            n = size - size % row;
+            status = weft_rope_table(rope, position, (int64_t)(n / row), (float *)(void *)into, error);
+        } else {
+            if (copy == NULL) copy = weft_allocate(model->runtime, row);
+            if (copy == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a row of the rope table");
+            status = weft_rope_table(rope, position, 1, copy, error);
+            if (status == WEFT_OK) memcpy(into, (const unsigned char *)copy + skipped, n);
+        }
+        offset += n;
+        into += n;
+        size -= n;
+    }
+    weft_release(model->runtime, copy);
+    return status;
+}
+
+static weft_status read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    weft_model *model = user;
+    if (strcmp(name, "rope_table") == 0) return read_rope_table(model, offset, into, size, error);
+    const weft_model_tensor *tensor = weft_gguf_tensor_find(model->gguf, name);
+    if (tensor == NULL) return weft_fail(error, WEFT_NOT_FOUND, "%s: there is no tensor %s", model->path, name);
+    return weft_gguf_read(model->gguf, tensor, offset, into, size, error);
+}
+
+weft_weight_source weft_model_source(weft_model *model) {
+    return (weft_weight_source){.read = read_weight, .user = model};
+}
