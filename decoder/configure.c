@@ -51,7 +51,8 @@ static weft_status configure_pages(const weft_engine_options *options, weft_engi
 }
 
 static void configure_heads(weft_engine_config *config) {
-    int32_t plain = least(config->max_rows, power_of_two_from(config->n_sequences > LEAST_HEADS ? config->n_sequences : LEAST_HEADS));
+    int32_t plain =
+        least(config->max_rows, power_of_two_from(config->n_sequences > LEAST_HEADS ? config->n_sequences : LEAST_HEADS));
     config->max_heads[WEFT_GIVES_TOKEN] = plain;
     config->max_heads[WEFT_GIVES_TOP] = least(config->max_rows, plain > TOP_HEADS ? plain : TOP_HEADS);
     config->max_heads[WEFT_GIVES_LOGITS] = least(config->max_rows, LOGITS_HEADS);

@@ -16,7 +16,8 @@ static weft_status create_store(weft_engine *engine, const weft_engine_options *
     weft_status status = WEFT_OK;
     for (weft_gives gives = WEFT_GIVES_TOKEN; gives <= most && status == WEFT_OK; gives++) {
         if (gives == WEFT_GIVES_TOP && config->max_top == 0) continue;
-        status = weft_engine_graph(engine->model, config, config->max_rows, config->max_heads[gives], gives, &graphs[n_graphs], error);
+        status =
+            weft_engine_graph(engine->model, config, config->max_rows, config->max_heads[gives], gives, &graphs[n_graphs], error);
         if (status == WEFT_OK) n_graphs++;
     }
     if (status == WEFT_OK) status = weft_engine_graph(engine->model, config, 1, 1, most, &graphs[n_graphs], error);

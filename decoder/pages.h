@@ -13,8 +13,8 @@ typedef struct weft_page_waiting {
 typedef struct weft_pages {
     weft_runtime *runtime;
     int32_t n_pages, n_free, n_waiting, first_waiting;
-    int32_t *free;       /* a stack */
-    int32_t *references; /* of each page */
+    int32_t *free;              /* a stack */
+    int32_t *references;        /* of each page */
     weft_page_waiting *waiting; /* a ring, in the order of their steps: held by nobody but still in use */
     uint64_t ended;             /* the last step that has */
 } weft_pages;

@@ -44,8 +44,7 @@ typedef struct node_inputs {
     weft_value values[MOST_INPUTS];
     size_t count;
 } node_inputs;
-#define INPUTS(...) \
-    (&(node_inputs){.values = {__VA_ARGS__}, .count = sizeof((weft_value[]){__VA_ARGS__}) / sizeof(weft_value)})
+#define INPUTS(...) (&(node_inputs){.values = {__VA_ARGS__}, .count = sizeof((weft_value[]){__VA_ARGS__}) / sizeof(weft_value)})
 
 /* Adds a node named after its stem and layer. */
 static void node(weft_builder *builder, weft_op op, const char *stem, const node_inputs *given, const void *params, size_t size,

@@ -4,6 +4,57 @@
 #include "decoder/families/layer.h"
 #include "decoder/hyperparameters.h"
 
+/* A tensor of a layer: k and n as in weft_model_expect. */
+typedef struct layer_tensor {
+    const char *stem;
+    int64_t k, n;
+    bool optional;
+} layer_tensor;
+
+static weft_status expect_layer(struct weft_model *model, int32_t layer, const layer_tensor *tensors, size_t n_tensors,
+                                weft_error *error) {
+    weft_builder b = {.layer = layer};
+    for (size_t i = 0; i < n_tensors; i++) {
+        char name[WEFT_NAME_SIZE];
+        weft_builder_name(&b, tensors[i].stem, name);
+        weft_status status = weft_model_expect(model, name, tensors[i].k, tensors[i].n, tensors[i].optional, NULL, error);
+        if (status != WEFT_OK) return status;
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_layers_read(struct weft_model *model, const weft_layer_style *style, weft_error *error) {
+    weft_status status = weft_hyperparameters_read(model, error);
+    if (status != WEFT_OK) return status;
+    const weft_hyperparameters *hyper = &model->hyper;
+    const int64_t n_embd = hyper->n_embd, n_ff = hyper->n_ff;
+    const int64_t n_q = (int64_t)hyper->head_dim * hyper->n_heads, n_kv = (int64_t)hyper->head_dim * hyper->n_kv_heads;
+    const layer_tensor tensors[] = {
+        {"attn_norm.weight", n_embd, 1, false},
+        {"attn_q.weight", n_embd, n_q, false},
+        {"attn_k.weight", n_embd, n_kv, false},
+        {"attn_v.weight", n_embd, n_kv, false},
+        {"attn_q.bias", n_q, 1, !style->needs_qkv_bias},
+        {"attn_k.bias", n_kv, 1, !style->needs_qkv_bias},
+        {"attn_v.bias", n_kv, 1, !style->needs_qkv_bias},
+        {"attn_output.weight", n_q, n_embd, false},
+        {"attn_output.bias", n_embd, 1, true},
+        {"ffn_norm.weight", n_embd, 1, false},
+        {"ffn_gate.weight", n_embd, n_ff, false},
+        {"ffn_gate.bias", n_ff, 1, true},
+        {"ffn_up.weight", n_embd, n_ff, false},
+        {"ffn_up.bias", n_ff, 1, true},
+        {"ffn_down.weight", n_ff, n_embd, false},
+        {"ffn_down.bias", n_embd, 1, true},
+    };
+    for (int32_t layer = 0; layer < hyper->n_layers && status == WEFT_OK; layer++)
+        status = expect_layer(model, layer, tensors, sizeof tensors / sizeof *tensors, error);
+    if (status == WEFT_OK) status = weft_model_expect(model, "token_embd.weight", n_embd, hyper->n_vocab, false, NULL, error);
+    if (status == WEFT_OK) status = weft_model_expect(model, "output_norm.weight", n_embd, 1, false, NULL, error);
+    if (status == WEFT_OK) status = weft_model_expect(model, "output.weight", n_embd, hyper->n_vocab, true, NULL, error);
+    return status;
+}
+
 /* y = STEM.weight x + STEM.bias, the bias only where the file has one. */
 static weft_value project(weft_builder *b, const char *stem, weft_value x) {
     char name[WEFT_NAME_SIZE];
