@@ -1,0 +1,72 @@
+/* What the tokenizer's own files share: the vocabulary, and where tokens go. */
+#ifndef WEFT_DECODER_VOCABULARY_H
+#define WEFT_DECODER_VOCABULARY_H
+
+#include "decoder/tokenizer.h"
+
+/* The numbers are those of tokenizer.ggml.token_type. */
+typedef enum weft_token_type {
+    WEFT_TOKEN_NORMAL = 1,
+    WEFT_TOKEN_UNKNOWN,
+    WEFT_TOKEN_CONTROL,
+    WEFT_TOKEN_USER_DEFINED,
+    WEFT_TOKEN_UNUSED,
+    WEFT_TOKEN_BYTE
+} weft_token_type;
+
+/* How the file writes a token's bytes. */
+typedef enum weft_spelling {
+    WEFT_SPELLING_BYTE_ALPHABET, /* GPT-2's: each byte is a printable character */
+    WEFT_SPELLING_SENTENCEPIECE  /* U+2581 is a space, <0xHH> a byte */
+} weft_spelling;
+
+typedef struct weft_vocabulary_slot {
+    uint32_t hash;
+    weft_token token; /* WEFT_NO_TOKEN: free */
+} weft_vocabulary_slot;
+
+typedef struct weft_vocabulary {
+    weft_runtime *runtime;
+    int32_t n_tokens;
+    unsigned char *types; /* weft_token_type of each */
+    uint32_t *starts;     /* n_tokens + 1: of each token's bytes */
+    char *bytes;          /* as they are written in text: the file's spelling undone */
+    uint32_t *sorted;     /* n_special ids of tokens that can be special, in order of their bytes */
+    uint32_t n_special;
+    uint32_t special_first[257];      /* where in `sorted` those that begin with each byte are */
+    weft_vocabulary_slot *slots;      /* of ordinary text by its bytes; of duplicates, the lowest id */
+    uint32_t mask;                    /* number of slots - 1 */
+    weft_token byte_tokens[256];      /* WEFT_NO_TOKEN where there is none */
+} weft_vocabulary;
+
+weft_status weft_vocabulary_read(weft_vocabulary *vocabulary, weft_runtime *runtime, const weft_gguf *gguf, weft_spelling spelling,
+                                 weft_error *error);
+void weft_vocabulary_clear(weft_vocabulary *vocabulary);
+
+/* The bytes of a token. */
+weft_text weft_vocabulary_text(const weft_vocabulary *vocabulary, weft_token token);
+/* The ordinary token of these bytes, or WEFT_NO_TOKEN. */
+weft_token weft_vocabulary_find(const weft_vocabulary *vocabulary, const char *bytes, size_t size);
+/* Undoes GPT-2's byte alphabet: up to text.size bytes. False where a character is not of the alphabet. */
+bool weft_vocabulary_unspell(weft_text text, char *bytes, size_t *size);
+
+/* Indexes the special tokens, for the two functions below. */
+weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error);
+/* The longest special token that begins at `text`, or WEFT_NO_TOKEN. */
+weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size);
+/* The special token whose bytes are exactly these, or WEFT_NO_TOKEN. */
+weft_token weft_special_find(const weft_vocabulary *vocabulary, const char *text, size_t size);
+
+/* Tokens on their way out: all are counted, up to `capacity` are written. */
+typedef struct weft_token_sink {
+    weft_token *tokens;
+    size_t capacity, count;
+} weft_token_sink;
+
+static inline void weft_token_put(weft_token_sink *sink, weft_token token)
+{
+    if (sink->count < sink->capacity) sink->tokens[sink->count] = token;
+    sink->count++;
+}
+
+#endif
