@@ -304,3 +304,7 @@ weft_status weft_gguf_read(const weft_gguf *gguf, const weft_model_tensor *tenso
     }
     return weft_os_file_read(&gguf->file, tensor->offset + offset, into, size, error);
 }
+
+const char *weft_gguf_path(const weft_gguf *gguf) {
+    return gguf->path;
+}

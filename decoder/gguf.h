@@ -41,6 +41,8 @@ typedef struct weft_gguf weft_gguf;
 
 weft_status weft_gguf_open(weft_runtime *runtime, const char *path, weft_gguf **gguf, weft_error *error);
 void weft_gguf_close(weft_gguf *gguf);
+/* For messages. */
+const char *weft_gguf_path(const weft_gguf *gguf);
 
 size_t weft_gguf_value_count(const weft_gguf *gguf);
 const weft_gguf_value *weft_gguf_value_at(const weft_gguf *gguf, size_t index);

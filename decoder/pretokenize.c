@@ -1,5 +1,6 @@
 /* Pre-tokenizers: the patterns that were published with the models (tokenizer.json), run by PCRE2. */
 #include "decoder/pretokenize.h"
+#include "decoder/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -27,23 +28,23 @@ struct weft_pretokenizer {
     "+(?!" NOT_SPACE ")|" S "+"
 
 /* Each stage cuts what the one before left: into its matches and what lies between them. */
-typedef struct scheme {
+struct scheme {
     const char *name;
     bool ignores_merges, adds_bos;
     const char *patterns[MAX_STAGES];
-} scheme;
+};
 
-static const scheme gpt_2 = {"gpt-2", false, false, {GPT_2}};
-static const scheme llama_3 = {"llama-bpe", true, true, {LLAMA_3_WITH("\\p{N}{1,3}")}};
-static const scheme qwen2 = {"qwen2", false, false, {LLAMA_3_WITH("\\p{N}")}};
-static const scheme smollm = {"smollm", false, false, {"\\p{N}", GPT_2}};
+static const struct scheme gpt_2 = {"gpt-2", false, false, {GPT_2}};
+static const struct scheme llama_3 = {"llama-bpe", true, true, {LLAMA_3_WITH("\\p{N}{1,3}")}};
+static const struct scheme qwen2 = {"qwen2", false, false, {LLAMA_3_WITH("\\p{N}")}};
+static const struct scheme smollm = {"smollm", false, false, {"\\p{N}", GPT_2}};
 
 /* Names in tokenizer.ggml.pre. */
 static const struct {
     const char *name;
-    const scheme *scheme;
+    const struct scheme *scheme;
 } names[] = {
-    {"gpt-2", &gpt_2}, {"llama-bpe", &llama_3}, {"llama3", &llama_3},          {"llama-v3", &llama_3},
+    {"gpt-2", &gpt_2}, {"llama-bpe", &llama_3}, {"llama3", &llama_3},         {"llama-v3", &llama_3},
     {"qwen2", &qwen2}, {"smollm", &smollm},     {"deepseek-r1-qwen", &qwen2},
 };
 
@@ -84,7 +85,7 @@ static weft_status compile(weft_pretokenizer *pretokenizer, weft_error *error) {
 
 weft_status weft_pretokenizer_create(weft_runtime *runtime, const char *path, weft_text name, weft_pretokenizer **pretokenizer,
                                      weft_error *error) {
-    const scheme *found = NULL;
+    const struct scheme *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strlen(names[i].name) == name.size && memcmp(names[i].name, name.bytes, name.size) == 0) found = names[i].scheme;
     if (!found)
@@ -125,15 +126,15 @@ bool weft_pretokenizer_adds_bos(const weft_pretokenizer *pretokenizer) {
 
 /* ---- Cutting ---- */
 
-typedef struct cutter {
+struct cutter {
     const weft_pretokenizer *pretokenizer;
     pcre2_match_data *match[MAX_STAGES];
     weft_piece_function piece;
     void *user;
-} cutter;
+};
 
 /* Where the next match of a stage begins and ends; both `size` where there is none. */
-static weft_status next_match(const cutter *cutter, int stage, const char *text, size_t size, size_t from, size_t *begin,
+static weft_status next_match(const struct cutter *cutter, int stage, const char *text, size_t size, size_t from, size_t *begin,
                               size_t *end, weft_error *error) {
     const pcre2_code *code = cutter->pretokenizer->codes[stage];
     pcre2_match_data *match = cutter->match[stage];
@@ -153,7 +154,7 @@ static weft_status next_match(const cutter *cutter, int stage, const char *text,
     return WEFT_OK;
 }
 
-static weft_status cut(const cutter *cutter, int stage, const char *text, size_t size, weft_error *error) {
+static weft_status cut(const struct cutter *cutter, int stage, const char *text, size_t size, weft_error *error) {
     if (size == 0) return WEFT_OK;
     if (stage == MAX_STAGES || !cutter->pretokenizer->codes[stage]) return cutter->piece(cutter->user, text, size, error);
     for (size_t at = 0; at < size;) {
@@ -167,24 +168,10 @@ static weft_status cut(const cutter *cutter, int stage, const char *text, size_t
     return WEFT_OK;
 }
 
-/* Bytes of the well-formed UTF-8 character (Unicode 3.9, table 3-7) at `b`, or 0. */
-static size_t character_size(const unsigned char *b, size_t size) {
-    if (b[0] < 0x80) return 1;
-    size_t n = b[0] >= 0xF0 ? 4 : b[0] >= 0xE0 ? 3 : 2;
-    if (b[0] < 0xC2 || b[0] > 0xF4 || size < n) return 0;
-    unsigned low = b[0] == 0xE0 ? 0xA0 : b[0] == 0xF0 ? 0x90 : 0x80;
-    unsigned high = b[0] == 0xED ? 0x9F : b[0] == 0xF4 ? 0x8F : 0xBF;
-    if (b[1] < low || b[1] > high) return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((b[i] & 0xC0) != 0x80) return 0;
-    return n;
-}
-
 /* The end of the run of characters, or of bytes that are none, which begins at `at`. */
 static size_t run_end(const char *text, size_t size, size_t at, bool valid) {
-    const unsigned char *bytes = (const unsigned char *)text;
     while (at < size) {
-        size_t n = character_size(bytes + at, size - at);
+        size_t n = weft_utf8_size(text + at, size - at);
         if ((n != 0) != valid) break;
         at += n ? n : 1;
     }
@@ -193,7 +180,7 @@ static size_t run_end(const char *text, size_t size, size_t at, bool valid) {
 
 weft_status weft_pretokenize(const weft_pretokenizer *pretokenizer, const char *text, size_t size, weft_piece_function piece,
                              void *user, weft_error *error) {
-    cutter cutter = {.pretokenizer = pretokenizer, .piece = piece, .user = user};
+    struct cutter cutter = {.pretokenizer = pretokenizer, .piece = piece, .user = user};
     weft_status status = WEFT_OK;
     for (int stage = 0; stage < MAX_STAGES && pretokenizer->codes[stage]; stage++) {
         cutter.match[stage] = pcre2_match_data_create(1, pretokenizer->memory);

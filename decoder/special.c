@@ -11,9 +11,12 @@ static bool can_be_special(const weft_vocabulary *vocabulary, weft_token token) 
     size_t size = weft_vocabulary_text(vocabulary, token).size;
     switch (vocabulary->types[token]) {
     case WEFT_TOKEN_CONTROL:
-    case WEFT_TOKEN_UNKNOWN: return size >= 2 && size <= SPECIAL_LIMIT;
-    case WEFT_TOKEN_USER_DEFINED: return size >= 1 && size <= SPECIAL_LIMIT;
-    default: return false;
+    case WEFT_TOKEN_UNKNOWN:
+        return size >= 2 && size <= SPECIAL_LIMIT;
+    case WEFT_TOKEN_USER_DEFINED:
+        return size >= 1 && size <= SPECIAL_LIMIT;
+    default:
+        return false;
     }
 }
 

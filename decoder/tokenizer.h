@@ -20,6 +20,12 @@ bool weft_tokenizer_ends(const weft_tokenizer *tokenizer, weft_token token);
 /* The special token whose text is exactly this, or WEFT_NO_TOKEN. */
 weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *text);
 
+/* The bytes of one token as they are in text, control tokens' included. The token is of the vocabulary; the bytes live as long as
+ * the tokenizer. Unlike weft_tokenizer_decode this undoes no space put before a text, so it is what to use token by token. */
+weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token);
+/* Whether weft_detokenize leaves the token out without `special`. */
+bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token);
+
 /* As weft_tokenize, but with the two halves of `special` apart. */
 weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);

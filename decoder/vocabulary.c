@@ -157,8 +157,8 @@ static weft_status unspell(weft_vocabulary *vocabulary, const char *path, weft_s
     if (type == WEFT_TOKEN_BYTE) {
         int byte = byte_of_name(text);
         if (byte < 0)
-            return weft_fail(error, WEFT_BAD_FILE, "%s: %s: token %d is a byte but is not called <0x00> to <0xFF>", path, tokens_key,
-                             (int)token);
+            return weft_fail(error, WEFT_BAD_FILE, "%s: %s: token %d is a byte but is not called <0x00> to <0xFF>", path,
+                             tokens_key, (int)token);
         *into = (char)(unsigned char)byte;
         *size = 1;
         if (vocabulary->byte_tokens[byte] == WEFT_NO_TOKEN) vocabulary->byte_tokens[byte] = token;
@@ -184,8 +184,8 @@ static weft_status read_tokens(weft_vocabulary *vocabulary, const weft_gguf *ggu
     for (weft_token token = 0; token < vocabulary->n_tokens; token++) {
         size_t size = 0;
         bool reachable;
-        weft_status status = unspell(vocabulary, weft_gguf_path(gguf), spelling, token,
-                                     weft_gguf_text_at(tokens, (uint64_t)token), vocabulary->bytes + at, &size, &reachable, error);
+        weft_status status = unspell(vocabulary, weft_gguf_path(gguf), spelling, token, weft_gguf_text_at(tokens, (uint64_t)token),
+                                     vocabulary->bytes + at, &size, &reachable, error);
         if (status != WEFT_OK) return status;
         vocabulary->starts[token] = (uint32_t)at;
         at += size;

@@ -33,10 +33,10 @@ typedef struct weft_vocabulary {
     char *bytes;          /* as they are written in text: the file's spelling undone */
     uint32_t *sorted;     /* n_special ids of tokens that can be special, in order of their bytes */
     uint32_t n_special;
-    uint32_t special_first[257];      /* where in `sorted` those that begin with each byte are */
-    weft_vocabulary_slot *slots;      /* of ordinary text by its bytes; of duplicates, the lowest id */
-    uint32_t mask;                    /* number of slots - 1 */
-    weft_token byte_tokens[256];      /* WEFT_NO_TOKEN where there is none */
+    uint32_t special_first[257]; /* where in `sorted` those that begin with each byte are */
+    weft_vocabulary_slot *slots; /* of ordinary text by its bytes; of duplicates, the lowest id */
+    uint32_t mask;               /* number of slots - 1 */
+    weft_token byte_tokens[256]; /* WEFT_NO_TOKEN where there is none */
 } weft_vocabulary;
 
 weft_status weft_vocabulary_read(weft_vocabulary *vocabulary, weft_runtime *runtime, const weft_gguf *gguf, weft_spelling spelling,
@@ -63,8 +63,7 @@ typedef struct weft_token_sink {
     size_t capacity, count;
 } weft_token_sink;
 
-static inline void weft_token_put(weft_token_sink *sink, weft_token token)
-{
+static inline void weft_token_put(weft_token_sink *sink, weft_token token) {
     if (sink->count < sink->capacity) sink->tokens[sink->count] = token;
     sink->count++;
 }

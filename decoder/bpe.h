@@ -1,0 +1,18 @@
+/* Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019): pieces of text, merged pair by pair in the order of a list. */
+#ifndef WEFT_DECODER_BPE_H
+#define WEFT_DECODER_BPE_H
+
+#include "decoder/pretokenize.h"
+#include "decoder/vocabulary.h"
+
+typedef struct weft_bpe weft_bpe;
+
+/* Reads tokenizer.ggml.pre and .merges. `vocabulary` is borrowed. */
+weft_status weft_bpe_create(weft_runtime *runtime, const weft_gguf *gguf, const weft_vocabulary *vocabulary, weft_bpe **bpe,
+                            weft_error *error);
+void weft_bpe_destroy(weft_bpe *bpe);
+const weft_pretokenizer *weft_bpe_pretokenizer(const weft_bpe *bpe);
+/* Plain text, of less than 4 GiB. A byte that the vocabulary has no token for is left out. */
+weft_status weft_bpe_encode(const weft_bpe *bpe, const char *text, size_t size, weft_token_sink *sink, weft_error *error);
+
+#endif

@@ -1,0 +1,222 @@
+#include "decoder/tokenizer.h"
+#include "decoder/bpe.h"
+#include "decoder/spm.h"
+#include "decoder/vocabulary.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_ENDS 16
+
+struct weft_tokenizer {
+    weft_runtime *runtime;
+    weft_vocabulary vocabulary;
+    weft_bpe *bpe; /* one of the two */
+    weft_spm *spm;
+    char name[32];
+    weft_token bos, eos;
+    bool adds_bos, adds_eos;
+    weft_token ends[MAX_ENDS];
+    size_t n_ends;
+};
+
+/* ---- Reading ---- */
+
+static weft_status read_id(const weft_tokenizer *tokenizer, const weft_gguf *gguf, const char *key, weft_token *token,
+                           weft_error *error) {
+    int64_t value = WEFT_NO_TOKEN;
+    weft_status status = weft_gguf_integer(gguf, key, 0, tokenizer->vocabulary.n_tokens - 1, &value, error);
+    *token = (weft_token)value;
+    return status == WEFT_NOT_FOUND ? WEFT_OK : status;
+}
+
+static void add_end(weft_tokenizer *tokenizer, weft_token token) {
+    if (token != WEFT_NO_TOKEN && !weft_tokenizer_ends(tokenizer, token) && tokenizer->n_ends < MAX_ENDS)
+        tokenizer->ends[tokenizer->n_ends++] = token;
+}
+
+static weft_status read_ids(weft_tokenizer *tokenizer, const weft_gguf *gguf, weft_error *error) {
+    static const struct {
+        const char *key;
+        bool ends;
+    } ids[] = {{"tokenizer.ggml.eos_token_id", true},      {"tokenizer.ggml.eot_token_id", true},
+               {"tokenizer.ggml.eom_token_id", true},      {"tokenizer.ggml.unknown_token_id", false},
+               {"tokenizer.ggml.padding_token_id", false}, {"tokenizer.ggml.seperator_token_id", false}};
+    static const char *const end_markers[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"};
+    weft_status status = read_id(tokenizer, gguf, "tokenizer.ggml.bos_token_id", &tokenizer->bos, error);
+    if (status == WEFT_OK) status = read_id(tokenizer, gguf, "tokenizer.ggml.eos_token_id", &tokenizer->eos, error);
+    for (size_t i = 0; status == WEFT_OK && i < sizeof ids / sizeof *ids; i++) {
+        weft_token token = WEFT_NO_TOKEN;
+        status = read_id(tokenizer, gguf, ids[i].key, &token, error);
+        if (status == WEFT_OK && ids[i].ends) add_end(tokenizer, token);
+    }
+    for (size_t i = 0; status == WEFT_OK && i < sizeof end_markers / sizeof *end_markers; i++) {
+        weft_token token = weft_tokenizer_special(tokenizer, end_markers[i]);
+        if (token != WEFT_NO_TOKEN && tokenizer->vocabulary.types[token] == WEFT_TOKEN_CONTROL) add_end(tokenizer, token);
+    }
+    return status;
+}
+
+/* A flag; where the file does not set it, `value` stays, if there is a token to add. */
+static weft_status read_adds(const weft_gguf *gguf, const char *key, weft_token token, bool *value, weft_error *error) {
+    weft_status status = weft_gguf_flag(gguf, key, value, error);
+    if (status == WEFT_NOT_FOUND) {
+        *value = *value && token != WEFT_NO_TOKEN;
+        return WEFT_OK;
+    }
+    if (status == WEFT_OK && *value && token == WEFT_NO_TOKEN)
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s is set, but the file does not say which token that is", weft_gguf_path(gguf),
+                         key);
+    return status;
+}
+
+static weft_status read_kind(weft_tokenizer *tokenizer, const weft_gguf *gguf, weft_error *error) {
+    static const char key[] = "tokenizer.ggml.model";
+    weft_text model;
+    weft_status status = weft_gguf_text(gguf, key, &model, error);
+    if (status != WEFT_OK)
+        return status == WEFT_NOT_FOUND ? weft_fail(error, WEFT_BAD_FILE, "%s: %s is missing", weft_gguf_path(gguf), key) : status;
+    bool bpe = model.size == 4 && memcmp(model.bytes, "gpt2", 4) == 0;
+    bool spm = model.size == 5 && memcmp(model.bytes, "llama", 5) == 0;
+    if (!bpe && !spm)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: the tokenizer \"%.*s\" (%s) is not supported", weft_gguf_path(gguf),
+                         model.size < 64 ? (int)model.size : 64, model.bytes, key);
+    status = weft_vocabulary_read(&tokenizer->vocabulary, tokenizer->runtime, gguf,
+                                  bpe ? WEFT_SPELLING_BYTE_ALPHABET : WEFT_SPELLING_SENTENCEPIECE, error);
+    if (status != WEFT_OK) return status;
+    if (spm) {
+        tokenizer->adds_bos = true;
+        snprintf(tokenizer->name, sizeof tokenizer->name, "spm");
+        return weft_spm_create(tokenizer->runtime, gguf, &tokenizer->vocabulary, &tokenizer->spm, error);
+    }
+    status = weft_bpe_create(tokenizer->runtime, gguf, &tokenizer->vocabulary, &tokenizer->bpe, error);
+    if (status != WEFT_OK) return status;
+    const weft_pretokenizer *pretokenizer = weft_bpe_pretokenizer(tokenizer->bpe);
+    tokenizer->adds_bos = weft_pretokenizer_adds_bos(pretokenizer);
+    snprintf(tokenizer->name, sizeof tokenizer->name, "bpe %s", weft_pretokenizer_name(pretokenizer));
+    return WEFT_OK;
+}
+
+weft_status weft_tokenizer_create(weft_runtime *runtime, const weft_gguf *gguf, weft_tokenizer **tokenizer, weft_error *error) {
+    weft_tokenizer *made = weft_allocate(runtime, sizeof *made);
+    if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the tokenizer");
+    made->runtime = runtime;
+    made->vocabulary.runtime = runtime;
+    weft_status status = read_kind(made, gguf, error);
+    if (status == WEFT_OK) status = read_ids(made, gguf, error);
+    if (status == WEFT_OK) status = read_adds(gguf, "tokenizer.ggml.add_bos_token", made->bos, &made->adds_bos, error);
+    if (status == WEFT_OK) status = read_adds(gguf, "tokenizer.ggml.add_eos_token", made->eos, &made->adds_eos, error);
+    if (status != WEFT_OK) {
+        weft_tokenizer_destroy(made);
+        return status;
+    }
+    *tokenizer = made;
+    return WEFT_OK;
+}
+
+void weft_tokenizer_destroy(weft_tokenizer *tokenizer) {
+    if (!tokenizer) return;
+    weft_bpe_destroy(tokenizer->bpe);
+    weft_spm_destroy(tokenizer->spm);
+    weft_vocabulary_clear(&tokenizer->vocabulary);
+    weft_release(tokenizer->runtime, tokenizer);
+}
+
+int32_t weft_tokenizer_size(const weft_tokenizer *tokenizer) {
+    return tokenizer->vocabulary.n_tokens;
+}
+
+const char *weft_tokenizer_name(const weft_tokenizer *tokenizer) {
+    return tokenizer->name;
+}
+
+weft_token weft_tokenizer_bos(const weft_tokenizer *tokenizer) {
+    return tokenizer->bos;
+}
+
+weft_token weft_tokenizer_eos(const weft_tokenizer *tokenizer) {
+    return tokenizer->eos;
+}
+
+bool weft_tokenizer_ends(const weft_tokenizer *tokenizer, weft_token token) {
+    for (size_t i = 0; i < tokenizer->n_ends; i++)
+        if (tokenizer->ends[i] == token) return true;
+    return false;
+}
+
+weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *text) {
+    return weft_special_find(&tokenizer->vocabulary, text, strlen(text));
+}
+
+weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token) {
+    return weft_vocabulary_text(&tokenizer->vocabulary, token);
+}
+
+bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token) {
+    unsigned char type = tokenizer->vocabulary.types[token];
+    return type == WEFT_TOKEN_CONTROL || type == WEFT_TOKEN_UNKNOWN;
+}
+
+/* ---- Text to tokens ---- */
+
+static weft_status encode_plain(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_space,
+                                weft_token_sink *sink, weft_error *error) {
+    if (tokenizer->bpe) return weft_bpe_encode(tokenizer->bpe, text, size, sink, error);
+    return weft_spm_encode(tokenizer->spm, text, size, add_space && weft_spm_adds_space(tokenizer->spm), sink, error);
+}
+
+static weft_status encode_special(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
+                                  weft_error *error) {
+    size_t begin = 0;
+    bool add_space = true;
+    for (size_t at = 0; at < size;) {
+        weft_token token = weft_special_at(&tokenizer->vocabulary, text + at, size - at);
+        if (token == WEFT_NO_TOKEN) {
+            at++;
+            continue;
+        }
+        weft_status status = encode_plain(tokenizer, text + begin, at - begin, add_space, sink, error);
+        if (status != WEFT_OK) return status;
+        weft_token_put(sink, token);
+        begin = at += weft_vocabulary_text(&tokenizer->vocabulary, token).size;
+        add_space = weft_tokenizer_is_control(tokenizer, token);
+    }
+    return encode_plain(tokenizer, text + begin, size - begin, add_space, sink, error);
+}
+
+weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
+                                  bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error) {
+    if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
+    weft_token_sink sink = {.tokens = tokens, .capacity = capacity};
+    if (add_bos_eos && tokenizer->adds_bos) weft_token_put(&sink, tokenizer->bos);
+    weft_status status = find_special ? encode_special(tokenizer, text, size, &sink, error)
+                                      : encode_plain(tokenizer, text, size, true, &sink, error);
+    if (status != WEFT_OK) return status;
+    if (add_bos_eos && tokenizer->adds_eos) weft_token_put(&sink, tokenizer->eos);
+    *count = sink.count;
+    return WEFT_OK;
+}
+
+/* ---- Tokens to text ---- */
+
+weft_status weft_tokenizer_decode(const weft_tokenizer *tokenizer, const weft_token *tokens, size_t n_tokens, bool special,
+                                  char *text, size_t capacity, size_t *size, weft_error *error) {
+    size_t n = 0;
+    bool spaced = tokenizer->spm && weft_spm_adds_space(tokenizer->spm); /* encoding put a space here */
+    bool drop_space = spaced;
+    for (size_t i = 0; i < n_tokens; i++) {
+        if (tokens[i] < 0 || tokens[i] >= tokenizer->vocabulary.n_tokens)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "token %d (number %zu) is not of the vocabulary, which has %d",
+                             (int)tokens[i], i, (int)tokenizer->vocabulary.n_tokens);
+        bool control = weft_tokenizer_is_control(tokenizer, tokens[i]);
+        weft_text bytes = weft_vocabulary_text(&tokenizer->vocabulary, tokens[i]);
+        size_t from = drop_space && !control && bytes.size && bytes.bytes[0] == ' ';
+        if (control && !special) from = bytes.size;
+        size_t length = bytes.size - from;
+        if (n < capacity && length) memcpy(text + n, bytes.bytes + from, length < capacity - n ? length : capacity - n);
+        n += length;
+        drop_space = spaced && control;
+    }
+    *size = n;
+    return WEFT_OK;
+}
