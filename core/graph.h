@@ -5,6 +5,7 @@
 #include "weft/weft.h"
 
 #define WEFT_MAX_GRAPH_OUTPUTS 8
+#define WEFT_MAX_NODES (1 << 24)
 
 typedef struct weft_core_node {
     weft_op op; /* WEFT_OP_NONE: a leaf */
@@ -34,6 +35,11 @@ struct weft_graph {
     size_t n_values, value_capacity;
     weft_value outputs[WEFT_MAX_GRAPH_OUTPUTS];
     size_t n_outputs;
+    uint32_t *leaf_slots; /* hash table of leaves by name: node number + 1, or 0; a power of two */
+    size_t leaf_slot_count, n_leaves;
 };
+
+/* WEFT_OK, or an error that says what is wrong with `value`. */
+weft_status weft_graph_check_value(const weft_graph *graph, weft_value value, weft_error *error);
 
 #endif

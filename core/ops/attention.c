@@ -1,0 +1,64 @@
+#include "weft/ops/attention.h"
+
+#include <stdio.h>
+
+#include "core/expect.h"
+
+enum { Q, KV, ROWS, SEQUENCES };
+
+static weft_status check_heads(const weft_tensor *q, const weft_tensor *kv, const weft_attention_params *p, weft_error *error) {
+    weft_status status = weft_expect_word(WEFT_OP_ATTENTION, "n_heads", p->n_heads, 1, INT32_MAX, error);
+    if (status == WEFT_OK) status = weft_expect_finite(WEFT_OP_ATTENTION, "scale", p->scale, error);
+    if (status == WEFT_OK) status = weft_expect_word(WEFT_OP_ATTENTION, "window", p->window, 0, INT32_MAX, error);
+    if (status != WEFT_OK) return status;
+    int64_t head_dim = kv->shape[0], n_kv_heads = kv->shape[2];
+    if (q->shape[0] % p->n_heads != 0 || q->shape[0] / p->n_heads != head_dim)
+        return weft_fail(
+            error, WEFT_INVALID_ARGUMENT,
+            "attention: input q has %lld values a column, but must have head_dim %lld of the KV state times n_heads %d",
+            (long long)q->shape[0], (long long)head_dim, p->n_heads);
+    if (p->n_heads % n_kv_heads != 0)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "attention: n_heads is %d, but must be a multiple of the KV state's n_kv_heads %lld", p->n_heads,
+                         (long long)n_kv_heads);
+    return WEFT_OK;
+}
+
+static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
+    weft_status status =
+        weft_expect_matrix(tensors, WEFT_OP_ATTENTION, Q, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    if (status != WEFT_OK) return status;
+    const weft_tensor *q = tensors->inputs[Q];
+    status = weft_expect_kv(tensors, WEFT_OP_ATTENTION, KV, error);
+    if (status == WEFT_OK)
+        status = weft_expect_matrix(tensors, WEFT_OP_ATTENTION, ROWS, WEFT_EXPECT_I32, WEFT_ROW_WORDS, q->shape[1], error);
+    if (status == WEFT_OK) status = weft_expect_sequences(tensors, WEFT_OP_ATTENTION, SEQUENCES, 1, error);
+    if (status == WEFT_OK) status = check_heads(q, tensors->inputs[KV], params, error);
+    if (status == WEFT_OK) outputs[0] = *q;
+    return status;
+}
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* As if every row were at the end of a full cache: rows of one sequence share the reading of it. */
+static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
+                 uint64_t *bytes) {
+    const weft_attention_params *p = params;
+    const weft_tensor *kv = tensors->inputs[KV], *sequences = tensors->inputs[SEQUENCES];
+    uint64_t n_rows = (uint64_t)outputs[0].shape[1];
+    uint64_t n_positions = weft_product((uint64_t)(sequences->shape[0] - WEFT_SEQUENCE_PAGES), (uint64_t)kv->shape[1]);
+    uint64_t seen = p->window ? least(n_positions, (uint64_t)p->window) : n_positions;
+    uint64_t n_read = weft_product(least(n_rows, (uint64_t)sequences->shape[1]), seen);
+    *operations = weft_product(4, weft_product(seen, weft_tensor_bytes(&outputs[0]) / sizeof(float)));
+    *bytes = weft_sum(*bytes, least(weft_tensor_bytes(kv), weft_product(n_read, weft_kv_position_bytes(kv))));
+}
+
+static void describe(const void *params, char *text, size_t size) {
+    const weft_attention_params *p = params;
+    snprintf(text, size, "n_heads=%d scale=%g window=%d", p->n_heads, (double)p->scale, p->window);
+}
+
+const weft_op_rules weft_op_rules_attention = {
+    .params_size = sizeof(weft_attention_params), .infer = infer, .cost = cost, .describe = describe};

@@ -1,0 +1,43 @@
+#include "core/expect.h"
+#include "core/fuse.h"
+
+enum { WEIGHT, X, BIAS, RESIDUAL };
+
+static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
+    (void)params;
+    weft_status status =
+        weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEIGHT, WEFT_EXPECT_WEIGHT, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    if (status != WEFT_OK) return status;
+    int64_t k = tensors->inputs[WEIGHT]->shape[0], n = tensors->inputs[WEIGHT]->shape[1];
+    status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, X, WEFT_EXPECT_F32, k, WEFT_ANY_EXTENT, error);
+    if (status != WEFT_OK) return status;
+    int64_t n_columns = tensors->inputs[X]->shape[1];
+    if (!tensors->inputs[BIAS] && !tensors->inputs[RESIDUAL])
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "mul_mat_add: one of the inputs bias and residual must be given");
+    status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, BIAS, WEFT_EXPECT_F32, n, 1, error);
+    if (status == WEFT_OK)
+        status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, RESIDUAL, WEFT_EXPECT_F32, n, n_columns, error);
+    if (status == WEFT_OK) outputs[0] = weft_tensor_of(WEFT_F32, n, n_columns, 1);
+    return status;
+}
+
+static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
+                 uint64_t *bytes) {
+    (void)params, (void)bytes;
+    uint64_t n_added = (tensors->inputs[BIAS] ? 1u : 0u) + (tensors->inputs[RESIDUAL] ? 1u : 0u);
+    *operations = weft_sum(weft_mul_mat_operations(tensors->inputs[WEIGHT], outputs[0].shape[1]),
+                           weft_product(n_added, weft_tensor_bytes(&outputs[0]) / sizeof(float)));
+}
+
+/* That one of the two is there is for the rules above to see. */
+static const weft_fusion fusion = {
+    .nodes =
+        {
+            {.op = WEFT_OP_MUL_MAT, .inputs = "weight x", .outputs = "product"},
+            {.op = WEFT_OP_ADD, .inputs = "product bias", .outputs = "biased", .optional = true},
+            {.op = WEFT_OP_ADD, .inputs = "biased residual", .outputs = "y", .optional = true},
+        },
+    .weights = "bias",
+};
+
+const weft_op_rules weft_op_rules_mul_mat_add = {.infer = infer, .cost = cost, .fusion = &fusion};

@@ -1,0 +1,17 @@
+#include "core/expect.h"
+
+static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
+    (void)params;
+    weft_status status = weft_expect_matrix(tensors, WEFT_OP_SILU, 0, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    if (status == WEFT_OK) outputs[0] = *tensors->inputs[0];
+    return status;
+}
+
+/* An exponential, a division and a few multiplications, counted as 8. */
+static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
+                 uint64_t *bytes) {
+    (void)tensors, (void)params, (void)bytes;
+    *operations = weft_product(8, weft_tensor_bytes(&outputs[0]) / sizeof(float));
+}
+
+const weft_op_rules weft_op_rules_silu = {.infer = infer, .cost = cost};
