@@ -1,0 +1,250 @@
+/* Files with random weights in the shape of real models. */
+#include "decoder/synth.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CHUNK ((size_t)1 << 20)
+#define MAX_TENSORS_A_LAYER 12
+#define MAX_TENSORS_ELSEWHERE 4
+
+typedef struct synth_tensor {
+    char name[48];
+    weft_tensor tensor;
+    weft_synth_role role;
+} synth_tensor;
+
+typedef struct synth {
+    weft_runtime *runtime;
+    const weft_synth_model *model;
+    const weft_synth_mix *mix;
+    const weft_synth_options *options;
+    const char *path;
+    char *partial; /* the name it has until it is whole */
+    FILE *file;
+    synth_tensor *tensors;
+    size_t n_tensors;
+    unsigned char *chunk;
+    weft_gguf_writer writer;
+    uint64_t done, total;
+    weft_error *error;
+} synth;
+
+static void add(synth *s, const char *name, int32_t layer, weft_synth_role role, int64_t k, int64_t n) {
+    synth_tensor *tensor = &s->tensors[s->n_tensors++];
+    if (layer < 0) {
+        snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    } else {
+        snprintf(tensor->name, sizeof tensor->name, "blk.%d.%s", layer, name);
+    }
+    tensor->role = role;
+    weft_type type = weft_synth_type(s->mix, role, k, layer, s->model->n_layers);
+    tensor->tensor = (weft_tensor){type, {k, n, 1, 1}};
+}
+
+static void add_layer(synth *s, int32_t layer) {
+    const weft_synth_model *m = s->model;
+    int64_t n_q = (int64_t)m->n_heads * m->head_dim, n_kv = (int64_t)m->n_kv_heads * m->head_dim;
+    add(s, "attn_norm.weight", layer, WEFT_SYNTH_NORM, m->n_embd, 1);
+    add(s, "attn_q.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, n_q);
+    add(s, "attn_k.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, n_kv);
+    add(s, "attn_v.weight", layer, WEFT_SYNTH_ATTENTION_VALUE, m->n_embd, n_kv);
+    if (strcmp(m->family, "qwen2") == 0) {
+        add(s, "attn_q.bias", layer, WEFT_SYNTH_BIAS, n_q, 1);
+        add(s, "attn_k.bias", layer, WEFT_SYNTH_BIAS, n_kv, 1);
+        add(s, "attn_v.bias", layer, WEFT_SYNTH_BIAS, n_kv, 1);
+    }
+    add(s, "attn_output.weight", layer, WEFT_SYNTH_MATRIX, n_q, m->n_embd);
+    add(s, "ffn_norm.weight", layer, WEFT_SYNTH_NORM, m->n_embd, 1);
+    add(s, "ffn_gate.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, m->n_ff);
+    add(s, "ffn_up.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, m->n_ff);
+    add(s, "ffn_down.weight", layer, WEFT_SYNTH_FFN_DOWN, m->n_ff, m->n_embd);
+}
+
+static void list_tensors(synth *s) {
+    const weft_synth_model *m = s->model;
+    if (m->freq_factor != 0) add(s, "rope_freqs.weight", -1, WEFT_SYNTH_FREQ_FACTORS, m->head_dim / 2, 1);
+    add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_EMBEDDING, m->n_embd, m->n_vocab);
+    for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, layer);
+    add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1);
+    if (!m->tied) add(s, "output.weight", -1, WEFT_SYNTH_HEAD, m->n_embd, m->n_vocab);
+}
+
+static void write_hyperparameters(weft_gguf_writer *writer, const weft_synth_model *m) {
+    const struct {
+        const char *suffix;
+        int32_t value;
+    } sizes[] = {
+        {"block_count", m->n_layers},          {"context_length", m->n_ctx_train},
+        {"embedding_length", m->n_embd},       {"feed_forward_length", m->n_ff},
+        {"attention.head_count", m->n_heads},  {"attention.head_count_kv", m->n_kv_heads},
+        {"attention.key_length", m->head_dim}, {"attention.value_length", m->head_dim},
+        {"rope.dimension_count", m->head_dim}, {"vocab_size", m->n_vocab},
+    };
+    char key[96];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        snprintf(key, sizeof key, "%s.%s", m->family, sizes[i].suffix);
+        weft_gguf_write_u32(writer, key, (uint32_t)sizes[i].value);
+    }
+    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", m->family);
+    weft_gguf_write_f32(writer, key, m->norm_epsilon);
+    snprintf(key, sizeof key, "%s.rope.freq_base", m->family);
+    weft_gguf_write_f32(writer, key, m->freq_base);
+}
+
+static void write_header(synth *s) {
+    weft_gguf_writer *writer = &s->writer;
+    char name[120];
+    snprintf(name, sizeof name, "Random %s %s, seed %llu", s->model->name, s->mix->name, (unsigned long long)s->options->seed);
+    weft_gguf_writer_begin(writer, s->runtime);
+    weft_gguf_write_text(writer, "general.architecture", s->model->family);
+    weft_gguf_write_text(writer, "general.type", "model");
+    weft_gguf_write_text(writer, "general.name", name);
+    weft_gguf_write_u32(writer, "general.file_type", s->mix->file_type);
+    weft_gguf_write_u32(writer, "general.quantization_version", 2);
+    write_hyperparameters(writer, s->model);
+    weft_synth_vocabulary(writer, s->model);
+    for (size_t i = 0; i < s->n_tensors; i++) weft_gguf_write_tensor(writer, s->tensors[i].name, &s->tensors[i].tensor);
+}
+
+static weft_status write_bytes(synth *s, const unsigned char *bytes, size_t size) {
+    while (size > 0) {
+        size_t piece = size < CHUNK ? size : CHUNK;
+        errno = 0;
+        if (fwrite(bytes, 1, piece, s->file) != piece) {
+            return weft_fail(s->error, WEFT_IO, "%s: cannot write: %s", s->path, strerror(errno));
+        }
+        bytes += piece;
+        size -= piece;
+        s->done += piece;
+        if (s->options->progress && !s->options->progress(s->options->progress_user, s->done, s->total)) {
+            return weft_fail(s->error, WEFT_CANCELLED, "%s: cancelled", s->path);
+        }
+    }
+    return WEFT_OK;
+}
+
+/* Llama 3.1's: frequencies whose wavelength is over the original 8,192 positions are divided by the extension, those below a
+ * quarter of it are kept, and those between are interpolated. */
+static float freq_factor(const weft_synth_model *m, int64_t i) {
+    const double original = 8192, low = 1, high = 4;
+    double wavelength = 2 * 3.14159265358979323846 * pow((double)m->freq_base, 2 * (double)i / m->head_dim);
+    if (wavelength < original / high) return 1;
+    if (wavelength > original / low) return m->freq_factor;
+    double smooth = (original / wavelength - low) / (high - low);
+    return (float)(1 / ((1 - smooth) / (double)m->freq_factor + smooth));
+}
+
+static float vector_element(const synth *s, weft_synth_role role, uint64_t key, int64_t i) {
+    if (role == WEFT_SYNTH_FREQ_FACTORS) return freq_factor(s->model, i);
+    float random = weft_synth_uniform(key, (uint64_t)i);
+    return role == WEFT_SYNTH_NORM ? 1 + 0.2f * random : 0.2f * random;
+}
+
+static size_t make_vector(const synth *s, const synth_tensor *tensor, uint64_t key, uint64_t first, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float value = vector_element(s, tensor->role, key, (int64_t)(first + i));
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        for (size_t byte = 0; byte < 4; byte++) s->chunk[4 * i + byte] = (unsigned char)(bits >> 8 * byte);
+    }
+    return 4 * n;
+}
+
+/* Deviations of 1 / sqrt(k) keep activations near 1; the head's are larger, so that logits spread as a trained model's do. */
+static size_t make_matrix(const synth *s, const synth_tensor *tensor, uint64_t key, uint64_t first, size_t n) {
+    float deviation = 1 / sqrtf((float)tensor->tensor.shape[0]);
+    if (tensor->role == WEFT_SYNTH_HEAD) deviation *= 3;
+    weft_synth_blocks(tensor->tensor.type, key, first, n, deviation, s->chunk);
+    return n * weft_type_get(tensor->tensor.type)->block_bytes;
+}
+
+static weft_status write_tensor(synth *s, size_t index) {
+    static const unsigned char zeros[WEFT_GGUF_ALIGNMENT];
+    const synth_tensor *tensor = &s->tensors[index];
+    uint64_t bytes = weft_tensor_bytes(&tensor->tensor), key = weft_synth_key(s->options->seed, index);
+    uint32_t block_bytes = weft_type_get(tensor->tensor.type)->block_bytes;
+    uint64_t n_blocks = bytes / block_bytes;
+    size_t most = CHUNK / block_bytes;
+    for (uint64_t first = 0; first < n_blocks; first += most) {
+        size_t n = n_blocks - first < most ? (size_t)(n_blocks - first) : most;
+        bool is_vector = tensor->role >= WEFT_SYNTH_NORM;
+        size_t size = is_vector ? make_vector(s, tensor, key, first, n) : make_matrix(s, tensor, key, first, n);
+        weft_status status = write_bytes(s, s->chunk, size);
+        if (status) return status;
+    }
+    return write_bytes(s, zeros, (WEFT_GGUF_ALIGNMENT - bytes % WEFT_GGUF_ALIGNMENT) % WEFT_GGUF_ALIGNMENT);
+}
+
+static weft_status write_all(synth *s) {
+    size_t size = 0;
+    list_tensors(s);
+    write_header(s);
+    const unsigned char *header = weft_gguf_header(&s->writer, &size);
+    if (!header) return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "%s: no memory for its header", s->path);
+    s->total = size + s->writer.data_size;
+    weft_status status = write_bytes(s, header, size);
+    for (size_t i = 0; i < s->n_tensors && status == WEFT_OK; i++) status = write_tensor(s, i);
+    return status;
+}
+
+static weft_status write_file(synth *s) {
+    errno = 0;
+    s->file = fopen(s->partial, "wb");
+    if (!s->file) return weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->partial, strerror(errno));
+    setvbuf(s->file, NULL, _IONBF, 0); /* pieces are large already */
+    weft_status status = write_all(s);
+    errno = 0;
+    if (fclose(s->file) != 0 && status == WEFT_OK) {
+        status = weft_fail(s->error, WEFT_IO, "%s: cannot write: %s", s->path, strerror(errno));
+    }
+    if (status == WEFT_OK && rename(s->partial, s->path) != 0) {
+        status = weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->path, strerror(errno));
+    }
+    if (status) remove(s->partial);
+    return status;
+}
+
+weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *model, const weft_synth_mix *mix,
+                             const weft_synth_options *options, const char *path, weft_error *error) {
+    static const char suffix[] = ".partial";
+    size_t n_tensors = (size_t)model->n_layers * MAX_TENSORS_A_LAYER + MAX_TENSORS_ELSEWHERE;
+    synth s = {.runtime = runtime,
+               .model = model,
+               .mix = mix,
+               .options = options,
+               .path = path,
+               .error = error,
+               .writer = {.runtime = runtime}};
+    s.partial = weft_allocate(runtime, strlen(path) + sizeof suffix);
+    s.tensors = weft_allocate(runtime, n_tensors * sizeof *s.tensors);
+    s.chunk = weft_allocate(runtime, CHUNK);
+    weft_status status = WEFT_OK;
+    if (s.partial && s.tensors && s.chunk) {
+        strcat(strcpy(s.partial, path), suffix);
+        status = write_file(&s);
+    } else {
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to make it", path);
+    }
+    weft_gguf_writer_end(&s.writer);
+    weft_release(runtime, s.chunk);
+    weft_release(runtime, s.tensors);
+    weft_release(runtime, s.partial);
+    return status;
+}
+
+weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options, const char *path, weft_error *error) {
+    if (!runtime || !options || !options->shape || !options->mix || !path) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a synthetic model needs a shape, a mix and a path");
+    }
+    const weft_synth_model *model = weft_synth_model_find(options->shape);
+    const weft_synth_mix *mix = weft_synth_mix_find(options->mix);
+    if (!model) return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no shape \"%.60s\"", options->shape);
+    if (!mix) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no mix \"%.60s\"; there are Q4_K_M, Q4_0, Q8_0, F16 and BF16",
+                         options->mix);
+    }
+    return weft_synth_write(runtime, model, mix, options, path, error);
+}
