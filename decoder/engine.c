@@ -112,7 +112,10 @@ static void destroy_plans(weft_engine *engine) {
 void weft_engine_destroy(weft_engine *engine) {
     if (engine == NULL) return;
     weft_runtime *runtime = engine->runtime;
-    if (engine->n_flights > 0) weft_step_drain(engine);
+    if (engine->n_flights > 0) {
+        weft_store_cancel(engine->store);
+        weft_step_drain(engine);
+    }
     destroy_plans(engine);
     weft_engine_close(engine);
     weft_pages_destroy(&engine->pages);

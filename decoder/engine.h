@@ -14,6 +14,8 @@
 #define WEFT_MAX_DEPTH 4
 /* Tokens a sequence may be ahead of who reads them. */
 #define WEFT_MAX_UNREAD 4
+/* Chosen tokens that are kept: those and the one read last. */
+#define WEFT_CHOICES (WEFT_MAX_UNREAD + 1)
 #define WEFT_MAX_ROWS 512
 /* Powers of two up to WEFT_MAX_ROWS. */
 #define WEFT_ROW_SIZES 10
@@ -114,6 +116,7 @@ struct weft_session {
     int32_t n_read;   /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
+    bool ready;       /* has rows to run and the pages for them; said by the scheduler */
     int32_t n_sent;   /* page table entries queued to the device */
     int32_t n_cached; /* positions whose keys and values are in the cache */
     int32_t n_queued; /* the same once all queued steps have ended */
@@ -122,12 +125,14 @@ struct weft_session {
     int32_t next_prompt_score, next_logits; /* what the callbacks have not seen yet: the index each would get next */
     atomic_bool cancelled;
     bool answering; /* between the first call of next and the last piece */
+    bool ended;     /* the last answer ended with an end token, and nothing was added since */
     weft_finish finish;
     int32_t n_generated;
-    weft_status failed; /* why it cannot go on, until next or prefill has said so */
-    int32_t pages_needed;
-    weft_choice choices[WEFT_MAX_UNREAD]; /* of token i at i % WEFT_MAX_UNREAD */
-    weft_logprob *tops;
+    weft_status failed;                /* why it cannot go on, until next or prefill has said so */
+    int32_t pages_needed;              /* in all, when there were not enough */
+    weft_choice choices[WEFT_CHOICES]; /* of token i at i % WEFT_CHOICES */
+    weft_logprob *tops;                /* WEFT_CHOICES * n_top */
+    weft_logprob *prompt_top;          /* n_prompt_top, for the callback */
     weft_chat_state chat_state;
     char *text; /* of the piece last given, then what is held back */
     size_t text_size, text_capacity, text_given;
@@ -163,14 +168,15 @@ void weft_session_set_back(weft_session *session);
 void weft_session_abandon(weft_session *session, weft_finish finish);
 /* Puts the session at the end of the order. */
 void weft_session_arrive(weft_session *session);
+/* Where the last tokens are a message, adds what comes before an answer. */
+weft_status weft_session_begin_answer(weft_session *session, weft_error *error);
 /* Adds `count` prompt tokens that already stand at tokens[n_tokens]. */
 void weft_session_added(weft_session *session, int32_t count, weft_chat_state state);
 /* Appends a token a step chose, and ends the answer where it ends. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
 
-/* Gives pages to those sequences that can run, oldest first, setting back newer ones. */
-void weft_schedule_pages(weft_engine *engine, bool desperate);
-/* Chooses the rows of the next step; leaves n_parts 0 where there is nothing to run. */
+/* Chooses the rows of the next step, and sets sequences back where pages are short; leaves n_parts 0 where there is nothing to
+ * run. */
 void weft_schedule(weft_engine *engine, weft_flight *flight);
 /* One shared step under the mutex, which is let go of while waiting. `ran`: whether there was anything to do. */
 weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error);

@@ -1,0 +1,164 @@
+/* Which rows the next step has: iteration-level scheduling as in Orca (Yu et al. 2022), over pages as in PagedAttention (Kwon et
+ * al. 2023). Nothing here changes what a sequence has queued; weft_step does when the step is on its way. */
+#include "decoder/engine.h"
+
+static int32_t least(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- Pages ---- */
+
+/* Whose pages to take for the session at `place` in the order: of sequences that have nothing to do, the one that has waited
+ * longest; then the newest, if it is newer. With `desperate`, a sequence whose tokens are not being read has nothing to do. */
+static weft_session *find_victim(const weft_engine *engine, int32_t place, bool desperate) {
+    if (!engine->config.refuse_when_full) {
+        for (int32_t i = 0; i < engine->n_sessions; i++) {
+            weft_session *other = engine->sessions[i];
+            bool idle = !weft_session_active(other) || (desperate && weft_session_pending(other) == 0);
+            if (i != place && idle && other->n_pages > 0) return other;
+        }
+    }
+    for (int32_t i = engine->n_sessions - 1; i > place; i--)
+        if (weft_session_active(engine->sessions[i]) && engine->sessions[i]->n_pages > 0) return engine->sessions[i];
+    return NULL;
+}
+
+static void refuse(weft_session *session, int32_t n_pages) {
+    session->failed = WEFT_OUT_OF_PAGES;
+    session->pages_needed = n_pages;
+    weft_session_set_back(session);
+}
+
+/* Pages for all positions that are to run; more than one step may take them. False: the sequence waits, or has failed. */
+static bool take_pages(weft_engine *engine, int32_t place, bool desperate) {
+    weft_session *session = engine->sessions[place];
+    weft_pages *pages = &engine->pages;
+    int32_t positions = session->n_queued + weft_session_pending(session);
+    int32_t n_pages = (positions - 1) / engine->config.page_size + 1;
+    if (n_pages > pages->n_pages) refuse(session, n_pages);
+    while (session->failed == WEFT_OK && n_pages - session->n_pages > pages->n_free + pages->n_waiting) {
+        weft_session *victim = find_victim(engine, place, desperate);
+        bool refuses = engine->config.refuse_when_full;
+        if (victim == NULL && !refuses) return false;
+        if (refuses)
+            refuse(victim == NULL ? session : victim, n_pages);
+        else
+            weft_session_set_back(victim);
+    }
+    if (session->failed != WEFT_OK || n_pages - session->n_pages > pages->n_free) return false;
+    if (n_pages > session->n_pages) {
+        weft_pages_take(pages, n_pages - session->n_pages, session->page_table + session->n_pages, NULL);
+        session->n_pages = n_pages;
+    }
+    return true;
+}
+
+/* Gives pages to the sequences that are to run, the oldest first. */
+static void take_all_pages(weft_engine *engine, bool desperate) {
+    for (int32_t i = 0; i < engine->n_sessions; i++) {
+        weft_session *session = engine->sessions[i];
+        session->ready = weft_session_pending(session) > 0 && take_pages(engine, i, desperate);
+    }
+}
+
+/* ---- Rows ---- */
+
+static bool is_decoding(const weft_session *session) {
+    return weft_session_pending(session) == 1 && weft_session_chooses(session, session->n_queued);
+}
+
+/* Adds up to `max_rows` of the session's next rows, as far as its page table can be sent and the heads suffice, of which
+ * some can be spared for others. */
+static void add_rows(weft_engine *engine, weft_flight *flight, weft_session *session, int32_t max_rows, int32_t spared_heads) {
+    const weft_engine_config *config = &engine->config;
+    int32_t updates_left = weft_engine_updates(config->max_rows) - flight->n_updates;
+    weft_part part = {.session = session, .epoch = session->epoch, .first = session->n_queued, .first_page = session->n_sent};
+    part.n_page_updates = least(updates_left, session->n_pages - session->n_sent);
+    int64_t reachable = (int64_t)(session->n_sent + part.n_page_updates) * config->page_size - part.first;
+    int32_t count = least(max_rows, weft_session_pending(session));
+    if (reachable < count) count = reachable > 0 ? (int32_t)reachable : 0;
+    for (; part.count < count; part.count++) {
+        weft_gives gives;
+        int32_t position = part.first + part.count;
+        if (!weft_session_head(session, position, &gives)) continue;
+        if (gives < flight->gives) gives = flight->gives;
+        if (flight->n_heads + 1 > config->max_heads[gives] - spared_heads) break;
+        flight->gives = gives;
+        flight->head_positions[flight->n_heads++] = position;
+        part.n_heads++;
+        part.chooses = weft_session_chooses(session, position);
+    }
+    if (part.count == 0 && part.n_page_updates == 0) return;
+    flight->n_rows += part.count;
+    flight->n_updates += part.n_page_updates;
+    flight->parts[flight->n_parts++] = part;
+}
+
+/* One row of each decoding sequence. Where not all find room, the next step begins with the first that did not. */
+static void add_decoding(weft_engine *engine, weft_flight *flight, int32_t max_rows, int32_t spared_heads) {
+    int32_t n = engine->n_sessions, begin = engine->turn % n;
+    bool all = true;
+    for (int32_t i = 0; i < n; i++) {
+        weft_session *session = engine->sessions[(begin + i) % n];
+        if (!session->ready || !is_decoding(session)) continue;
+        int32_t before = flight->n_rows;
+        if (before < max_rows) add_rows(engine, flight, session, 1, spared_heads);
+        if (flight->n_rows == before && all) {
+            engine->turn = (begin + i) % n;
+            all = false;
+        }
+    }
+}
+
+/* Rows for prompts after `n_decoding` others. Where the device is the host, a padding row costs as much as a real one, so that a
+ * step is cut to the power of two below when otherwise a quarter of it or more would be padding. */
+static int32_t prompt_rows(const weft_engine *engine, int32_t n_decoding, int64_t n_waiting) {
+    const int32_t least_worth_cutting = 16;
+    int32_t n_rows = engine->config.max_rows;
+    if (n_decoding + n_waiting < n_rows) n_rows = n_decoding + (int32_t)n_waiting;
+    int32_t below = 1;
+    while (below * 2 <= n_rows) below *= 2;
+    if (engine->is_host && below >= least_worth_cutting && below > n_decoding && n_rows - below <= below / 2) n_rows = below;
+    return n_rows - n_decoding;
+}
+
+static int32_t power_of_two_from(int32_t n) {
+    int32_t power = 1;
+    while (power < n) power *= 2;
+    return power;
+}
+
+static void choose_rows(weft_engine *engine, weft_flight *flight) {
+    const weft_engine_config *config = &engine->config;
+    int64_t n_waiting = 0;
+    for (int32_t i = 0; i < engine->n_sessions; i++)
+        if (engine->sessions[i]->ready && !is_decoding(engine->sessions[i])) n_waiting += weft_session_pending(engine->sessions[i]);
+    /* Prompts always get on: by a row of the step and a head or, where it has only one, by every other step. */
+    int32_t for_decoding = config->max_rows, spared_heads = 0;
+    if (n_waiting > 0) {
+        for_decoding = config->max_rows > 1 ? config->max_rows - 1 : (int32_t)(engine->n_submitted & 1);
+        spared_heads = config->max_rows > 1 ? 1 : 0;
+    }
+    add_decoding(engine, flight, for_decoding, spared_heads);
+    int32_t room = prompt_rows(engine, flight->n_rows, n_waiting) + flight->n_rows;
+    for (int32_t i = 0; i < engine->n_sessions; i++) {
+        weft_session *session = engine->sessions[i];
+        if (session->ready && !is_decoding(session) && flight->n_rows < room)
+            add_rows(engine, flight, session, room - flight->n_rows, 0);
+    }
+    /* Many updates need a plan of many rows. */
+    int32_t updates = flight->n_updates > weft_engine_updates(1) ? flight->n_updates : 1;
+    flight->T = power_of_two_from(updates > flight->n_rows ? updates : flight->n_rows);
+    flight->R = flight->n_heads == 0 ? 0 : power_of_two_from(flight->n_heads);
+}
+
+void weft_schedule(weft_engine *engine, weft_flight *flight) {
+    flight->n_parts = flight->n_rows = flight->n_heads = flight->n_updates = 0;
+    flight->gives = WEFT_GIVES_TOKEN;
+    if (engine->n_sessions == 0) return;
+    take_all_pages(engine, false);
+    choose_rows(engine, flight);
+    if (flight->n_parts > 0 || engine->n_flights > 0) return;
+    take_all_pages(engine, true);
+    choose_rows(engine, flight);
+}

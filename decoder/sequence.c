@@ -1,0 +1,117 @@
+/* A session as the scheduler sees it: which of its positions are to run, which reach the head, and what becomes of the tokens. */
+#include "decoder/engine.h"
+#include "weft/ops/math.h"
+
+static int32_t least(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+/* Tokens that are there or that queued steps will choose. */
+static int32_t expected(const weft_session *session) {
+    return session->n_tokens + session->n_coming;
+}
+
+static bool is_generating(const weft_session *session) {
+    return session->answering && session->finish == WEFT_FINISH_NOT;
+}
+
+/* Whether there is room for one more token than is expected. */
+static bool may_choose(const weft_session *session) {
+    int32_t n_predict = session->options.n_predict;
+    return is_generating(session) && expected(session) < session->options.n_ctx &&
+           expected(session) - session->n_read < WEFT_MAX_UNREAD &&
+           (n_predict == 0 || session->n_generated + session->n_coming < n_predict);
+}
+
+bool weft_session_active(const weft_session *session) {
+    if (session->failed != WEFT_OK || atomic_load(&session->cancelled)) return false;
+    return is_generating(session) || session->n_queued < session->n_prompt;
+}
+
+int32_t weft_session_pending(const weft_session *session) {
+    if (!weft_session_active(session)) return 0;
+    int32_t end = session->n_prompt;
+    if (is_generating(session)) end = expected(session) - (may_choose(session) ? 0 : 1);
+    return end > session->n_queued ? end - session->n_queued : 0;
+}
+
+bool weft_session_chooses(const weft_session *session, int32_t position) {
+    return is_generating(session) && position == expected(session) - 1;
+}
+
+bool weft_session_head(const weft_session *session, int32_t position, weft_gives *gives) {
+    const weft_session_options *options = &session->options;
+    bool chooses = weft_session_chooses(session, position);
+    bool scores = options->on_prompt != NULL && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt;
+    bool logits = options->on_logits != NULL && position >= session->next_logits;
+    bool top = (chooses && options->n_top > 0) || (scores && options->n_prompt_top > 0);
+    *gives = logits ? WEFT_GIVES_LOGITS : top ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
+    return chooses || scores || logits;
+}
+
+void weft_session_rewind(weft_session *session, int32_t position) {
+    session->epoch++;
+    session->n_coming = 0;
+    session->n_cached = session->n_queued = least(session->n_cached, position);
+}
+
+void weft_session_set_back(weft_session *session) {
+    weft_engine *engine = session->engine;
+    weft_session_rewind(session, 0);
+    for (int32_t i = 0; i < session->n_pages; i++) weft_pages_give(&engine->pages, session->page_table[i], engine->n_submitted);
+    session->n_pages = 0;
+    session->n_sent = 0;
+}
+
+void weft_session_abandon(weft_session *session, weft_finish finish) {
+    session->finish = finish;
+    session->n_tokens = session->n_read;
+    session->n_prompt = least(session->n_prompt, session->n_tokens);
+    /* Other tokens may follow where some were forgotten; the logits before them stay what they were. */
+    session->next_prompt_score = least(session->next_prompt_score, session->n_tokens > 0 ? session->n_tokens : 1);
+    session->next_logits = least(session->next_logits, session->n_tokens);
+    /* The last position must run again to say what follows it. */
+    weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
+}
+
+void weft_session_arrive(weft_session *session) {
+    weft_engine *engine = session->engine;
+    int32_t i = 0;
+    while (engine->sessions[i] != session) i++;
+    for (; i + 1 < engine->n_sessions; i++) engine->sessions[i] = engine->sessions[i + 1];
+    engine->sessions[i] = session;
+}
+
+void weft_session_added(weft_session *session, int32_t count, weft_chat_state state) {
+    bool was_active = weft_session_active(session);
+    /* The first new token is scored by the row before it. */
+    if (session->options.on_prompt != NULL && session->n_tokens > 0 && session->n_queued >= session->n_tokens)
+        weft_session_rewind(session, session->n_tokens - 1);
+    session->n_tokens += count;
+    session->n_prompt = session->n_read = session->n_tokens;
+    session->chat_state = state;
+    if (!was_active) weft_session_arrive(session);
+}
+
+/* Keeps what came with a token until it is read. */
+static void keep_choice(weft_session *session, float logprob, const int32_t *top) {
+    weft_choice *choice = &session->choices[session->n_tokens % WEFT_CHOICES];
+    choice->logprob = logprob;
+    for (int32_t i = 0; i < session->options.n_top; i++)
+        choice->top[i] = (weft_logprob){.id = top[2 * i], .logprob = weft_bits_to_real(top[2 * i + 1])};
+}
+
+void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top) {
+    const weft_session_options *options = &session->options;
+    keep_choice(session, logprob, top);
+    session->tokens[session->n_tokens++] = token;
+    session->n_coming--;
+    session->n_generated++;
+    session->next_prompt_score = session->n_tokens;
+    if (!options->ignore_end && weft_token_ends(session->engine->model, token))
+        session->finish = WEFT_FINISH_STOP;
+    else if (session->n_tokens == options->n_ctx || session->n_generated == options->n_predict)
+        session->finish = WEFT_FINISH_LENGTH;
+    /* What was queued past the end is dropped. */
+    if (session->finish != WEFT_FINISH_NOT) weft_session_rewind(session, session->n_tokens);
+}

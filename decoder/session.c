@@ -1,0 +1,139 @@
+/* Sessions: creating and destroying them, and adding tokens. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "decoder/engine.h"
+
+static weft_status check_count(const char *name, int32_t value, int32_t max, weft_error *error) {
+    if (value >= 0 && value <= max) return WEFT_OK;
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %d; in this engine it can be 0 to %d", name, (int)value, (int)max);
+}
+
+static weft_status check_share(const char *name, float value, weft_error *error) {
+    if (value >= 0.0f && value <= 1.0f) return WEFT_OK;
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %g; it can be 0 to 1", name, (double)value);
+}
+
+static weft_status check_options(const weft_engine_config *config, const weft_session_options *options, weft_error *error) {
+    weft_status status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
+    if (status == WEFT_OK) status = check_count("n_predict", options->n_predict, INT32_MAX, error);
+    if (status == WEFT_OK) status = check_count("top_k", options->top_k, INT32_MAX, error);
+    if (status == WEFT_OK) status = check_share("top_p", options->top_p, error);
+    if (status == WEFT_OK) status = check_share("min_p", options->min_p, error);
+    if (status == WEFT_OK) status = check_count("n_top", options->n_top, config->max_top, error);
+    if (status == WEFT_OK) status = check_count("n_prompt_top", options->n_prompt_top, config->max_top, error);
+    if (status != WEFT_OK) return status;
+    if (!isfinite(options->temperature) || options->temperature < 0.0f)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "temperature is %g; it must be 0 or more", (double)options->temperature);
+    if (options->on_logits != NULL && !config->logits)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "on_logits needs an engine that was created with `logits`");
+    return WEFT_OK;
+}
+
+static void release(weft_runtime *runtime, weft_session *session) {
+    weft_release(runtime, session->tokens);
+    weft_release(runtime, session->page_table);
+    weft_release(runtime, session->tops);
+    weft_release(runtime, session->prompt_top);
+    weft_release(runtime, session->text);
+    weft_release(runtime, session);
+}
+
+static weft_session *allocate(weft_engine *engine, const weft_session_options *options) {
+    weft_runtime *runtime = engine->runtime;
+    weft_session *session = weft_allocate(runtime, sizeof *session);
+    if (session == NULL) return NULL;
+    size_t n_top = (size_t)options->n_top, n_prompt_top = (size_t)options->n_prompt_top;
+    session->engine = engine;
+    session->options = *options;
+    session->next_prompt_score = 1;
+    atomic_init(&session->cancelled, false);
+    session->tokens = weft_allocate(runtime, (size_t)options->n_ctx * sizeof *session->tokens);
+    session->page_table = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_table);
+    if (n_top > 0) session->tops = weft_allocate(runtime, WEFT_CHOICES * n_top * sizeof *session->tops);
+    if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
+    if (session->tokens == NULL || session->page_table == NULL || (n_top > 0 && session->tops == NULL) ||
+        (n_prompt_top > 0 && session->prompt_top == NULL)) {
+        release(runtime, session);
+        return NULL;
+    }
+    for (size_t i = 0; i < WEFT_CHOICES && n_top > 0; i++) session->choices[i].top = session->tops + i * n_top;
+    return session;
+}
+
+/* Puts it in the engine, if there is a slot. */
+static weft_status enter(weft_engine *engine, weft_session *session, weft_error *error) {
+    for (int32_t slot = 0; slot < engine->config.n_sequences; slot++) {
+        if (engine->slots[slot]) continue;
+        engine->slots[slot] = true;
+        session->slot = slot;
+        engine->sessions[engine->n_sessions++] = session;
+        return WEFT_OK;
+    }
+    return weft_fail(error, WEFT_FULL,
+                     "all %d sequences of the engine are taken: destroy a session, or create the engine with more",
+                     (int)engine->config.n_sequences);
+}
+
+weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
+                                weft_error *error) {
+    weft_session_options resolved = {.n_ctx = 0};
+    if (options != NULL) resolved = *options;
+    weft_status status = check_options(&engine->config, &resolved, error);
+    if (status != WEFT_OK) return status;
+    if (resolved.n_ctx == 0) resolved.n_ctx = engine->config.n_ctx;
+    weft_session *created = allocate(engine, &resolved);
+    if (created == NULL)
+        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a session of %d tokens", (int)resolved.n_ctx);
+    weft_os_mutex_lock(&engine->mutex);
+    status = enter(engine, created, error);
+    weft_os_mutex_unlock(&engine->mutex);
+    if (status == WEFT_OK)
+        *session = created;
+    else
+        release(engine->runtime, created);
+    return status;
+}
+
+/* Steps in flight must not touch it any more. */
+static void leave_flights(weft_engine *engine, const weft_session *session) {
+    for (int32_t i = 0; i < engine->n_flights; i++) {
+        weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];
+        for (int32_t j = 0; j < flight->n_parts; j++)
+            if (flight->parts[j].session == session) flight->parts[j].session = NULL;
+    }
+}
+
+static bool any_active(const weft_engine *engine) {
+    for (int32_t i = 0; i < engine->n_sessions; i++)
+        if (weft_session_active(engine->sessions[i])) return true;
+    return false;
+}
+
+void weft_session_destroy(weft_session *session) {
+    if (session == NULL) return;
+    weft_engine *engine = session->engine;
+    weft_os_mutex_lock(&engine->mutex);
+    leave_flights(engine, session);
+    weft_session_set_back(session);
+    weft_session_arrive(session);
+    engine->n_sessions--;
+    engine->slots[session->slot] = false;
+    /* What was queued past the end is still in flight, with nobody left to wait for it. */
+    if (engine->n_flights > 0 && !engine->stepping && !any_active(engine)) {
+        weft_store_cancel(engine->store);
+        weft_step_drain(engine);
+    }
+    weft_os_mutex_unlock(&engine->mutex);
+    release(engine->runtime, session);
+}
+
+void weft_session_cancel(weft_session *session) {
+    atomic_store(&session->cancelled, true);
+}
+
+void weft_session_measure(const weft_session *session, weft_session_timing *timing) {
+    weft_os_mutex_lock(&session->engine->mutex);
+    *timing = session->timing;
+    weft_os_mutex_unlock(&session->engine->mutex);
+}

@@ -1,0 +1,289 @@
+/* One shared step: queue what the scheduler chose, wait for the oldest step, and hand its results out. */
+#include <string.h>
+
+#include "decoder/engine.h"
+#include "decoder/random.h"
+#include "weft/ops/math.h"
+#include "weft/ops/step.h"
+
+/* How long a wait goes on before it is looked whether anybody still wants the result. */
+#define WAIT_NS UINT64_C(20000000)
+
+/* ---- Queueing ---- */
+
+static void fill_rows(const weft_flight *flight, int32_t *rows) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < flight->n_parts; i++) {
+        const weft_part *part = &flight->parts[i];
+        const weft_session *session = part->session;
+        for (int32_t position = part->first; position < part->first + part->count; position++, n++) {
+            int32_t *row = rows + (size_t)n * WEFT_ROW_WORDS;
+            row[WEFT_ROW_TOKEN] = position < session->n_tokens ? session->tokens[position] : -1;
+            row[WEFT_ROW_SEQUENCE] = session->slot;
+            row[WEFT_ROW_CACHE_INDEX] = position;
+            row[WEFT_ROW_ROPE_POSITION] = position;
+        }
+    }
+    for (; n < flight->T; n++) {
+        int32_t *row = rows + (size_t)n * WEFT_ROW_WORDS;
+        row[WEFT_ROW_TOKEN] = row[WEFT_ROW_SEQUENCE] = -1;
+    }
+}
+
+static void fill_updates(const weft_engine *engine, const weft_flight *flight, int32_t *updates) {
+    const int32_t words = WEFT_SEQUENCE_PAGES + engine->config.max_pages;
+    int32_t n = 0;
+    for (int32_t i = 0; i < flight->n_parts; i++) {
+        const weft_part *part = &flight->parts[i];
+        for (int32_t page = part->first_page; page < part->first_page + part->n_page_updates; page++, n++) {
+            updates[2 * n + WEFT_UPDATE_INDEX] = part->session->slot * words + WEFT_SEQUENCE_PAGES + page;
+            updates[2 * n + WEFT_UPDATE_VALUE] = part->session->page_table[page];
+        }
+    }
+    for (; n < weft_engine_updates(flight->T); n++) updates[2 * n + WEFT_UPDATE_INDEX] = -1;
+}
+
+/* A head that does not choose scores the token that is there, or any where the logits alone are wanted. */
+static void fill_head(const weft_session *session, int32_t position, bool chooses, int32_t *head) {
+    const weft_session_options *options = &session->options;
+    head[WEFT_HEAD_SEQUENCE] = chooses ? session->slot : -1;
+    head[WEFT_HEAD_TARGET] = chooses ? -1 : position + 1 < session->n_tokens ? session->tokens[position + 1] : 0;
+    head[WEFT_HEAD_TOP_K] = options->top_k;
+    head[WEFT_HEAD_TEMPERATURE] = weft_real_to_bits(options->temperature);
+    head[WEFT_HEAD_TOP_P] = weft_real_to_bits(options->top_p);
+    head[WEFT_HEAD_MIN_P] = weft_real_to_bits(options->min_p);
+    head[WEFT_HEAD_RANDOM] = (int32_t)weft_sample_bits(options->seed, position + 1);
+}
+
+static void fill_heads(const weft_flight *flight, int32_t *heads) {
+    int32_t n = 0, row = 0;
+    for (int32_t i = 0; i < flight->n_parts; i++) {
+        const weft_part *part = &flight->parts[i];
+        for (int32_t j = 0; j < part->n_heads; j++, n++) {
+            int32_t *head = heads + (size_t)n * WEFT_HEAD_WORDS;
+            int32_t position = flight->head_positions[n];
+            head[WEFT_HEAD_ROW] = row + position - part->first;
+            fill_head(part->session, position, part->chooses && j == part->n_heads - 1, head);
+        }
+        row += part->count;
+    }
+    for (; n < flight->R; n++) {
+        int32_t *head = heads + (size_t)n * WEFT_HEAD_WORDS;
+        head[WEFT_HEAD_ROW] = head[WEFT_HEAD_SEQUENCE] = head[WEFT_HEAD_TARGET] = -1;
+    }
+}
+
+/* The step is on its way: what it will have done counts as queued. */
+static void count_queued(const weft_flight *flight) {
+    for (int32_t i = 0; i < flight->n_parts; i++) {
+        const weft_part *part = &flight->parts[i];
+        part->session->n_queued = part->first + part->count;
+        part->session->n_sent = part->first_page + part->n_page_updates;
+        if (part->chooses) part->session->n_coming++;
+    }
+}
+
+static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *error) {
+    void *inputs[3];
+    weft_status status = weft_engine_plan(engine, flight->T, flight->R, flight->gives, &flight->plan, error);
+    if (status == WEFT_OK) status = weft_plan_begin(flight->plan, &flight->ticket, inputs, error);
+    if (status != WEFT_OK) return status;
+    fill_rows(flight, inputs[0]);
+    fill_updates(engine, flight, inputs[1]);
+    if (flight->R > 0) fill_heads(flight, inputs[2]);
+    status = weft_plan_submit(flight->plan, flight->ticket, error);
+    if (status != WEFT_OK) return status;
+    flight->number = ++engine->n_submitted;
+    count_queued(flight);
+    engine->n_flights++;
+    return WEFT_OK;
+}
+
+/* Queues steps until the queue is full or there is nothing to run. */
+static weft_status queue_steps(weft_engine *engine, weft_error *error) {
+    while (engine->n_flights < engine->depth) {
+        weft_flight *flight = &engine->flights[(engine->first_flight + engine->n_flights) % engine->depth];
+        flight->started_ns = weft_os_now();
+        weft_schedule(engine, flight);
+        if (flight->n_parts == 0) return WEFT_OK;
+        weft_status status = submit(engine, flight, error);
+        if (status != WEFT_OK) return status;
+    }
+    return WEFT_OK;
+}
+
+/* ---- Results ---- */
+
+typedef struct step_results {
+    const int32_t *chosen, *top;
+    const float *logits;
+    int32_t n_top, n_vocab;
+} step_results;
+
+static void report_prompt(weft_session *session, int32_t position, const step_results *results, int32_t head) {
+    weft_logprob *top = session->prompt_top;
+    const int32_t *chosen = results->chosen + (size_t)head * 2;
+    int32_t n_top = session->options.n_prompt_top;
+    for (int32_t i = 0; i < n_top; i++) {
+        const int32_t *entry = results->top + ((size_t)head * (size_t)results->n_top + (size_t)i) * 2;
+        top[i] = (weft_logprob){.id = entry[0], .logprob = weft_bits_to_real(entry[1])};
+    }
+    weft_logprob token = {.id = session->tokens[position + 1], .logprob = weft_bits_to_real(chosen[1])};
+    session->next_prompt_score = position + 2;
+    session->options.on_prompt(session->options.user, (size_t)position + 1, token, top, (size_t)n_top);
+}
+
+/* Hands out what one head gave. */
+static weft_status use_head(weft_session *session, int32_t position, bool chooses, const step_results *results, int32_t head,
+                            weft_error *error) {
+    const weft_session_options *options = &session->options;
+    const int32_t *chosen = results->chosen + (size_t)head * 2;
+    if (options->on_logits != NULL && position >= session->next_logits) {
+        session->next_logits = position + 1;
+        options->on_logits(options->user, (size_t)position, results->logits + (size_t)head * (size_t)results->n_vocab,
+                           (size_t)results->n_vocab);
+    }
+    if (!chooses) {
+        if (options->on_prompt != NULL && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt)
+            report_prompt(session, position, results, head);
+        return WEFT_OK;
+    }
+    if (chosen[0] < 0 || chosen[0] >= results->n_vocab)
+        return weft_fail(error, WEFT_FAILED, "the device chose token %d of a vocabulary of %d", (int)chosen[0],
+                         (int)results->n_vocab);
+    const int32_t *top = results->top == NULL ? NULL : results->top + (size_t)head * (size_t)results->n_top * 2;
+    weft_session_chose(session, chosen[0], weft_bits_to_real(chosen[1]), top);
+    return WEFT_OK;
+}
+
+static void count_time(weft_session *session, const weft_part *part, uint64_t ns) {
+    if (part->count == 0) return;
+    if (part->first < session->n_prompt) {
+        session->timing.n_prefill += (uint64_t)part->count;
+        session->timing.prefill_ns += ns;
+    } else {
+        session->timing.n_decode += (uint64_t)part->count;
+        session->timing.decode_ns += ns;
+    }
+}
+
+static weft_status use_results(weft_engine *engine, const weft_flight *flight, const void *const *outputs, weft_error *error) {
+    size_t n_outputs = 1;
+    step_results results = {.n_vocab = engine->model->hyper.n_vocab, .n_top = engine->config.max_top, .chosen = outputs[0]};
+    if (flight->gives >= WEFT_GIVES_TOP && engine->config.max_top > 0) results.top = outputs[n_outputs++];
+    if (flight->gives == WEFT_GIVES_LOGITS) results.logits = outputs[n_outputs];
+    uint64_t now = weft_os_now();
+    uint64_t begin = flight->started_ns > engine->last_end_ns ? flight->started_ns : engine->last_end_ns;
+    engine->last_end_ns = now;
+    int32_t head = 0;
+    weft_status status = WEFT_OK;
+    for (int32_t i = 0; i < flight->n_parts; i++) {
+        const weft_part *part = &flight->parts[i];
+        weft_session *session = part->session;
+        bool wanted = session != NULL && session->epoch == part->epoch;
+        if (wanted) {
+            session->n_cached = part->first + part->count;
+            count_time(session, part, now - begin);
+        }
+        for (int32_t j = 0; j < part->n_heads; j++, head++) {
+            bool chooses = part->chooses && j == part->n_heads - 1;
+            if (wanted && status == WEFT_OK)
+                status = use_head(session, flight->head_positions[head], chooses, &results, head, error);
+        }
+    }
+    return status;
+}
+
+/* ---- Ends ---- */
+
+/* The oldest step has ended and its results are not needed any more. */
+static void end_flight(weft_engine *engine) {
+    weft_flight *flight = &engine->flights[engine->first_flight];
+    weft_plan_release(flight->plan, flight->ticket);
+    weft_pages_step_ended(&engine->pages, flight->number);
+    engine->first_flight = (engine->first_flight + 1) % engine->depth;
+    engine->n_flights--;
+    engine->n_steps++;
+}
+
+/* Whatever a step that did not end well was to do counts as not done: not its rows, and not the page table entries it carried. */
+static void undo(const weft_flight *flight) {
+    for (int32_t i = 0; i < flight->n_parts; i++) {
+        weft_session *session = flight->parts[i].session;
+        if (session == NULL) continue;
+        weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
+        session->n_sent = 0;
+    }
+}
+
+void weft_step_drain(weft_engine *engine) {
+    while (engine->n_flights > 0) {
+        weft_flight *flight = &engine->flights[engine->first_flight];
+        weft_plan_wait(flight->plan, flight->ticket, UINT64_MAX, NULL, NULL);
+        undo(flight);
+        end_flight(engine);
+    }
+}
+
+static bool is_wanted(const weft_engine *engine) {
+    for (int32_t i = 0; i < engine->n_flights; i++) {
+        const weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];
+        for (int32_t j = 0; j < flight->n_parts; j++) {
+            const weft_session *session = flight->parts[j].session;
+            if (session != NULL && session->epoch == flight->parts[j].epoch && !atomic_load(&session->cancelled)) return true;
+        }
+    }
+    return false;
+}
+
+/* Waits for the oldest step without the mutex. Steps that nobody wants any more are cancelled. */
+static weft_status wait_oldest(weft_engine *engine, const void **outputs, weft_error *error) {
+    const weft_flight *flight = &engine->flights[engine->first_flight];
+    bool cancelled = false;
+    for (;;) {
+        weft_os_mutex_unlock(&engine->mutex);
+        weft_status status = weft_plan_wait(flight->plan, flight->ticket, cancelled ? UINT64_MAX : WAIT_NS, outputs, error);
+        weft_os_mutex_lock(&engine->mutex);
+        if (status != WEFT_TIMEOUT) return status;
+        if (!is_wanted(engine)) {
+            weft_store_cancel(engine->store);
+            cancelled = true;
+        }
+    }
+}
+
+weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error) {
+    const void *outputs[3] = {NULL, NULL, NULL};
+    *ran = false;
+    *n_rows = 0;
+    weft_error queue_error = {.status = WEFT_OK};
+    weft_status queued = queue_steps(engine, &queue_error);
+    if (engine->n_flights == 0) return queued == WEFT_OK ? WEFT_OK : weft_fail(error, queued, "%s", queue_error.message);
+    engine->stepping = true;
+    weft_flight *flight = &engine->flights[engine->first_flight];
+    weft_status status = wait_oldest(engine, outputs, error);
+    if (status == WEFT_OK) status = use_results(engine, flight, outputs, error);
+    if (status == WEFT_OK) {
+        *ran = true;
+        *n_rows = flight->n_rows;
+        end_flight(engine);
+    } else {
+        weft_step_drain(engine);
+    }
+    engine->stepping = false;
+    weft_os_condition_wake_all(&engine->changed);
+    /* Nobody wanted the step that was cancelled, so that nobody misses it. */
+    *ran = *ran || status == WEFT_CANCELLED;
+    return status == WEFT_CANCELLED ? WEFT_OK : status;
+}
+
+weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error) {
+    bool ran = false;
+    int32_t rows = 0;
+    weft_os_mutex_lock(&engine->mutex);
+    while (engine->stepping) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
+    weft_status status = weft_step(engine, &ran, &rows, error);
+    weft_os_mutex_unlock(&engine->mutex);
+    if (n_rows != NULL) *n_rows = rows;
+    return status;
+}
