@@ -1,21 +1,26 @@
-/* Chat formats: the token sequences that frame messages. Known formats are recognised from the file's template by its markers. */
+/* Chat formats: the token sequences that frame messages. The file's template (Jinja) is not run: it is recognised as one of those
+ * known, and the texts it adds itself are taken from it. */
 #ifndef WEFT_DECODER_CHAT_H
 #define WEFT_DECODER_CHAT_H
 
 #include "decoder/tokenizer.h"
 
-typedef struct weft_chat weft_chat; /* one known format; constant */
+typedef struct weft_chat weft_chat;
 
-/* The format of the file's tokenizer.chat_template, or NULL with `reason` (static text) saying why there is none: no template, an
- * unknown one, or markers that are not in the vocabulary. */
-const weft_chat *weft_chat_find(const weft_gguf *gguf, const weft_tokenizer *tokenizer, const char **reason);
+/* The format of the file's tokenizer.chat_template. Where there is none `*chat` is NULL, the status WEFT_OK, and `reason` a static
+ * text saying why: no template, an unknown one, or markers that are not in the vocabulary. */
+weft_status weft_chat_create(weft_runtime *runtime, const weft_gguf *gguf, const weft_tokenizer *tokenizer, weft_chat **chat,
+                             const char **reason, weft_error *error);
+void weft_chat_destroy(weft_chat *chat);
 const char *weft_chat_name(const weft_chat *chat);
 
 /* Appends the tokens of one message; `first` is set for the first of a conversation (a BOS, a default system message where the
- * template has one). The text is plain: nothing in it becomes a special token. Same capacity rule as weft_tokenize. */
+ * template has one). The text is plain: nothing in it becomes a special token. `count` receives the whole number of tokens, of
+ * which up to `capacity` are written. A date that a template would take from the clock is the one it names for when there is none.
+ */
 weft_status weft_chat_message(const weft_chat *chat, const weft_tokenizer *tokenizer, bool first, weft_role role, const char *text,
                               size_t size, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);
-/* What comes before the assistant's answer, and what must follow the end token of an answer before the next message. */
+/* What comes before the assistant's answer, and what must follow the last token of an answer before the next message. */
 weft_status weft_chat_begin_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token *tokens, size_t capacity,
                                    size_t *count, weft_error *error);
 weft_status weft_chat_end_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token last, weft_token *tokens,

@@ -60,7 +60,8 @@ static weft_status read_model(weft_model *model, const char *path, weft_error *e
     if (status == WEFT_OK) status = weft_tokenizer_create(model->runtime, model->gguf, &model->tokenizer, error);
     if (status == WEFT_OK) status = check_token_ids(model, error);
     if (status) return status;
-    model->chat = weft_chat_find(model->gguf, model->tokenizer, &model->chat_reason);
+    status = weft_chat_create(model->runtime, model->gguf, model->tokenizer, &model->chat, &model->chat_reason, error);
+    if (status) return status;
     model->family = weft_family_find(architecture);
     model->has_weights = weft_gguf_tensor_count(model->gguf) > 0;
     return model->has_weights ? read_weights(model, architecture, error) : WEFT_OK;
@@ -83,6 +84,7 @@ weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model 
 void weft_model_close(weft_model *model) {
     if (!model) return;
     weft_runtime *runtime = model->runtime;
+    weft_chat_destroy(model->chat);
     weft_tokenizer_destroy(model->tokenizer);
     weft_gguf_close(model->gguf);
     weft_release(runtime, model->freq_factors);

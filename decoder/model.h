@@ -20,7 +20,7 @@ struct weft_model {
     char *name;
     weft_gguf *gguf;
     weft_tokenizer *tokenizer;
-    const weft_chat *chat; /* NULL: no known format, for chat_reason */
+    weft_chat *chat; /* NULL: no known format, for chat_reason */
     const char *chat_reason;
     const struct weft_family *family; /* NULL in a file that holds only a vocabulary of another family */
     weft_hyperparameters hyper;       /* all checked; zeros without weights */
