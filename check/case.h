@@ -1,0 +1,151 @@
+/* What the op files and the harness share: a case under construction, its random data, and how results are judged.
+ *
+ * An op file names a case (weft_check_begin), declares inputs and outputs, fills the outputs' oracles if weft_check_ready says that
+ * all memory was there, and hands it over (weft_check_end), which runs, compares and reports it.
+ */
+#ifndef WEFT_CHECK_CASE_H
+#define WEFT_CHECK_CASE_H
+
+#include "weft/check.h"
+#include "weft/weft.h"
+
+#define WEFT_CHECK_NO_TYPE WEFT_TYPE_COUNT /* of a case without a weight matrix */
+#define WEFT_CHECK_MAX_MEMORY 128
+
+/* A counter-based generator: draw i is a hash of the key and i (Steele, Lea and Flood 2014, SplitMix). */
+typedef struct weft_check_random {
+    uint64_t key, counter;
+} weft_check_random;
+
+uint64_t weft_check_hash(uint64_t value);
+uint64_t weft_check_bits(weft_check_random *random);
+double weft_check_uniform(weft_check_random *random); /* in [0, 1) */
+double weft_check_normal(weft_check_random *random);
+int64_t weft_check_below(weft_check_random *random, int64_t limit); /* in 0 .. limit - 1 */
+
+typedef enum weft_check_pattern {
+    WEFT_CHECK_NORMAL,  /* normal with the given root mean square; quantised blocks with scales about that */
+    WEFT_CHECK_EXTREME, /* zeros, ties, tiny and large values; blocks with zero, denormal, negative and large scales */
+    WEFT_CHECK_ZEROS,
+    WEFT_CHECK_TIES, /* one value throughout */
+    WEFT_CHECK_TINY  /* about 1e-38: on both sides of the smallest normal number */
+} weft_check_pattern;
+
+typedef struct weft_check_input {
+    weft_leaf leaf; /* WEFT_LEAF_NOT: left out */
+    weft_tensor tensor;
+    void *data;     /* as the device gets it */
+    double *values; /* of float types: `data` exactly */
+    int32_t *words; /* of I32: `data` */
+    int64_t n_elements;
+} weft_check_input;
+
+typedef struct weft_check_output {
+    bool present;
+    int32_t state;      /* the input it is a new version of, or -1: a result */
+    weft_tensor tensor; /* n_row values in each of n_rows rows */
+    int64_t n_row, n_rows;
+    double *oracle;    /* of float types. NaN: an element of a state that must keep its bits */
+    double *magnitude; /* root of the sum of squared terms of each element, where sums may cancel; or NULL */
+    int32_t *words;    /* of I32: what must come out */
+    void *result;      /* what came out */
+    uint64_t bytes;
+} weft_check_output;
+
+typedef struct weft_check_case weft_check_case;
+
+struct weft_check_case {
+    weft_runtime *runtime;
+    weft_op op;
+    weft_precision precision;
+    weft_type type;
+    char name[160];
+    const char *kernel; /* what runs it, once the device was asked */
+    weft_check_random random;
+    weft_check_input inputs[WEFT_MAX_INPUTS];
+    weft_check_output outputs[WEFT_MAX_OUTPUTS];
+    int32_t params[16]; /* the op's block */
+    size_t params_size;
+    /* Judges results instead of the comparison with `oracle` and `words`; NULL: that comparison. Returns why the case failed, or
+     * NULL, and sets what `result` says of error and worst element. */
+    const char *(*judge)(const weft_check_case *c, weft_check_result *result);
+    const void *judge_data;
+    void *memory[WEFT_CHECK_MAX_MEMORY];
+    size_t n_memory;
+    bool out_of_memory;
+};
+
+/* A run of the table: opaque to the op files. */
+typedef struct weft_check_run weft_check_run;
+
+weft_precision weft_check_precision(const weft_check_run *run);
+
+/* Starts a case; `type` is that of its weight matrices. NULL where the options leave it out. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 4, 5)))
+#endif
+weft_check_case *
+weft_check_begin(weft_check_run *run, weft_type type, bool quick, const char *format, ...);
+/* Runs, compares, reports and frees the case. Not OK only where the whole run must end. */
+weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error);
+bool weft_check_ready(const weft_check_case *c);
+
+/* Zeroed memory that lives as long as the case; NULL makes the case not ready. */
+void *weft_check_memory(weft_check_case *c, int64_t count, size_t size);
+
+void weft_check_params(weft_check_case *c, const void *params, size_t size);
+
+/* Declare input `port`. */
+void weft_check_weight(weft_check_case *c, size_t port, weft_type type, int64_t n, int64_t rows, weft_check_pattern pattern,
+                       double rms);
+void weft_check_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows, weft_check_pattern pattern, double rms);
+/* I32 input, zeroed. */
+int32_t *weft_check_words(weft_check_case *c, size_t port, weft_leaf leaf, int64_t n, int64_t rows);
+/* A float state that is NaN throughout. */
+void weft_check_real_state(weft_check_case *c, size_t port, const weft_tensor *tensor);
+/* Element `index` of a float input becomes `value`, rounded to its type (F32, F16 or BF16). */
+void weft_check_set(weft_check_input *input, int64_t index, double value);
+
+/* Declare output `port`. A state output has the shape of its input, and an oracle or words that say it is unchanged. */
+void weft_check_result_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows);
+void weft_check_result_words(weft_check_case *c, size_t port, const weft_tensor *tensor);
+void weft_check_state_output(weft_check_case *c, size_t port, size_t input);
+
+/* Nearest even; the bits of the format. */
+uint16_t weft_check_to_f16(double value);
+double weft_check_round_f16(double value);
+
+/* How close a device must come. See limits.c for where the figures come from. */
+typedef struct weft_check_limits {
+    double nmse, error;
+    double floor; /* a row whose root mean square is below this is judged as if it had this one */
+} weft_check_limits;
+weft_check_limits weft_check_limits_of(weft_op op, weft_type type, weft_precision precision);
+
+/* Fills nmse, error, worst_* of `result` and returns why the case failed, or NULL. */
+const char *weft_check_compare(const weft_check_case *c, const weft_check_limits *limits, weft_check_result *result);
+
+/* Builds the graph, runs it three times (with NaN for every F32 step input, so that memory which is reused holds NaN; then twice
+ * as given) and fills the outputs' results. `unstable` is set where the last two runs differ in a bit. */
+weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool *unstable, weft_error *error);
+
+/* The cases of an op. */
+typedef weft_status (*weft_check_cases)(weft_check_run *run, weft_error *error);
+#define WEFT_OP(number, stem, enum_name, inputs, outputs)                                                                          \
+    weft_status weft_check_cases_##stem(weft_check_run *run, weft_error *error);
+#include "weft/ops.def"
+#undef WEFT_OP
+
+/* The types a weight matrix can have, and rows of T every op is checked at. */
+extern const weft_type weft_check_types[];
+extern const size_t weft_check_type_count;
+extern const int64_t weft_check_t[];
+extern const size_t weft_check_t_count;
+
+/* A matrix for each type: k is `k` for float types, `blocks` blocks for the others. */
+typedef struct weft_check_matrix {
+    int64_t k, blocks, n, t;
+} weft_check_matrix;
+int64_t weft_check_k(const weft_check_matrix *matrix, weft_type type);
+
+#endif

@@ -1,0 +1,181 @@
+/* Walks the op table; starts, ends and reports cases. */
+#include "check/case.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct weft_check_run {
+    weft_device *device;
+    weft_runtime *runtime;
+    weft_check_options options;
+    weft_op op;
+    weft_status (*report)(void *user, const weft_check_result *result);
+    void *user;
+    weft_check_summary *summary;
+    weft_check_case current;
+};
+
+static const struct op_cases {
+    weft_op op;
+    weft_check_cases cases;
+} op_table[] = {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) {WEFT_OP_##enum_name, weft_check_cases_##stem},
+#include "weft/ops.def"
+#undef WEFT_OP
+};
+
+/* A leaf is no work: there is nothing to check. */
+weft_status weft_check_cases_none(weft_check_run *run, weft_error *error) {
+    (void)run;
+    (void)error;
+    return WEFT_OK;
+}
+
+weft_precision weft_check_precision(const weft_check_run *run) {
+    return run->options.precision;
+}
+
+weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, bool quick, const char *format, ...) {
+    weft_check_case *c = &run->current;
+    const weft_type_info *info = weft_type_get(type);
+    if (run->options.quick && !quick) return NULL;
+    if (run->options.type != NULL && (info == NULL || strcmp(info->name, run->options.type) != 0)) return NULL;
+    *c = (weft_check_case){.runtime = run->runtime, .op = run->op, .precision = run->options.precision, .type = type};
+    int used = snprintf(c->name, sizeof c->name, "%s ", weft_op_name(run->op));
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(c->name + used, sizeof c->name - (size_t)used, format, arguments);
+    va_end(arguments);
+    /* Keyed by the name, a case has the same data whichever others run. */
+    c->random.key = weft_check_hash(run->options.seed);
+    for (const char *p = c->name; *p != '\0'; p++) c->random.key = weft_check_hash(c->random.key ^ (uint8_t)*p);
+    return c;
+}
+
+void *weft_check_memory(weft_check_case *c, int64_t count, size_t size) {
+    void *memory = NULL;
+    if (c->n_memory < WEFT_CHECK_MAX_MEMORY) memory = weft_allocate(c->runtime, (size_t)count * size);
+    if (memory == NULL)
+        c->out_of_memory = true;
+    else
+        c->memory[c->n_memory++] = memory;
+    return memory;
+}
+
+bool weft_check_ready(const weft_check_case *c) {
+    return !c->out_of_memory;
+}
+
+void weft_check_params(weft_check_case *c, const void *params, size_t size) {
+    memcpy(c->params, params, size);
+    c->params_size = size;
+}
+
+static weft_check_output *declare(weft_check_case *c, size_t port, const weft_tensor *tensor, int32_t state) {
+    weft_check_output *output = &c->outputs[port];
+    const int64_t *shape = tensor->shape;
+    *output = (weft_check_output){.present = true, .state = state, .tensor = *tensor, .n_row = shape[0]};
+    output->n_rows = shape[1] * shape[2] * shape[3];
+    output->bytes = weft_tensor_bytes(tensor);
+    output->result = weft_check_memory(c, (int64_t)output->bytes, 1);
+    int64_t n_elements = output->n_row * output->n_rows;
+    if (tensor->type == WEFT_I32)
+        output->words = weft_check_memory(c, n_elements, sizeof(int32_t));
+    else
+        output->oracle = weft_check_memory(c, n_elements, sizeof(double));
+    return output;
+}
+
+void weft_check_result_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows) {
+    declare(c, port, &(weft_tensor){WEFT_F32, {n, rows, 1, 1}}, -1)->magnitude = weft_check_memory(c, n * rows, sizeof(double));
+}
+
+void weft_check_result_words(weft_check_case *c, size_t port, const weft_tensor *tensor) {
+    declare(c, port, tensor, -1);
+}
+
+void weft_check_state_output(weft_check_case *c, size_t port, size_t input) {
+    const weft_check_input *state = &c->inputs[input];
+    weft_check_output *output = declare(c, port, &state->tensor, (int32_t)input);
+    if (!weft_check_ready(c)) return;
+    if (output->words != NULL) memcpy(output->words, state->words, output->bytes);
+    for (int64_t i = 0; output->oracle != NULL && i < state->n_elements; i++) output->oracle[i] = NAN;
+}
+
+static void free_case(weft_check_case *c) {
+    for (size_t i = 0; i < c->n_memory; i++) weft_release(c->runtime, c->memory[i]);
+    c->n_memory = 0;
+}
+
+/* Whether a failure ends the run rather than the case. */
+static bool is_fatal(weft_status status) {
+    return status == WEFT_OUT_OF_MEMORY || status == WEFT_CANCELLED || status == WEFT_DEVICE_LOST;
+}
+
+static void judge(weft_check_case *c, weft_status status, bool unstable, const char *message, weft_check_result *result) {
+    weft_check_limits limits = weft_check_limits_of(c->op, c->type, c->precision);
+    result->nmse_limit = limits.nmse;
+    result->error_limit = limits.error;
+    if (status == WEFT_UNSUPPORTED)
+        result->skipped = message;
+    else if (status != WEFT_OK)
+        result->failure = message;
+    else if (unstable)
+        result->failure = "the same inputs gave different bits";
+    else
+        result->failure = c->judge != NULL ? c->judge(c, result) : weft_check_compare(c, &limits, result);
+    result->passed = result->skipped == NULL && result->failure == NULL;
+}
+
+weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error) {
+    weft_error local = {.status = WEFT_OK};
+    bool unstable = false;
+    weft_status status = weft_check_ready(c) ? weft_check_execute(c, run->device, &unstable, &local)
+                                             : weft_fail(&local, WEFT_OUT_OF_MEMORY, "no memory for the data of %s", c->name);
+    if (is_fatal(status)) {
+        free_case(c);
+        return weft_fail(error, status, "%s", local.message);
+    }
+    weft_check_result result = {.op = c->op, .name = c->name, .kernel = c->kernel, .seed = run->options.seed};
+    judge(c, status, unstable, local.message, &result);
+    if (result.skipped != NULL)
+        run->summary->n_skipped++;
+    else if (result.passed)
+        run->summary->n_passed++;
+    else
+        run->summary->n_failed++;
+    status = run->report == NULL ? WEFT_OK : run->report(run->user, &result);
+    free_case(c);
+    return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the check was ended by its report function");
+}
+
+weft_status weft_check_ops(weft_device *device, const weft_check_options *options,
+                           weft_status (*report)(void *user, const weft_check_result *result), void *user,
+                           weft_check_summary *summary, weft_error *error) {
+    weft_check_summary counts = {0};
+    weft_check_options all = {.precision = WEFT_FAST};
+    if (device == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to check");
+    if (options != NULL) all = *options;
+    if (all.seed == 0) all.seed = 1;
+    weft_type type;
+    if (all.type != NULL && !weft_type_from_name(all.type, &type))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no element type \"%s\"", all.type);
+    weft_runtime *runtime = weft_device_runtime(device);
+    weft_check_run *run = weft_allocate(runtime, sizeof *run);
+    if (run == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a check");
+    *run = (weft_check_run){device, runtime, all, WEFT_OP_NONE, report, user, &counts, {.n_memory = 0}};
+    weft_status status = WEFT_OK;
+    bool found = false;
+    for (size_t i = 0; i < sizeof op_table / sizeof op_table[0] && status == WEFT_OK; i++) {
+        run->op = op_table[i].op;
+        if (all.op != NULL && strcmp(all.op, weft_op_name(run->op)) != 0) continue;
+        found = true;
+        status = op_table[i].cases(run, error);
+    }
+    weft_release(runtime, run);
+    if (!found) return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no op \"%s\"", all.op);
+    if (summary != NULL) *summary = counts;
+    return status;
+}

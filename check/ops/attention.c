@@ -1,0 +1,108 @@
+#include "weft/ops/attention.h"
+
+#include <math.h>
+
+#include "check/oracle.h"
+
+/* One head of one row: softmax over what it sees, then the mean of the values. `scores` has room for all positions. */
+static void attend(const weft_oracle_cache *cache, const double *kv, const double *q, int32_t sequence, int64_t first, int64_t last,
+                   int64_t kv_head, double scale, double *scores, double *y) {
+    double max = -INFINITY, sum = 0.0;
+    for (int64_t j = first; j <= last; j++) {
+        const double *k = kv + weft_oracle_cache_place(cache, sequence, j, kv_head, false);
+        double dot = 0.0;
+        for (int64_t i = 0; i < cache->head_dim; i++) dot += q[i] * k[i];
+        scores[j] = scale * dot;
+        if (scores[j] > max) max = scores[j];
+    }
+    for (int64_t i = 0; i < cache->head_dim; i++) y[i] = 0.0;
+    for (int64_t j = first; j <= last; j++) {
+        const double *v = kv + weft_oracle_cache_place(cache, sequence, j, kv_head, true);
+        double weight = exp(scores[j] - max);
+        sum += weight;
+        for (int64_t i = 0; i < cache->head_dim; i++) y[i] += weight * v[i];
+    }
+    for (int64_t i = 0; i < cache->head_dim; i++) y[i] /= sum;
+}
+
+static void oracle(const weft_check_case *c, const weft_attention_params *params, double *scores, double *y) {
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[1], &c->inputs[3]);
+    int64_t group = params->n_heads / cache.n_kv_heads;
+    for (int64_t i = 0; i < params->n_heads * c->inputs[0].tensor.shape[1]; i++) {
+        const int32_t *row = c->inputs[2].words + i / params->n_heads * WEFT_ROW_WORDS;
+        int64_t head = i % params->n_heads, last = row[WEFT_ROW_CACHE_INDEX];
+        int64_t first = params->window > 0 && last >= params->window ? last - params->window + 1 : 0;
+        if (row[WEFT_ROW_SEQUENCE] < 0) continue; /* zeros */
+        attend(&cache, c->inputs[1].values, c->inputs[0].values + i * cache.head_dim, row[WEFT_ROW_SEQUENCE], first, last,
+               head / group, (double)params->scale, scores, y + i * cache.head_dim);
+    }
+}
+
+typedef struct shape {
+    int64_t head_dim, n_kv_heads, group;
+    int32_t window;
+    weft_check_rows rows;
+    weft_check_pattern queries;
+    double query_rms, cache_rms;
+} shape;
+
+#define USUAL WEFT_CHECK_NORMAL, 1.0, 1.0
+
+static const shape shapes[] = {
+    {64, 1, 1, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1, .page_size = 64}, USUAL},
+    {64, 3, 3, 0, {.t = 1, .n_sequences = 1, .n_ctx = 64, .page_size = 64}, USUAL},
+    {64, 3, 3, 0, {.t = 1, .n_sequences = 1, .n_ctx = 65, .page_size = 64}, USUAL},
+    {64, 2, 7, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1031, .page_size = 64}, USUAL},
+    {64, 3, 1, 0, {.t = 2, .n_sequences = 2, .n_ctx = 257, .page_size = 16, .decode = true}, USUAL},
+    {80, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 130, .page_size = 64, .n_padding = 1}, USUAL},
+    {96, 1, 7, 0, {.t = 5, .n_sequences = 3, .n_ctx = 200, .page_size = 32, .n_padding = 2, .shuffled = true}, USUAL},
+    {128, 2, 2, 0, {.t = 8, .n_sequences = 8, .n_ctx = 321, .page_size = 64, .decode = true}, USUAL},
+    {128, 2, 7, 0, {.t = 8, .n_sequences = 2, .n_ctx = 193, .page_size = 128, .n_padding = 1}, USUAL},
+    {256, 1, 2, 0, {.t = 5, .n_sequences = 1, .n_ctx = 129, .page_size = 64}, USUAL},
+    {64, 3, 3, 0, {.t = 33, .n_sequences = 1, .n_ctx = 33, .page_size = 64}, USUAL},
+    {64, 2, 7, 0, {.t = 33, .n_sequences = 4, .n_ctx = 300, .page_size = 64, .n_padding = 3}, USUAL},
+    {80, 1, 1, 0, {.t = 33, .n_sequences = 3, .n_ctx = 63, .page_size = 8, .shuffled = true}, USUAL},
+    {33, 2, 3, 0, {.t = 3, .n_sequences = 2, .n_ctx = 100, .page_size = 1}, USUAL},
+    {1, 1, 2, 0, {.t = 2, .n_sequences = 1, .n_ctx = 31, .page_size = 4}, USUAL},
+    {64, 2, 2, 1, {.t = 5, .n_sequences = 2, .n_ctx = 100, .page_size = 16}, USUAL},
+    {64, 2, 2, 31, {.t = 8, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, USUAL},
+    {128, 1, 2, 100, {.t = 33, .n_sequences = 2, .n_ctx = 333, .page_size = 64, .n_padding = 1}, USUAL},
+    {64, 2, 2, 1000, {.t = 3, .n_sequences = 1, .n_ctx = 150, .page_size = 64}, USUAL},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 3, .n_ctx = 200, .page_size = 64, .n_padding = 3}, USUAL},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_ZEROS, 1.0, 1.0},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 10.0, 1.0},
+    {64, 2, 1, 0, {.t = 2, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 1e4, 1.0},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 1.0, 1e-6},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_TINY, 1.0, 1.0},
+};
+
+static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_error *error) {
+    const weft_check_rows *r = &s->rows;
+    weft_check_case *c = weft_check_begin(
+        run, WEFT_CHECK_NO_TYPE, r->t == 8,
+        "%s head_dim=%lld heads=%lldx%lld ctx=%lld page=%lld sequences=%lld T=%lld padding=%lld window=%d rms=%g/%g",
+        weft_type_get(type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->n_ctx,
+        (long long)r->page_size, (long long)r->n_sequences, (long long)r->t, (long long)r->n_padding, (int)s->window,
+        s->queries == WEFT_CHECK_NORMAL ? s->query_rms : 0.0, s->cache_rms);
+    if (c == NULL) return WEFT_OK;
+    weft_attention_params params = {
+        .n_heads = (int32_t)(s->n_kv_heads * s->group), .scale = (float)(1.0 / sqrt((double)s->head_dim)), .window = s->window};
+    weft_check_params(c, &params, sizeof params);
+    weft_check_reals(c, 0, s->head_dim * params.n_heads, r->t, s->queries, s->query_rms);
+    weft_check_make_cache(c, 1, type, s->head_dim, s->n_kv_heads, r);
+    weft_check_make_rows(c, r, 2, 3);
+    weft_check_fill_cache(c, 1, 2, 3, s->cache_rms);
+    weft_check_result_reals(c, 0, s->head_dim * params.n_heads, r->t);
+    double *scores = weft_check_memory(c, r->n_ctx, sizeof *scores);
+    if (weft_check_ready(c)) oracle(c, &params, scores, c->outputs[0].oracle);
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_attention(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) {
+        status = check(run, &shapes[i], WEFT_F32, error);
+        if (status == WEFT_OK) status = check(run, &shapes[i], WEFT_F16, error);
+    }
+    return status;
+}

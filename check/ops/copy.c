@@ -1,0 +1,26 @@
+#include "check/oracle.h"
+
+static weft_status check(weft_check_run *run, weft_type type, bool weight, int64_t n, int64_t t, weft_error *error) {
+    weft_check_case *c = weft_check_begin(run, weight ? type : WEFT_CHECK_NO_TYPE, t == 8, "%s%s %lld T=%lld",
+                                          weft_type_get(type)->name, weight ? "" : " activation", (long long)n, (long long)t);
+    if (c == NULL) return WEFT_OK;
+    if (weight)
+        weft_check_weight(c, 0, type, n, t, WEFT_CHECK_EXTREME, 1.0);
+    else
+        weft_check_reals(c, 0, n, t, WEFT_CHECK_EXTREME, 1.0);
+    weft_check_result_reals(c, 0, n, t);
+    for (int64_t i = 0; weft_check_ready(c) && i < n * t; i++) c->outputs[0].oracle[i] = c->inputs[0].values[i];
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_copy(weft_check_run *run, weft_error *error) {
+    static const weft_check_matrix shapes[] = {{1, 1, 0, 1},  {31, 1, 0, 2},  {33, 3, 0, 3},
+                                               {63, 2, 0, 5}, {257, 9, 0, 8}, {4099, 3, 0, 33}};
+    weft_status status = WEFT_OK;
+    for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++) {
+        status = check(run, WEFT_F32, false, shapes[j].k, shapes[j].t, error);
+        for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++)
+            status = check(run, weft_check_types[i], true, weft_check_k(&shapes[j], weft_check_types[i]), shapes[j].t, error);
+    }
+    return status;
+}

@@ -1,0 +1,77 @@
+#include "weft/ops/get_rows.h"
+
+#include "check/oracle.h"
+
+void weft_oracle_get_rows(const double *table, int64_t n, int64_t m, const int32_t *index, int64_t index_words, int64_t n_columns,
+                          const int32_t *sequences, int64_t sequence_words, int64_t n_sequences, double *y) {
+    for (int64_t column = 0; column < n_columns; column++) {
+        const int32_t *words = index + column * index_words;
+        int64_t row = words[0];
+        if (row == -1 && sequences != NULL && words[1] >= 0 && words[1] < n_sequences)
+            row = sequences[words[1] * sequence_words + WEFT_SEQUENCE_LAST_TOKEN];
+        for (int64_t i = 0; i < n; i++) y[column * n + i] = row >= 0 && row < m ? table[row * n + i] : 0.0;
+    }
+}
+
+#define N_SEQUENCES 3
+#define SEQUENCE_WORDS 5
+
+typedef struct shape {
+    weft_type type;
+    int64_t n, m, t;
+    int64_t words; /* of an index column: 4, rows; 8, heads; 1, plain */
+    bool weight, sequences;
+} shape;
+
+/* Mostly rows of the table; some of a last token, some of none. */
+static void fill_index(weft_check_case *c, const shape *s, int32_t *index, int32_t *sequences) {
+    static const int32_t outside[] = {-2, INT32_MIN, INT32_MAX};
+    for (int64_t column = 0; column < s->t; column++) {
+        int32_t *words = index + column * s->words;
+        words[0] = (int32_t)weft_check_below(&c->random, s->m);
+        if (column % 3 == 1) words[0] = -1;
+        if (column % 7 == 4) words[0] = outside[weft_check_below(&c->random, 3)];
+        if (column == s->t - 1 && column > 0) words[0] = (int32_t)s->m;
+        if (s->words > 1) words[1] = (int32_t)weft_check_below(&c->random, N_SEQUENCES + 2) - 1;
+    }
+    for (int64_t i = 0; s->sequences && i < N_SEQUENCES; i++)
+        sequences[i * SEQUENCE_WORDS + WEFT_SEQUENCE_LAST_TOKEN] = (int32_t)weft_check_below(&c->random, s->m);
+}
+
+static weft_status check(weft_check_run *run, const shape *s, bool quick, weft_error *error) {
+    weft_check_case *c =
+        weft_check_begin(run, s->weight ? s->type : WEFT_CHECK_NO_TYPE, quick, "%s%s %lldx%lld N=%lld words=%lld%s",
+                         weft_type_get(s->type)->name, s->weight ? "" : " activation", (long long)s->n, (long long)s->m,
+                         (long long)s->t, (long long)s->words, s->sequences ? " last tokens" : "");
+    if (c == NULL) return WEFT_OK;
+    if (s->weight)
+        weft_check_weight(c, 0, s->type, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
+    else
+        weft_check_reals(c, 0, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
+    int32_t *index = weft_check_words(c, 1, WEFT_LEAF_INPUT, s->words, s->t);
+    int32_t *sequences = s->sequences ? weft_check_words(c, 2, WEFT_LEAF_STATE, SEQUENCE_WORDS, N_SEQUENCES) : NULL;
+    weft_check_result_reals(c, 0, s->n, s->t);
+    if (weft_check_ready(c)) {
+        fill_index(c, s, index, sequences);
+        weft_oracle_get_rows(c->inputs[0].values, s->n, s->m, index, s->words, s->t, sequences, SEQUENCE_WORDS, N_SEQUENCES,
+                             c->outputs[0].oracle);
+    }
+    return weft_check_end(run, c, error);
+}
+
+static const weft_check_matrix tables[] = {{1, 1, 1, 1}, {31, 1, 33, 3}, {257, 3, 63, 8}, {1025, 9, 257, 33}};
+
+weft_status weft_check_cases_get_rows(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < weft_check_type_count; i++) {
+        weft_type type = weft_check_types[i];
+        for (size_t j = 0; j < sizeof tables / sizeof tables[0] && status == WEFT_OK; j++) {
+            int64_t n = weft_check_k(&tables[j], type);
+            status = check(run, &(shape){type, n, tables[j].n, tables[j].t, 4, true, true}, j == 2, error);
+        }
+        if (status == WEFT_OK)
+            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 5, 5, 1, true, false}, false, error);
+        if (status != WEFT_OK) return status;
+    }
+    return check(run, &(shape){WEFT_F32, 63, 33, 8, 8, false, false}, true, error);
+}

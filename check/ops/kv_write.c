@@ -1,0 +1,77 @@
+#include "weft/ops/kv_write.h"
+
+#include "check/oracle.h"
+
+void weft_oracle_kv_write(const weft_oracle_cache *cache, const double *k, const double *v, const int32_t *rows, int64_t t,
+                          double *kv) {
+    int64_t n = cache->head_dim * cache->n_kv_heads;
+    for (int64_t i = 0; i < 2 * n * t; i++) {
+        int64_t row = i / (2 * n), element = i % n, kv_head = element / cache->head_dim;
+        bool value = i / n % 2 == 1;
+        const int32_t *words = rows + row * WEFT_ROW_WORDS;
+        int64_t place = weft_oracle_cache_place(cache, words[WEFT_ROW_SEQUENCE], words[WEFT_ROW_CACHE_INDEX], kv_head, value);
+        if (place >= 0) kv[place + element % cache->head_dim] = value ? v[row * n + element] : k[row * n + element];
+    }
+}
+
+typedef struct shape {
+    weft_type type;
+    int64_t head_dim, n_kv_heads;
+    weft_check_rows rows;
+    bool missing; /* some pages are outside the state */
+} shape;
+
+static const shape shapes[] = {
+    {WEFT_F32, 64, 1, {.t = 1, .n_sequences = 1, .n_ctx = 1, .page_size = 64}, false},
+    {WEFT_F16, 64, 3, {.t = 2, .n_sequences = 2, .n_ctx = 70, .page_size = 64, .decode = true}, false},
+    {WEFT_F32, 80, 2, {.t = 3, .n_sequences = 2, .n_ctx = 130, .page_size = 16, .n_padding = 1}, false},
+    {WEFT_F16, 96, 2, {.t = 5, .n_sequences = 3, .n_ctx = 40, .page_size = 1, .n_padding = 2, .shuffled = true}, false},
+    {WEFT_F32, 128, 7, {.t = 8, .n_sequences = 4, .n_ctx = 100, .page_size = 32, .shuffled = true}, true},
+    {WEFT_F16, 256, 1, {.t = 8, .n_sequences = 8, .n_ctx = 63, .page_size = 8, .decode = true}, true},
+    {WEFT_F32, 33, 5, {.t = 33, .n_sequences = 2, .n_ctx = 65, .page_size = 64, .n_padding = 3}, false},
+    {WEFT_F16, 1, 31, {.t = 33, .n_sequences = 1, .n_ctx = 257, .page_size = 128}, false},
+    {WEFT_F16, 64, 2, {.t = 5, .n_sequences = 1, .n_ctx = 65, .page_size = 64, .n_padding = 5}, false},
+};
+
+/* F16 has what F32 lacks: values too large and too small. */
+static void add_extremes(weft_check_case *c, weft_check_input *input) {
+    static const double values[] = {65504.0, 65519.0, 65520.0,   -1e30, 0x1p-14,      0x1.ffcp-15,
+                                    0x1p-24, 0x1p-25, 0x1.8p-25, -0.0,  1.00048828125};
+    for (int64_t i = 0; i < input->n_elements; i += 3)
+        weft_check_set(input, i, values[weft_check_below(&c->random, (int64_t)(sizeof values / sizeof values[0]))]);
+}
+
+static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+    const weft_check_rows *r = &s->rows;
+    weft_check_case *c =
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, r->t == 8, "%s head_dim=%lld kv_heads=%lld page=%lld T=%lld padding=%lld%s",
+                         weft_type_get(s->type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)r->page_size,
+                         (long long)r->t, (long long)r->n_padding, s->missing ? " missing pages" : "");
+    if (c == NULL) return WEFT_OK;
+    int64_t n = s->head_dim * s->n_kv_heads;
+    weft_check_reals(c, 0, n, r->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_reals(c, 1, n, r->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_make_cache(c, 2, s->type, s->head_dim, s->n_kv_heads, r);
+    weft_check_make_rows(c, r, 3, 4);
+    if (weft_check_ready(c)) {
+        add_extremes(c, &c->inputs[0]);
+        add_extremes(c, &c->inputs[1]);
+        int32_t *table = c->inputs[4].words;
+        for (int64_t i = 0; s->missing && i < c->inputs[4].n_elements; i++)
+            if (i % c->inputs[4].tensor.shape[0] >= WEFT_SEQUENCE_PAGES && i % 3 == 0) table[i] = i % 2 == 0 ? -1 : 1 << 20;
+    }
+    weft_check_state_output(c, 0, 2);
+    if (weft_check_ready(c)) {
+        weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[2], &c->inputs[4]);
+        double *kv = c->outputs[0].oracle;
+        weft_oracle_kv_write(&cache, c->inputs[0].values, c->inputs[1].values, c->inputs[3].words, r->t, kv);
+        for (int64_t i = 0; s->type == WEFT_F16 && i < c->inputs[2].n_elements; i++) kv[i] = weft_check_round_f16(kv[i]);
+    }
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_kv_write(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    return status;
+}

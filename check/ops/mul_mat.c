@@ -1,0 +1,67 @@
+#include <math.h>
+
+#include "check/oracle.h"
+
+void weft_oracle_mul_mat(const double *weight, const double *x, int64_t k, int64_t n, int64_t t, double *y, double *magnitude) {
+    for (int64_t column = 0; column < t; column++) {
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0.0, squares = 0.0;
+            for (int64_t i = 0; i < k; i++) {
+                double term = weight[j * k + i] * x[column * k + i];
+                sum += term;
+                squares += term * term;
+            }
+            y[column * n + j] = sum;
+            if (magnitude != NULL) magnitude[column * n + j] = sqrt(squares);
+        }
+    }
+}
+
+static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, weft_check_pattern weights,
+                         weft_check_pattern columns, const char *note, bool quick, weft_error *error) {
+    int64_t k = weft_check_k(m, type);
+    weft_check_case *c = weft_check_begin(run, type, quick, "%s %lldx%lld T=%lld%s", weft_type_get(type)->name, (long long)k,
+                                          (long long)m->n, (long long)m->t, note);
+    if (c == NULL) return WEFT_OK;
+    weft_check_weight(c, 0, type, k, m->n, weights, 1.0 / sqrt((double)k));
+    weft_check_reals(c, 1, k, m->t, columns, 1.0);
+    weft_check_result_reals(c, 0, m->n, m->t);
+    if (weft_check_ready(c))
+        weft_oracle_mul_mat(c->inputs[0].values, c->inputs[1].values, k, m->n, m->t, c->outputs[0].oracle, c->outputs[0].magnitude);
+    return weft_check_end(run, c, error);
+}
+
+static const weft_check_matrix matrices[] = {
+    {1, 1, 1, 1},    {31, 1, 31, 2},   {33, 3, 33, 3},   {63, 2, 63, 5},     {257, 9, 257, 8},
+    {257, 5, 33, 1}, {257, 5, 33, 33}, {1025, 33, 5, 3}, {4099, 128, 65, 1}, {576, 18, 192, 33},
+};
+
+static const struct pattern_row {
+    weft_check_pattern weights, columns;
+    const char *note;
+} patterns[] = {
+    {WEFT_CHECK_EXTREME, WEFT_CHECK_NORMAL, " extreme weights"},
+    {WEFT_CHECK_NORMAL, WEFT_CHECK_ZEROS, " zeros"},
+    {WEFT_CHECK_NORMAL, WEFT_CHECK_TIES, " ties"},
+    {WEFT_CHECK_NORMAL, WEFT_CHECK_TINY, " tiny columns"},
+};
+
+static weft_status check_type(weft_check_run *run, weft_type type, weft_error *error) {
+    static const weft_check_matrix odd = {257, 9, 33, 3};
+    bool large_block = weft_type_get(type)->block_elements == 256;
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0] && status == WEFT_OK; i++) {
+        weft_check_matrix m = matrices[i];
+        if (large_block && m.blocks > 9) m.blocks /= 8;
+        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, "", i == 4, error);
+    }
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0] && status == WEFT_OK; i++)
+        status = check(run, type, &odd, patterns[i].weights, patterns[i].columns, patterns[i].note, false, error);
+    return status;
+}
+
+weft_status weft_check_cases_mul_mat(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++) status = check_type(run, weft_check_types[i], error);
+    return status;
+}

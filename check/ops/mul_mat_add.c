@@ -1,0 +1,38 @@
+#include <math.h>
+
+#include "check/oracle.h"
+
+static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, bool bias, bool residual,
+                         weft_error *error) {
+    int64_t k = weft_check_k(m, type);
+    weft_check_case *c =
+        weft_check_begin(run, type, m->t == 8 && residual, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
+                         (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "");
+    if (c == NULL) return WEFT_OK;
+    weft_check_weight(c, 0, type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
+    weft_check_reals(c, 1, k, m->t, WEFT_CHECK_NORMAL, 1.0);
+    if (bias) weft_check_weight(c, 2, WEFT_F32, m->n, 1, WEFT_CHECK_NORMAL, 0.5);
+    if (residual) weft_check_reals(c, 3, m->n, m->t, WEFT_CHECK_NORMAL, 0.5);
+    weft_check_result_reals(c, 0, m->n, m->t);
+    if (weft_check_ready(c)) {
+        double *y = c->outputs[0].oracle;
+        weft_oracle_mul_mat(c->inputs[0].values, c->inputs[1].values, k, m->n, m->t, y, c->outputs[0].magnitude);
+        for (int64_t i = 0; bias && i < m->n * m->t; i++) y[i] += c->inputs[2].values[i % m->n];
+        for (int64_t i = 0; residual && i < m->n * m->t; i++) y[i] += c->inputs[3].values[i];
+    }
+    return weft_check_end(run, c, error);
+}
+
+static const weft_check_matrix matrices[] = {{1, 1, 1, 1},     {31, 1, 31, 2},   {63, 3, 33, 3},   {33, 2, 63, 5},
+                                             {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
+
+weft_status weft_check_cases_mul_mat_add(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < weft_check_type_count; i++) {
+        for (size_t j = 0; j < sizeof matrices / sizeof matrices[0]; j++) {
+            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], false, true, error);
+            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], true, j % 2 == 0, error);
+        }
+    }
+    return status;
+}

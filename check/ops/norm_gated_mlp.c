@@ -1,0 +1,52 @@
+#include "weft/ops/norm_gated_mlp.h"
+
+#include <math.h>
+
+#include "check/oracle.h"
+
+static void oracle(weft_check_case *c, const weft_norm_gated_mlp_params *params, const weft_check_matrix *m, int64_t k, double *z,
+                   double *up) {
+    weft_check_output *y = &c->outputs[0];
+    weft_oracle_rms_norm(c->inputs[0].values, c->inputs[1].values, k, 1, m->t, (double)params->epsilon, z);
+    weft_oracle_mul_mat(c->inputs[2].values, z, k, m->n, m->t, y->oracle, y->magnitude);
+    weft_oracle_mul_mat(c->inputs[3].values, z, k, m->n, m->t, up, NULL);
+    for (int64_t i = 0; i < m->n * m->t; i++) {
+        double gate = y->oracle[i];
+        y->oracle[i] = (params->activation == WEFT_ACTIVATION_SILU ? weft_oracle_silu(gate) : weft_oracle_gelu(gate)) * up[i];
+        y->magnitude[i] *= fabs(up[i]); /* the slope of either activation is about 1 at most */
+    }
+}
+
+static weft_status check(weft_check_run *run, weft_type type, weft_type up_type, const weft_check_matrix *m, int32_t activation,
+                         double rms, weft_error *error) {
+    int64_t k = weft_check_k(m, type);
+    weft_check_case *c = weft_check_begin(run, type, m->t == 8, "%s/%s %lldx%lld T=%lld %s rms=%g", weft_type_get(type)->name,
+                                          weft_type_get(up_type)->name, (long long)k, (long long)m->n, (long long)m->t,
+                                          activation == WEFT_ACTIVATION_SILU ? "silu" : "gelu", rms);
+    if (c == NULL) return WEFT_OK;
+    weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = activation};
+    weft_check_params(c, &params, sizeof params);
+    weft_check_reals(c, 0, k, m->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, 1, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, 2, type, k, m->n, WEFT_CHECK_NORMAL, rms / sqrt((double)k));
+    weft_check_weight(c, 3, up_type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
+    weft_check_result_reals(c, 0, m->n, m->t);
+    double *z = weft_check_memory(c, k * m->t, sizeof *z), *up = weft_check_memory(c, m->n * m->t, sizeof *up);
+    if (weft_check_ready(c)) oracle(c, &params, m, k, z, up);
+    return weft_check_end(run, c, error);
+}
+
+static const weft_check_matrix matrices[] = {{31, 1, 31, 2},   {63, 3, 33, 3},   {33, 2, 63, 5},
+                                             {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
+
+weft_status weft_check_cases_norm_gated_mlp(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < weft_check_type_count; i++) {
+        weft_type type = weft_check_types[i];
+        for (size_t j = 0; j < sizeof matrices / sizeof matrices[0] && status == WEFT_OK; j++)
+            status = check(run, type, type, &matrices[j], j % 2 == 0 ? WEFT_ACTIVATION_SILU : WEFT_ACTIVATION_GELU, 1.0, error);
+        if (status == WEFT_OK) status = check(run, type, type, &matrices[1], WEFT_ACTIVATION_SILU, 100.0, error);
+    }
+    if (status == WEFT_OK) status = check(run, WEFT_Q4_K, WEFT_Q6_K, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error);
+    return status == WEFT_OK ? check(run, WEFT_Q4_0, WEFT_F16, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error) : status;
+}

@@ -1,0 +1,51 @@
+#include "weft/ops/norm_head_sample.h"
+
+#include <math.h>
+
+#include "check/oracle.h"
+
+typedef struct shape {
+    weft_check_matrix matrix; /* n: vocabulary; t: columns */
+    int32_t n_top;
+} shape;
+
+static weft_status check(weft_check_run *run, weft_type type, const shape *s, weft_error *error) {
+    const weft_check_matrix *m = &s->matrix;
+    int64_t k = weft_check_k(m, type);
+    weft_check_case *c = weft_check_begin(run, type, m->t == 8, "%s %lldx%lld R=%lld top=%d", weft_type_get(type)->name,
+                                          (long long)k, (long long)m->n, (long long)m->t, (int)s->n_top);
+    if (c == NULL) return WEFT_OK;
+    weft_norm_head_sample_params params = {.epsilon = 1e-5f, .n_top = s->n_top};
+    weft_check_params(c, &params, sizeof params);
+    weft_check_reals(c, 0, k, m->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, 1, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, 2, type, k, m->n, WEFT_CHECK_NORMAL, 2.0 / sqrt((double)k));
+    weft_check_make_heads(c, 3, 4, m->t, m->n, weft_check_precision(run) == WEFT_EXACT);
+    weft_check_choice_outputs(c, s->n_top, m->t, 4);
+    double *z = weft_check_memory(c, k * m->t, sizeof *z), *logits = weft_check_memory(c, m->n * m->t, sizeof *logits);
+    weft_check_choice choice = {.logits = logits, .n_vocab = m->n, .n_top = s->n_top, .heads = 3, .sequences = 4};
+    choice.entries = weft_check_memory(c, m->n, sizeof *choice.entries);
+    if (weft_check_ready(c)) {
+        weft_oracle_rms_norm(c->inputs[0].values, c->inputs[1].values, k, 1, m->t, (double)params.epsilon, z);
+        weft_oracle_mul_mat(c->inputs[2].values, z, k, m->n, m->t, logits, NULL);
+    }
+    double power = 0.0;
+    for (int64_t i = 0; weft_check_ready(c) && i < m->n * m->t; i++) power += logits[i] * logits[i];
+    /* A logit is off by the limit of its matrix product, a log-probability by that and the same of the normaliser. */
+    choice.logit_tolerance = weft_check_limits_of(c->op, type, c->precision).error * sqrt(power / (double)(m->n * m->t));
+    choice.logprob_tolerance = 2.0 * choice.logit_tolerance + 1e-5;
+    c->judge = weft_check_judge_choice;
+    c->judge_data = &choice;
+    return weft_check_end(run, c, error);
+}
+
+static const shape shapes[] = {
+    {{31, 1, 1, 1}, 0}, {{33, 3, 31, 3}, 5}, {{257, 9, 257, 8}, 10}, {{257, 5, 1031, 33}, 0}, {{63, 2, 5003, 2}, 20}};
+
+weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < weft_check_type_count; i++)
+        for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++)
+            status = check(run, weft_check_types[i], &shapes[j], error);
+    return status;
+}

@@ -1,0 +1,131 @@
+#include "weft/ops/norm_qkv.h"
+
+#include <math.h>
+
+#include "check/oracle.h"
+#include "weft/ops/rope.h"
+
+/* Inputs, in the order of the op's row. */
+enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
+
+typedef struct shape {
+    int64_t k, blocks; /* n_embd, as in weft_check_matrix */
+    int32_t head_dim, order;
+    int64_t n_dims, n_kv_heads, group;
+    bool biases, norms;
+    weft_check_rows rows;
+} shape;
+
+static const shape shapes[] = {
+    {33, 1, 64, WEFT_ROPE_ADJACENT, 64, 1, 1, false, false, {.t = 1, .n_sequences = 1, .n_ctx = 1, .page_size = 64}},
+    {257,
+     9,
+     64,
+     WEFT_ROPE_ADJACENT,
+     64,
+     3,
+     3,
+     false,
+     false,
+     {.t = 2, .n_sequences = 2, .n_ctx = 70, .page_size = 64, .decode = true}},
+    {63, 2, 80, WEFT_ROPE_HALVES, 80, 2, 2, true, false, {.t = 3, .n_sequences = 2, .n_ctx = 100, .page_size = 16, .n_padding = 1}},
+    {257, 3, 64, WEFT_ROPE_HALVES, 64, 2, 7, true, true, {.t = 8, .n_sequences = 3, .n_ctx = 130, .page_size = 64, .n_padding = 2}},
+    {31,
+     5,
+     128,
+     WEFT_ROPE_HALVES,
+     64,
+     1,
+     2,
+     false,
+     true,
+     {.t = 5, .n_sequences = 2, .n_ctx = 65, .page_size = 32, .shuffled = true}},
+    {257,
+     3,
+     96,
+     WEFT_ROPE_ADJACENT,
+     96,
+     1,
+     1,
+     true,
+     false,
+     {.t = 33, .n_sequences = 4, .n_ctx = 150, .page_size = 64, .n_padding = 3}},
+};
+
+/* One of the three projections, rotated where it has an order. */
+static void project(const weft_check_case *c, const shape *s, const weft_norm_qkv_params *params, int which, const double *z,
+                    double *scratch, double *y) {
+    const weft_check_input *weight = &c->inputs[Q + which];
+    int64_t k = weight->tensor.shape[0], n = weight->tensor.shape[1], t = s->rows.t;
+    weft_oracle_mul_mat(weight->values, z, k, n, t, y, NULL);
+    for (int64_t i = 0; s->biases && i < n * t; i++) y[i] += c->inputs[Q_BIAS + which].values[i % n];
+    if (Q + which == V) return;
+    for (int64_t i = 0; i < n * t; i++) scratch[i] = y[i];
+    if (s->norms)
+        weft_oracle_rms_norm(y, c->inputs[Q_NORM + which].values, n, n / params->head_dim, t, (double)params->head_epsilon,
+                             scratch);
+    weft_oracle_rope(scratch, c->inputs[ROWS].words, c->inputs[TABLE].values, s->n_dims, n, params->head_dim, t, params->order, y);
+}
+
+static void oracle(weft_check_case *c, const shape *s, const weft_norm_qkv_params *params, double *z, double *scratch, double *k,
+                   double *v) {
+    int64_t n_embd = c->inputs[X].tensor.shape[0];
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[KV], &c->inputs[SEQUENCES]);
+    weft_oracle_rms_norm(c->inputs[X].values, c->inputs[NORM].values, n_embd, 1, s->rows.t, (double)params->epsilon, z);
+    project(c, s, params, 0, z, scratch, c->outputs[0].oracle);
+    project(c, s, params, 1, z, scratch, k);
+    project(c, s, params, 2, z, scratch, v);
+    weft_oracle_kv_write(&cache, k, v, c->inputs[ROWS].words, s->rows.t, c->outputs[1].oracle);
+}
+
+static void make_inputs(weft_check_case *c, const shape *s, weft_type type, weft_type v_type, weft_type kv_type) {
+    int64_t n_embd = s->blocks * 256, n_kv = s->head_dim * s->n_kv_heads, n[] = {n_kv * s->group, n_kv, n_kv};
+    if (weft_type_get(type)->block_elements < 256 && weft_type_get(v_type)->block_elements < 256) n_embd = s->blocks * 32;
+    if (weft_type_get(type)->block_elements == 1 && weft_type_get(v_type)->block_elements == 1) n_embd = s->k;
+    weft_check_reals(c, X, n_embd, s->rows.t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, NORM, WEFT_F32, n_embd, 1, WEFT_CHECK_NORMAL, 1.0);
+    for (size_t i = 0; i < 3; i++) {
+        weft_check_weight(c, Q + i, i == 2 ? v_type : type, n_embd, n[i], WEFT_CHECK_NORMAL, 1.0 / sqrt((double)n_embd));
+        if (s->biases) weft_check_weight(c, Q_BIAS + i, WEFT_F32, n[i], 1, WEFT_CHECK_NORMAL, 0.5);
+        if (s->norms && i < 2) weft_check_weight(c, Q_NORM + i, WEFT_F32, s->head_dim, 1, WEFT_CHECK_NORMAL, 1.0);
+    }
+    weft_check_make_rope_table(c, TABLE, s->n_dims, s->rows.n_ctx + WEFT_CHECK_ROPE_SHIFT);
+    weft_check_make_cache(c, KV, kv_type, s->head_dim, s->n_kv_heads, &s->rows);
+    weft_check_make_rows(c, &s->rows, ROWS, SEQUENCES);
+}
+
+static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_type v_type, weft_type kv_type,
+                         weft_error *error) {
+    const weft_check_rows *r = &s->rows;
+    weft_check_case *c = weft_check_begin(run, type, r->t == 8, "%s/%s kv %s head_dim=%d heads=%lldx%lld T=%lld padding=%lld%s%s",
+                                          weft_type_get(type)->name, weft_type_get(v_type)->name, weft_type_get(kv_type)->name,
+                                          (int)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->t,
+                                          (long long)r->n_padding, s->biases ? " biases" : "", s->norms ? " head norms" : "");
+    if (c == NULL) return WEFT_OK;
+    weft_norm_qkv_params params = {.epsilon = 1e-5f, .head_epsilon = 1e-6f, .head_dim = s->head_dim, .order = s->order};
+    weft_check_params(c, &params, sizeof params);
+    make_inputs(c, s, type, v_type, kv_type);
+    int64_t n_q = c->inputs[Q].tensor.shape[1];
+    weft_check_result_reals(c, 0, n_q, r->t);
+    weft_check_state_output(c, 1, KV);
+    double *z = weft_check_memory(c, c->inputs[X].n_elements, sizeof *z), *scratch = weft_check_memory(c, n_q * r->t, sizeof *z);
+    double *k = weft_check_memory(c, n_q * r->t, sizeof *k), *v = weft_check_memory(c, n_q * r->t, sizeof *v);
+    if (weft_check_ready(c)) oracle(c, s, &params, z, scratch, k, v);
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_norm_qkv(weft_check_run *run, weft_error *error) {
+    bool exact = weft_check_precision(run) == WEFT_EXACT;
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < weft_check_type_count; i++) {
+        weft_type type = weft_check_types[i];
+        for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++) {
+            /* `exact` keeps its KV cache in F32: an F16 one would round more than its limits allow. */
+            weft_type kv_type = exact || j % 2 == 0 ? WEFT_F32 : WEFT_F16;
+            status = check(run, &shapes[j], type, type, kv_type, error);
+        }
+    }
+    weft_type kv_type = exact ? WEFT_F32 : WEFT_F16;
+    if (status == WEFT_OK) status = check(run, &shapes[3], WEFT_Q4_K, WEFT_Q6_K, kv_type, error);
+    return status == WEFT_OK ? check(run, &shapes[3], WEFT_Q5_0, WEFT_Q8_0, kv_type, error) : status;
+}

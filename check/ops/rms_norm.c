@@ -1,0 +1,60 @@
+#include "weft/ops/rms_norm.h"
+
+#include <math.h>
+
+#include "check/oracle.h"
+
+void weft_oracle_rms_norm(const double *x, const double *weight, int64_t n, int64_t n_groups, int64_t t, double epsilon,
+                          double *y) {
+    int64_t size = n / n_groups;
+    for (int64_t group = 0; group < n_groups * t; group++) {
+        double squares = 0.0;
+        for (int64_t i = 0; i < size; i++) squares += x[group * size + i] * x[group * size + i];
+        double scale = 1.0 / sqrt(squares / (double)size + epsilon);
+        for (int64_t i = 0; i < size; i++) y[group * size + i] = x[group * size + i] * scale * (weight == NULL ? 1.0 : weight[i]);
+    }
+}
+
+typedef struct shape {
+    int64_t n, t;
+    int32_t n_groups;
+    bool weight;
+    weft_check_pattern pattern;
+    double rms;
+    float epsilon;
+    bool quick;
+} shape;
+
+static const shape shapes[] = {
+    {1, 1, 0, true, WEFT_CHECK_NORMAL, 1.0, 1e-5f, false},     {31, 2, 0, true, WEFT_CHECK_NORMAL, 1.0, 1e-5f, false},
+    {33, 3, 0, false, WEFT_CHECK_NORMAL, 1.0, 1e-5f, false},   {63, 5, 1, true, WEFT_CHECK_NORMAL, 1.0, 1e-6f, false},
+    {257, 8, 0, true, WEFT_CHECK_NORMAL, 1.0, 1e-5f, true},    {576, 33, 0, true, WEFT_CHECK_NORMAL, 1.0, 1e-5f, false},
+    {4099, 1, 0, true, WEFT_CHECK_NORMAL, 30.0, 1e-6f, false}, {448, 3, 7, true, WEFT_CHECK_NORMAL, 1.0, 1e-6f, true},
+    {256, 5, 2, false, WEFT_CHECK_NORMAL, 1.0, 1e-6f, false},  {33, 8, 33, true, WEFT_CHECK_NORMAL, 1.0, 1e-6f, false},
+    {257, 3, 0, true, WEFT_CHECK_ZEROS, 1.0, 1e-5f, false},    {257, 3, 0, true, WEFT_CHECK_TIES, 1.0, 1e-5f, false},
+    {257, 3, 0, true, WEFT_CHECK_EXTREME, 1.0, 1e-5f, false},  {257, 3, 0, true, WEFT_CHECK_NORMAL, 1e-4, 1e-5f, false},
+    {257, 3, 0, true, WEFT_CHECK_NORMAL, 1e15, 1e-5f, false},  {257, 3, 0, true, WEFT_CHECK_TINY, 1.0, 1e-5f, false},
+};
+
+static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+    weft_check_case *c =
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, s->quick, "%lld T=%lld groups=%d%s rms=%g pattern=%d", (long long)s->n,
+                         (long long)s->t, (int)s->n_groups, s->weight ? "" : " no weight", s->rms, (int)s->pattern);
+    if (c == NULL) return WEFT_OK;
+    int64_t n_groups = s->n_groups == 0 ? 1 : s->n_groups;
+    weft_rms_norm_params params = {.epsilon = s->epsilon, .n_groups = s->n_groups};
+    weft_check_params(c, &params, sizeof params);
+    weft_check_reals(c, 0, s->n, s->t, s->pattern, s->rms);
+    if (s->weight) weft_check_weight(c, 1, WEFT_F32, s->n / n_groups, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_result_reals(c, 0, s->n, s->t);
+    if (weft_check_ready(c))
+        weft_oracle_rms_norm(c->inputs[0].values, c->inputs[1].values, s->n, n_groups, s->t, (double)s->epsilon,
+                             c->outputs[0].oracle);
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_rms_norm(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    return status;
+}

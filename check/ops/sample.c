@@ -1,0 +1,55 @@
+#include "weft/ops/sample.h"
+
+#include <math.h>
+
+#include "check/oracle.h"
+
+typedef struct shape {
+    int64_t n_vocab, n_columns;
+    int32_t n_top;
+    weft_check_pattern pattern;
+    double rms;
+    bool draws, holes; /* holes: some logits are NaN or -infinity */
+} shape;
+
+static const shape shapes[] = {
+    {1, 1, 0, WEFT_CHECK_NORMAL, 1.0, true, false},       {2, 2, 1, WEFT_CHECK_NORMAL, 1.0, true, false},
+    {31, 3, 5, WEFT_CHECK_NORMAL, 2.0, true, false},      {33, 33, 33, WEFT_CHECK_NORMAL, 2.0, true, false},
+    {257, 8, 20, WEFT_CHECK_NORMAL, 3.0, true, false},    {1031, 64, 0, WEFT_CHECK_NORMAL, 2.0, true, false},
+    {5003, 5, 1024, WEFT_CHECK_NORMAL, 3.0, true, false}, {49152, 3, 10, WEFT_CHECK_NORMAL, 4.0, true, false},
+    {257, 8, 20, WEFT_CHECK_TIES, 1.0, true, false},      {257, 8, 20, WEFT_CHECK_ZEROS, 1.0, true, false},
+    {257, 33, 20, WEFT_CHECK_EXTREME, 1.0, true, false},  {257, 33, 9, WEFT_CHECK_NORMAL, 2.0, true, true},
+    {63, 33, 9, WEFT_CHECK_NORMAL, 100.0, true, false},   {1031, 5, 3, WEFT_CHECK_NORMAL, 1e4, true, false},
+    {63, 64, 2, WEFT_CHECK_NORMAL, 0.5, true, false},     {63, 8, 3, WEFT_CHECK_NORMAL, 1.0, false, false},
+};
+
+static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, s->n_vocab == 257, "%lld R=%lld top=%d rms=%g pattern=%d%s%s",
+                                          (long long)s->n_vocab, (long long)s->n_columns, (int)s->n_top, s->rms, (int)s->pattern,
+                                          s->draws ? " draws" : "", s->holes ? " holes" : "");
+    if (c == NULL) return WEFT_OK;
+    weft_sample_params params = {.n_top = s->n_top};
+    weft_check_params(c, &params, sizeof params);
+    weft_check_reals(c, 0, s->n_vocab, s->n_columns, s->pattern, s->rms);
+    for (int64_t i = 0; weft_check_ready(c) && s->holes && i < c->inputs[0].n_elements; i += 1 + weft_check_below(&c->random, 4))
+        weft_check_set(&c->inputs[0], i, i % 2 == 0 ? NAN : -INFINITY);
+    weft_check_make_heads(c, 1, 2, s->n_columns, s->n_vocab, s->draws);
+    weft_check_choice_outputs(c, s->n_top, s->n_columns, 2);
+    weft_check_choice choice = {.logits = c->inputs[0].values,
+                                .n_vocab = s->n_vocab,
+                                .n_top = s->n_top,
+                                /* F32: a sum of exponentials, and a difference of numbers as large as the logits. */
+                                .logprob_tolerance = 1e-5 + 1e-6 * s->rms,
+                                .heads = 1,
+                                .sequences = 2,
+                                .entries = weft_check_memory(c, s->n_vocab, sizeof(weft_oracle_entry))};
+    c->judge = weft_check_judge_choice;
+    c->judge_data = &choice;
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_sample(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    return status;
+}

@@ -1,0 +1,12 @@
+#include <math.h>
+
+#include "check/elementwise.h"
+#include "check/oracle.h"
+
+double weft_oracle_silu(double x) {
+    return x / (1.0 + exp(-x));
+}
+
+weft_status weft_check_cases_silu(weft_check_run *run, weft_error *error) {
+    return weft_check_unary(run, weft_oracle_silu, error);
+}

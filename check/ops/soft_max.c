@@ -1,0 +1,63 @@
+#include "weft/ops/soft_max.h"
+
+#include <math.h>
+
+#include "check/case.h"
+
+static void oracle(const double *x, const double *mask, double scale, int64_t n, int64_t t, double *y) {
+    for (int64_t column = 0; column < t; column++) {
+        double max = -INFINITY, sum = 0.0;
+        double *z = y + column * n;
+        for (int64_t i = 0; i < n; i++) {
+            z[i] = scale * x[column * n + i] + (mask == NULL ? 0.0 : mask[column * n + i]);
+            if (z[i] > max) max = z[i];
+        }
+        for (int64_t i = 0; i < n; i++) {
+            z[i] = max == -INFINITY ? 0.0 : exp(z[i] - max);
+            sum += z[i];
+        }
+        for (int64_t i = 0; i < n && sum > 0.0; i++) z[i] /= sum;
+    }
+}
+
+typedef struct shape {
+    int64_t n, t;
+    float scale;
+    bool mask;
+    weft_check_pattern pattern;
+    double rms;
+} shape;
+
+static const shape shapes[] = {
+    {1, 1, 1.0f, false, WEFT_CHECK_NORMAL, 1.0},   {31, 2, 0.125f, true, WEFT_CHECK_NORMAL, 1.0},
+    {33, 3, -1.0f, false, WEFT_CHECK_NORMAL, 1.0}, {63, 5, 1.0f, true, WEFT_CHECK_NORMAL, 3.0},
+    {257, 8, 0.5f, true, WEFT_CHECK_NORMAL, 3.0},  {4099, 33, 1.0f, true, WEFT_CHECK_NORMAL, 2.0},
+    {257, 3, 1.0f, false, WEFT_CHECK_ZEROS, 1.0},  {257, 3, 1.0f, true, WEFT_CHECK_TIES, 88.0},
+    {257, 3, 1.0f, false, WEFT_CHECK_NORMAL, 1e4}, {257, 3, 0.0f, true, WEFT_CHECK_NORMAL, 1.0},
+    {63, 3, 1.0f, false, WEFT_CHECK_EXTREME, 1.0}, {63, 3, 1.0f, true, WEFT_CHECK_TINY, 1.0},
+};
+
+static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+    weft_check_case *c =
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, s->t == 8, "%lld T=%lld scale=%g%s rms=%g pattern=%d", (long long)s->n,
+                         (long long)s->t, (double)s->scale, s->mask ? " mask" : "", s->rms, (int)s->pattern);
+    if (c == NULL) return WEFT_OK;
+    weft_soft_max_params params = {.scale = s->scale};
+    weft_check_params(c, &params, sizeof params);
+    weft_check_reals(c, 0, s->n, s->t, s->pattern, s->rms);
+    if (s->mask) weft_check_reals(c, 1, s->n, s->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_result_reals(c, 0, s->n, s->t);
+    if (weft_check_ready(c)) {
+        /* A causal mask's shape, one column without anything, and numbers. */
+        for (int64_t i = 0; s->mask && i < s->n * s->t; i++)
+            if (i % s->n > i / s->n + s->n / 2 || i / s->n == 2) weft_check_set(&c->inputs[1], i, -INFINITY);
+        oracle(c->inputs[0].values, c->inputs[1].values, (double)s->scale, s->n, s->t, c->outputs[0].oracle);
+    }
+    return weft_check_end(run, c, error);
+}
+
+weft_status weft_check_cases_soft_max(weft_check_run *run, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    return status;
+}
