@@ -115,6 +115,7 @@ static int compare_names(const void *items, uint32_t a, uint32_t b) {
 static int compare_offsets(const void *items, uint32_t a, uint32_t b) {
     const weft_gguf_tensor *tensors = items;
     uint64_t first = tensors[a].tensor.offset, second = tensors[b].tensor.offset;
+    if (first == second) return (a > b) - (a < b);
     return (first > second) - (first < second);
 }
 
