@@ -238,9 +238,9 @@ weft_status weft_device_usable(weft_device *device, weft_error *error) {
 
 weft_status weft_device_result(weft_device *device, weft_status status, const weft_error *message) {
     if (status == WEFT_DEVICE_LOST && !device->lost) {
-        device->lost = true;
         weft_fail(&device->loss, WEFT_DEVICE_LOST, "device %s is lost (%s); close it and open it again", device->info.id,
                   message->message[0] ? message->message : "no reason given");
+        device->lost = true;
     }
     return status;
 }

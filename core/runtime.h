@@ -2,6 +2,8 @@
 #ifndef WEFT_CORE_RUNTIME_H
 #define WEFT_CORE_RUNTIME_H
 
+#include <stdatomic.h>
+
 #include "os/os.h"
 #include "weft/backend.h"
 #include "weft/weft.h"
@@ -27,8 +29,8 @@ struct weft_device {
     weft_backend_device *handle;
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     uint64_t last_ticket;
-    bool lost;       /* sticky */
-    weft_error loss; /* how */
+    atomic_bool lost; /* sticky; raised after `loss` was written */
+    weft_error loss;  /* how */
 };
 
 /* Both with the device's mutex held. The first gives WEFT_OK or how the device was lost. The second sees the status of each

@@ -1,0 +1,252 @@
+/* Giving a store its memory and its weights. */
+#include <string.h>
+
+#include "core/step.h"
+#include "core/store.h"
+
+/* Weights are read in pieces of about this size: small enough to be still in the processor's cache when they are packed and for
+ * progress and cancelling to feel immediate, large enough to be read at full speed. */
+#define PIECE_BYTES ((uint64_t)4 << 20)
+
+typedef struct loader {
+    weft_store *store;
+    const weft_weight_source *source;
+    void *staging; /* of PIECE_BYTES or the largest piece; NULL while every weight can be read into its place */
+    size_t staging_bytes;
+    uint64_t done, total;
+} loader;
+
+/* Ends a sequence of backend calls begun with device_lock. */
+static weft_status device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error) {
+    weft_device_result(device, status, message);
+    weft_os_mutex_unlock(&device->mutex);
+    if (status && error) *error = *message;
+    return status;
+}
+
+static double mib(uint64_t bytes) {
+    return (double)bytes / (1024.0 * 1024.0);
+}
+
+/* ---- Memory ---- */
+
+static weft_status check_memory(weft_store *store, weft_error *error) {
+    weft_device *device = store->device;
+    weft_error message = {0};
+    weft_store_bytes need;
+    uint64_t total = 0, free_bytes = 0;
+    weft_store_measure(store, &need);
+    weft_os_mutex_lock(&device->mutex);
+    weft_status status = weft_device_usable(device, &message);
+    if (!status) status = device->backend->memory_info(device->handle, &total, &free_bytes, &message);
+    status = device_unlock(device, status, &message, error);
+    if (status || total == 0 || need.total <= free_bytes) return status;
+    return weft_fail(error, WEFT_OUT_OF_MEMORY,
+                     "%s has %.1f MiB free and %.1f MiB are needed: weights %.1f + states %.1f + activations %.1f + rings %.1f",
+                     device->info.id[0] ? device->info.id : device->info.backend, mib(free_bytes), mib(need.total),
+                     mib(need.weights), mib(need.states), mib(need.arena), mib(need.rings));
+}
+
+static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, weft_error *error) {
+    weft_device *device = store->device;
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    weft_status status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
+    if (status) buffer->handle = NULL;
+    if (!status && buffer->holds == WEFT_LEAF_STATE) {
+        status = device->backend->zero(device->handle, buffer->handle, 0, buffer->bytes, &message);
+    }
+    return device_unlock(device, status, &message, error);
+}
+
+/* The host's view of a buffer, or NULL. */
+static char *map(weft_store *store, size_t buffer) {
+    weft_device *device = store->device;
+    weft_os_mutex_lock(&device->mutex);
+    char *view = device->backend->buffer_map(device->handle, store->buffers[buffer].handle);
+    weft_os_mutex_unlock(&device->mutex);
+    return view;
+}
+
+static weft_status create_buffers(weft_store *store, weft_error *error) {
+    for (size_t i = 0; i < store->n_buffers; i++) {
+        weft_status status = create_buffer(store, &store->buffers[i], error);
+        if (status) return status;
+    }
+    store->steps = map(store, store->step_ring);
+    store->results = map(store, store->result_ring);
+    if (store->steps && store->results) return WEFT_OK;
+    return weft_fail(error, WEFT_FAILED, "the %s backend gives the host no view of its rings", store->device->backend->name);
+}
+
+void weft_store_unload(weft_store *store) {
+    weft_device *device = store->device;
+    weft_os_mutex_lock(&device->mutex);
+    for (size_t i = store->n_buffers; i-- > 0;) {
+        if (store->buffers[i].handle) device->backend->buffer_destroy(device->handle, store->buffers[i].handle);
+        store->buffers[i].handle = NULL;
+    }
+    weft_os_mutex_unlock(&device->mutex);
+    store->loaded = false;
+    store->steps = store->results = NULL;
+}
+
+/* ---- Weights ---- */
+
+static int64_t row_count(const weft_tensor *tensor) {
+    return tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+}
+
+static uint64_t row_bytes(const weft_tensor *tensor) {
+    return weft_type_bytes(tensor->type, tensor->shape[0]);
+}
+
+/* Whole rows of a piece: as many multiples of rows_at_once as fit, but at least one. */
+static int64_t rows_of_piece(const weft_resident *weight) {
+    int64_t unit = weight->layout.rows_at_once, n_rows = row_count(&weight->tensor);
+    if (unit > n_rows) return n_rows;
+    int64_t units = (int64_t)(PIECE_BYTES / row_bytes(&weight->tensor)) / unit;
+    int64_t rows = (units ? units : 1) * unit;
+    return rows < n_rows ? rows : n_rows;
+}
+
+static weft_status advance(loader *load, uint64_t bytes, weft_error *error) {
+    const weft_store_options *options = &load->store->options;
+    load->done += bytes;
+    if (!options->progress || options->progress(options->progress_user, load->done, load->total)) return WEFT_OK;
+    return weft_fail(error, WEFT_CANCELLED, "loading was cancelled after %.1f of %.1f MiB", mib(load->done), mib(load->total));
+}
+
+/* One piece of a weight, from the file to its place by way of the staging memory. */
+static weft_status put_piece(loader *load, const weft_resident *weight, int64_t first_row, int64_t n_rows, weft_error *error) {
+    weft_device *device = load->store->device;
+    weft_backend_buffer *buffer = load->store->buffers[weight->buffer].handle;
+    uint64_t stride = row_bytes(&weight->tensor), offset = (uint64_t)first_row * stride, bytes = (uint64_t)n_rows * stride;
+    weft_status status = load->source->read(load->source->user, weight->name, offset, load->staging, (size_t)bytes, error);
+    if (status) return status;
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    if (weight->layout.id == 0) {
+        status = device->backend->write(device->handle, buffer, weight->offset + offset, load->staging, (size_t)bytes, &message);
+    } else {
+        status = device->backend->weight_pack(device->handle, &weight->tensor, &weight->layout, buffer, weight->offset, first_row,
+                                              n_rows, load->staging, &message);
+    }
+    return device_unlock(device, status, &message, error);
+}
+
+static weft_status reserve_staging(loader *load, uint64_t bytes, weft_error *error) {
+    const weft_host *host = &load->store->device->runtime->host;
+    if (bytes <= load->staging_bytes) return WEFT_OK;
+    if (load->staging) host->release(host->user, load->staging, load->staging_bytes);
+    load->staging_bytes = 0;
+    load->staging = bytes <= SIZE_MAX ? host->allocate(host->user, (size_t)bytes, 64) : NULL;
+    if (!load->staging) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a weight", mib(bytes));
+    load->staging_bytes = (size_t)bytes;
+    return WEFT_OK;
+}
+
+/* `view`: the host's view of the weight's place, or NULL. */
+static weft_status load_weight(loader *load, const weft_resident *weight, char *view, weft_error *error) {
+    int64_t n_rows = row_count(&weight->tensor), piece = rows_of_piece(weight);
+    uint64_t stride = row_bytes(&weight->tensor);
+    weft_status status = view ? WEFT_OK : reserve_staging(load, (uint64_t)piece * stride, error);
+    for (int64_t row = 0; row < n_rows && !status; row += piece) {
+        int64_t rows = n_rows - row < piece ? n_rows - row : piece;
+        uint64_t offset = (uint64_t)row * stride, bytes = (uint64_t)rows * stride;
+        status = view ? load->source->read(load->source->user, weight->name, offset, view + offset, (size_t)bytes, error)
+                      : put_piece(load, weight, row, rows, error);
+        if (!status) status = advance(load, bytes, error);
+    }
+    return status;
+}
+
+static weft_status load_weights(loader *load, weft_error *error) {
+    weft_store *store = load->store;
+    weft_status status = advance(load, 0, error);
+    for (size_t i = 0; i < store->n_residents && !status; i++) {
+        const weft_resident *resident = &store->residents[i];
+        if (resident->leaf != WEFT_LEAF_WEIGHT) continue;
+        /* Where the device's memory is the host's, a weight that stays as it is in the file is read to where it belongs. */
+        bool direct = resident->layout.id == 0 && store->device->info.is_host;
+        char *view = direct ? map(store, resident->buffer) : NULL;
+        status = load_weight(load, resident, view ? view + resident->offset : NULL, error);
+    }
+    return status;
+}
+
+weft_status weft_store_load(weft_store *store, const weft_weight_source *source, weft_error *error) {
+    if (!store) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a store is needed");
+    if (store->loaded) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has been loaded already");
+    loader load = {.store = store, .source = source};
+    for (size_t i = 0; i < store->n_residents; i++) {
+        if (store->residents[i].leaf == WEFT_LEAF_WEIGHT) load.total += weft_tensor_bytes(&store->residents[i].tensor);
+    }
+    if (load.total > 0 && (!source || !source->read)) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has weights: a source to read them from is needed");
+    }
+    weft_status status = check_memory(store, error);
+    if (status) return status;
+    status = create_buffers(store, error);
+    if (!status) status = load_weights(&load, error);
+    const weft_host *host = &store->device->runtime->host;
+    if (load.staging) host->release(host->user, load.staging, load.staging_bytes);
+    if (status) {
+        weft_store_unload(store);
+        return status;
+    }
+    store->loaded = true;
+    return WEFT_OK;
+}
+
+/* ---- States ---- */
+
+static weft_status reach_state(weft_store *store, const char *name, uint64_t offset, size_t size, const weft_resident **state,
+                               weft_error *error) {
+    if (!store || !name || !store->loaded) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a loaded store and a state's name are needed");
+    }
+    const weft_resident *found = weft_store_find(store, name);
+    if (!found || found->leaf != WEFT_LEAF_STATE) {
+        return weft_fail(error, WEFT_NOT_FOUND, "the store has no state \"%.60s\"", name);
+    }
+    uint64_t bytes = found->layout.bytes;
+    if (offset > bytes || size > bytes - offset) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "bytes %llu to %llu are outside state \"%s\" of %llu bytes",
+                         (unsigned long long)offset, (unsigned long long)(offset + size), name, (unsigned long long)bytes);
+    }
+    *state = found;
+    return weft_steps_drain(store, error);
+}
+
+weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t offset, void *into, size_t size,
+                                  weft_error *error) {
+    const weft_resident *state;
+    weft_status status = reach_state(store, name, offset, size, &state, error);
+    if (status || size == 0) return status;
+    weft_device *device = store->device;
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    status = weft_device_usable(device, &message);
+    if (!status) {
+        status = device->backend->read(device->handle, store->buffers[state->buffer].handle, state->offset + offset, into, size,
+                                       &message);
+    }
+    return device_unlock(device, status, &message, error);
+}
+
+weft_status weft_store_write_state(weft_store *store, const char *name, uint64_t offset, const void *from, size_t size,
+                                   weft_error *error) {
+    const weft_resident *state;
+    weft_status status = reach_state(store, name, offset, size, &state, error);
+    if (status || size == 0) return status;
+    weft_device *device = store->device;
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    status = weft_device_usable(device, &message);
+    if (!status) {
+        status = device->backend->write(device->handle, store->buffers[state->buffer].handle, state->offset + offset, from, size,
+                                        &message);
+    }
+    return device_unlock(device, status, &message, error);
+}

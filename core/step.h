@@ -1,0 +1,27 @@
+/* The slots of the steps under way, from begin to release.
+ *
+ * A step is handed to the device when it and all begun before it have been submitted, so that the device runs them in the order in
+ * which they were begun. A step that fails takes those begun after it along, up to the moment at which its failure is seen: they
+ * may use what it should have written. Cancelling begins a new generation: steps begun before end as cancelled, those begun after
+ * do not depend on them.
+ *
+ * Two mutexes: the device's around backend calls, the store's around the slots. Where both are held the device's is taken first. A
+ * wait holds neither.
+ */
+#ifndef WEFT_CORE_STEP_H
+#define WEFT_CORE_STEP_H
+
+#include "core/store.h"
+
+/* False when the system has no room for a mutex. */
+bool weft_steps_init(weft_store *store);
+/* Cancels and waits. */
+void weft_steps_end(weft_store *store);
+
+/* Waits, with no lock held, until everything the device has been handed from this store so far has ended. Steps' own failures are
+ * for their tickets; only a loss of the device is returned. */
+weft_status weft_steps_drain(weft_store *store, weft_error *error);
+/* Drops the plan's steps that the device does not have yet, waits for the others, and frees their slots. */
+void weft_steps_forget(weft_plan *plan);
+
+#endif
