@@ -195,14 +195,9 @@ weft_status weft_device_describe(weft_device *device, weft_device_info *info, we
     if (!device || !info) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a device and a place for its description are needed");
     weft_device_info now = device->info;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    weft_status status = weft_device_usable(device, &message);
-    if (!status) {
-        status = device->backend->memory_info(device->handle, &now.memory_total, &now.memory_free, &message);
-        status = weft_device_result(device, status, &message);
-    }
-    weft_os_mutex_unlock(&device->mutex);
-    if (status && error) *error = message;
+    weft_status status = weft_device_lock(device, &message);
+    if (!status) status = device->backend->memory_info(device->handle, &now.memory_total, &now.memory_free, &message);
+    status = weft_device_unlock(device, status, &message, error);
     if (!status) *info = now;
     return status;
 }
@@ -213,15 +208,9 @@ weft_status weft_device_read_bandwidth(weft_device *device, double *bytes_per_s,
     if (!device->backend->read_bandwidth)
         return weft_fail(error, WEFT_UNSUPPORTED, "the %s backend cannot measure its read bandwidth", device->backend->name);
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    weft_status status = weft_device_usable(device, &message);
-    if (!status) {
-        status = device->backend->read_bandwidth(device->handle, bytes_per_s, &message);
-        status = weft_device_result(device, status, &message);
-    }
-    weft_os_mutex_unlock(&device->mutex);
-    if (status && error) *error = message;
-    return status;
+    weft_status status = weft_device_lock(device, &message);
+    if (!status) status = device->backend->read_bandwidth(device->handle, bytes_per_s, &message);
+    return weft_device_unlock(device, status, &message, error);
 }
 
 /* ---- Loss ---- */
@@ -243,4 +232,16 @@ weft_status weft_device_result(weft_device *device, weft_status status, const we
         device->lost = true;
     }
     return status;
+}
+
+weft_status weft_device_lock(weft_device *device, weft_error *message) {
+    weft_os_mutex_lock(&device->mutex);
+    return weft_device_usable(device, message);
+}
+
+weft_status weft_device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error) {
+    weft_device_result(device, status, message);
+    weft_os_mutex_unlock(&device->mutex);
+    if (!status) return WEFT_OK;
+    return weft_fail(error, status, "%s", message->message[0] ? message->message : weft_status_text(status));
 }

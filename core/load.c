@@ -16,18 +16,6 @@ typedef struct loader {
     uint64_t done, total;
 } loader;
 
-/* Ends a sequence of backend calls begun with device_lock. */
-static weft_status device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error) {
-    weft_device_result(device, status, message);
-    weft_os_mutex_unlock(&device->mutex);
-    if (status && error) *error = *message;
-    return status;
-}
-
-static double mib(uint64_t bytes) {
-    return (double)bytes / (1024.0 * 1024.0);
-}
-
 /* ---- Memory ---- */
 
 static weft_status check_memory(weft_store *store, weft_error *error) {
@@ -36,27 +24,26 @@ static weft_status check_memory(weft_store *store, weft_error *error) {
     weft_store_bytes need;
     uint64_t total = 0, free_bytes = 0;
     weft_store_measure(store, &need);
-    weft_os_mutex_lock(&device->mutex);
-    weft_status status = weft_device_usable(device, &message);
+    weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->memory_info(device->handle, &total, &free_bytes, &message);
-    status = device_unlock(device, status, &message, error);
+    status = weft_device_unlock(device, status, &message, error);
     if (status || total == 0 || need.total <= free_bytes) return status;
     return weft_fail(error, WEFT_OUT_OF_MEMORY,
                      "%s has %.1f MiB free and %.1f MiB are needed: weights %.1f + states %.1f + activations %.1f + rings %.1f",
-                     device->info.id[0] ? device->info.id : device->info.backend, mib(free_bytes), mib(need.total),
-                     mib(need.weights), mib(need.states), mib(need.arena), mib(need.rings));
+                     device->info.id[0] ? device->info.id : device->info.backend, weft_mib(free_bytes), weft_mib(need.total),
+                     weft_mib(need.weights), weft_mib(need.states), weft_mib(need.arena), weft_mib(need.rings));
 }
 
 static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, weft_error *error) {
     weft_device *device = store->device;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    weft_status status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
+    weft_status status = weft_device_lock(device, &message);
+    if (!status) status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
     if (status) buffer->handle = NULL;
     if (!status && buffer->holds == WEFT_LEAF_STATE) {
         status = device->backend->zero(device->handle, buffer->handle, 0, buffer->bytes, &message);
     }
-    return device_unlock(device, status, &message, error);
+    return weft_device_unlock(device, status, &message, error);
 }
 
 /* The host's view of a buffer, or NULL. */
@@ -114,7 +101,8 @@ static weft_status advance(loader *load, uint64_t bytes, weft_error *error) {
     const weft_store_options *options = &load->store->options;
     load->done += bytes;
     if (!options->progress || options->progress(options->progress_user, load->done, load->total)) return WEFT_OK;
-    return weft_fail(error, WEFT_CANCELLED, "loading was cancelled after %.1f of %.1f MiB", mib(load->done), mib(load->total));
+    return weft_fail(error, WEFT_CANCELLED, "loading was cancelled after %.1f of %.1f MiB", weft_mib(load->done),
+                     weft_mib(load->total));
 }
 
 /* One piece of a weight, from the file to its place by way of the staging memory. */
@@ -125,14 +113,14 @@ static weft_status put_piece(loader *load, const weft_resident *weight, int64_t 
     weft_status status = load->source->read(load->source->user, weight->name, offset, load->staging, (size_t)bytes, error);
     if (status) return status;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    if (weight->layout.id == 0) {
+    status = weft_device_lock(device, &message);
+    if (!status && weight->layout.id == 0) {
         status = device->backend->write(device->handle, buffer, weight->offset + offset, load->staging, (size_t)bytes, &message);
-    } else {
+    } else if (!status) {
         status = device->backend->weight_pack(device->handle, &weight->tensor, &weight->layout, buffer, weight->offset, first_row,
                                               n_rows, load->staging, &message);
     }
-    return device_unlock(device, status, &message, error);
+    return weft_device_unlock(device, status, &message, error);
 }
 
 static weft_status reserve_staging(loader *load, uint64_t bytes, weft_error *error) {
@@ -141,7 +129,7 @@ static weft_status reserve_staging(loader *load, uint64_t bytes, weft_error *err
     if (load->staging) host->release(host->user, load->staging, load->staging_bytes);
     load->staging_bytes = 0;
     load->staging = bytes <= SIZE_MAX ? host->allocate(host->user, (size_t)bytes, 64) : NULL;
-    if (!load->staging) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a weight", mib(bytes));
+    if (!load->staging) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a weight", weft_mib(bytes));
     load->staging_bytes = (size_t)bytes;
     return WEFT_OK;
 }
@@ -226,13 +214,12 @@ weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t 
     if (status || size == 0) return status;
     weft_device *device = store->device;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    status = weft_device_usable(device, &message);
+    status = weft_device_lock(device, &message);
     if (!status) {
         status = device->backend->read(device->handle, store->buffers[state->buffer].handle, state->offset + offset, into, size,
                                        &message);
     }
-    return device_unlock(device, status, &message, error);
+    return weft_device_unlock(device, status, &message, error);
 }
 
 weft_status weft_store_write_state(weft_store *store, const char *name, uint64_t offset, const void *from, size_t size,
@@ -242,11 +229,10 @@ weft_status weft_store_write_state(weft_store *store, const char *name, uint64_t
     if (status || size == 0) return status;
     weft_device *device = store->device;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    status = weft_device_usable(device, &message);
+    status = weft_device_lock(device, &message);
     if (!status) {
         status = device->backend->write(device->handle, store->buffers[state->buffer].handle, state->offset + offset, from, size,
                                         &message);
     }
-    return device_unlock(device, status, &message, error);
+    return weft_device_unlock(device, status, &message, error);
 }

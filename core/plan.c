@@ -8,15 +8,11 @@
 
 /* ---- Making and ending ---- */
 
-static double mib(uint64_t bytes) {
-    return (double)bytes / (1024.0 * 1024.0);
-}
-
 static weft_status check_fit(const weft_store *store, const weft_arrangement *arrangement, weft_error *error) {
     if (arrangement->arena_bytes > store->arena_bytes) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "the graph needs %.1f MiB for its activations and the store has %.1f: make the store with this graph",
-                         mib(arrangement->arena_bytes), mib(store->arena_bytes));
+                         weft_mib(arrangement->arena_bytes), weft_mib(store->arena_bytes));
     }
     if (arrangement->step_bytes > store->step_stride || arrangement->result_bytes > store->result_stride) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
@@ -28,16 +24,9 @@ static weft_status check_fit(const weft_store *store, const weft_arrangement *ar
 static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_error *error) {
     weft_device *device = plan->store->device;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    weft_status status = weft_device_usable(device, &message);
-    if (!status) {
-        status = device->backend->plan_create(device->handle, schedule, &plan->handle, &message);
-        if (status) plan->handle = NULL;
-        weft_device_result(device, status, &message);
-    }
-    weft_os_mutex_unlock(&device->mutex);
-    if (status && error) *error = message;
-    return status;
+    weft_status status = weft_device_lock(device, &message);
+    if (!status) status = device->backend->plan_create(device->handle, schedule, &plan->handle, &message);
+    return weft_device_unlock(device, status, &message, error);
 }
 
 static weft_status build(weft_plan *plan, const weft_graph *graph, weft_error *error) {
@@ -152,7 +141,7 @@ weft_status weft_plan_read(weft_plan *plan, weft_value value, void *into, size_t
     weft_runtime *runtime = plan->store->device->runtime;
     uint64_t bytes = weft_tensor_bytes(tensor);
     void *raw = bytes <= SIZE_MAX ? weft_allocate(runtime, (size_t)bytes) : NULL;
-    if (!raw) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a value", mib(bytes));
+    if (!raw) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a value", weft_mib(bytes));
     status = read_raw(plan, value, raw, (size_t)bytes, error);
     if (!status) status = weft_dequantise(tensor->type, raw, (int64_t)(size / 4), into, error);
     weft_release(runtime, raw);

@@ -38,4 +38,9 @@ struct weft_device {
 weft_status weft_device_usable(weft_device *device, weft_error *error);
 weft_status weft_device_result(weft_device *device, weft_status status, const weft_error *message);
 
+/* Around backend calls: takes the device's mutex and tells whether the device can be used; and gives it back, with the status and
+ * message of the calls between, which are passed on. */
+weft_status weft_device_lock(weft_device *device, weft_error *message);
+weft_status weft_device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error);
+
 #endif
