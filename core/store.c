@@ -17,6 +17,10 @@ uint64_t weft_aligned(uint64_t bytes) {
     return (bytes + WEFT_PLACE_ALIGNMENT - 1) / WEFT_PLACE_ALIGNMENT * WEFT_PLACE_ALIGNMENT;
 }
 
+double weft_mib(uint64_t bytes) {
+    return (double)bytes / (1024.0 * 1024.0);
+}
+
 bool weft_tensor_same(const weft_tensor *a, const weft_tensor *b) {
     return a->type == b->type && memcmp(a->shape, b->shape, sizeof a->shape) == 0;
 }

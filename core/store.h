@@ -74,6 +74,8 @@ weft_resident *weft_store_find(const weft_store *store, const char *name);
 void weft_store_unload(weft_store *store);
 
 bool weft_tensor_same(const weft_tensor *a, const weft_tensor *b);
+/* For messages. */
+double weft_mib(uint64_t bytes);
 /* Rounded up to what everything on a device begins at. */
 uint64_t weft_aligned(uint64_t bytes);
 
