@@ -35,12 +35,17 @@ foreach(source IN LISTS WEFT_SOURCES)
   endif()
 endforeach()
 
+# Which ops each folder implements.
+include(${PROJECT_SOURCE_DIR}/cmake/stems.cmake)
+weft_stems(cpu ${PROJECT_SOURCE_DIR}/backends/cpu/ops c)
+
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 find_package(Threads REQUIRED)
 
 # The objects, for the tests, which reach inside; and the library made of them.
 add_library(weft_objects OBJECT ${WEFT_SOURCES})
+target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
 target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(weft_objects PRIVATE weft_options PUBLIC PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
 

@@ -1,0 +1,227 @@
+/* The CPU backend: devices, memory and weights. Nodes are in ops.c, plans and steps in plan.c. */
+#include "backends/cpu/cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_THREADS 1024
+
+static void *allocate(const weft_host *host, size_t bytes) {
+    void *memory = host->allocate(host->user, bytes, 64);
+    if (memory != NULL) memset(memory, 0, bytes);
+    return memory;
+}
+
+static weft_status cpu_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    (void)host;
+    (void)error;
+    *count = 1;
+    if (capacity == 0) return WEFT_OK;
+    weft_device_info *info = &list[0];
+    memset(info, 0, sizeof *info);
+    snprintf(info->backend, sizeof info->backend, "cpu");
+    snprintf(info->id, sizeof info->id, "cpu:0");
+    weft_os_cpu_name(info->name, sizeof info->name);
+    size_t used = 0;
+    for (size_t i = 0; weft_cpu_kernel_sets[i] != NULL; i++) {
+        if (!weft_cpu_kernel_sets[i]->available()) continue;
+        int n = snprintf(info->features + used, sizeof info->features - used, "%s%s", used == 0 ? "" : " ",
+                         weft_cpu_kernel_sets[i]->name);
+        if (n > 0 && used + (size_t)n < sizeof info->features) used += (size_t)n;
+    }
+    weft_os_memory(&info->memory_total, &info->memory_free);
+    info->is_host = true;
+    return WEFT_OK;
+}
+
+/* The set of that name, or the best one. */
+static weft_status choose_kernels(const weft_host *host, const char *name, const weft_cpu_kernels **kernels, weft_error *error) {
+    char known[128] = "";
+    for (size_t i = 0; weft_cpu_kernel_sets[i] != NULL; i++) {
+        const weft_cpu_kernels *set = weft_cpu_kernel_sets[i];
+        bool available = set->available();
+        if (available && (name == NULL || strcmp(name, set->name) == 0)) {
+            *kernels = set;
+            return WEFT_OK;
+        }
+        size_t used = strlen(known);
+        if (available) snprintf(known + used, sizeof known - used, "%s%s", used == 0 ? "" : ", ", set->name);
+    }
+    return host->fail(error, WEFT_UNSUPPORTED, "cpu: no instruction set \"%.32s\" here; there are %s", name == NULL ? "" : name,
+                      known);
+}
+
+static void cpu_close(weft_backend_device *device) {
+    if (device == NULL) return;
+    if (device->queue != NULL) weft_cpu_queue_destroy(device);
+    weft_cpu_pool_destroy(device->pool);
+    device->host->release(device->host->user, device, sizeof *device);
+}
+
+static weft_status cpu_open(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,
+                            weft_error *error) {
+    if (index != 0) return host->fail(error, WEFT_NOT_FOUND, "cpu: there is no device %zu, only device 0", index);
+    uint32_t n_threads = options == NULL ? 0 : options->n_threads;
+    if (n_threads > MAX_THREADS)
+        return host->fail(error, WEFT_INVALID_ARGUMENT, "cpu: %u threads asked for, the most is %d", n_threads, MAX_THREADS);
+    const weft_cpu_kernels *kernels = NULL;
+    weft_status status = choose_kernels(host, options == NULL ? NULL : options->simd, &kernels, error);
+    if (status != WEFT_OK) return status;
+    weft_backend_device *opened = allocate(host, sizeof *opened);
+    if (opened == NULL) return host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: no memory to open the device");
+    opened->host = host;
+    opened->kernels = kernels;
+    opened->exact = weft_cpu_exact_find(kernels->name);
+    opened->n_threads = n_threads != 0 ? n_threads : weft_os_core_count();
+    status = weft_cpu_pool_create(host, opened->n_threads, &opened->pool, error);
+    if (status == WEFT_OK) status = weft_cpu_queue_create(opened, error);
+    if (status != WEFT_OK) {
+        cpu_close(opened);
+        return status;
+    }
+    *device = opened;
+    return WEFT_OK;
+}
+
+static weft_status cpu_memory_info(weft_backend_device *device, uint64_t *total, uint64_t *available, weft_error *error) {
+    (void)device;
+    (void)error;
+    weft_os_memory(total, available);
+    return WEFT_OK;
+}
+
+static weft_status new_buffer(weft_backend_device *device, void *data, uint64_t bytes, bool owned, weft_backend_buffer **buffer,
+                              weft_error *error) {
+    weft_backend_buffer *created = allocate(device->host, sizeof *created);
+    if (created == NULL) return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: no memory for a buffer");
+    *created = (weft_backend_buffer){data, bytes, owned};
+    *buffer = created;
+    return WEFT_OK;
+}
+
+static weft_status cpu_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
+                                     weft_error *error) {
+    (void)memory;
+    if (bytes == 0) bytes = 64;
+    void *data = bytes > SIZE_MAX ? NULL : weft_os_pages_allocate((size_t)bytes);
+    if (data == NULL)
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: the system has no %llu bytes", (unsigned long long)bytes);
+    weft_status status = new_buffer(device, data, bytes, true, buffer, error);
+    if (status != WEFT_OK) weft_os_pages_free(data, (size_t)bytes);
+    return status;
+}
+
+static void cpu_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
+    if (buffer == NULL) return;
+    weft_cpu_queue_drain(device);
+    if (buffer->owned) weft_os_pages_free(buffer->data, (size_t)buffer->bytes);
+    device->host->release(device->host->user, buffer, sizeof *buffer);
+}
+
+static weft_status cpu_buffer_import(weft_backend_device *device, void *memory, uint64_t bytes, weft_backend_buffer **buffer,
+                                     weft_error *error) {
+    if ((uintptr_t)memory % 64 != 0)
+        return device->host->fail(error, WEFT_INVALID_ARGUMENT, "cpu: imported memory must be aligned to 64 bytes");
+    return new_buffer(device, memory, bytes, false, buffer, error);
+}
+
+static void *cpu_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer) {
+    (void)device;
+    return buffer->data;
+}
+
+static weft_status cpu_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
+                             size_t bytes, weft_error *error) {
+    (void)error;
+    weft_cpu_queue_drain(device);
+    memcpy(buffer->data + offset, from, bytes);
+    return WEFT_OK;
+}
+
+static weft_status cpu_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
+                            weft_error *error) {
+    (void)error;
+    weft_cpu_queue_drain(device);
+    memcpy(into, buffer->data + offset, bytes);
+    return WEFT_OK;
+}
+
+static weft_status cpu_zero(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
+                            weft_error *error) {
+    (void)error;
+    weft_cpu_queue_drain(device);
+    memset(buffer->data + offset, 0, (size_t)bytes);
+    return WEFT_OK;
+}
+
+typedef struct pack_context {
+    const weft_cpu_kernels *kernels;
+    const weft_tensor *weight;
+    const weft_layout *layout;
+    void *place;
+    const char *from;
+    uint64_t row_bytes;
+    int64_t first_row, n_rows, rows_per_chunk;
+} pack_context;
+
+static void pack_chunk(void *user, int64_t chunk, uint32_t thread) {
+    (void)thread;
+    const pack_context *c = user;
+    int64_t first = chunk * c->rows_per_chunk;
+    int64_t count = weft_cpu_min(c->rows_per_chunk, c->n_rows - first);
+    c->kernels->pack(c->weight, c->layout->id, c->place, c->first_row + first, count, c->from + (uint64_t)first * c->row_bytes);
+}
+
+static weft_status cpu_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
+                                   weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows,
+                                   const void *from, weft_error *error) {
+    (void)error;
+    const weft_type_info *type = device->host->type(weight->type);
+    pack_context context = {
+        .kernels = device->kernels,
+        .weight = weight,
+        .layout = layout,
+        .place = buffer->data + offset,
+        .from = from,
+        .row_bytes = (uint64_t)weight->shape[0] / type->block_elements * type->block_bytes,
+        .first_row = first_row,
+        .n_rows = n_rows,
+    };
+    if (layout->id == 0) {
+        memcpy(buffer->data + offset + (uint64_t)first_row * context.row_bytes, from, (size_t)n_rows * (size_t)context.row_bytes);
+        return WEFT_OK;
+    }
+    context.rows_per_chunk = weft_cpu_chunk(device, n_rows, weft_cpu_max(layout->rows_at_once, 1), weight->shape[0]);
+    weft_cpu_queue_lock_pool(device);
+    weft_cpu_parallel(device->pool, pack_chunk, &context, (n_rows + context.rows_per_chunk - 1) / context.rows_per_chunk);
+    weft_cpu_queue_unlock_pool(device);
+    return WEFT_OK;
+}
+
+extern const weft_backend weft_cpu_backend;
+const weft_backend weft_cpu_backend = {
+    .abi = WEFT_BACKEND_ABI,
+    .size = sizeof(weft_backend),
+    .name = "cpu",
+    .rank = 0,
+    .devices = cpu_devices,
+    .open = cpu_open,
+    .close = cpu_close,
+    .memory_info = cpu_memory_info,
+    .buffer_create = cpu_buffer_create,
+    .buffer_destroy = cpu_buffer_destroy,
+    .buffer_import = cpu_buffer_import,
+    .buffer_map = cpu_buffer_map,
+    .write = cpu_write,
+    .read = cpu_read,
+    .zero = cpu_zero,
+    .supports = weft_cpu_supports,
+    .weight_layout = weft_cpu_weight_layout,
+    .weight_pack = cpu_weight_pack,
+    .plan_create = weft_cpu_plan_create,
+    .plan_destroy = weft_cpu_plan_destroy,
+    .plan_submit = weft_cpu_plan_submit,
+    .wait = weft_cpu_wait,
+    .cancel = weft_cpu_cancel,
+    .status = NULL,
+};

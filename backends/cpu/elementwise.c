@@ -1,0 +1,59 @@
+#include "backends/cpu/elementwise.h"
+
+typedef struct map_context {
+    const float *a, *b;
+    float *y;
+    int64_t n, n_values, n_b; /* of a column, of all columns, and of b */
+    weft_cpu_map map;
+    int64_t per_chunk; /* values */
+} map_context;
+
+static void map_chunk(void *user, int64_t chunk, uint32_t thread) {
+    (void)thread;
+    const map_context *c = user;
+    int64_t end = weft_cpu_min((chunk + 1) * c->per_chunk, c->n_values);
+    for (int64_t i = chunk * c->per_chunk; i < end;) {
+        /* A run of values for which b goes on too. */
+        int64_t b_place = c->n_b == 0 ? 0 : i % c->n_b;
+        int64_t count = c->n_b == 0 ? end - i : weft_cpu_min(end - i, c->n_b - b_place);
+        c->map(c->a + i, c->b == NULL ? NULL : c->b + b_place, count, c->y + i);
+        i += count;
+    }
+}
+
+static int64_t n_values(const weft_cpu_tensor *tensor) {
+    return tensor->present ? tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3] : 0;
+}
+
+void weft_cpu_elementwise(const weft_cpu_phase *phase, weft_cpu_map map) {
+    const weft_cpu_tensor *a = &phase->inputs[0], *b = &phase->inputs[1];
+    map_context context = {
+        .a = a->data,
+        .b = b->data,
+        .y = phase->outputs[0].data,
+        .n = a->shape[0],
+        .n_values = n_values(a),
+        .n_b = n_values(b),
+        .map = map,
+        .per_chunk = weft_cpu_chunk(phase->device, n_values(a), 64, 8),
+    };
+    weft_cpu_parallel(phase->device->pool, map_chunk, &context, (context.n_values + context.per_chunk - 1) / context.per_chunk);
+}
+
+bool weft_cpu_elementwise_in_place(const weft_cpu_phase *phase) {
+    (void)phase;
+    return true;
+}
+
+static void columns_chunk(void *user, int64_t chunk, uint32_t thread) {
+    (void)thread;
+    const weft_cpu_columns *c = user;
+    int64_t end = weft_cpu_min((chunk + 1) * c->per_chunk, c->n_columns);
+    for (int64_t column = chunk * c->per_chunk; column < end; column++) c->run(c->phase, column);
+}
+
+void weft_cpu_each_column(const weft_cpu_phase *phase, int64_t n_columns, int64_t work,
+                          void (*run)(const weft_cpu_phase *phase, int64_t column)) {
+    weft_cpu_columns context = {phase, run, n_columns, weft_cpu_chunk(phase->device, n_columns, 1, work)};
+    weft_cpu_parallel(phase->device->pool, columns_chunk, &context, (n_columns + context.per_chunk - 1) / context.per_chunk);
+}

@@ -1,0 +1,35 @@
+#include "weft/ops/get_rows.h"
+
+#include <string.h>
+
+#include "backends/cpu/elementwise.h"
+
+static int32_t row_of(const weft_cpu_phase *phase, int64_t column) {
+    const weft_cpu_tensor *index = &phase->inputs[1], *sequences = &phase->inputs[2];
+    const int32_t *words = (const int32_t *)index->data + column * index->shape[0];
+    if (words[0] != -1) return words[0];
+    if (!sequences->present || index->shape[0] <= WEFT_ROW_SEQUENCE) return -1;
+    int32_t sequence = words[WEFT_ROW_SEQUENCE];
+    if (sequence < 0 || sequence >= sequences->shape[1]) return -1;
+    return ((const int32_t *)sequences->data)[sequence * sequences->shape[0] + WEFT_SEQUENCE_LAST_TOKEN];
+}
+
+static void get_row(const weft_cpu_phase *phase, int64_t column) {
+    const weft_cpu_tensor *table = &phase->inputs[0];
+    int64_t n = table->shape[0];
+    float *y = (float *)phase->outputs[0].data + column * n;
+    int32_t row = row_of(phase, column);
+    weft_cpu_matrix matrix = {table->type, table->layout, n, table->shape[1], table->data};
+    if (row < 0 || row >= table->shape[1])
+        memset(y, 0, (size_t)n * sizeof *y);
+    else if (table->type == WEFT_F32 && table->layout == 0)
+        memcpy(y, (const float *)table->data + row * n, (size_t)n * sizeof *y);
+    else
+        phase->device->kernels->unpack_row(&matrix, row, y);
+}
+
+static void run(const weft_cpu_phase *phase) {
+    weft_cpu_each_column(phase, phase->outputs[0].shape[1], phase->inputs[0].shape[0], get_row);
+}
+
+const weft_cpu_op weft_cpu_op_get_rows = {.run = run, .looked_up = 1};

@@ -1,0 +1,32 @@
+#include "weft/ops/kv_write.h"
+
+#include "backends/cpu/cpu.h"
+#include "backends/cpu/rows.h"
+
+typedef struct write_context {
+    const weft_cpu_phase *phase;
+    weft_cpu_kv kv;
+    int64_t n_rows;
+} write_context;
+
+/* A chunk is one head of the keys or the values, its rows in order: should two rows name one place, the last wins. */
+static void write_chunk(void *user, int64_t chunk, uint32_t thread) {
+    (void)thread;
+    const write_context *c = user;
+    bool values = chunk % 2 == 1;
+    int64_t head = chunk / 2, n = c->kv.head_dim * c->kv.n_kv_heads;
+    const float *x = (const float *)c->phase->inputs[values ? 1 : 0].data + head * c->kv.head_dim;
+    for (int64_t row = 0; row < c->n_rows; row++)
+        weft_cpu_kv_store(c->phase->device->kernels, &c->kv, row, head, values, x + row * n);
+}
+
+static void run(const weft_cpu_phase *phase) {
+    write_context context = {
+        .phase = phase,
+        .kv = weft_cpu_kv_of(&phase->inputs[2], &phase->inputs[3], &phase->inputs[4]),
+        .n_rows = phase->inputs[0].shape[1],
+    };
+    weft_cpu_parallel(phase->device->pool, write_chunk, &context, 2 * context.kv.n_kv_heads);
+}
+
+const weft_cpu_op weft_cpu_op_kv_write = {.run = run};

@@ -1,0 +1,107 @@
+#include "weft/ops/norm_qkv.h"
+
+#include "backends/cpu/product.h"
+#include "backends/cpu/rows.h"
+
+/* Inputs, and the three matrices in their order. */
+enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
+enum { QUERIES, KEYS, VALUES, N_PARTS };
+
+typedef struct qkv_part {
+    int64_t n, per_chunk, n_chunks;
+    const float *bias, *norm;
+    float *y; /* [n, T]: the output, or scratch */
+} qkv_part;
+
+typedef struct qkv_context {
+    const weft_cpu_phase *phase;
+    const weft_norm_qkv_params *params;
+    const weft_cpu_products *products;
+    weft_cpu_kv kv;
+    qkv_part parts[N_PARTS];
+} qkv_context;
+
+static void finish_head(const qkv_context *c, int which, int64_t head, int64_t t) {
+    const qkv_part *part = &c->parts[which];
+    const weft_backend_device *device = c->phase->device;
+    int64_t head_dim = c->params->head_dim;
+    float *y = part->y + t * part->n + head * head_dim;
+    if (part->bias != NULL)
+        for (int64_t i = 0; i < head_dim; i++) y[i] += part->bias[head * head_dim + i];
+    if (part->norm != NULL) {
+        if (c->phase->precision == WEFT_EXACT)
+            weft_cpu_exact_rms_norm(device->exact, y, part->norm, head_dim, c->params->head_epsilon, y);
+        else
+            device->kernels->rms_norm(y, part->norm, head_dim, c->params->head_epsilon, y);
+    }
+    if (which != VALUES)
+        weft_cpu_rope(&c->phase->inputs[ROWS], &c->phase->inputs[TABLE], t, head_dim, c->params->order, y, head_dim, y);
+    if (which != QUERIES) weft_cpu_kv_store(device->kernels, &c->kv, t, head, which == VALUES, y);
+}
+
+/* A chunk is a run of whole heads of one matrix, so that what follows the product needs no other chunk. */
+static void qkv_chunk(void *user, int64_t chunk, uint32_t thread) {
+    const qkv_context *c = user;
+    int which = 0;
+    for (; chunk >= c->parts[which].n_chunks; which++) chunk -= c->parts[which].n_chunks;
+    const qkv_part *part = &c->parts[which];
+    int64_t first = chunk * part->per_chunk, count = weft_cpu_min(part->per_chunk, part->n - first);
+    weft_cpu_products_rows(c->products, (size_t)which, first, count, part->y, part->n, thread);
+    int64_t head_dim = c->params->head_dim;
+    for (int64_t t = 0; t < c->products->n_columns; t++)
+        for (int64_t head = first / head_dim; head < (first + count) / head_dim; head++) finish_head(c, which, head, t);
+}
+
+static void init(const weft_cpu_phase *phase, weft_cpu_products *products, float **keys, float **values,
+                 weft_cpu_scratch *scratch) {
+    const uint32_t weights[] = {Q, K, V};
+    int64_t n_columns = phase->inputs[X].shape[1];
+    weft_cpu_products_init(products, phase, weights, N_PARTS, n_columns, true, scratch);
+    uint64_t bytes = (uint64_t)(phase->inputs[K].shape[1] * n_columns) * sizeof(float);
+    *keys = weft_cpu_take(scratch, bytes);
+    *values = weft_cpu_take(scratch, bytes);
+}
+
+static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
+    weft_cpu_products products;
+    weft_cpu_scratch scratch = {0};
+    float *keys, *values;
+    init(phase, &products, &keys, &values, &scratch);
+    return scratch.used;
+}
+
+static void set_part(qkv_context *c, int which, float *y) {
+    static const int norms[] = {Q_NORM, K_NORM, -1};
+    const weft_cpu_phase *phase = c->phase;
+    qkv_part *part = &c->parts[which];
+    part->n = phase->inputs[Q + which].shape[1];
+    part->bias = phase->inputs[Q_BIAS + which].data;
+    part->norm = norms[which] < 0 ? NULL : phase->inputs[norms[which]].data;
+    part->y = y;
+    int64_t head_dim = c->params->head_dim, unit = head_dim;
+    while (unit % c->products->products[which].unit != 0 && unit < part->n) unit += head_dim;
+    part->per_chunk = weft_cpu_chunk(phase->device, part->n, unit, c->products->k * c->products->n_columns);
+    part->n_chunks = (part->n + part->per_chunk - 1) / part->per_chunk;
+}
+
+static void run(const weft_cpu_phase *phase) {
+    const weft_norm_qkv_params *params = (const void *)phase->params;
+    weft_cpu_products products;
+    float *keys, *values;
+    init(phase, &products, &keys, &values, &(weft_cpu_scratch){.base = phase->scratch});
+    products.x = phase->inputs[X].data;
+    products.norm = phase->inputs[NORM].data;
+    products.epsilon = params->epsilon;
+    weft_cpu_products_prepare(&products);
+    qkv_context context = {.phase = phase, .params = params, .products = &products};
+    context.kv = weft_cpu_kv_of(&phase->inputs[KV], &phase->inputs[ROWS], &phase->inputs[SEQUENCES]);
+    set_part(&context, QUERIES, phase->outputs[0].data);
+    set_part(&context, KEYS, keys);
+    set_part(&context, VALUES, values);
+    int64_t n_chunks = 0;
+    for (int i = 0; i < N_PARTS; i++) n_chunks += context.parts[i].n_chunks;
+    weft_cpu_parallel(phase->device->pool, qkv_chunk, &context, n_chunks);
+}
+
+const weft_cpu_op weft_cpu_op_norm_qkv = {
+    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << Q | 1 << K | 1 << V, .has_fast = true};

@@ -1,0 +1,43 @@
+/* Products of matrices with columns of activations, as the ops of both precisions use them. */
+#ifndef WEFT_CPU_PRODUCT_H
+#define WEFT_CPU_PRODUCT_H
+
+#include "backends/cpu/cpu.h"
+
+#define WEFT_CPU_MAX_PRODUCTS 3
+
+typedef struct weft_cpu_product {
+    weft_cpu_matrix matrix;
+    bool fast;
+    int64_t unit; /* rows are handed out in multiples of this */
+    int32_t form; /* fast: of the quantised columns */
+    void *columns;
+} weft_cpu_product;
+
+/* Up to three matrices of one node that read the same columns. */
+typedef struct weft_cpu_products {
+    weft_backend_device *device;
+    weft_cpu_product products[WEFT_CPU_MAX_PRODUCTS];
+    size_t n_products;
+    int64_t k, n_columns;
+    /* What is multiplied: x, or its rms_norm with `norm`, which is then written to `normed`. */
+    const float *x, *norm;
+    float epsilon;
+    float *normed;
+    float *rows; /* exact: unpacked rows, a block for each thread */
+} weft_cpu_products;
+
+bool weft_cpu_product_is_fast(const weft_backend_device *device, weft_precision precision, const weft_cpu_tensor *matrix);
+
+/* Sets `products` up for at most `n_columns` columns at once and takes what it needs of `scratch`. `has_norm`: see above. */
+void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_phase *phase, const uint32_t *inputs, size_t n_inputs,
+                            int64_t n_columns, bool has_norm, weft_cpu_scratch *scratch);
+
+/* Norms and quantises the columns, in parallel. */
+void weft_cpu_products_prepare(weft_cpu_products *products);
+
+/* y[j + t * y_stride] = row j . column t for rows first_row .. first_row + n_rows - 1; first_row is a multiple of `unit`. */
+void weft_cpu_products_rows(const weft_cpu_products *products, size_t index, int64_t first_row, int64_t n_rows, float *y,
+                            int64_t y_stride, uint32_t thread);
+
+#endif
