@@ -12,9 +12,13 @@ static const weft_op_row rows[] = {
 #undef WEFT_OP
 };
 
+size_t weft_op_count(void) {
+    return sizeof rows / sizeof *rows;
+}
+
 const weft_op_row *weft_op_get(weft_op op) {
     size_t index = (size_t)op;
-    return index < sizeof rows / sizeof *rows && rows[index].name ? &rows[index] : NULL;
+    return index < weft_op_count() && rows[index].name ? &rows[index] : NULL;
 }
 
 const char *weft_op_name(weft_op op) {

@@ -35,6 +35,8 @@ typedef struct weft_op_row {
 
 /* NULL where there is no such op. */
 const weft_op_row *weft_op_get(weft_op op);
+/* One more than the highest op. */
+size_t weft_op_count(void);
 /* Copies the name of input or output `index` and tells whether it may be left out. False past the last. */
 bool weft_op_port(const char *ports, size_t index, char *name, size_t size, bool *optional);
 /* The input of which output `output` is the next version, or -1. */

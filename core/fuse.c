@@ -1,0 +1,215 @@
+#include "core/fuse.h"
+
+#include <string.h>
+
+#include "core/match.h"
+#include "core/query.h"
+#include "core/rebuild.h"
+
+/* One pass over a graph for one fused op. A fused node stands where the last of its parts stood. */
+typedef struct fusing {
+    const weft_graph *graph;
+    weft_device *device;
+    weft_precision precision;
+    weft_pattern pattern;
+    weft_lists users;
+    bool *taken;            /* is part of a match */
+    bool *keep;             /* is in the new graph: not a part, or the last one */
+    weft_core_node **fused; /* what replaces it, or NULL */
+    size_t n_fused;
+    weft_status status; /* of the search, which stops where it cannot go on */
+} fusing;
+
+static bool is_part(const weft_match *match, size_t node) {
+    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++)
+        if (match->nodes[i] == (int32_t)node) return true;
+    return false;
+}
+
+static bool is_result(const weft_graph *graph, weft_value value) {
+    for (size_t i = 0; i < graph->n_outputs; i++)
+        if (graph->outputs[i] == value) return true;
+    return false;
+}
+
+static bool is_bound(const fusing *f, const weft_match *match, weft_symbol_role role, weft_value value) {
+    for (size_t i = 0; i < f->pattern.n_symbols; i++)
+        if (f->pattern.symbols[i].role == role && match->values[i] == value) return true;
+    return false;
+}
+
+/* Intermediates are used by the parts alone; what the fused node gives is used after its place only. */
+static bool outputs_fit(const fusing *f, const weft_match *match, const weft_core_node *part, size_t place) {
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        weft_value value = part->outputs[i];
+        if (value == WEFT_NONE) continue;
+        bool given = is_bound(f, match, WEFT_SYMBOL_OUTPUT, value);
+        if (!given && (is_result(f->graph, value) || f->graph->values[value].state != WEFT_NONE)) return false;
+        for (uint32_t j = f->users.first[value]; j < f->users.first[value + 1]; j++) {
+            size_t user = f->users.items[j];
+            if (given ? user <= place : !is_part(match, user)) return false;
+        }
+    }
+    return true;
+}
+
+/* Inputs come from outside, and a state version that is read is not replaced before the fused node's place. */
+static bool inputs_fit(const fusing *f, const weft_match *match, size_t place) {
+    for (size_t i = 0; i < f->pattern.n_symbols; i++) {
+        if (f->pattern.symbols[i].role != WEFT_SYMBOL_INPUT || match->values[i] < 0) continue;
+        const weft_core_value *value = &f->graph->values[match->values[i]];
+        if (is_part(match, (size_t)value->node)) return false;
+        if (value->superseded == WEFT_NONE) continue;
+        size_t writer = (size_t)f->graph->values[value->superseded].node;
+        if (!is_part(match, writer) && writer <= place) return false;
+    }
+    return true;
+}
+
+/* The fused node, but for its parameters. */
+static bool make_node(const fusing *f, const weft_match *match, size_t place, weft_core_node *node) {
+    memset(node, 0, sizeof *node);
+    node->op = f->pattern.op;
+    memcpy(node->name, f->graph->nodes[place].name, sizeof node->name);
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) node->inputs[i] = WEFT_NONE;
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) node->outputs[i] = WEFT_NONE;
+    for (size_t i = 0; i < f->pattern.n_symbols; i++) {
+        const weft_symbol *symbol = &f->pattern.symbols[i];
+        if (symbol->role == WEFT_SYMBOL_INNER) continue;
+        if (match->values[i] < 0 && !symbol->optional) return false;
+        weft_value *ports = symbol->role == WEFT_SYMBOL_INPUT ? node->inputs : node->outputs;
+        ports[symbol->port] = match->values[i] < 0 ? WEFT_NONE : match->values[i];
+    }
+    return true;
+}
+
+/* Whether the op's rules allow the node and give the outputs that the parts gave. */
+static bool rules_allow(const fusing *f, const weft_core_node *node) {
+    const weft_op_row *row = weft_op_get(node->op);
+    weft_op_tensors tensors = {0};
+    weft_tensor outputs[WEFT_MAX_OUTPUTS] = {0};
+    char name[WEFT_NAME_SIZE];
+    bool optional;
+    for (size_t i = 0; weft_op_port(row->inputs, i, name, sizeof name, &optional); i++) {
+        if (node->inputs[i] == WEFT_NONE && !optional) return false;
+        if (node->inputs[i] == WEFT_NONE) continue;
+        tensors.inputs[i] = &f->graph->values[node->inputs[i]].tensor;
+        tensors.leaves[i] = weft_graph_leaf(f->graph, node->inputs[i]);
+    }
+    if (row->rules->infer(&tensors, node->params, outputs, NULL) != WEFT_OK) return false;
+    for (size_t i = 0; weft_op_port(row->outputs, i, name, sizeof name, &optional); i++) {
+        if (weft_op_state_input(row, i) >= 0) continue;
+        if ((node->outputs[i] == WEFT_NONE) != (outputs[i].shape[0] == 0)) return false;
+        if (node->outputs[i] != WEFT_NONE &&
+            memcmp(outputs[i].shape, f->graph->values[node->outputs[i]].tensor.shape, sizeof outputs[i].shape) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool parameters_fit(const fusing *f, const weft_match *match, weft_core_node *node) {
+    if (!f->pattern.fusion->merge) return true;
+    const weft_core_node *found[WEFT_MAX_PATTERN];
+    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++) found[i] = match->nodes[i] < 0 ? NULL : &f->graph->nodes[match->nodes[i]];
+    return f->pattern.fusion->merge(found, node->params);
+}
+
+static bool device_supports(const fusing *f, const weft_core_node *node) {
+    weft_query query;
+    weft_support support;
+    weft_query_make(f->graph, node, f->precision, &query);
+    weft_query_ask(f->device, &query, &support);
+    return support.supported;
+}
+
+static void release_node(weft_runtime *runtime, weft_core_node *node) {
+    if (node) weft_release(runtime, node->params);
+    weft_release(runtime, node);
+}
+
+/* Takes a match if everything about it fits. */
+static bool accept(void *user, const weft_match *match) {
+    fusing *f = user;
+    weft_runtime *runtime = f->graph->runtime;
+    size_t place = 0;
+    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++)
+        if (match->nodes[i] > (int32_t)place) place = (size_t)match->nodes[i];
+    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++)
+        if (match->nodes[i] >= 0 && !outputs_fit(f, match, &f->graph->nodes[match->nodes[i]], place)) return false;
+    weft_core_node made;
+    if (!inputs_fit(f, match, place) || !make_node(f, match, place, &made)) return false;
+    weft_core_node *node = weft_allocate(runtime, sizeof *node);
+    made.params_size = weft_op_get(made.op)->rules->params_size;
+    made.params = node && made.params_size ? weft_allocate(runtime, made.params_size) : NULL;
+    if (!node || (made.params_size && !made.params)) {
+        weft_release(runtime, node);
+        f->status = WEFT_OUT_OF_MEMORY;
+        return true;
+    }
+    *node = made;
+    if (!parameters_fit(f, match, node) || !rules_allow(f, node) || !device_supports(f, node)) {
+        release_node(runtime, node);
+        return false;
+    }
+    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++)
+        if (match->nodes[i] >= 0) f->taken[match->nodes[i]] = true, f->keep[match->nodes[i]] = false;
+    f->keep[place] = true;
+    f->fused[place] = node;
+    f->n_fused++;
+    return true;
+}
+
+static weft_status find_all(fusing *f, weft_error *error) {
+    const weft_matcher matcher = {
+        .graph = f->graph, .users = &f->users, .taken = f->taken, .pattern = &f->pattern, .accept = accept, .user = f};
+    for (size_t i = 0; i < f->graph->n_nodes; i++) f->keep[i] = true;
+    for (size_t i = 0; i < f->graph->n_nodes && f->status == WEFT_OK; i++) weft_match_at(&matcher, i);
+    if (f->status != WEFT_OK) return weft_fail(error, f->status, "no memory for a fused node");
+    return WEFT_OK;
+}
+
+/* Replaces every match of one pattern: `*graph` becomes a new graph, unless there was none. */
+static weft_status fuse_op(weft_graph **graph, weft_op op, weft_device *device, weft_precision precision, weft_error *error) {
+    fusing f = {.graph = *graph, .device = device, .precision = precision};
+    if (!weft_pattern_make(op, &f.pattern)) return WEFT_OK;
+    weft_status status = weft_graph_users(*graph, &f.users, error);
+    if (status != WEFT_OK) return status;
+    weft_runtime *runtime = (*graph)->runtime;
+    size_t n = (*graph)->n_nodes;
+    f.taken = weft_allocate(runtime, n * sizeof *f.taken);
+    f.keep = weft_allocate(runtime, n * sizeof *f.keep);
+    f.fused = weft_allocate(runtime, n * sizeof *f.fused);
+    if (f.taken && f.keep && f.fused)
+        status = find_all(&f, error);
+    else
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to fuse a graph of %zu nodes", n);
+    weft_graph *rebuilt = NULL;
+    if (status == WEFT_OK && f.n_fused > 0)
+        status = weft_graph_rebuild(*graph, f.keep, (const weft_core_node *const *)f.fused, &rebuilt, error);
+    for (size_t i = 0; f.fused && i < n; i++) release_node(runtime, f.fused[i]);
+    weft_release(runtime, f.fused);
+    weft_release(runtime, f.keep);
+    weft_release(runtime, f.taken);
+    weft_lists_release(runtime, &f.users);
+    if (rebuilt) {
+        weft_graph_destroy(*graph);
+        *graph = rebuilt;
+    }
+    return status;
+}
+
+/* In the order of the table, where the ops that replace more come before those that would take parts of the same nodes. */
+weft_status weft_graph_fuse(const weft_graph *graph, weft_device *device, weft_precision precision, weft_graph **fused,
+                            weft_error *error) {
+    if (!graph || !device || !fused) return weft_fail(error, WEFT_INVALID_ARGUMENT, "fusing needs a graph and a device");
+    weft_graph *made;
+    weft_status status = weft_graph_prune(graph, &made, error);
+    if (status != WEFT_OK) return status;
+    for (size_t op = 0; status == WEFT_OK && op < weft_op_count(); op++)
+        status = fuse_op(&made, (weft_op)op, device, precision, error);
+    if (status == WEFT_OK)
+        *fused = made;
+    else
+        weft_graph_destroy(made);
+    return status;
+}

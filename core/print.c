@@ -1,0 +1,202 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/cost.h"
+#include "core/expect.h"
+#include "core/query.h"
+
+typedef struct printer {
+    const weft_graph *graph;
+    weft_device *device;
+    weft_precision precision;
+    weft_status (*write)(void *user, const char *text, size_t size);
+    void *user;
+    weft_status status; /* of the first write that failed, after which nothing more is written */
+} printer;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+put(printer *p, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (length <= 0 || p->status != WEFT_OK) return;
+    size_t size = (size_t)length < sizeof text ? (size_t)length : sizeof text - 1;
+    p->status = p->write(p->user, text, size);
+}
+
+/* Text as it can stand between quotes. */
+static void put_escaped(printer *p, const char *text) {
+    char piece[66];
+    size_t size = 0;
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') piece[size++] = '\\';
+        piece[size++] = (unsigned char)*text < ' ' || *text == 127 ? '?' : *text;
+        if (size < sizeof piece - 2 && text[1]) continue;
+        piece[size] = 0;
+        put(p, "%s", piece);
+        size = 0;
+    }
+}
+
+static void put_tensor(printer *p, weft_value value) {
+    char text[128];
+    put(p, "%s", weft_tensor_text(&p->graph->values[value].tensor, text, sizeof text));
+}
+
+static const char *leaf_text(weft_leaf leaf) {
+    static const char *const texts[] = {
+        [WEFT_LEAF_NOT] = "", [WEFT_LEAF_WEIGHT] = "weight", [WEFT_LEAF_INPUT] = "input", [WEFT_LEAF_STATE] = "state"};
+    return texts[leaf];
+}
+
+static void put_params(printer *p, const weft_core_node *node, const char *before) {
+    const weft_op_rules *rules = weft_op_get(node->op)->rules;
+    if (!rules->describe) return;
+    char text[160];
+    rules->describe(node->params, text, sizeof text);
+    put(p, "%s%s", before, text);
+}
+
+/* The kernel that would run the node, or why there is none. */
+static void put_kernel(printer *p, const weft_core_node *node, const char *before) {
+    if (!p->device) return;
+    weft_query query;
+    weft_support support;
+    weft_query_make(p->graph, node, p->precision, &query);
+    weft_query_ask(p->device, &query, &support);
+    support.reason[sizeof support.reason - 1] = 0;
+    put(p, "%s", before);
+    put(p, support.supported ? "kernel " : "no kernel");
+    if (support.supported) put_escaped(p, support.name ? support.name : "");
+    if (support.reason[0]) put(p, ": ");
+    put_escaped(p, support.reason);
+}
+
+static void put_text_leaf(printer *p, const weft_core_node *node) {
+    weft_value value = node->outputs[0];
+    put(p, "%%%d = %s \"", value, leaf_text(node->leaf));
+    put_escaped(p, node->name);
+    put(p, "\" ");
+    put_tensor(p, value);
+    put(p, ", %" PRIu64 " bytes\n", weft_tensor_bytes(&p->graph->values[value].tensor));
+}
+
+static void put_text_node(printer *p, const weft_core_node *node) {
+    const weft_op_row *row = weft_op_get(node->op);
+    char name[WEFT_NAME_SIZE];
+    bool optional;
+    const char *separator = "";
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        if (node->outputs[i] == WEFT_NONE) continue;
+        put(p, "%s%%%d", separator, node->outputs[i]);
+        separator = ", ";
+    }
+    put(p, " = %s \"", row->name);
+    put_escaped(p, node->name);
+    put(p, "\" (");
+    separator = "";
+    for (size_t i = 0; weft_op_port(row->inputs, i, name, sizeof name, &optional); i++) {
+        if (node->inputs[i] == WEFT_NONE) continue;
+        put(p, "%s%s=%%%d", separator, name, node->inputs[i]);
+        separator = ", ";
+    }
+    put(p, ")");
+    put_params(p, node, " ");
+    separator = " -> ";
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        if (node->outputs[i] == WEFT_NONE) continue;
+        put(p, "%s", separator);
+        put_tensor(p, node->outputs[i]);
+        separator = ", ";
+    }
+    uint64_t operations, bytes;
+    weft_graph_cost(p->graph, node, &operations, &bytes);
+    put(p, ", %" PRIu64 " bytes, %" PRIu64 " operations", bytes, operations);
+    put_kernel(p, node, ", ");
+    put(p, "\n");
+}
+
+static void put_text(printer *p) {
+    size_t n_phases = 0;
+    uint64_t all_operations = 0, all_bytes = 0;
+    for (size_t i = 0; i < p->graph->n_nodes; i++) {
+        const weft_core_node *node = &p->graph->nodes[i];
+        if (node->op == WEFT_OP_NONE) continue;
+        uint64_t operations, bytes;
+        weft_graph_cost(p->graph, node, &operations, &bytes);
+        all_operations = weft_sum(all_operations, operations);
+        all_bytes = weft_sum(all_bytes, bytes);
+        n_phases++;
+    }
+    put(p, "graph: %zu leaves, %zu nodes, %zu results, %" PRIu64 " bytes, %" PRIu64 " operations\n", p->graph->n_nodes - n_phases,
+        n_phases, p->graph->n_outputs, all_bytes, all_operations);
+    for (size_t i = 0; i < p->graph->n_nodes && p->status == WEFT_OK; i++) {
+        const weft_core_node *node = &p->graph->nodes[i];
+        node->op == WEFT_OP_NONE ? put_text_leaf(p, node) : put_text_node(p, node);
+    }
+    for (size_t i = 0; i < p->graph->n_outputs; i++) put(p, "result %zu = %%%d\n", i, p->graph->outputs[i]);
+}
+
+/* In DOT a backslash and an n in a label begin a new line. */
+static void put_dot_node(printer *p, size_t index) {
+    const weft_core_node *node = &p->graph->nodes[index];
+    bool leaf = node->op == WEFT_OP_NONE;
+    put(p, "  n%zu [label=\"%s\\n", index, leaf ? leaf_text(node->leaf) : weft_op_name(node->op));
+    put_escaped(p, node->name);
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        if (node->outputs[i] == WEFT_NONE) continue;
+        put(p, "\\n");
+        put_tensor(p, node->outputs[i]);
+    }
+    if (leaf) {
+        put(p, "\", style=%s];\n", node->leaf == WEFT_LEAF_STATE ? "bold" : "dashed");
+        return;
+    }
+    put_params(p, node, "\\n");
+    uint64_t operations, bytes;
+    weft_graph_cost(p->graph, node, &operations, &bytes);
+    put(p, "\\n%" PRIu64 " bytes, %" PRIu64 " operations", bytes, operations);
+    put_kernel(p, node, "\\n");
+    put(p, "\"];\n");
+}
+
+static void put_dot_edges(printer *p, size_t index) {
+    const weft_core_node *node = &p->graph->nodes[index];
+    char name[WEFT_NAME_SIZE];
+    bool optional;
+    for (size_t i = 0; weft_op_port(weft_op_get(node->op)->inputs, i, name, sizeof name, &optional); i++)
+        if (node->inputs[i] != WEFT_NONE)
+            put(p, "  n%d -> n%zu [label=\"%s\"];\n", p->graph->values[node->inputs[i]].node, index, name);
+}
+
+static void put_dot(printer *p) {
+    put(p, "digraph weft {\n  node [shape=box];\n");
+    for (size_t i = 0; i < p->graph->n_nodes && p->status == WEFT_OK; i++) put_dot_node(p, i);
+    for (size_t i = 0; i < p->graph->n_nodes && p->status == WEFT_OK; i++) put_dot_edges(p, i);
+    for (size_t i = 0; i < p->graph->n_outputs; i++) {
+        put(p, "  r%zu [label=\"result %zu\", shape=oval];\n", i, i);
+        put(p, "  n%d -> r%zu;\n", p->graph->values[p->graph->outputs[i]].node, i);
+    }
+    put(p, "}\n");
+}
+
+weft_status weft_graph_print(const weft_graph *graph, weft_graph_format format, weft_device *device, weft_precision precision,
+                             weft_status (*write)(void *user, const char *text, size_t size), void *user, weft_error *error) {
+    if (!graph || !write) return weft_fail(error, WEFT_INVALID_ARGUMENT, "printing needs a graph and a function that writes");
+    printer p = {.graph = graph, .device = device, .precision = precision, .write = write, .user = user};
+    if (format == WEFT_GRAPH_TEXT)
+        put_text(&p);
+    else if (format == WEFT_GRAPH_DOT)
+        put_dot(&p);
+    else
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no graph format %d", (int)format);
+    if (p.status != WEFT_OK) return weft_fail(error, p.status, "the graph was not written to its end");
+    return WEFT_OK;
+}
