@@ -76,9 +76,12 @@ static uint32_t half_words(weft_type type) {
     case WEFT_Q4_1:
     case WEFT_Q5_1:
     case WEFT_Q4_K:
-    case WEFT_Q5_K: return 3;
-    case WEFT_Q6_K: return 0;
-    default: return 1;
+    case WEFT_Q5_K:
+        return 3;
+    case WEFT_Q6_K:
+        return 0;
+    default:
+        return 1;
     }
 }
 
@@ -163,7 +166,8 @@ static void *quantise(const weft_cpu_kernels *set, const weft_cpu_matrix *packed
 }
 
 /* y[j, t], rows handed out `step` tiles at a time. */
-static float *multiply(const weft_cpu_kernels *set, const weft_cpu_matrix *packed, const float *x, int64_t n_columns, int64_t step) {
+static float *multiply(const weft_cpu_kernels *set, const weft_cpu_matrix *packed, const float *x, int64_t n_columns,
+                       int64_t step) {
     int64_t rows = set->tile_rows(packed->type, packed->layout) * step;
     float *y = nans(packed->n * n_columns);
     void *columns = quantise(set, packed, x, n_columns);
@@ -231,8 +235,8 @@ static void check_products(const matrix *m, const float *seen, const float *y, i
 }
 
 /* A part of the rows and columns, split otherwise, must have the bits of the whole. */
-static void check_part(const weft_cpu_kernels *set, const matrix *m, const float *x, const float *whole, int64_t n, int64_t n_columns,
-                       int64_t step) {
+static void check_part(const weft_cpu_kernels *set, const matrix *m, const float *x, const float *whole, int64_t n,
+                       int64_t n_columns, int64_t step) {
     weft_cpu_matrix packed = pack(set, m, n);
     float *y = multiply(set, &packed, x, n_columns, step);
     for (int64_t t = 0; t < n_columns; t++) assert_memory_equal(y + t * n, whole + t * MOST_ROWS, (size_t)n * sizeof *y);
@@ -300,7 +304,7 @@ static void extremes_of_set(const weft_cpu_kernels *set) {
             assert_true(y[1 * N + j] == 0.0F);
             assert_true(fabsf(y[4 * N + j]) < 1e-35F);
             assert_true(isnan(y[6 * N + j]));
-            assert_false(isfinite(y[7 * N + j]));
+            assert_true(!isfinite(y[7 * N + j]));
             assert_true(isfinite(y[8 * N + j]));
         }
         check_products(&m, seen, y, N, 4);
@@ -453,7 +457,8 @@ static void vectors_of_set(const weft_cpu_kernels *set) {
                 double v = x[i], silu = v / (1.0 + exp(-v));
                 double gelu = v / 2.0 * (1.0 + tanh(sqrt(2.0 / 3.14159265358979324) * (v + 0.044715 * v * v * v)));
                 double value = (activation == WEFT_ACTIVATION_SILU ? silu : gelu) * w[i];
-                assert_true(fabs(value - y[i]) <= 2e-6 * (fabs(value) + 1e-1));
+                /* 1 + tanh is rounded at 1, however small it is. */
+                assert_true(fabs(value - y[i]) <= 1e-6 * fabs(value) + 3e-7 * fabs(v * w[i]));
             }
         }
         free(x);

@@ -97,12 +97,24 @@ static void scores_of(const chunk *part, const float *queries, int64_t stride, i
         for (int64_t i = 0; i < n_queries; i += SCORE_QUERIES) {
             const float *from = queries + i * stride + d;
             switch (n_queries - i) {
-            case 1: add_scores(1, from, stride, count, transposed, scores + i, d == 0); break;
-            case 2: add_scores(2, from, stride, count, transposed, scores + i, d == 0); break;
-            case 3: add_scores(3, from, stride, count, transposed, scores + i, d == 0); break;
-            case 4: add_scores(4, from, stride, count, transposed, scores + i, d == 0); break;
-            case 5: add_scores(5, from, stride, count, transposed, scores + i, d == 0); break;
-            default: add_scores(SCORE_QUERIES, from, stride, count, transposed, scores + i, d == 0); break;
+            case 1:
+                add_scores(1, from, stride, count, transposed, scores + i, d == 0);
+                break;
+            case 2:
+                add_scores(2, from, stride, count, transposed, scores + i, d == 0);
+                break;
+            case 3:
+                add_scores(3, from, stride, count, transposed, scores + i, d == 0);
+                break;
+            case 4:
+                add_scores(4, from, stride, count, transposed, scores + i, d == 0);
+                break;
+            case 5:
+                add_scores(5, from, stride, count, transposed, scores + i, d == 0);
+                break;
+            default:
+                add_scores(SCORE_QUERIES, from, stride, count, transposed, scores + i, d == 0);
+                break;
             }
         }
     }
@@ -174,10 +186,18 @@ static void attend_chunk(const chunk *part, const float *queries, int64_t stride
     for (int64_t i = 0; i < n_queries; i += VALUE_QUERIES) {
         float *to = out + i * part->head_dim;
         switch (n_queries - i) {
-        case 1: add_values(1, part, scores + i, corrections + i, to); break;
-        case 2: add_values(2, part, scores + i, corrections + i, to); break;
-        case 3: add_values(3, part, scores + i, corrections + i, to); break;
-        default: add_values(VALUE_QUERIES, part, scores + i, corrections + i, to); break;
+        case 1:
+            add_values(1, part, scores + i, corrections + i, to);
+            break;
+        case 2:
+            add_values(2, part, scores + i, corrections + i, to);
+            break;
+        case 3:
+            add_values(3, part, scores + i, corrections + i, to);
+            break;
+        default:
+            add_values(VALUE_QUERIES, part, scores + i, corrections + i, to);
+            break;
         }
     }
 }
@@ -203,8 +223,8 @@ void weft_avx512_attend(const float *queries, int64_t query_stride, int64_t n_qu
                         weft_cpu_softmax_state *states, float *out) {
     for (int64_t i = 0; i < n_queries; i += QUERIES) {
         int64_t n = n_queries - i < QUERIES ? n_queries - i : QUERIES;
-        attend_queries(queries + i * query_stride, query_stride, n, head_dim, kv_type, keys, values, n_positions, visible + i, scale,
-                       states + i, out + i * head_dim);
+        attend_queries(queries + i * query_stride, query_stride, n, head_dim, kv_type, keys, values, n_positions, visible + i,
+                       scale, states + i, out + i * head_dim);
     }
 }
 #else

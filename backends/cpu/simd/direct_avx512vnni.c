@@ -61,10 +61,10 @@ INLINE void rows_direct(weft_avx512_kind kind, const int n_columns, const weft_c
     }
 }
 
-#define DEFINE(type, n)                                                                                                          \
-    static void direct_##type##_##n(const weft_cpu_matrix *matrix, const void *columns, int64_t first_row, int64_t n_rows,       \
-                                    float *y, int64_t y_stride) {                                                                \
-        rows_direct(KIND_##type, n, matrix, columns, first_row, n_rows, y, y_stride);                                            \
+#define DEFINE(type, n)                                                                                                            \
+    static void direct_##type##_##n(const weft_cpu_matrix *matrix, const void *columns, int64_t first_row, int64_t n_rows,         \
+                                    float *y, int64_t y_stride) {                                                                  \
+        rows_direct(KIND_##type, n, matrix, columns, first_row, n_rows, y, y_stride);                                              \
     }
 #define DEFINE_TYPE(type) DEFINE(type, 1) DEFINE(type, 2) DEFINE(type, 3) DEFINE(type, 4)
 DEFINE_TYPE(Q4_0)

@@ -46,18 +46,18 @@ INLINE void multiply_rows(const weft_type type, const int n_rows, const int n_co
 
 typedef void (*rows_function)(const char *, size_t, const float *, int64_t, float *, int64_t);
 
-#define DEFINE(type, rows, n)                                                                                                    \
-    static void rows_##type##_##rows##_##n(const char *weights, size_t row_bytes, const float *columns, int64_t k, float *y,     \
-                                           int64_t y_stride) {                                                                   \
-        multiply_rows(WEFT_##type, rows, n, weights, row_bytes, columns, k, y, y_stride);                                        \
+#define DEFINE(type, rows, n)                                                                                                      \
+    static void rows_##type##_##rows##_##n(const char *weights, size_t row_bytes, const float *columns, int64_t k, float *y,       \
+                                           int64_t y_stride) {                                                                     \
+        multiply_rows(WEFT_##type, rows, n, weights, row_bytes, columns, k, y, y_stride);                                          \
     }
-#define DEFINE_ROWS(type, rows)                                                                                                  \
-    DEFINE(type, rows, 1)                                                                                                        \
+#define DEFINE_ROWS(type, rows)                                                                                                    \
+    DEFINE(type, rows, 1)                                                                                                          \
     DEFINE(type, rows, 2) DEFINE(type, rows, 3) DEFINE(type, rows, 4) DEFINE(type, rows, 5) DEFINE(type, rows, 6)
-#define ROW(type, rows)                                                                                                          \
-    {                                                                                                                            \
-        rows_##type##_##rows##_1, rows_##type##_##rows##_2, rows_##type##_##rows##_3, rows_##type##_##rows##_4,                  \
-            rows_##type##_##rows##_5, rows_##type##_##rows##_6                                                                   \
+#define ROW(type, rows)                                                                                                            \
+    {                                                                                                                              \
+        rows_##type##_##rows##_1, rows_##type##_##rows##_2, rows_##type##_##rows##_3, rows_##type##_##rows##_4,                    \
+            rows_##type##_##rows##_5, rows_##type##_##rows##_6                                                                     \
     }
 DEFINE_ROWS(F32, 1)
 DEFINE_ROWS(F32, 4)
@@ -82,8 +82,8 @@ void weft_avx512_multiply_floats(const weft_cpu_matrix *matrix, const void *colu
         rows = end - row >= FLOAT_ROWS ? FLOAT_ROWS : 1;
         for (int64_t c = 0; c < n_columns; c += GROUP) {
             int64_t n = n_columns - c < GROUP ? n_columns - c : GROUP;
-            functions[matrix->type][rows == FLOAT_ROWS][n - 1](weights, row_bytes, (const float *)columns + c * matrix->k, matrix->k,
-                                                               y + row + c * y_stride, y_stride);
+            functions[matrix->type][rows == FLOAT_ROWS][n - 1](weights, row_bytes, (const float *)columns + c * matrix->k,
+                                                               matrix->k, y + row + c * y_stride, y_stride);
         }
     }
 }

@@ -2,10 +2,10 @@
 #include "backends/cpu/simd/simd.h"
 
 static const weft_cpu_format formats[] = {
-    {WEFT_Q4_0, WEFT_CPU_SCALE, 4, 0, 8, 32, 18, 0, 0, 0},          {WEFT_Q4_1, WEFT_CPU_SCALE_MIN, 4, 0, 0, 32, 20, 0, 2, 0},
-    {WEFT_Q5_0, WEFT_CPU_SCALE, 4, 1, 16, 32, 22, 0, 0, 0},         {WEFT_Q5_1, WEFT_CPU_SCALE_MIN, 4, 1, 0, 32, 24, 0, 2, 0},
-    {WEFT_Q8_0, WEFT_CPU_SCALE, 8, 0, 0, 32, 34, 0, 0, 0},          {WEFT_Q4_K, WEFT_CPU_SUB_MIN, 4, 0, 0, 256, 144, 0, 2, 4},
-    {WEFT_Q5_K, WEFT_CPU_SUB_MIN, 4, 1, 0, 256, 176, 0, 2, 4},      {WEFT_Q6_K, WEFT_CPU_SUB_SCALE_16, 4, 2, 32, 256, 210, 208, 0, 192},
+    {WEFT_Q4_0, WEFT_CPU_SCALE, 4, 0, 8, 32, 18, 0, 0, 0},     {WEFT_Q4_1, WEFT_CPU_SCALE_MIN, 4, 0, 0, 32, 20, 0, 2, 0},
+    {WEFT_Q5_0, WEFT_CPU_SCALE, 4, 1, 16, 32, 22, 0, 0, 0},    {WEFT_Q5_1, WEFT_CPU_SCALE_MIN, 4, 1, 0, 32, 24, 0, 2, 0},
+    {WEFT_Q8_0, WEFT_CPU_SCALE, 8, 0, 0, 32, 34, 0, 0, 0},     {WEFT_Q4_K, WEFT_CPU_SUB_MIN, 4, 0, 0, 256, 144, 0, 2, 4},
+    {WEFT_Q5_K, WEFT_CPU_SUB_MIN, 4, 1, 0, 256, 176, 0, 2, 4}, {WEFT_Q6_K, WEFT_CPU_SUB_SCALE_16, 4, 2, 32, 256, 210, 208, 0, 192},
 };
 
 const weft_cpu_format *weft_cpu_format_get(weft_type type) {
@@ -44,8 +44,12 @@ static void words_q6_k(const uint8_t *from, unsigned sub, uint32_t *words) {
 static void words_of(weft_type type, const uint8_t *from, unsigned sub, uint32_t *words) {
     uint32_t bits;
     switch (type) {
-    case WEFT_Q4_0: split_nibbles(from + 2, words); break;
-    case WEFT_Q4_1: split_nibbles(from + 4, words); break;
+    case WEFT_Q4_0:
+        split_nibbles(from + 2, words);
+        break;
+    case WEFT_Q4_1:
+        split_nibbles(from + 4, words);
+        break;
     case WEFT_Q5_0:
     case WEFT_Q5_1:
         from += type == WEFT_Q5_0 ? 2 : 4;
@@ -53,7 +57,9 @@ static void words_of(weft_type type, const uint8_t *from, unsigned sub, uint32_t
         split_nibbles(from + 4, words);
         for (unsigned g = 0; g < 8; g++) words[g] |= spread_high(bits, g);
         break;
-    case WEFT_Q8_0: memcpy(words, from + 2, 32); break;
+    case WEFT_Q8_0:
+        memcpy(words, from + 2, 32);
+        break;
     case WEFT_Q4_K:
         for (unsigned g = 0; g < 8; g++) {
             words[g] = weft_cpu_load_u32(from + 16 + 32 * (sub / 2) + 4 * g) >> (sub % 2 * 4) & LOW_NIBBLES;
@@ -65,7 +71,9 @@ static void words_of(weft_type type, const uint8_t *from, unsigned sub, uint32_t
             words[g] = (weft_cpu_load_u32(from + 48 + 32 * (sub / 2) + 4 * g) >> (sub % 2 * 4) & LOW_NIBBLES) | top << 4;
         }
         break;
-    default: words_q6_k(from, sub, words); break;
+    default:
+        words_q6_k(from, sub, words);
+        break;
     }
 }
 
@@ -89,8 +97,11 @@ static void block_scales(const weft_cpu_format *format, const void *d, const voi
     decoded->minimum = 0.0F;
     decoded->scale[0] = decoded->scale[1] = scale;
     switch (format->scales) {
-    case WEFT_CPU_SCALE: break;
-    case WEFT_CPU_SCALE_MIN: decoded->minimum = weft_cpu_f16_to_f32(weft_cpu_load_u16(m)); break;
+    case WEFT_CPU_SCALE:
+        break;
+    case WEFT_CPU_SCALE_MIN:
+        decoded->minimum = weft_cpu_f16_to_f32(weft_cpu_load_u16(m));
+        break;
     case WEFT_CPU_SUB_MIN:
         sub_min(sub_scales, stride, sub, &sub_scale, &sub_minimum);
         decoded->scale[0] = decoded->scale[1] = scale * (float)sub_scale;
@@ -162,8 +173,8 @@ static void pack_words(const weft_cpu_format *format, const weft_cpu_tile *tile,
 }
 
 static inline __attribute__((always_inline)) void pack_row_of(weft_type type, const weft_cpu_format *format,
-                                                             const weft_cpu_tile *tile, size_t rows, uint8_t *place, size_t r,
-                                                             const uint8_t *from, size_t n_file_blocks) {
+                                                              const weft_cpu_tile *tile, size_t rows, uint8_t *place, size_t r,
+                                                              const uint8_t *from, size_t n_file_blocks) {
     size_t per_file_block = format->block_elements / WEFT_CPU_BLOCK, n_sub = sub_bytes(format);
     bool has_minimum = tile->m < tile->bytes && (format->scales == WEFT_CPU_SCALE_MIN || format->scales == WEFT_CPU_SUB_MIN);
     for (size_t f = 0; f < n_file_blocks; f++, from += format->block_bytes) {
@@ -187,7 +198,8 @@ void weft_cpu_pack(const weft_tensor *weight, uint32_t layout, void *place, int6
         size_t row = (size_t)(first_row + i);
         uint8_t *at = (uint8_t *)place + row / rows * tile.bytes;
         if (row % rows == 0 && n_rows - i < (int64_t)rows) memset(at, 0, tile.bytes);
-        pack_row_of(format->type, format, &tile, rows, at, row % rows, (const uint8_t *)from + (size_t)i * row_bytes, n_file_blocks);
+        pack_row_of(format->type, format, &tile, rows, at, row % rows, (const uint8_t *)from + (size_t)i * row_bytes,
+                    n_file_blocks);
     }
 }
 

@@ -20,8 +20,8 @@ INLINE void quantise_block(const float *x, const weft_cpu_slot *slot) {
     __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
     /* Magnitudes compared as integers, so that NaN counts as the largest. */
     __m512i sign = _mm512_set1_epi32((int)0x80000000U);
-    __m512i magnitudes = _mm512_max_epu32(_mm512_andnot_si512(sign, _mm512_castps_si512(low)),
-                                          _mm512_andnot_si512(sign, _mm512_castps_si512(high)));
+    __m512i magnitudes =
+        _mm512_max_epu32(_mm512_andnot_si512(sign, _mm512_castps_si512(low)), _mm512_andnot_si512(sign, _mm512_castps_si512(high)));
     uint32_t largest_bits = _mm512_reduce_max_epu32(magnitudes);
     float largest;
     memcpy(&largest, &largest_bits, sizeof largest);

@@ -130,7 +130,8 @@ static void multiply(const weft_cpu_matrix *matrix, const void *columns, int64_t
     }
 }
 
-static void row_as_floats(weft_type type, const void *rows, int64_t row, int64_t offset, int64_t n, int64_t row_length, float *values) {
+static void row_as_floats(weft_type type, const void *rows, int64_t row, int64_t offset, int64_t n, int64_t row_length,
+                          float *values) {
     weft_cpu_matrix part = {.type = type, .k = n, .n = 1};
     part.data = (const char *)rows + (size_t)(row * row_length + offset) * (type == WEFT_F32 ? 4 : 2);
     weft_cpu_unpack_row(&part, 0, values);
@@ -140,8 +141,8 @@ static void row_as_floats(weft_type type, const void *rows, int64_t row, int64_t
 #define DIMENSIONS 64
 
 /* Scores of positions first .. first + n - 1, their largest and the state's: the new largest. */
-static float scores_of(const float *query, int64_t head_dim, weft_type type, const void *keys, int64_t first, int64_t n, float scale,
-                       float largest, float *scores) {
+static float scores_of(const float *query, int64_t head_dim, weft_type type, const void *keys, int64_t first, int64_t n,
+                       float scale, float largest, float *scores) {
     float key[DIMENSIONS];
     for (int64_t j = 0; j < n; j++) {
         float score = 0.0F;
@@ -184,7 +185,8 @@ static void attend(const float *queries, int64_t query_stride, int64_t n_queries
         int64_t end = visible[i] < n_positions ? visible[i] : n_positions;
         for (int64_t first = 0; first < end; first += POSITIONS) {
             int64_t n = end - first < POSITIONS ? end - first : POSITIONS;
-            attend_chunk(queries + i * query_stride, head_dim, kv_type, keys, values, first, n, scale, &states[i], out + i * head_dim);
+            attend_chunk(queries + i * query_stride, head_dim, kv_type, keys, values, first, n, scale, &states[i],
+                         out + i * head_dim);
         }
     }
 }

@@ -97,26 +97,26 @@ INLINE void multiply_group(weft_avx512_kind kind, const int n_tiles, const int n
 typedef void (*group_function)(const unpacked_tile *, int64_t, const char *, const results *);
 typedef void (*unpack_function)(const weft_avx512_planes *, int64_t, int64_t, unpacked_tile *);
 
-#define DEFINE_GROUP(type, tiles_, columns_)                                                                                     \
-    static void group_##type##_##tiles_##_##columns_(const unpacked_tile *tiles, int64_t count, const char *group,               \
-                                                     const results *to) {                                                        \
-        multiply_group(KIND_##type, tiles_, columns_, tiles, count, group, to);                                                  \
+#define DEFINE_GROUP(type, tiles_, columns_)                                                                                       \
+    static void group_##type##_##tiles_##_##columns_(const unpacked_tile *tiles, int64_t count, const char *group,                 \
+                                                     const results *to) {                                                          \
+        multiply_group(KIND_##type, tiles_, columns_, tiles, count, group, to);                                                    \
     }
-#define DEFINE_TILES(type, tiles_)                                                                                               \
-    DEFINE_GROUP(type, tiles_, 1)                                                                                                \
-    DEFINE_GROUP(type, tiles_, 2)                                                                                                \
-    DEFINE_GROUP(type, tiles_, 3)                                                                                                \
-    DEFINE_GROUP(type, tiles_, 4)                                                                                                \
-    DEFINE_GROUP(type, tiles_, 5)                                                                                                \
+#define DEFINE_TILES(type, tiles_)                                                                                                 \
+    DEFINE_GROUP(type, tiles_, 1)                                                                                                  \
+    DEFINE_GROUP(type, tiles_, 2)                                                                                                  \
+    DEFINE_GROUP(type, tiles_, 3)                                                                                                  \
+    DEFINE_GROUP(type, tiles_, 4)                                                                                                  \
+    DEFINE_GROUP(type, tiles_, 5)                                                                                                  \
     DEFINE_GROUP(type, tiles_, 6)
-#define GROUP_ROW(type, tiles_)                                                                                                  \
-    {                                                                                                                            \
-        group_##type##_##tiles_##_1, group_##type##_##tiles_##_2, group_##type##_##tiles_##_3, group_##type##_##tiles_##_4,      \
-            group_##type##_##tiles_##_5, group_##type##_##tiles_##_6                                                             \
+#define GROUP_ROW(type, tiles_)                                                                                                    \
+    {                                                                                                                              \
+        group_##type##_##tiles_##_1, group_##type##_##tiles_##_2, group_##type##_##tiles_##_3, group_##type##_##tiles_##_4,        \
+            group_##type##_##tiles_##_5, group_##type##_##tiles_##_6                                                               \
     }
-#define DEFINE_UNPACK(type)                                                                                                      \
-    static void unpack_##type(const weft_avx512_planes *planes, int64_t first, int64_t count, unpacked_tile *unpacked) {         \
-        unpack_tile(KIND_##type, planes, first, count, unpacked);                                                                \
+#define DEFINE_UNPACK(type)                                                                                                        \
+    static void unpack_##type(const weft_avx512_planes *planes, int64_t first, int64_t count, unpacked_tile *unpacked) {           \
+        unpack_tile(KIND_##type, planes, first, count, unpacked);                                                                  \
     }
 
 /* Once unpacked, only the way of the scales and the offset tell the types apart. */
