@@ -241,7 +241,13 @@ weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options,
     }
     const weft_synth_model *model = weft_synth_model_find(options->shape);
     const weft_synth_mix *mix = weft_synth_mix_find(options->mix);
-    if (!model) return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no shape \"%.60s\"", options->shape);
+    if (!model) {
+        char names[256] = "";
+        for (size_t i = 0, n = 0; weft_synth_shape(i) && n < sizeof names; i++) {
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", weft_synth_shape(i));
+        }
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no shape \"%.60s\"; there are %s", options->shape, names);
+    }
     if (!mix) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no mix \"%.60s\"; there are Q4_K_M, Q4_0, Q8_0, F16 and BF16",
                          options->mix);
