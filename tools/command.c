@@ -1,0 +1,126 @@
+/* Messages, progress, Ctrl-C, bytes. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "os/os.h"
+
+static void log_to_stderr(void *user, weft_log_level level, const char *message) {
+    (void)user;
+    if (level <= WEFT_LOG_WARNING) fprintf(stderr, "weft: %s\n", message);
+}
+
+weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error) {
+    weft_runtime_options options = {.log = log_to_stderr};
+    weft_runtime *made = NULL;
+    weft_status status = weft_runtime_create(&options, &made, error);
+    if (status != WEFT_OK) return status;
+    if (plugin) status = weft_runtime_load_backend(made, plugin, error);
+    if (status != WEFT_OK) {
+        weft_runtime_destroy(made);
+        return status;
+    }
+    *runtime = made;
+    return WEFT_OK;
+}
+
+int fail(const weft_error *error) {
+    progress_end();
+    fprintf(stderr, "weft: %s\n", error->message);
+    return EXIT_FAILED;
+}
+
+static volatile sig_atomic_t interrupt_flag;
+static _Atomic(weft_session *) interrupt_target;
+static bool bar_shown;
+
+bool progress_bar(void *user, uint64_t done, uint64_t total) {
+    (void)user;
+    uint32_t columns = weft_os_terminal_columns();
+    if (columns >= 40 && total > 0) {
+        enum { WIDTH = 24 };
+        double share = (double)done / (double)total;
+        int filled = (int)(share * WIDTH);
+        fprintf(stderr, "\r[%.*s%*s] %3.0f %% of %.1f MB ", filled, "########################", WIDTH - filled, "", 100 * share,
+                (double)total * 1e-6);
+        fflush(stderr);
+        bar_shown = true;
+        if (done >= total) progress_end();
+    }
+    return !interrupt_flag;
+}
+
+void progress_end(void) {
+    if (bar_shown) fprintf(stderr, "\r%*s\r", 50, "");
+    bar_shown = false;
+}
+
+static void on_interrupt(int number) {
+    (void)number;
+    interrupt_flag = 1;
+    weft_session *session = atomic_load(&interrupt_target);
+    if (session) weft_session_cancel(session);
+    signal(SIGINT, on_interrupt);
+}
+
+void interrupt_install(void) {
+    signal(SIGINT, on_interrupt);
+}
+void interrupt_session(weft_session *session) {
+    atomic_store(&interrupt_target, session);
+}
+bool interrupted(void) {
+    return interrupt_flag != 0;
+}
+void interrupt_clear(void) {
+    interrupt_flag = 0;
+}
+
+bool bytes_append(byte_array *bytes, const void *data, size_t size) {
+    if (size > bytes->capacity - bytes->size) {
+        size_t capacity = bytes->capacity ? bytes->capacity : 4096;
+        while (capacity - bytes->size < size) {
+            if (capacity > SIZE_MAX / 2) return false;
+            capacity *= 2;
+        }
+        char *grown = realloc(bytes->data, capacity);
+        if (!grown) return false;
+        bytes->data = grown;
+        bytes->capacity = capacity;
+    }
+    if (size) memcpy(bytes->data + bytes->size, data, size);
+    bytes->size += size;
+    return true;
+}
+
+void bytes_free(byte_array *bytes) {
+    free(bytes->data);
+    *bytes = (byte_array){0};
+}
+
+weft_status read_all(void *stream, byte_array *into, weft_error *error) {
+    char piece[65536];
+    size_t n;
+    while ((n = fread(piece, 1, sizeof piece, stream)) > 0)
+        if (!bytes_append(into, piece, n))
+            return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory after %zu bytes of input", into->size);
+    if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input");
+    return WEFT_OK;
+}
+
+weft_status tokenize_text(const weft_model *model, const char *text, size_t size, bool special, weft_token **tokens,
+                          size_t *n_tokens, weft_error *error) {
+    size_t capacity = size + 8;
+    weft_token *made = capacity > SIZE_MAX / sizeof *made ? NULL : malloc(capacity * sizeof *made);
+    if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the tokens of %zu bytes of text", size);
+    weft_status status = weft_tokenize(model, text, size, special, made, capacity, n_tokens, error);
+    if (status != WEFT_OK) {
+        free(made);
+        return status;
+    }
+    *tokens = made;
+    return WEFT_OK;
+}

@@ -1,0 +1,109 @@
+/* What the subcommands of `weft` share: options, messages, progress, cancelling, JSON. */
+#ifndef WEFT_TOOLS_COMMAND_H
+#define WEFT_TOOLS_COMMAND_H
+
+#include "weft/decoder.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef struct weft_command {
+    const char *name;
+    const char *arguments; /* "MODEL [options]" */
+    const char *summary;
+    int (*run)(const struct weft_command *command, int argc, char **argv);
+} weft_command;
+
+extern const weft_command command_bench, command_chat, command_check, command_detokenize, command_devices, command_graph,
+    command_inspect, command_perplexity, command_run, command_synth, command_tokenize;
+
+/* ---- Options ---- */
+
+typedef enum option_kind {
+    OPTION_FLAG,    /* bool: set to true */
+    OPTION_COUNT,   /* int32_t: `min` .. `max` */
+    OPTION_COUNT64, /* uint64_t */
+    OPTION_REAL,    /* float: `min` .. `max` */
+    OPTION_TEXT,    /* const char * */
+    OPTION_CHOICE   /* int: index into `choices` */
+} option_kind;
+
+typedef struct option_spec {
+    const char *name;
+    char letter; /* 0: none */
+    option_kind kind;
+    void *value; /* where it goes; holds the default */
+    double min, max;
+    const char *choices; /* "fast|exact"; also shown as the argument */
+    const char *help;
+} option_spec;
+
+#define MAX_OPTIONS 40
+
+/* Parses by the table. `positional` receives n_positional arguments (all are required). Returns -1 to go on, or an exit code after
+ * --help or a usage error. */
+int options_parse(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
+                  size_t n_positional, int argc, char **argv);
+/* "weft run: message" and a hint on stderr; EXIT_USAGE. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+int usage_error(const weft_command *command, const char *format, ...);
+
+/* The options of every command that opens an engine: --backend, --precision, --threads, --ctx, --max-rows ... */
+typedef struct engine_settings {
+    const char *backend;
+    int precision;
+    int32_t n_threads, n_ctx, max_rows;
+    bool unfused;
+    const char *simd, *plugin;
+} engine_settings;
+/* Appends their rows to `options` and returns the new count. */
+size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options);
+/* The library's options for these settings, with the progress bar. */
+weft_engine_options engine_options(const engine_settings *settings);
+
+/* ---- A run of a command ---- */
+
+/* Creates a runtime that logs warnings to stderr, and loads `plugin` if it is not NULL. */
+weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error);
+/* "weft: MESSAGE" on stderr; EXIT_FAILED. */
+int fail(const weft_error *error);
+
+/* A bar on stderr if that is a terminal; for the `progress` members of options. False once Ctrl-C was pressed. */
+bool progress_bar(void *user, uint64_t done, uint64_t total);
+/* Wipes the bar. */
+void progress_end(void);
+
+/* Ctrl-C: sets a flag, and cancels `session` if there is one. */
+void interrupt_install(void);
+void interrupt_session(weft_session *session); /* NULL: none any more */
+bool interrupted(void);
+void interrupt_clear(void);
+
+/* A growing array of bytes or tokens from malloc; zero is empty. */
+typedef struct byte_array {
+    char *data;
+    size_t size, capacity;
+} byte_array;
+bool bytes_append(byte_array *bytes, const void *data, size_t size);
+void bytes_free(byte_array *bytes);
+/* All of a stream, as it is. */
+weft_status read_all(void *stream, byte_array *into, weft_error *error);
+
+/* Tokens of text; `*tokens` is from malloc. */
+weft_status tokenize_text(const weft_model *model, const char *text, size_t size, bool special, weft_token **tokens,
+                          size_t *n_tokens, weft_error *error);
+
+/* ---- JSON ---- */
+
+struct cJSON;
+/* Prints the object on one line to stdout and frees it. False (with a message on stderr) if memory ran out while it was built or
+ * printed. */
+bool json_print(struct cJSON *json, bool complete);
+/* Adds text that may not be UTF-8: each bad byte becomes U+FFFD. */
+bool json_add_text(struct cJSON *object, const char *name, const char *text, size_t size);
+bool json_add_tokens(struct cJSON *object, const char *name, const weft_token *tokens, size_t n_tokens);
+/* [{"id", "logprob"} ...] with the token's own entry first where it is not among the most likely. */
+struct cJSON *json_logprobs(weft_logprob own, const weft_logprob *top, size_t n_top);
+
+#endif

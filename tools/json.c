@@ -1,0 +1,89 @@
+/* JSON output, over cJSON. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "command.h"
+
+bool json_print(cJSON *json, bool complete) {
+    char *text = complete ? cJSON_PrintUnformatted(json) : NULL;
+    cJSON_Delete(json);
+    if (!text) {
+        fputs("weft: out of memory for the JSON output\n", stderr);
+        return false;
+    }
+    puts(text);
+    cJSON_free(text);
+    return true;
+}
+
+/* Length of the valid UTF-8 sequence at `text`, or 0 (Unicode 15, table 3-7). */
+static size_t utf8_length(const unsigned char *text, size_t size) {
+    unsigned char first = text[0];
+    if (first < 0x80) return first ? 1 : 0;
+    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || length > size) return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80) return 0;
+    unsigned char second = text[1];
+    bool bad = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+               (first == 0xf4 && second > 0x8f);
+    return bad ? 0 : length;
+}
+
+bool json_add_text(cJSON *object, const char *name, const char *text, size_t size) {
+    if (size > (SIZE_MAX - 1) / 3) return false;
+    char *clean = malloc(3 * size + 1);
+    if (!clean) return false;
+    size_t n = 0;
+    for (size_t i = 0; i < size;) {
+        size_t length = utf8_length((const unsigned char *)text + i, size - i);
+        memcpy(clean + n, length ? text + i : "\xef\xbf\xbd", length ? length : 3);
+        n += length ? length : 3;
+        i += length ? length : 1;
+    }
+    clean[n] = 0;
+    bool added = cJSON_AddStringToObject(object, name, clean) != NULL;
+    free(clean);
+    return added;
+}
+
+bool json_add_tokens(cJSON *object, const char *name, const weft_token *tokens, size_t n_tokens) {
+    cJSON *array = cJSON_AddArrayToObject(object, name);
+    bool complete = array != NULL;
+    for (size_t i = 0; complete && i < n_tokens; i++) {
+        cJSON *number = cJSON_CreateNumber(tokens[i]);
+        complete = number && cJSON_AddItemToArray(array, number);
+    }
+    return complete;
+}
+
+/* A probability of 0 has no logarithm that JSON can write. */
+static double finite_logprob(float logprob) {
+    return isfinite(logprob) ? (double)logprob : -1e30;
+}
+
+static bool add_logprob(cJSON *array, weft_logprob logprob) {
+    cJSON *entry = cJSON_CreateObject();
+    if (!entry || !cJSON_AddItemToArray(array, entry)) {
+        cJSON_Delete(entry);
+        return false;
+    }
+    return cJSON_AddNumberToObject(entry, "id", logprob.id) &&
+           cJSON_AddNumberToObject(entry, "logprob", finite_logprob(logprob.logprob));
+}
+
+cJSON *json_logprobs(weft_logprob own, const weft_logprob *top, size_t n_top) {
+    cJSON *array = cJSON_CreateArray();
+    if (!array) return NULL;
+    bool listed = false;
+    for (size_t i = 0; i < n_top; i++) listed = listed || top[i].id == own.id;
+    bool complete = listed || add_logprob(array, own);
+    for (size_t i = 0; complete && i < n_top; i++) complete = add_logprob(array, top[i]);
+    if (complete) return array;
+    cJSON_Delete(array);
+    return NULL;
+}

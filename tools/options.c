@@ -1,0 +1,168 @@
+/* Options by table, over getopt_long. */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+int usage_error(const weft_command *command, const char *format, ...) {
+    va_list arguments;
+    fprintf(stderr, "weft %s: ", command->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nusage: weft %s %s; `weft %s --help` lists the options\n", command->name, command->arguments, command->name);
+    return EXIT_USAGE;
+}
+
+static const char *argument_name(const option_spec *option) {
+    switch (option->kind) {
+    case OPTION_FLAG:
+        return NULL;
+    case OPTION_REAL:
+        return "X";
+    case OPTION_TEXT:
+        return option->choices ? option->choices : "TEXT";
+    case OPTION_CHOICE:
+        return option->choices;
+    default:
+        return "N";
+    }
+}
+
+static void print_help(const weft_command *command, const option_spec *options, size_t n_options) {
+    printf("usage: weft %s %s\n%s\n\n", command->name, command->arguments, command->summary);
+    for (size_t i = 0; i < n_options; i++) {
+        const char *argument = argument_name(&options[i]);
+        char left[80];
+        char letter[4] = "";
+        if (options[i].letter) snprintf(letter, sizeof letter, "-%c,", options[i].letter);
+        snprintf(left, sizeof left, "%-3s --%s%s%s", letter, options[i].name, argument ? " " : "", argument ? argument : "");
+        printf("  %-34s %s\n", left, options[i].help);
+    }
+    printf("  %-34s %s\n", "    --help", "this list");
+}
+
+static bool set_number(const option_spec *option, const char *text) {
+    char *end;
+    errno = 0;
+    if (option->kind == OPTION_COUNT64) {
+        unsigned long long value = strtoull(text, &end, 10);
+        if (errno || end == text || *end || text[0] == '-') return false;
+        *(uint64_t *)option->value = value;
+        return true;
+    }
+    if (option->kind == OPTION_COUNT) {
+        long long value = strtoll(text, &end, 10);
+        if (errno || end == text || *end || (double)value < option->min || (double)value > option->max) return false;
+        *(int32_t *)option->value = (int32_t)value;
+        return true;
+    }
+    double value = strtod(text, &end);
+    if (end == text || *end || !isfinite(value) || value < option->min || value > option->max) return false;
+    *(float *)option->value = (float)value;
+    return true;
+}
+
+static bool set_choice(const option_spec *option, const char *text) {
+    int index = 0;
+    size_t size = strlen(text);
+    for (const char *choice = option->choices; choice; index++) {
+        const char *bar = strchr(choice, '|');
+        size_t length = bar ? (size_t)(bar - choice) : strlen(choice);
+        if (length == size && memcmp(choice, text, size) == 0) {
+            *(int *)option->value = index;
+            return true;
+        }
+        choice = bar ? bar + 1 : NULL;
+    }
+    return false;
+}
+
+static int set_option(const weft_command *command, const option_spec *option, const char *text) {
+    switch (option->kind) {
+    case OPTION_FLAG:
+        *(bool *)option->value = true;
+        return -1;
+    case OPTION_TEXT:
+        *(const char **)option->value = text;
+        return -1;
+    case OPTION_CHOICE:
+        if (set_choice(option, text)) return -1;
+        return usage_error(command, "--%s takes %s, not \"%s\"", option->name, option->choices, text);
+    case OPTION_COUNT64:
+        if (set_number(option, text)) return -1;
+        return usage_error(command, "--%s takes a whole number from 0 to 2^64 - 1, not \"%s\"", option->name, text);
+    default:
+        if (set_number(option, text)) return -1;
+        return usage_error(command, "--%s takes a%s number from %g to %g, not \"%s\"", option->name,
+                           option->kind == OPTION_COUNT ? " whole" : "", option->min, option->max, text);
+    }
+}
+
+int options_parse(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
+                  size_t n_positional, int argc, char **argv) {
+    struct option rows[MAX_OPTIONS + 2] = {0};
+    char letters[2 * MAX_OPTIONS + 3] = ":";
+    size_t n_letters = 1;
+    for (size_t i = 0; i < n_options; i++) {
+        bool takes = options[i].kind != OPTION_FLAG;
+        rows[i] = (struct option){options[i].name, takes ? required_argument : no_argument, NULL, (int)i + 256};
+        if (!options[i].letter) continue;
+        letters[n_letters++] = options[i].letter;
+        if (takes) letters[n_letters++] = ':';
+    }
+    rows[n_options] = (struct option){"help", no_argument, NULL, 'H'};
+    opterr = 0;
+    int found;
+    while ((found = getopt_long(argc, argv, letters, rows, NULL)) != -1) {
+        if (found == 'H') {
+            print_help(command, options, n_options);
+            return EXIT_DONE;
+        }
+        if (found == ':') return usage_error(command, "%s needs a value", argv[optind - 1]);
+        if (found == '?') return usage_error(command, "there is no option %s", argv[optind - 1]);
+        size_t index = (size_t)(found - 256);
+        for (size_t i = 0; found < 256 && i < n_options; i++)
+            if (options[i].letter == found) index = i;
+        int code = set_option(command, &options[index], optarg);
+        if (code >= 0) return code;
+    }
+    size_t n_given = (size_t)(argc - optind);
+    if (n_given < n_positional) return usage_error(command, "%s", n_given ? "an argument is missing" : "its arguments are missing");
+    if (n_given > n_positional) return usage_error(command, "unexpected argument \"%s\"", argv[optind + (int)n_positional]);
+    for (size_t i = 0; i < n_positional; i++) positional[i] = argv[optind + (int)i];
+    return -1;
+}
+
+size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
+    const option_spec rows[] = {
+        {"backend", 0, OPTION_TEXT, &settings->backend, 0, 0, "NAME", "auto, or a backend or device that `weft devices` lists"},
+        {"precision", 0, OPTION_CHOICE, &settings->precision, 0, 0, "fast|exact",
+         "exact is the same on every backend; default fast"},
+        {"threads", 't', OPTION_COUNT, &settings->n_threads, 1, 1024, NULL, "of the cpu backend; default one a core"},
+        {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL, "positions of context; default the model's, 4096 at most"},
+        {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
+        {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts instead of fused nodes"},
+        {"simd", 0, OPTION_TEXT, &settings->simd, 0, 0, "NAME", "instructions of the cpu backend, as `weft devices` lists them"},
+        {"plugin", 0, OPTION_TEXT, &settings->plugin, 0, 0, "PATH", "a backend in a shared library"},
+    };
+    memcpy(options + n_options, rows, sizeof rows);
+    return n_options + sizeof rows / sizeof rows[0];
+}
+
+weft_engine_options engine_options(const engine_settings *settings) {
+    return (weft_engine_options){
+        .device = settings->backend,
+        .device_options = {.n_threads = (uint32_t)settings->n_threads, .simd = settings->simd},
+        .precision = settings->precision ? WEFT_EXACT : WEFT_FAST,
+        .n_ctx = settings->n_ctx,
+        .max_rows = settings->max_rows,
+        .unfused = settings->unfused,
+        .progress = progress_bar,
+    };
+}

@@ -1,0 +1,140 @@
+/* weft perplexity: how well a model predicts a text. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "command.h"
+
+typedef struct perplexity {
+    double sum, sum_squares; /* of negative log-probabilities */
+    uint64_t n_scored;
+    size_t first_scored; /* position in the window */
+    FILE *logits;
+    bool write_failed;
+} perplexity;
+
+static void on_prompt(void *user, size_t index, weft_logprob token, const weft_logprob *top, size_t n_top) {
+    perplexity *totals = user;
+    (void)top, (void)n_top;
+    if (index < totals->first_scored) return;
+    totals->sum -= (double)token.logprob;
+    totals->sum_squares += (double)token.logprob * (double)token.logprob;
+    totals->n_scored++;
+}
+
+static void on_logits(void *user, size_t index, const float *logits, size_t n_vocab) {
+    perplexity *totals = user;
+    (void)index;
+    if (fwrite(logits, sizeof *logits, n_vocab, totals->logits) != n_vocab) totals->write_failed = true;
+}
+
+/* One window, as a session of its own. */
+static weft_status score(weft_engine *engine, perplexity *totals, const weft_token *tokens, size_t n_tokens, weft_error *error) {
+    weft_session_options options = {
+        .n_prompt_top = 1, .on_prompt = on_prompt, .on_logits = totals->logits ? on_logits : NULL, .user = totals};
+    weft_session *session = NULL;
+    weft_status status = weft_session_create(engine, &options, &session, error);
+    if (status == WEFT_OK) status = weft_session_add_tokens(session, tokens, n_tokens, error);
+    if (status == WEFT_OK) status = weft_session_prefill(session, error);
+    weft_session_destroy(session);
+    if (status == WEFT_OK && totals->write_failed) return weft_fail(error, WEFT_IO, "cannot write the logits");
+    if (status == WEFT_OK && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped");
+    return status;
+}
+
+/* Windows of n_ctx tokens that do not overlap. Where there are several, each scores its second half alone, so that every scored
+ * token has at least half a window before it; the first token of a window is replaced by the BOS where the model adds one. */
+static weft_status score_all(weft_engine *engine, perplexity *totals, weft_token *tokens, size_t n_tokens, size_t n_ctx,
+                             weft_token bos, weft_error *error) {
+    size_t n_windows = n_tokens < n_ctx ? 1 : n_tokens / n_ctx;
+    if (n_tokens < n_ctx) n_ctx = n_tokens;
+    totals->first_scored = n_windows > 1 ? n_ctx / 2 : 1;
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; status == WEFT_OK && i < n_windows; i++) {
+        weft_token *window = tokens + i * n_ctx;
+        if (bos != WEFT_NO_TOKEN) window[0] = bos;
+        status = score(engine, totals, window, n_ctx, error);
+        progress_bar(NULL, i + 1, n_windows);
+    }
+    return status;
+}
+
+static void print_result(const perplexity *totals, bool json) {
+    double n = (double)totals->n_scored;
+    double mean = totals->sum / n;
+    double variance = n > 1 ? (totals->sum_squares - n * mean * mean) / (n - 1) : 0;
+    double value = exp(mean), standard_error = value * sqrt(fmax(variance, 0) / n);
+    if (json)
+        printf("{\"perplexity\":%.9g,\"standard_error\":%.9g,\"mean_nll\":%.9g,\"n_scored\":%llu}\n", value, standard_error, mean,
+               (unsigned long long)totals->n_scored);
+    else
+        printf("perplexity %.4f +- %.4f (%llu tokens scored)\n", value, standard_error, (unsigned long long)totals->n_scored);
+}
+
+static weft_status read_tokens(const weft_model *model, const char *path, weft_token **tokens, size_t *n_tokens,
+                               weft_error *error) {
+    byte_array text = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
+    weft_status status = read_all(file, &text, error);
+    fclose(file);
+    if (status == WEFT_OK) status = tokenize_text(model, text.data, text.size, true, tokens, n_tokens, error);
+    bytes_free(&text);
+    if (status == WEFT_OK && *n_tokens < 2) return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: fewer than two tokens", path);
+    return status;
+}
+
+static int run(const weft_command *command, int argc, char **argv) {
+    engine_settings settings = {.n_ctx = 512};
+    const char *logits_path = NULL;
+    bool json = false;
+    option_spec options[MAX_OPTIONS] = {
+        {"logits", 0, OPTION_TEXT, &logits_path, 0, 0, "FILE", "write all logits: F32 [n_positions, n_vocab], little-endian"},
+        {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "one JSON object"},
+    };
+    size_t n_options = engine_options_add(&settings, options, 2);
+    const char *positional[2];
+    int code = options_parse(command, options, n_options, positional, 2, argc, argv);
+    if (code >= 0) return code;
+
+    weft_error error = {0};
+    weft_runtime *runtime = NULL;
+    weft_model *model = NULL;
+    weft_engine *engine = NULL;
+    weft_token *tokens = NULL;
+    size_t n_tokens = 0;
+    perplexity totals = {0};
+    weft_engine_options chosen = engine_options(&settings);
+    chosen.logits = logits_path != NULL;
+    chosen.max_top = 1;
+    interrupt_install();
+    weft_status status = open_runtime(settings.plugin, &runtime, &error);
+    if (status == WEFT_OK) status = weft_model_open(runtime, positional[0], &model, &error);
+    if (status == WEFT_OK) status = read_tokens(model, positional[1], &tokens, &n_tokens, &error);
+    if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &engine, &error);
+    if (status == WEFT_OK && logits_path && !(totals.logits = fopen(logits_path, "wb")))
+        status = weft_fail(&error, WEFT_IO, "%s: cannot be written", logits_path);
+    if (status == WEFT_OK) {
+        weft_model_info info;
+        weft_model_describe(model, &info);
+        /* A BOS at the start of the tokens tells that the model adds one. */
+        weft_token bos = info.bos != WEFT_NO_TOKEN && tokens[0] == info.bos ? info.bos : WEFT_NO_TOKEN;
+        status = score_all(engine, &totals, tokens, n_tokens, (size_t)settings.n_ctx, bos, &error);
+    }
+    progress_end();
+    if (totals.logits && fclose(totals.logits) != 0 && status == WEFT_OK)
+        status = weft_fail(&error, WEFT_IO, "%s: cannot be written", logits_path);
+    if (status == WEFT_OK) print_result(&totals, json);
+    free(tokens);
+    weft_engine_destroy(engine);
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+    return status == WEFT_OK ? EXIT_DONE : fail(&error);
+}
+
+const weft_command command_perplexity = {"perplexity", "MODEL FILE [options]",
+                                         "Perplexity of a text with its standard error, in windows of --ctx tokens (default 512).",
+                                         run};

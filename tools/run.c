@@ -1,0 +1,212 @@
+/* weft run: one prompt, one answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "command.h"
+
+typedef struct run_settings {
+    engine_settings engine;
+    const char *prompt;
+    bool raw, chat, json, ignore_end;
+    int32_t n_predict, top_k, n_top, n_prompt_top;
+    float temperature, top_p, min_p;
+    uint64_t seed;
+} run_settings;
+
+/* What --json gathers while the answer streams. */
+typedef struct run_answer {
+    cJSON *logprobs, *prompt_logprobs; /* NULL where not asked for */
+    byte_array text;
+    size_t n_tokens;
+    weft_finish finish;
+    bool out_of_memory;
+} run_answer;
+
+static void append(run_answer *answer, cJSON *array, weft_logprob own, const weft_logprob *top, size_t n_top) {
+    cJSON *entry = json_logprobs(own, top, n_top);
+    if (entry && cJSON_AddItemToArray(array, entry)) return;
+    cJSON_Delete(entry);
+    answer->out_of_memory = true;
+}
+
+static void on_prompt(void *user, size_t index, weft_logprob token, const weft_logprob *top, size_t n_top) {
+    (void)index;
+    run_answer *answer = user;
+    append(answer, answer->prompt_logprobs, token, top, n_top);
+}
+
+static const char *const finish_names[] = {"", "stop", "length", "cancelled"};
+
+static double rate(uint64_t n, uint64_t ns) {
+    return ns ? (double)n * 1e9 / (double)ns : 0;
+}
+
+static bool print_json(const run_settings *settings, weft_engine *engine, const weft_session *session, run_answer *answer) {
+    const weft_token *tokens;
+    size_t n_tokens;
+    weft_engine_info info;
+    weft_session_timing timing;
+    weft_session_tokens(session, &tokens, &n_tokens);
+    weft_session_measure(session, &timing);
+    weft_engine_describe(engine, &info);
+    /* The session holds the prompt, the answer and, after a stop, the end token. */
+    size_t n_prompt = n_tokens - answer->n_tokens - (answer->finish == WEFT_FINISH_STOP);
+    cJSON *json = cJSON_CreateObject();
+    bool complete = json && !answer->out_of_memory && json_add_tokens(json, "prompt_tokens", tokens, n_prompt) &&
+                    json_add_tokens(json, "tokens", tokens + n_prompt, answer->n_tokens) &&
+                    json_add_text(json, "text", answer->text.data, answer->text.size) &&
+                    cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]);
+    if (complete && settings->n_top) {
+        complete = cJSON_AddItemToObject(json, "logprobs", answer->logprobs);
+        answer->logprobs = NULL;
+    }
+    if (complete && settings->n_prompt_top) {
+        complete = cJSON_AddItemToObject(json, "prompt_logprobs", answer->prompt_logprobs);
+        answer->prompt_logprobs = NULL;
+    }
+    complete = complete && cJSON_AddNumberToObject(json, "prefill_tokens_per_s", rate(timing.n_prefill, timing.prefill_ns)) &&
+               cJSON_AddNumberToObject(json, "decode_tokens_per_s", rate(timing.n_decode, timing.decode_ns)) &&
+               cJSON_AddStringToObject(json, "backend", info.device.backend) &&
+               cJSON_AddStringToObject(json, "device", info.device.name);
+    return json_print(json, complete);
+}
+
+static void print_figures(weft_engine *engine, const weft_session *session) {
+    weft_engine_info info;
+    weft_session_timing timing;
+    weft_engine_describe(engine, &info);
+    weft_session_measure(session, &timing);
+    fprintf(stderr, "\n%s: %s, loaded in %.2f s; prefill %llu tokens at %.0f tokens/s, decode %llu tokens at %.1f tokens/s\n",
+            info.device.id, info.device.name, (double)info.load_ns * 1e-9, (unsigned long long)timing.n_prefill,
+            rate(timing.n_prefill, timing.prefill_ns), (unsigned long long)timing.n_decode,
+            rate(timing.n_decode, timing.decode_ns));
+}
+
+static weft_status generate(const run_settings *settings, weft_session *session, run_answer *answer, weft_error *error) {
+    weft_piece piece;
+    weft_status status;
+    while ((status = weft_session_next(session, &piece, error)) == WEFT_OK) {
+        if (!settings->json) {
+            fwrite(piece.text, 1, piece.size, stdout);
+            if (fflush(stdout) != 0) return weft_fail(error, WEFT_IO, "cannot write to standard output");
+        } else if (!bytes_append(&answer->text, piece.text, piece.size)) {
+            answer->out_of_memory = true;
+        }
+        if (!piece.last && settings->json && settings->n_top)
+            append(answer, answer->logprobs, piece.chosen, piece.top, piece.n_top);
+        if (piece.last) {
+            answer->finish = piece.finish;
+            return WEFT_OK;
+        }
+        answer->n_tokens++;
+    }
+    return status;
+}
+
+static weft_status add_prompt(const run_settings *settings, const weft_model *model, weft_session *session, weft_error *error) {
+    byte_array input = {0};
+    weft_status status = WEFT_OK;
+    const char *text = settings->prompt;
+    size_t size = text ? strlen(text) : 0;
+    if (!text) {
+        status = read_all(stdin, &input, error);
+        if (status == WEFT_OK && !bytes_append(&input, "", 1))
+            status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the prompt");
+        text = input.data;
+        size = status == WEFT_OK ? input.size - 1 : 0;
+    }
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    bool chat = settings->chat || (!settings->raw && info.chat_format);
+    if (status == WEFT_OK && chat && memchr(text, 0, size))
+        status = weft_fail(error, WEFT_INVALID_ARGUMENT, "a chat message cannot hold a zero byte; --raw takes any bytes");
+    if (status == WEFT_OK)
+        status = chat ? weft_session_say(session, WEFT_USER, text, error) : weft_session_add_text(session, text, size, true, error);
+    bytes_free(&input);
+    return status;
+}
+
+static weft_status run_session(const run_settings *settings, const weft_model *model, weft_engine *engine, weft_error *error) {
+    run_answer answer = {.logprobs = cJSON_CreateArray(), .prompt_logprobs = cJSON_CreateArray()};
+    weft_session_options options = {
+        .n_predict = settings->n_predict,
+        .temperature = settings->temperature,
+        .top_k = settings->top_k,
+        .top_p = settings->top_p,
+        .min_p = settings->min_p,
+        .seed = settings->seed,
+        .ignore_end = settings->ignore_end,
+        .n_top = settings->n_top,
+        .n_prompt_top = settings->n_prompt_top,
+        .on_prompt = settings->n_prompt_top ? on_prompt : NULL,
+        .user = &answer,
+    };
+    weft_session *session = NULL;
+    weft_status status =
+        answer.logprobs && answer.prompt_logprobs ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
+    if (status == WEFT_OK) status = weft_session_create(engine, &options, &session, error);
+    if (status == WEFT_OK) status = add_prompt(settings, model, session, error);
+    if (status == WEFT_OK) {
+        interrupt_session(session);
+        status = generate(settings, session, &answer, error);
+        interrupt_session(NULL);
+    }
+    if (status == WEFT_OK && !settings->json) print_figures(engine, session);
+    if (status == WEFT_OK && settings->json && !print_json(settings, engine, session, &answer))
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
+    weft_session_destroy(session);
+    cJSON_Delete(answer.logprobs);
+    cJSON_Delete(answer.prompt_logprobs);
+    bytes_free(&answer.text);
+    return status;
+}
+
+static int run(const weft_command *command, int argc, char **argv) {
+    run_settings settings = {.seed = 1};
+    option_spec options[MAX_OPTIONS] = {
+        {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default all of standard input"},
+        {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
+        {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat format: the default where it has a known one"},
+        {"n-predict", 'n', OPTION_COUNT, &settings.n_predict, 1, 16777216, NULL, "tokens at most; default as many as fit"},
+        {"temp", 0, OPTION_REAL, &settings.temperature, 0, 1000, NULL, "temperature; default 0, greedy"},
+        {"top-k", 0, OPTION_COUNT, &settings.top_k, 0, 16777216, NULL, "only the K most likely; default 0, off"},
+        {"top-p", 0, OPTION_REAL, &settings.top_p, 0, 1, NULL, "only the most likely that add up to P; default off"},
+        {"min-p", 0, OPTION_REAL, &settings.min_p, 0, 1, NULL, "only those at least P times as likely as the best; default off"},
+        {"seed", 0, OPTION_COUNT64, &settings.seed, 0, 0, NULL, "of the draws; default 1"},
+        {"ignore-end", 0, OPTION_FLAG, &settings.ignore_end, 0, 0, NULL, "go on past end tokens"},
+        {"logprobs", 0, OPTION_COUNT, &settings.n_top, 1, 1024, NULL,
+         "with --json: the K most likely and the chosen, for each token"},
+        {"prompt-logprobs", 0, OPTION_COUNT, &settings.n_prompt_top, 1, 1024, NULL,
+         "the same for each prompt token after the first"},
+        {"json", 0, OPTION_FLAG, &settings.json, 0, 0, NULL, "one JSON object at the end instead of the text"},
+    };
+    size_t n_options = engine_options_add(&settings.engine, options, 13);
+    const char *path;
+    int code = options_parse(command, options, n_options, &path, 1, argc, argv);
+    if (code >= 0) return code;
+    if (settings.raw && settings.chat) return usage_error(command, "--raw and --chat exclude each other");
+    if ((settings.n_top || settings.n_prompt_top) && !settings.json)
+        return usage_error(command, "--logprobs and --prompt-logprobs are printed with --json");
+
+    weft_error error = {0};
+    weft_runtime *runtime = NULL;
+    weft_model *model = NULL;
+    weft_engine *engine = NULL;
+    interrupt_install();
+    weft_engine_options chosen = engine_options(&settings.engine);
+    chosen.max_top = settings.n_top > settings.n_prompt_top ? settings.n_top : settings.n_prompt_top;
+    weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
+    if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);
+    if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &engine, &error);
+    progress_end();
+    if (status == WEFT_OK) status = run_session(&settings, model, engine, &error);
+    weft_engine_destroy(engine);
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+    return status == WEFT_OK ? EXIT_DONE : fail(&error);
+}
+
+const weft_command command_run = {"run", "MODEL [options]", "Answers one prompt and streams the text.", run};

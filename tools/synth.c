@@ -1,0 +1,28 @@
+/* weft synth: a model file with random weights in the shape of a real one. */
+#include <stdio.h>
+
+#include "command.h"
+
+static int run(const weft_command *command, int argc, char **argv) {
+    weft_synth_options chosen = {.mix = "Q4_K_M", .seed = 1, .progress = progress_bar};
+    option_spec options[] = {
+        {"type", 0, OPTION_TEXT, &chosen.mix, 0, 0, "Q4_K_M|Q4_0|Q8_0|F16|BF16", "quantisation mix; default Q4_K_M"},
+        {"seed", 0, OPTION_COUNT64, &chosen.seed, 0, 0, NULL, "of the weights; default 1"},
+    };
+    const char *positional[2];
+    int code = options_parse(command, options, 2, positional, 2, argc, argv);
+    if (code >= 0) return code;
+    chosen.shape = positional[0];
+
+    weft_error error = {0};
+    weft_runtime *runtime = NULL;
+    interrupt_install();
+    weft_status status = open_runtime(NULL, &runtime, &error);
+    if (status == WEFT_OK) status = weft_synth(runtime, &chosen, positional[1], &error);
+    progress_end();
+    weft_runtime_destroy(runtime);
+    return status == WEFT_OK ? EXIT_DONE : fail(&error);
+}
+
+const weft_command command_synth = {"synth", "SHAPE OUT [options]",
+                                    "Writes a model file with random weights in the shape of a real one.", run};
