@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Checks who includes whom, against the rules of docs/architecture.md. Prints each line that breaks one."""
+import pathlib
+import re
+import sys
+
+root = pathlib.Path(__file__).resolve().parent.parent
+# folder -> prefixes of "..." includes it may have, besides headers of its own folder
+ALLOWED = {
+    "include": ["weft/"],
+    "os": ["os/", "weft/weft.h"],
+    "core": ["core/", "os/", "weft/"],
+    "decoder": ["decoder/", "os/", "weft/"],
+    "check": ["check/", "os/", "weft/"],
+    "tools": ["os/", "weft/", "command.h"],
+    "examples": ["weft/"],
+    "kernels": ["kernels/", "weft/ops/"],
+    "shaders": ["shaders/", "weft/ops/"],
+}
+GENERATED = {"weft_backends.def", "weft_ops_present.def"}
+SYSTEM = {  # the C standard library's headers and the libraries a folder may use
+    "": set("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
+            "stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype".split()),
+    "tools": {"getopt", "cjson/cJSON"},
+    "decoder": {"pcre2"},
+    "backends/cpu": {"immintrin", "arm_neon", "cpuid"},
+    "tests": {"cmocka", "cjson/cJSON"},
+    "examples": {"weft/weft", "weft/decoder"},
+}
+
+
+def rules(path):
+    parts = path.parts
+    if parts[0] == "backends":
+        own = "/".join(parts[:2])
+        return own, [own + "/", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"]
+    return parts[0], ALLOWED.get(parts[0])
+
+
+def problems(path):
+    folder, allowed = rules(path)
+    for number, line in enumerate((root / path).read_text(encoding="utf-8").splitlines(), 1):
+        found = re.match(r'\s*#\s*include\s*(["<])([^">]+)[">]', line)
+        if not found or folder == "tests":
+            continue
+        kind, name = found.groups()
+        if kind == '"':
+            if allowed is None or name in GENERATED or name.startswith("generated/"):
+                continue
+            if not any(name.startswith(prefix) for prefix in allowed) and not (root / path.parent / name).is_file():
+                yield f"{path}:{number}: {folder} may not include {name}"
+        elif not path.parts[0] == "os":
+            stem = name.removesuffix(".h")
+            if stem not in SYSTEM[""] | SYSTEM.get(folder, set()):
+                yield f"{path}:{number}: only os/ includes system headers, not <{name}>"
+
+
+def main():
+    files = [p.relative_to(root) for p in root.rglob("*") if p.suffix in {".c", ".h", ".cu", ".cuh", ".comp", ".glsl", ".def"}]
+    files = [p for p in files if p.parts[0] not in {"build", ".git"}]
+    found = [problem for path in sorted(files) for problem in problems(path)]
+    print("\n".join(found) if found else f"{len(files)} files follow the include rules")
+    return 1 if found or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
