@@ -1,0 +1,242 @@
+/* Opening model files: what is read. */
+#include "decoder/hyperparameters.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define MODEL_PATH "test_model.tmp"
+#include "model_builder.h"
+
+/* ---- What is read ---- */
+
+static void check_llama(const weft_model *model) {
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    assert_string_equal(info.path, MODEL_PATH);
+    assert_string_equal(info.family, "llama");
+    assert_string_equal(info.name, "Test model");
+    assert_int_equal(info.n_layers, 2);
+    assert_int_equal(info.n_embd, N_EMBD);
+    assert_int_equal(info.n_heads, N_HEADS);
+    assert_int_equal(info.n_kv_heads, N_KV_HEADS);
+    assert_int_equal(info.head_dim, HEAD_DIM);
+    assert_int_equal(info.n_ff, N_FF);
+    assert_int_equal(info.n_vocab, N_VOCAB);
+    assert_int_equal(info.n_ctx_train, 1024);
+    assert_true(info.has_weights);
+    assert_string_equal(info.tokenizer, "bpe llama-bpe");
+    assert_string_equal(info.chat_format, "llama3");
+    assert_int_equal(info.bos, N_VOCAB - 5);
+    assert_int_equal(info.eos, N_VOCAB - 1);
+    uint64_t layer = 64 * 2 + 64 * 64 * 2 + 64 * 32 * 2 + 64 * 96 * 3;
+    assert_int_equal(info.n_parameters, 64 * 300 + 2 * layer + 64);
+    uint64_t layer_bytes = 64 * 4 * 2 + 64 * 2 * 18 + 32 * 2 * 20 + 32 * 2 * 22 + 64 * 2 * 24 + 64 * 96 * (2 + 2 + 4);
+    assert_int_equal(info.weight_bytes, 300 * 2 * 34 + 2 * layer_bytes + 64 * 4);
+    assert_true(model->hyper.norm_epsilon == 1e-5f);
+    assert_true(model->hyper.rope.freq_base == 500000);
+    assert_int_equal(model->hyper.rope.n_dims, HEAD_DIM);
+    assert_int_equal(model->hyper.rope.scaling, WEFT_ROPE_NONE);
+    assert_null(model->hyper.rope.freq_factors);
+}
+
+static void check_tensors(const weft_model *model) {
+    weft_model_tensor tensor;
+    size_t n = 0;
+    for (; weft_model_tensor_at(model, n, &tensor); n++) {
+        if (strcmp(tensor.name, "blk.1.attn_k.weight") != 0) continue;
+        assert_int_equal(tensor.tensor.type, WEFT_Q4_1);
+        assert_int_equal(tensor.tensor.shape[0], N_EMBD);
+        assert_int_equal(tensor.tensor.shape[1], N_KV_HEADS * HEAD_DIM);
+        assert_int_equal(tensor.bytes, 32 * 2 * 20);
+    }
+    assert_int_equal(n, 1 + 9 * 2 + 1);
+}
+
+static const char *metadata(const weft_model *model, const char *wanted, const char *wanted_type, size_t size) {
+    static char value[256];
+    const char *key, *type;
+    memset(value, 'x', sizeof value);
+    for (size_t i = 0; weft_model_metadata(model, i, &key, &type, value, size); i++) {
+        assert_true(strlen(value) < size);
+        assert_true(value[size] == 'x');
+        if (strcmp(key, wanted) != 0) continue;
+        assert_string_equal(type, wanted_type);
+        return value;
+    }
+    return NULL;
+}
+
+static void check_metadata(const weft_model *model) {
+    assert_string_equal(metadata(model, "general.name", "string", 40), "Test model");
+    assert_string_equal(metadata(model, "general.name", "string", 11), "Test model");
+    assert_string_equal(metadata(model, "general.name", "string", 10), "Test m...");
+    assert_string_equal(metadata(model, "general.name", "string", 1), "");
+    assert_string_equal(metadata(model, "general.name", "string", 3), "..");
+    assert_string_equal(metadata(model, "llama.block_count", "u32", 40), "2");
+    assert_string_equal(metadata(model, "llama.rope.freq_base", "f32", 40), "500000");
+    assert_string_equal(metadata(model, "llama.attention.layer_norm_rms_epsilon", "f32", 40), "1e-05");
+    assert_string_equal(metadata(model, "tokenizer.ggml.add_bos_token", "bool", 40), "true");
+    assert_string_equal(metadata(model, "tokenizer.ggml.token_type", "i32[]", 14), "[1, 1, 1, ...");
+    assert_string_equal(metadata(model, "tokenizer.ggml.merges", "string[]", 24), "[\"a a\", \"a b\", \"a c\"...");
+    /* The first tokens are two bytes each, and are not cut between them. */
+    assert_string_equal(metadata(model, "tokenizer.ggml.tokens", "string[]", 8), "[\"\xC4\x80...");
+    assert_string_equal(metadata(model, "tokenizer.ggml.tokens", "string[]", 7), "[\"...");
+    assert_null(metadata(model, "no.such.key", "", 40));
+}
+
+static void check_qwen2(const weft_model *model) {
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    assert_string_equal(info.family, "qwen2");
+    assert_int_equal(info.n_layers, 2);
+}
+
+static void check_head(const weft_model *model) {
+    weft_model_tensor tensor;
+    size_t n = 0;
+    while (weft_model_tensor_at(model, n, &tensor)) n++;
+    assert_int_equal(n, 1 + 9 * 2 + 1 + 1);
+    assert_string_equal(tensor.name, "output.weight");
+}
+
+static void reads_models(void **state) {
+    (void)state;
+    opened(&(change){0}, check_llama);
+    opened(&(change){0}, check_tensors);
+    opened(&(change){0}, check_metadata);
+    opened(&(change){.family = "qwen2"}, check_qwen2);
+    opened(&(change){.tensors = {{"output.weight", N_EMBD, N_VOCAB, WEFT_Q4_0}}}, check_head);
+}
+
+static void check_vocabulary(const weft_model *model) {
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    assert_false(info.has_weights);
+    assert_int_equal(info.n_vocab, N_VOCAB);
+    assert_int_equal(info.n_layers, 0);
+    weft_token tokens[32];
+    size_t count = 0, size = 0;
+    char text[32];
+    assert_int_equal(weft_tokenize(model, "hello, world", 12, false, tokens, 32, &count, NULL), WEFT_OK);
+    assert_int_equal(weft_detokenize(model, tokens, count, false, text, sizeof text, &size, NULL), WEFT_OK);
+    assert_int_equal(size, 12);
+    assert_memory_equal(text, "hello, world", 12);
+}
+
+static void reads_vocabularies_of_any_family(void **state) {
+    (void)state;
+    opened(&(change){.vocabulary_only = true}, check_vocabulary);
+    opened(&(change){.vocabulary_only = true, .family = "mamba"}, check_vocabulary);
+    refused(&(change){.family = "mamba"}, WEFT_UNSUPPORTED, "\"mamba\"");
+    refused(&(change){.family = ""}, WEFT_UNSUPPORTED, "model family");
+}
+
+/* ---- Rope ---- */
+
+static weft_rope_options expected_rope;
+
+static void check_rope(const weft_model *model) {
+    const weft_rope_options *rope = &model->hyper.rope;
+    assert_int_equal(rope->n_dims, expected_rope.n_dims);
+    assert_int_equal(rope->scaling, expected_rope.scaling);
+    assert_true(rope->freq_base == expected_rope.freq_base);
+    assert_true(rope->scaling_factor == expected_rope.scaling_factor);
+    assert_int_equal(rope->n_ctx_original, expected_rope.n_ctx_original);
+    assert_true(rope->yarn_attn_factor == expected_rope.yarn_attn_factor);
+    assert_true(rope->yarn_beta_fast == expected_rope.yarn_beta_fast);
+    assert_true(rope->yarn_beta_slow == expected_rope.yarn_beta_slow);
+    assert_int_equal(rope->freq_factors != NULL, expected_rope.freq_factors != NULL);
+    for (int i = 0; rope->freq_factors && i < HEAD_DIM / 2; i++) {
+        assert_true(rope->freq_factors[i] == expected_rope.freq_factors[i]);
+    }
+}
+
+static void reads_rope_scaling(void **state) {
+    (void)state;
+    static const float factors[HEAD_DIM / 2] = {1, 1, 1.5f, 2, 4, 8, 8, 8};
+    const weft_rope_options none = {.n_dims = HEAD_DIM, .freq_base = 500000, .scaling_factor = 1};
+    expected_rope = none;
+    opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "none"}, {"*.rope.scaling.factor", F32, 1, NULL}}}, check_rope);
+    expected_rope.freq_factors = factors;
+    opened(&(change){.freq_factors = factors}, check_rope);
+    expected_rope = none;
+    expected_rope.freq_base = 10000;
+    expected_rope.n_dims = 8;
+    opened(&(change){.entries = {{"*.rope.freq_base", OMIT, 0, NULL}, {"*.rope.dimension_count", U32, 8, NULL}}}, check_rope);
+    expected_rope = none;
+    expected_rope.scaling = WEFT_ROPE_LINEAR;
+    expected_rope.scaling_factor = 4;
+    opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "linear"}, {"*.rope.scaling.factor", F32, 4, NULL}}}, check_rope);
+    opened(&(change){.entries = {{"*.rope.scaling.factor", F32, 4, NULL}}}, check_rope);
+    opened(&(change){.entries = {{"*.rope.scale_linear", F32, 4, NULL}}}, check_rope);
+    expected_rope.scaling = WEFT_ROPE_YARN;
+    expected_rope.n_ctx_original = 1024;
+    opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "yarn"}, {"*.rope.scaling.factor", F32, 4, NULL}}}, check_rope);
+    expected_rope.n_ctx_original = 256;
+    expected_rope.yarn_attn_factor = 0.5f;
+    expected_rope.yarn_beta_fast = 16;
+    expected_rope.yarn_beta_slow = 2;
+    opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "yarn"},
+                                 {"*.rope.scaling.factor", F32, 4, NULL},
+                                 {"*.rope.scaling.original_context_length", U32, 256, NULL},
+                                 {"*.rope.scaling.attn_factor", F32, 0.5, NULL},
+                                 {"*.rope.scaling.yarn_beta_fast", F32, 16, NULL},
+                                 {"*.rope.scaling.yarn_beta_slow", F32, 2, NULL}}},
+           check_rope);
+}
+
+static void refuses_wrong_arguments(void **state) {
+    (void)state;
+    weft_model *model = NULL;
+    weft_runtime *runtime = NULL;
+    assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
+    assert_int_equal(weft_model_open(NULL, MODEL_PATH, &model, NULL), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_model_open(runtime, NULL, &model, NULL), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_model_open(runtime, MODEL_PATH, NULL, NULL), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_model_open(runtime, "no such file", &model, NULL), WEFT_NOT_FOUND);
+    weft_model_close(NULL);
+    weft_runtime_destroy(runtime);
+}
+
+static void survives_every_failing_allocation(void **state) {
+    (void)state;
+    static const float factors[HEAD_DIM / 2] = {1, 1, 1, 2, 2, 2, 4, 4};
+    for (int after = 0; after < 2; after++) {
+        weft_status status = WEFT_OUT_OF_MEMORY;
+        size_t n_failed = 0;
+        for (; status; n_failed++) {
+            limited_allocator limits = {0};
+            weft_runtime *runtime = limited_runtime(&limits);
+            weft_model *model = NULL;
+            write_model(runtime, &(change){.family = "qwen2", .freq_factors = factors});
+            limits.fail_at = limits.n_all + n_failed + 1;
+            limits.fail_after = after;
+            status = weft_model_open(runtime, MODEL_PATH, &model, NULL);
+            assert_true(status == WEFT_OK || status == WEFT_OUT_OF_MEMORY);
+            weft_model_close(model);
+            weft_runtime_destroy(runtime);
+            assert_int_equal(limits.n_live, 0);
+        }
+        assert_in_range(n_failed, 20, 10000);
+    }
+}
+
+static int remove_file(void **state) {
+    (void)state;
+    remove(MODEL_PATH);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_models),
+        cmocka_unit_test(reads_vocabularies_of_any_family),
+        cmocka_unit_test(reads_rope_scaling),
+        cmocka_unit_test(refuses_wrong_arguments),
+        cmocka_unit_test(survives_every_failing_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, remove_file);
+}
