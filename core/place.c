@@ -17,11 +17,13 @@ static uint64_t aligned(uint64_t bytes) {
     return (bytes + WEFT_PLACE_ALIGNMENT - 1) / WEFT_PLACE_ALIGNMENT * WEFT_PLACE_ALIGNMENT;
 }
 
+#define LARGEST_SUM ((uint64_t)1 << 60)
+
 /* Every offset is at most the sum of all sizes, so that no later sum can overflow. */
 static weft_status check_sizes(const weft_place_item *items, size_t n_items, weft_error *error) {
     uint64_t sum = 0;
     for (size_t i = 0; i < n_items; i++) {
-        if (items[i].bytes > INT64_MAX - WEFT_PLACE_ALIGNMENT - sum) {
+        if (items[i].bytes > LARGEST_SUM || sum > LARGEST_SUM) {
             return weft_fail(error, WEFT_UNSUPPORTED, "the values of a step need more memory than can be addressed");
         }
         sum += aligned(items[i].bytes);

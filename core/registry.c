@@ -20,6 +20,9 @@ void weft_registry_add_built_in(weft_runtime *runtime) {
     for (size_t i = 0; built_in[i]; i++) runtime->backends[runtime->n_backends++] = built_in[i];
 }
 
+/* What the first version of the ABI had. */
+#define SMALLEST offsetof(weft_backend, read_bandwidth)
+
 /* The slots that have no meaning for NULL. */
 static bool complete(const weft_backend *backend) {
     return backend->name && backend->name[0] && strlen(backend->name) < WEFT_NAME_SIZE && backend->devices && backend->open &&
@@ -37,10 +40,10 @@ static weft_status check_backend(const weft_backend *backend, const char *path, 
         return weft_fail(error, WEFT_UNSUPPORTED, "%s was built for backend ABI %u, this library has %d: build it again", path,
                          (unsigned)backend->abi, WEFT_BACKEND_ABI);
     }
-    /* Slots are only ever appended and an older core ignores those it does not know, so a larger struct is fine. */
-    if (backend->size < sizeof(weft_backend)) {
-        return weft_fail(error, WEFT_UNSUPPORTED, "the backend of %s has %u bytes of slots, this library needs %zu: build it again",
-                         path, (unsigned)backend->size, sizeof(weft_backend));
+    /* Slots are only ever appended: one with more of them is newer than this library, one with fewer lacks some it may lack. */
+    if (backend->size < SMALLEST) {
+        return weft_fail(error, WEFT_UNSUPPORTED, "the backend of %s has %u bytes of slots and needs %zu: build it again", path,
+                         (unsigned)backend->size, SMALLEST);
     }
     if (!complete(backend)) {
         return weft_fail(error, WEFT_UNSUPPORTED, "the backend of %s has no name or leaves a slot out that it must fill", path);
@@ -58,7 +61,10 @@ static weft_status add(weft_runtime *runtime, const weft_backend *backend, weft_
     if (runtime->n_backends == WEFT_MAX_BACKENDS) {
         return weft_fail(error, WEFT_FULL, "%s: a runtime holds %d backends at most", path, WEFT_MAX_BACKENDS);
     }
-    runtime->backends[runtime->n_backends] = backend;
+    weft_backend *copy = &runtime->plug_ins[runtime->n_backends];
+    *copy = (weft_backend){0};
+    memcpy(copy, backend, backend->size < sizeof *copy ? backend->size : sizeof *copy);
+    runtime->backends[runtime->n_backends] = copy;
     runtime->libraries[runtime->n_backends++] = library;
     return WEFT_OK;
 }

@@ -18,6 +18,7 @@ struct weft_runtime {
     weft_os_mutex mutex; /* held while the list of backends grows or is counted: it only ever grows */
     const weft_backend *backends[WEFT_MAX_BACKENDS];
     weft_os_library libraries[WEFT_MAX_BACKENDS]; /* of plug-ins; handle NULL for those built in */
+    weft_backend plug_ins[WEFT_MAX_BACKENDS];     /* copies, in which slots that a plug-in does not know of yet are NULL */
     size_t n_backends;
 };
 

@@ -1,0 +1,169 @@
+/* The system layer: files, memory, threads, clock. */
+#define _POSIX_C_SOURCE 200809L
+#include "os/os.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- Files ---- */
+
+static void make_path(char *path, size_t size, const char *name) {
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, size, "%s/weft_test_os_%ld_%s", folder ? folder : "/tmp", (long)getpid(), name);
+}
+
+static void reads_by_position(void **state) {
+    (void)state;
+    char path[512], bytes[16];
+    make_path(path, sizeof path, "data");
+    FILE *made = fopen(path, "wb");
+    assert_non_null(made);
+    assert_int_equal(fwrite("0123456789", 1, 10, made), 10);
+    fclose(made);
+
+    weft_os_file file;
+    weft_error error = {0};
+    assert_int_equal(weft_os_file_open(&file, path, &error), WEFT_OK);
+    assert_int_equal(file.size, 10);
+    assert_int_equal(weft_os_file_read(&file, 7, bytes, 3, &error), WEFT_OK);
+    assert_memory_equal(bytes, "789", 3);
+    assert_int_equal(weft_os_file_read(&file, 0, bytes, 10, &error), WEFT_OK);
+    assert_memory_equal(bytes, "0123456789", 10);
+    assert_int_equal(weft_os_file_read(&file, 10, bytes, 0, &error), WEFT_OK);
+
+    assert_int_equal(weft_os_file_read(&file, 8, bytes, 3, &error), WEFT_IO);
+    assert_int_equal(error.status, WEFT_IO);
+    assert_non_null(strstr(error.message, "ends at byte 10"));
+    assert_int_equal(weft_os_file_read(&file, 11, bytes, 1, &error), WEFT_IO);
+    assert_int_equal(weft_os_file_read(&file, UINT64_MAX, bytes, 1, &error), WEFT_IO);
+    assert_int_equal(weft_os_file_read(&file, INT64_MAX, bytes, 16, NULL), WEFT_IO);
+    weft_os_file_close(&file);
+    remove(path);
+}
+
+static void refuses_what_is_not_a_file(void **state) {
+    (void)state;
+    weft_os_file file;
+    weft_error error = {0};
+    assert_int_equal(weft_os_file_open(&file, "/no/such/file", &error), WEFT_NOT_FOUND);
+    assert_non_null(strstr(error.message, "/no/such/file"));
+    assert_int_equal(weft_os_file_open(&file, "/", &error), WEFT_IO);
+    assert_non_null(strstr(error.message, "folder"));
+    assert_int_equal(weft_os_file_open(&file, "/dev/null", &error), WEFT_IO);
+
+    char path[512]; /* opening a pipe nobody writes to must not wait */
+    make_path(path, sizeof path, "pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(weft_os_file_open(&file, path, &error), WEFT_IO);
+    remove(path);
+}
+
+/* ---- Memory ---- */
+
+static void pages_are_zero_and_aligned(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 4096, 5000, (size_t)3 << 20, ((size_t)9 << 20) + 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        unsigned char *memory = weft_os_pages_allocate(sizes[i]);
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % 4096, 0);
+        unsigned sum = 0;
+        for (size_t j = 0; j < sizes[i]; j++) sum |= memory[j];
+        assert_int_equal(sum, 0);
+        memset(memory, 0xff, sizes[i]);
+        weft_os_pages_free(memory, sizes[i]);
+    }
+    assert_null(weft_os_pages_allocate(0));
+    assert_null(weft_os_pages_allocate(SIZE_MAX));
+    assert_null(weft_os_pages_allocate(SIZE_MAX / 4));
+    weft_os_pages_free(NULL, 0);
+}
+
+static void tells_about_the_machine(void **state) {
+    (void)state;
+    uint64_t total, available;
+    weft_os_memory(&total, &available);
+    assert_true(total > (uint64_t)1 << 20);
+    assert_true(available > 0 && available <= total);
+    uint32_t cores = weft_os_core_count();
+    assert_true(cores >= 1 && cores <= (uint32_t)sysconf(_SC_NPROCESSORS_ONLN));
+    char name[8];
+    weft_os_cpu_name(name, sizeof name);
+    assert_true(strlen(name) < sizeof name);
+    weft_os_cpu_name(name, 0);
+}
+
+/* ---- Threads ---- */
+
+typedef struct meeting {
+    weft_os_mutex mutex;
+    weft_os_condition changed;
+    int n_arrived, n_counted;
+} meeting;
+
+#define N_THREADS 8
+#define N_COUNTS 10000
+
+static void arrive(void *user) {
+    meeting *all = user;
+    for (int i = 0; i < N_COUNTS; i++) {
+        weft_os_mutex_lock(&all->mutex);
+        all->n_counted++;
+        weft_os_mutex_unlock(&all->mutex);
+        if (i % 100 == 0) weft_os_pause();
+    }
+    weft_os_mutex_lock(&all->mutex);
+    all->n_arrived++;
+    weft_os_condition_wake_all(&all->changed);
+    while (all->n_arrived < N_THREADS) assert_true(weft_os_condition_wait(&all->changed, &all->mutex, UINT64_MAX));
+    weft_os_mutex_unlock(&all->mutex);
+}
+
+static void threads_meet(void **state) {
+    (void)state;
+    meeting all = {0};
+    weft_os_thread threads[N_THREADS];
+    assert_true(weft_os_mutex_init(&all.mutex));
+    assert_true(weft_os_condition_init(&all.changed));
+    for (int i = 0; i < N_THREADS; i++) assert_true(weft_os_thread_start(&threads[i], arrive, &all));
+    for (int i = 0; i < N_THREADS; i++) weft_os_thread_join(&threads[i]);
+    assert_int_equal(all.n_arrived, N_THREADS);
+    assert_int_equal(all.n_counted, N_THREADS * N_COUNTS);
+    weft_os_condition_destroy(&all.changed);
+    weft_os_mutex_destroy(&all.mutex);
+}
+
+static void waits_end(void **state) {
+    (void)state;
+    weft_os_mutex mutex;
+    weft_os_condition condition;
+    assert_true(weft_os_mutex_init(&mutex));
+    assert_true(weft_os_condition_init(&condition));
+    weft_os_mutex_lock(&mutex);
+    uint64_t start = weft_os_now();
+    while (weft_os_condition_wait(&condition, &mutex, 20000000)) continue; /* woken without a reason: wait again */
+    assert_true(weft_os_now() - start >= 19000000);
+    assert_false(weft_os_condition_wait(&condition, &mutex, 0));
+    weft_os_mutex_unlock(&mutex);
+    weft_os_condition_destroy(&condition);
+    weft_os_mutex_destroy(&mutex);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_by_position),
+        cmocka_unit_test(refuses_what_is_not_a_file),
+        cmocka_unit_test(pages_are_zero_and_aligned),
+        cmocka_unit_test(tells_about_the_machine),
+        cmocka_unit_test(threads_meet),
+        cmocka_unit_test(waits_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

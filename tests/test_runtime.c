@@ -1,0 +1,271 @@
+/* Runtimes, the registry of backends, plug-ins, devices. */
+#include "core/runtime.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/limited_allocator.h"
+
+static weft_runtime *new_runtime(void) {
+    weft_runtime *runtime = NULL;
+    assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
+    return runtime;
+}
+
+static void assert_says(const weft_error *error, const char *text) {
+    if (!strstr(error->message, text)) fail_msg("\"%s\" is not in \"%s\"", text, error->message);
+}
+
+/* ---- The runtime itself ---- */
+
+static void collect_log(void *user, weft_log_level level, const char *message) {
+    snprintf(user, 64, "%d %s", (int)level, message);
+}
+
+static void logs_and_allocates(void **state) {
+    (void)state;
+    char logged[64] = "";
+    limited_allocator limits = {0};
+    weft_allocator allocator = {limited_allocate, limited_release, &limits};
+    weft_runtime_options options = {.allocator = &allocator, .log = collect_log, .log_user = logged};
+    weft_runtime *runtime = NULL;
+    assert_int_equal(weft_runtime_create(&options, &runtime, NULL), WEFT_OK);
+    assert_true(limits.n_live > 0);
+    weft_log(runtime, WEFT_LOG_WARNING, "hot");
+    assert_string_equal(logged, "1 hot");
+    runtime->host.log(runtime->host.user, WEFT_LOG_DEBUG, "cold");
+    assert_string_equal(logged, "3 cold");
+    void *memory = runtime->host.allocate(runtime->host.user, 100, 64);
+    assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % 64, 0);
+    runtime->host.release(runtime->host.user, memory, 100);
+    runtime->host.release(runtime->host.user, NULL, 0);
+    weft_runtime_destroy(runtime);
+    assert_int_equal(limits.n_live, 0);
+    weft_runtime_destroy(NULL);
+
+    runtime = new_runtime();
+    weft_log(runtime, WEFT_LOG_ERROR, "nobody listens");
+    weft_runtime_destroy(runtime);
+}
+
+static void refuses_half_an_allocator(void **state) {
+    (void)state;
+    weft_allocator allocator = {.allocate = limited_allocate};
+    weft_runtime *runtime = NULL;
+    weft_error error = {0};
+    assert_int_equal(weft_runtime_create(&(weft_runtime_options){.allocator = &allocator}, &runtime, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_null(runtime);
+}
+
+static void every_allocation_fails(void **state) {
+    (void)state;
+    for (size_t fail_at = 1;; fail_at++) {
+        limited_allocator limits = {.fail_at = fail_at};
+        weft_runtime *runtime = limited_runtime(&limits);
+        weft_device *device = NULL;
+        weft_device_info list[16];
+        size_t count;
+        weft_error error = {0};
+        weft_status status = runtime ? weft_devices(runtime, list, 16, &count, &error) : WEFT_OUT_OF_MEMORY;
+        if (!status) status = weft_device_open(runtime, "null", NULL, &device, &error);
+        weft_device_close(device);
+        weft_runtime_destroy(runtime);
+        assert_int_equal(limits.n_live, 0);
+        if (limits.n_all < fail_at) {
+            assert_int_equal(status, WEFT_OK);
+            assert_true(fail_at > 4);
+            break;
+        }
+        /* A backend that has no memory for its list is listed as unusable, and then opening it says why. */
+        assert_true(status == WEFT_OUT_OF_MEMORY || status == WEFT_UNSUPPORTED);
+    }
+}
+
+/* ---- Devices ---- */
+
+static size_t listed_position(const weft_device_info *list, size_t count, const char *id) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].id, id) == 0) return i;
+    }
+    fail_msg("%s is not listed", id);
+    return 0;
+}
+
+static void lists_best_first(void **state) {
+    (void)state;
+    weft_runtime *runtime = new_runtime();
+    weft_device_info list[16], first[1];
+    size_t count = 0, again = 0;
+    assert_int_equal(weft_devices(runtime, list, 16, &count, NULL), WEFT_OK);
+    assert_true(count >= 1 && count <= 16);
+    size_t null = listed_position(list, count, "null:0");
+    for (size_t i = 0; i < count; i++) {
+        assert_true(strlen(list[i].backend) > 0);
+        if (!list[i].unusable[0] && strcmp(list[i].backend, "null") != 0) assert_true(i < null);
+    }
+    assert_true(list[null].is_host && list[null].memory_total > 0);
+    assert_int_equal(weft_devices(runtime, first, 1, &again, NULL), WEFT_OK);
+    assert_int_equal(again, count);
+    assert_string_equal(first[0].id, list[0].id);
+    assert_int_equal(weft_devices(runtime, NULL, 0, &again, NULL), WEFT_OK);
+    assert_int_equal(again, count);
+    assert_int_equal(weft_devices(runtime, NULL, 1, &again, NULL), WEFT_INVALID_ARGUMENT);
+    weft_runtime_destroy(runtime);
+}
+
+static void opens_by_name(void **state) {
+    (void)state;
+    weft_runtime *runtime = new_runtime();
+    weft_error error = {0};
+    static const char *const names[] = {"null", "null:0"};
+    for (size_t i = 0; i < 2; i++) {
+        weft_device *device = NULL;
+        weft_device_info info;
+        assert_int_equal(weft_device_open(runtime, names[i], NULL, &device, &error), WEFT_OK);
+        assert_int_equal(weft_device_describe(device, &info, &error), WEFT_OK);
+        assert_string_equal(info.id, "null:0");
+        assert_true(info.memory_free > 0 && info.memory_free <= info.memory_total);
+        weft_device_close(device);
+    }
+    weft_device_close(NULL);
+    weft_device *device = NULL;
+    assert_int_equal(weft_device_open(runtime, "nul", NULL, &device, &error), WEFT_NOT_FOUND);
+    assert_says(&error, "\"nul\"");
+    assert_says(&error, "null:0");
+    assert_int_equal(weft_device_open(runtime, "null:1", NULL, &device, &error), WEFT_NOT_FOUND);
+    assert_int_equal(weft_device_open(runtime, "", NULL, &device, &error), WEFT_NOT_FOUND);
+    assert_null(device);
+    weft_runtime_destroy(runtime);
+}
+
+/* Backends with devices of their own making, in place of those built in. */
+static weft_status list_two(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    (void)host;
+    (void)error;
+    *count = 6; /* more than is asked for at first */
+    for (size_t i = 0; i < 6 && i < capacity; i++) {
+        list[i] = (weft_device_info){0};
+        snprintf(list[i].name, sizeof list[i].name, "unit %zu", i);
+        if (i == 0) snprintf(list[i].unusable, sizeof list[i].unusable, "its fan is missing");
+    }
+    return WEFT_OK;
+}
+
+static weft_status list_none(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    (void)list;
+    (void)capacity;
+    (void)count;
+    return host->fail(error, WEFT_FAILED, "libgone.so.1 not found");
+}
+
+static weft_status open_any(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,
+                            weft_error *error) {
+    (void)device;
+    assert_non_null(options);
+    return host->fail(error, WEFT_FAILED, "unit %zu will not open", index);
+}
+
+static void names_what_cannot_be_used(void **state) {
+    (void)state;
+    weft_backend two = {
+        .abi = WEFT_BACKEND_ABI, .size = sizeof two, .name = "two", .rank = 5, .devices = list_two, .open = open_any};
+    weft_backend gone = {.abi = WEFT_BACKEND_ABI, .size = sizeof gone, .name = "gone", .rank = 9, .devices = list_none};
+    weft_runtime *runtime = new_runtime();
+    runtime->n_backends = 2;
+    runtime->backends[0] = &gone;
+    runtime->backends[1] = &two;
+    weft_device_info list[16];
+    size_t count = 0;
+    weft_error error = {0};
+    assert_int_equal(weft_devices(runtime, list, 16, &count, &error), WEFT_OK);
+    assert_int_equal(count, 7);
+    assert_string_equal(list[0].id, "two:1");
+    assert_string_equal(list[4].id, "two:5");
+    assert_string_equal(list[5].id, "gone:0");
+    assert_string_equal(list[5].unusable, "libgone.so.1 not found");
+    assert_string_equal(list[6].id, "two:0");
+
+    weft_device *device = NULL;
+    assert_int_equal(weft_device_open(runtime, NULL, NULL, &device, &error), WEFT_FAILED);
+    assert_says(&error, "unit 1 will not open");
+    assert_int_equal(weft_device_open(runtime, "two:3", NULL, &device, &error), WEFT_FAILED);
+    assert_says(&error, "unit 3");
+    assert_int_equal(weft_device_open(runtime, "two:0", NULL, &device, &error), WEFT_UNSUPPORTED);
+    assert_says(&error, "fan");
+    assert_int_equal(weft_device_open(runtime, "gone", NULL, &device, &error), WEFT_UNSUPPORTED);
+    assert_says(&error, "libgone");
+
+    runtime->n_backends = 1; /* nothing left that works */
+    assert_int_equal(weft_device_open(runtime, "auto", NULL, &device, &error), WEFT_NOT_FOUND);
+    assert_says(&error, "gone:0 (libgone.so.1 not found)");
+    two.rank = -1; /* works, and yet is not for "auto" */
+    runtime->n_backends = 2;
+    assert_int_equal(weft_device_open(runtime, "auto", NULL, &device, &error), WEFT_NOT_FOUND);
+    assert_null(device);
+    weft_runtime_destroy(runtime);
+}
+
+/* ---- Plug-ins ---- */
+
+static void loads_a_plug_in(void **state) {
+    (void)state;
+    weft_runtime *runtime = new_runtime();
+    weft_error error = {0};
+    size_t before = runtime->n_backends;
+    assert_int_equal(weft_runtime_load_backend(runtime, WEFT_PLUGINS "plugin_idle.so", &error), WEFT_OK);
+    assert_int_equal(runtime->n_backends, before + 1);
+    weft_device *device = NULL;
+    assert_int_equal(weft_device_open(runtime, "idle", NULL, &device, &error), WEFT_OK);
+    double bandwidth;
+    assert_int_equal(weft_device_read_bandwidth(device, &bandwidth, &error), WEFT_UNSUPPORTED); /* a slot it does not know */
+    weft_device_close(device);
+    assert_int_equal(weft_runtime_load_backend(runtime, WEFT_PLUGINS "plugin_idle.so", &error), WEFT_INVALID_ARGUMENT);
+    assert_says(&error, "already a backend \"idle\"");
+    assert_int_equal(runtime->n_backends, before + 1);
+    weft_runtime_destroy(runtime);
+}
+
+static void refuses_broken_plug_ins(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        weft_status status;
+        const char *says;
+    } cases[] = {
+        {WEFT_PLUGINS "no_such_plugin.so", WEFT_NOT_FOUND, "no_such_plugin.so"},
+        {WEFT_PLUGINS "plugin_broken_symbol.so", WEFT_UNSUPPORTED, "no symbol weft_backend_entry"},
+        {WEFT_PLUGINS "plugin_broken_null.so", WEFT_UNSUPPORTED, "does not work with this version"},
+        {WEFT_PLUGINS "plugin_broken_abi.so", WEFT_UNSUPPORTED, "built for backend ABI 2"},
+        {WEFT_PLUGINS "plugin_broken_size.so", WEFT_UNSUPPORTED, "64 bytes of slots"},
+        {WEFT_PLUGINS "plugin_broken_slots.so", WEFT_UNSUPPORTED, "leaves a slot out"},
+        {"/dev/null", WEFT_NOT_FOUND, "/dev/null"},
+    };
+    weft_runtime *runtime = new_runtime();
+    size_t before = runtime->n_backends;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weft_error error = {0};
+        assert_int_equal(weft_runtime_load_backend(runtime, cases[i].path, &error), cases[i].status);
+        assert_says(&error, cases[i].says);
+        assert_int_equal(weft_runtime_load_backend(runtime, cases[i].path, NULL), cases[i].status);
+    }
+    assert_int_equal(weft_runtime_load_backend(runtime, NULL, NULL), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(runtime->n_backends, before);
+    weft_runtime_destroy(runtime);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logs_and_allocates),     cmocka_unit_test(refuses_half_an_allocator),
+        cmocka_unit_test(every_allocation_fails), cmocka_unit_test(lists_best_first),
+        cmocka_unit_test(opens_by_name),          cmocka_unit_test(names_what_cannot_be_used),
+        cmocka_unit_test(loads_a_plug_in),        cmocka_unit_test(refuses_broken_plug_ins),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
