@@ -75,6 +75,7 @@ static weft_status list_backend(listing *list, const weft_backend *backend, weft
     size_t count = 0;
     weft_error reason = {0};
     weft_status status = ask_backend(list->runtime, backend, &infos, &count, &reason);
+    if (status == WEFT_OUT_OF_MEMORY) return weft_fail(error, status, "%s", reason.message); /* says nothing about the device */
     if (status) {
         weft_device_info unusable = {0};
         const char *text = reason.message[0] ? reason.message : weft_status_text(status);

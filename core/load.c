@@ -209,7 +209,7 @@ static weft_status reach_state(weft_store *store, const char *name, uint64_t off
 
 weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t offset, void *into, size_t size,
                                   weft_error *error) {
-    const weft_resident *state;
+    const weft_resident *state = NULL;
     weft_status status = reach_state(store, name, offset, size, &state, error);
     if (status || size == 0) return status;
     weft_device *device = store->device;
@@ -224,7 +224,7 @@ weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t 
 
 weft_status weft_store_write_state(weft_store *store, const char *name, uint64_t offset, const void *from, size_t size,
                                    weft_error *error) {
-    const weft_resident *state;
+    const weft_resident *state = NULL;
     weft_status status = reach_state(store, name, offset, size, &state, error);
     if (status || size == 0) return status;
     weft_device *device = store->device;

@@ -83,8 +83,7 @@ static void every_allocation_fails(void **state) {
             assert_true(fail_at > 4);
             break;
         }
-        /* A backend that has no memory for its list is listed as unusable, and then opening it says why. */
-        assert_true(status == WEFT_OUT_OF_MEMORY || status == WEFT_UNSUPPORTED);
+        assert_int_equal(status, WEFT_OUT_OF_MEMORY);
     }
 }
 
@@ -162,14 +161,14 @@ static weft_status list_none(const weft_host *host, weft_device_info *list, size
     (void)list;
     (void)capacity;
     (void)count;
-    return host->fail(error, WEFT_FAILED, "libgone.so.1 not found");
+    return (host->fail)(error, WEFT_FAILED, "libgone.so.1 not found");
 }
 
 static weft_status open_any(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,
                             weft_error *error) {
     (void)device;
     assert_non_null(options);
-    return host->fail(error, WEFT_FAILED, "unit %zu will not open", index);
+    return (host->fail)(error, WEFT_FAILED, "unit %zu will not open", index);
 }
 
 static void names_what_cannot_be_used(void **state) {

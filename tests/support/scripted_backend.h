@@ -1,0 +1,53 @@
+/* A backend for tests of the core: `add`, `mul`, `copy` and `scatter` in plain C over host memory, run by whoever waits, with
+ * faults on demand. It distrusts what it is given: memory starts as NaNs, scratch is scribbled over, and the phases run in a random
+ * order that keeps only what their `after` lists ask for.
+ */
+#ifndef WEFT_TESTS_SCRIPTED_BACKEND_H
+#define WEFT_TESTS_SCRIPTED_BACKEND_H
+
+#include "os/os.h"
+#include "weft/backend.h"
+
+typedef struct scripted {
+    /* Faults. Numbers count from 1; 0: never. */
+    int fail_buffer; /* this call of buffer_create runs out of memory */
+    int fail_plan;   /* this call of plan_create */
+    int fail_submit; /* this call of plan_submit fails with WEFT_OUT_OF_MEMORY */
+    int fail_step;   /* this step fails when it runs, with fail_status */
+    weft_status fail_status;
+    int slow_step; /* this step runs until it is cancelled or `go` */
+    bool go;
+    uint64_t memory_free; /* 0: plenty */
+
+    /* Behaviour. */
+    bool packs;    /* weights get layout 1 */
+    bool unmapped; /* device memory is not the host's to see */
+    bool in_place;
+    uint64_t scratch_bytes;
+    uint64_t seed; /* of the order of phases */
+
+    /* What happened. */
+    int n_buffers, n_plans, n_submits, n_steps; /* calls so far */
+    int live_buffers, live_plans;
+    int n_writes, n_packs, n_zeros;
+    size_t n_uses;     /* those given with weights, all together */
+    size_t n_replaced; /* phases whose output lies on an input */
+    bool broken;       /* a rule of the interface was broken by the core: `complaint` says which */
+    const char *complaint;
+    bool step_runs; /* the slow step is under way */
+
+    weft_os_mutex mutex; /* around the fields that more than one thread touches: go, step_runs */
+    weft_os_condition changed;
+} scripted;
+
+/* One backend, one script: a test begins with script_reset. */
+extern scripted script;
+extern const weft_backend scripted_backend;
+
+void script_reset(void);
+void script_end(void);
+/* For the test's own threads. */
+void script_go(void);
+void script_wait_for_slow_step(void);
+
+#endif
