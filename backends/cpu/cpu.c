@@ -224,4 +224,5 @@ const weft_backend weft_cpu_backend = {
     .wait = weft_cpu_wait,
     .cancel = weft_cpu_cancel,
     .status = NULL,
+    .read_bandwidth = weft_cpu_read_bandwidth,
 };

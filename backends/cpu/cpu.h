@@ -106,4 +106,7 @@ static inline int64_t weft_cpu_max(int64_t a, int64_t b) {
  * evenly and to look at the cancel flag often, none so small that handing it out costs more than it does. */
 int64_t weft_cpu_chunk(const weft_backend_device *device, int64_t n, int64_t unit, int64_t work);
 
+/* Measures with the device's own threads; nothing else may run on it. */
+weft_status weft_cpu_read_bandwidth(weft_backend_device *device, double *bytes_per_s, weft_error *error);
+
 #endif
