@@ -176,8 +176,8 @@ static inline void refused(const change *changed, weft_status expected, const ch
     write_model(runtime, changed);
     weft_status status = weft_model_open(runtime, MODEL_PATH, &model, &error);
     if (status != expected || !strstr(error.message, part)) {
-        print_error("%s: status %d, message %s\n", changed->entries[0].key ? changed->entries[0].key : changed->tensors[0].name,
-                    status, error.message);
+        const char *first = changed->entries[0].key;
+        print_error("%s: status %d, message %s\n", first ? first : "tensors", status, error.message);
     }
     assert_int_equal(status, expected);
     assert_non_null(strstr(error.message, part));
