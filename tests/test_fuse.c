@@ -184,10 +184,243 @@ static void only_what_the_device_supports(void **state) {
     end_runtime(runtime, &c);
 }
 
+/* A piece of a graph in which something keeps a pattern from being replaced. `fused` says whether it may be all the same. */
+typedef struct piece {
+    const char *name;
+    weft_op op;
+    bool fused;
+    void (*build)(builder *b);
+} piece;
+
+enum { T = 3 };
+
+static weft_value activation(builder *b, const char *name, int64_t n) {
+    return add_leaf(b, weft_graph_input, name, WEFT_F32, n, T, 1, 1);
+}
+
+static void result(builder *b, weft_value value) {
+    if (b->status == WEFT_OK) b->status = weft_graph_output(b->graph, value, &b->error);
+}
+
+static weft_value product(builder *b, const char *name, weft_value x) {
+    return NODE0(b, WEFT_OP_MUL_MAT, name, add_weight(b, name, 0, WEFT_Q4_0, N_EMBD, N_EMBD), x);
+}
+
+static void plain_add(builder *b) {
+    result(b, NODE0(b, WEFT_OP_ADD, "add", product(b, "w", activation(b, "x", N_EMBD)), activation(b, "r", N_EMBD)));
+}
+
+static void add_to_itself(builder *b) {
+    weft_value y = product(b, "w", activation(b, "x", N_EMBD));
+    result(b, NODE0(b, WEFT_OP_ADD, "add", y, y));
+}
+
+static void product_is_a_result(builder *b) {
+    weft_value y = product(b, "w", activation(b, "x", N_EMBD));
+    result(b, y);
+    result(b, NODE0(b, WEFT_OP_ADD, "add", y, activation(b, "r", N_EMBD)));
+}
+
+static void product_is_used_elsewhere(builder *b) {
+    weft_value y = product(b, "w", activation(b, "x", N_EMBD));
+    result(b, NODE0(b, WEFT_OP_ADD, "add", y, activation(b, "r", N_EMBD)));
+    result(b, NODE0(b, WEFT_OP_SILU, "other", y));
+}
+
+/* Either product can be the one that is fused with the add; the other is its residual. */
+static void add_of_two_products(builder *b) {
+    weft_value x = activation(b, "x", N_EMBD);
+    result(b, NODE0(b, WEFT_OP_ADD, "add", product(b, "w", x), product(b, "v", x)));
+}
+
+static void gated(builder *b, int32_t n_groups, bool two_norms, weft_op activation_op, bool swapped) {
+    const weft_rms_norm_params norm = {1e-5f, n_groups};
+    weft_value x = activation(b, "x", N_EMBD);
+    weft_value weight = add_weight(b, "norm", 0, WEFT_F32, N_EMBD / (n_groups ? n_groups : 1), 1);
+    weft_value normed = NODE(b, WEFT_OP_RMS_NORM, "norm", &norm, x, weight);
+    weft_value other = two_norms ? NODE(b, WEFT_OP_RMS_NORM, "norm 2", &norm, x, weight) : normed;
+    weft_value gate = NODE0(b, activation_op, "activation", product(b, "gate", normed)), up = product(b, "up", other);
+    result(b, swapped ? NODE0(b, WEFT_OP_MUL, "mul", up, gate) : NODE0(b, WEFT_OP_MUL, "mul", gate, up));
+}
+
+static void plain_gated(builder *b) {
+    gated(b, 0, false, WEFT_OP_SILU, false);
+}
+static void swapped_gated(builder *b) {
+    gated(b, 1, false, WEFT_OP_GELU, true);
+}
+static void gated_by_groups(builder *b) {
+    gated(b, 4, false, WEFT_OP_SILU, false);
+}
+static void gated_with_two_norms(builder *b) {
+    gated(b, 0, true, WEFT_OP_SILU, false);
+}
+static void gated_by_a_copy(builder *b) {
+    gated(b, 0, false, WEFT_OP_COPY, false);
+}
+
+static void norm_without_weight(builder *b) {
+    weft_value normed =
+        NODE(b, WEFT_OP_RMS_NORM, "norm", (&(weft_rms_norm_params){1e-5f, 0}), activation(b, "x", N_EMBD), WEFT_NONE);
+    weft_value gate = NODE0(b, WEFT_OP_SILU, "activation", product(b, "gate", normed));
+    result(b, NODE0(b, WEFT_OP_MUL, "mul", gate, product(b, "up", normed)));
+}
+
+static void logits_are_a_result(builder *b) {
+    add_decoder(b, &(decoder_shape){.n_layers = 0, .n_rows = T, .n_heads_rows = 2, .logits_result = true});
+}
+
+static void plain_head(builder *b) {
+    add_decoder(b, &(decoder_shape){.n_layers = 0, .n_rows = T, .n_heads_rows = 2});
+}
+
+/* The attention's first half, with something changed. */
+typedef struct qkv_change {
+    bool other_order, other_table, whole_norm, other_epsilon, bare_head_norm, early_user, sequences_change, extra_user;
+} qkv_change;
+
+static void qkv(builder *b, const qkv_change *change) {
+    const weft_rms_norm_params norm = {1e-5f, 0};
+    weft_value rows = add_leaf(b, weft_graph_input, "rows", WEFT_I32, 4, T, 1, 1);
+    weft_value updates = add_leaf(b, weft_graph_input, "updates", WEFT_I32, 2, 3, 1, 1);
+    weft_value sequences = add_leaf(b, weft_graph_state, "sequences", WEFT_I32, 7, 3, 1, 1);
+    weft_value kv = add_leaf(b, weft_graph_state, "kv", WEFT_F32, HEAD_DIM, 8, N_HEADS, 4);
+    weft_value table = add_weight(b, "table", 0, WEFT_F32, HEAD_DIM, 40),
+               table2 = add_weight(b, "table", 2, WEFT_F32, HEAD_DIM, 40);
+    weft_value normed =
+        NODE(b, WEFT_OP_RMS_NORM, "norm", &norm, activation(b, "x", N_EMBD), add_weight(b, "norm", 0, WEFT_F32, N_EMBD, 1));
+    weft_value q = product(b, "q", normed), k = product(b, "k", normed), v = product(b, "v", normed);
+    if (change->extra_user) result(b, NODE0(b, WEFT_OP_SILU, "extra", normed));
+    if (change->whole_norm)
+        q = NODE(b, WEFT_OP_RMS_NORM, "q norm", (&(weft_rms_norm_params){1e-6f, 0}), q,
+                 add_weight(b, "q norm", 0, WEFT_F32, N_EMBD, 1));
+    else
+        q = NODE(b, WEFT_OP_RMS_NORM, "q norm", (&(weft_rms_norm_params){1e-6f, N_HEADS}), q,
+                 add_weight(b, "q norm", 0, WEFT_F32, HEAD_DIM, 1));
+    k = NODE(b, WEFT_OP_RMS_NORM, "k norm", (&(weft_rms_norm_params){change->other_epsilon ? 1e-5f : 1e-6f, N_HEADS}), k,
+             change->bare_head_norm ? WEFT_NONE : add_weight(b, "k norm", 0, WEFT_F32, HEAD_DIM, 1));
+    k = NODE(b, WEFT_OP_ROPE, "rope k", (&(weft_rope_params){HEAD_DIM, change->other_order}), k, rows,
+             change->other_table ? table2 : table);
+    kv = NODE0(b, WEFT_OP_KV_WRITE, "kv_write", k, v, kv, rows, sequences);
+    if (change->early_user)
+        result(b, NODE(b, WEFT_OP_ATTENTION, "early", (&(weft_attention_params){N_HEADS, 1.0f, 0}), activation(b, "q2", N_EMBD), kv,
+                       rows, sequences));
+    if (change->sequences_change) sequences = NODE0(b, WEFT_OP_SCATTER, "updates", sequences, updates);
+    q = NODE(b, WEFT_OP_ROPE, "rope q", (&(weft_rope_params){HEAD_DIM, 0}), q, rows, table);
+    result(b, NODE(b, WEFT_OP_ATTENTION, "attention", (&(weft_attention_params){N_HEADS, 1.0f, 0}), q, kv, rows, sequences));
+}
+
+#define QKV(name, ...)                                                                                                             \
+    static void name(builder *b) {                                                                                                 \
+        qkv(b, &(qkv_change){__VA_ARGS__});                                                                                        \
+    }
+QKV(plain_qkv, .extra_user = false)
+QKV(qkv_other_order, .other_order = true)
+QKV(qkv_other_table, .other_table = true)
+QKV(qkv_whole_norm, .whole_norm = true)
+QKV(qkv_other_epsilon, .other_epsilon = true)
+QKV(qkv_bare_head_norm, .bare_head_norm = true)
+QKV(qkv_early_user, .early_user = true)
+QKV(qkv_sequences_change, .sequences_change = true)
+QKV(qkv_extra_user, .extra_user = true)
+
+static const piece pieces[] = {
+    {"plain_add", WEFT_OP_MUL_MAT_ADD, true, plain_add},
+    {"add_to_itself", WEFT_OP_MUL_MAT_ADD, false, add_to_itself},
+    {"product_is_a_result", WEFT_OP_MUL_MAT_ADD, false, product_is_a_result},
+    {"product_is_used_elsewhere", WEFT_OP_MUL_MAT_ADD, false, product_is_used_elsewhere},
+    {"add_of_two_products", WEFT_OP_MUL_MAT_ADD, true, add_of_two_products},
+    {"plain_gated", WEFT_OP_NORM_GATED_MLP, true, plain_gated},
+    {"swapped_gated", WEFT_OP_NORM_GATED_MLP, true, swapped_gated},
+    {"gated_by_groups", WEFT_OP_NORM_GATED_MLP, false, gated_by_groups},
+    {"gated_with_two_norms", WEFT_OP_NORM_GATED_MLP, false, gated_with_two_norms},
+    {"gated_by_a_copy", WEFT_OP_NORM_GATED_MLP, false, gated_by_a_copy},
+    {"norm_without_weight", WEFT_OP_NORM_GATED_MLP, false, norm_without_weight},
+    {"plain_head", WEFT_OP_NORM_HEAD_SAMPLE, true, plain_head},
+    {"logits_are_a_result", WEFT_OP_NORM_HEAD_SAMPLE, false, logits_are_a_result},
+    {"plain_qkv", WEFT_OP_NORM_QKV, true, plain_qkv},
+    {"qkv_other_order", WEFT_OP_NORM_QKV, false, qkv_other_order},
+    {"qkv_other_table", WEFT_OP_NORM_QKV, false, qkv_other_table},
+    {"qkv_whole_norm", WEFT_OP_NORM_QKV, false, qkv_whole_norm},
+    {"qkv_other_epsilon", WEFT_OP_NORM_QKV, false, qkv_other_epsilon},
+    {"qkv_bare_head_norm", WEFT_OP_NORM_QKV, false, qkv_bare_head_norm},
+    {"qkv_early_user", WEFT_OP_NORM_QKV, false, qkv_early_user},
+    {"qkv_sequences_change", WEFT_OP_NORM_QKV, false, qkv_sequences_change},
+    {"qkv_extra_user", WEFT_OP_NORM_QKV, false, qkv_extra_user},
+};
+
+static void only_where_nothing_else_changes(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(pieces); i++) {
+        counting c;
+        weft_runtime *runtime = make_runtime(&c);
+        fake_device fake;
+        builder b;
+        begin_graph(&b, runtime);
+        pieces[i].build(&b);
+        if (b.status != WEFT_OK) fail_msg("%s: %s", pieces[i].name, b.error.message);
+        weft_graph *fused = fuse(b.graph, make_device(runtime, &fake));
+        assert_order(fused);
+        int n = 0;
+        for (size_t j = 0; j < fused->n_nodes; j++) n += fused->nodes[j].op == pieces[i].op;
+        if (n != pieces[i].fused) fail_msg("%s: %d fused nodes", pieces[i].name, n);
+        weft_graph_destroy(fused);
+        weft_graph_destroy(b.graph);
+        end_runtime(runtime, &c);
+    }
+}
+
+static void every_allocation_failing(void **state) {
+    (void)state;
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    fake_device fake;
+    make_device(runtime, &fake);
+    weft_graph *graph = make_decoder(runtime, &(decoder_shape){.n_layers = 2, .n_rows = 2, .n_heads_rows = 1, .biases = true});
+    long blocks = c.n_blocks, failures = 0;
+    for (long fail_at = 1;; fail_at++, failures++) {
+        c.n_requests = 0;
+        c.fail_at = fail_at;
+        weft_graph *fused = NULL;
+        weft_error error = {0};
+        weft_status status = weft_graph_fuse(graph, &fake.device, WEFT_FAST, &fused, &error);
+        if (status == WEFT_OK) {
+            assert_int_equal(count_ops(fused), 14);
+            weft_graph_destroy(fused);
+            break;
+        }
+        assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+        assert_true(error.message[0] != 0);
+        assert_null(fused);
+        assert_int_equal(c.n_blocks, blocks);
+    }
+    assert_true(failures > 100);
+    c.fail_at = 0;
+    weft_graph_destroy(graph);
+    end_runtime(runtime, &c);
+}
+
+static void an_empty_graph(void **state) {
+    (void)state;
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    fake_device fake;
+    weft_graph *graph, *fused;
+    assert_int_equal(weft_graph_create(runtime, &graph, NULL), WEFT_OK);
+    fused = fuse(graph, make_device(runtime, &fake));
+    assert_int_equal(weft_graph_node_count(fused), 0);
+    weft_graph_destroy(fused);
+    weft_graph_destroy(graph);
+    end_runtime(runtime, &c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(five_phases_a_layer),
         cmocka_unit_test(only_what_the_device_supports),
+        cmocka_unit_test(only_where_nothing_else_changes),
+        cmocka_unit_test(every_allocation_failing),
+        cmocka_unit_test(an_empty_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
