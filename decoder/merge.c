@@ -59,12 +59,17 @@ static bool pair_at(const weft_merger *merger, uint32_t index, uint32_t *order, 
     return merger->pair(merger->user, left, right, weft_merger_end(merger, right), order, token);
 }
 
+/* Children of entry i are WIDTH * i + 1 .. WIDTH * i + WIDTH: a wide heap touches fewer cache lines than a binary one. */
+#define WIDTH 8
+
 static void sift_down(uint64_t *queue, size_t n, size_t at) {
     uint64_t entry = queue[at];
-    for (size_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && queue[child + 1] < queue[child]) child++;
-        if (entry <= queue[child]) break;
-        queue[at] = queue[child];
+    for (size_t first; (first = WIDTH * at + 1) < n;) {
+        size_t least = first, end = n - first < WIDTH ? n : first + WIDTH;
+        for (size_t child = first + 1; child < end; child++) least = queue[child] < queue[least] ? child : least;
+        if (entry <= queue[least]) break;
+        queue[at] = queue[least];
+        at = least;
     }
     queue[at] = entry;
 }
@@ -84,7 +89,7 @@ static weft_status queue_push(weft_merger *merger, uint64_t entry, weft_error *e
     if (status != WEFT_OK) return status;
     uint64_t *queue = merger->queue;
     size_t at = merger->n_queued - 1;
-    for (; at && entry < queue[(at - 1) / 2]; at = (at - 1) / 2) queue[at] = queue[(at - 1) / 2];
+    for (; at && entry < queue[(at - 1) / WIDTH]; at = (at - 1) / WIDTH) queue[at] = queue[(at - 1) / WIDTH];
     queue[at] = entry;
     return WEFT_OK;
 }
@@ -103,7 +108,8 @@ static weft_status fill_queue(weft_merger *merger, weft_error *error) {
         weft_status status = pair_at(merger, i, &order, &token) ? queue_append(merger, (uint64_t)order << 32 | i, error) : WEFT_OK;
         if (status != WEFT_OK) return status;
     }
-    for (size_t i = merger->n_queued / 2; i-- > 0;) sift_down(merger->queue, merger->n_queued, i);
+    for (size_t i = merger->n_queued; i-- > 0;) /* leaves first: nothing to do for them */
+        if (WIDTH * i + 1 < merger->n_queued) sift_down(merger->queue, merger->n_queued, i);
     return WEFT_OK;
 }
 

@@ -21,7 +21,7 @@ typedef struct weft_merger {
                  weft_token *token);
     const void *user;
     weft_symbol *symbols; /* symbols_inside or allocated */
-    uint64_t *queue;      /* binary heap of order << 32 | left symbol */
+    uint64_t *queue;      /* heap of order << 32 | left symbol */
     size_t n_symbols, capacity, n_queued, queue_capacity;
     uint32_t text_size;
     weft_symbol symbols_inside[WEFT_SYMBOLS_INSIDE];
