@@ -162,22 +162,7 @@ static weft_status add_to_slot(uint64_t *sum, uint64_t bytes, weft_error *error)
     return WEFT_OK;
 }
 
-static weft_status check_result(const weft_store *store, const weft_graph *graph, size_t index, weft_error *error) {
-    weft_value value = graph->outputs[index];
-    if (weft_graph_leaf(graph, value) == WEFT_LEAF_WEIGHT) {
-        const weft_resident *weight = find_resident(store, graph, value);
-        if (weight->layout.id != 0) {
-            return weft_fail(error, WEFT_UNSUPPORTED, "result %zu is the weight \"%s\", which the device keeps packed (%s)", index,
-                             weight->name, weight->layout.name);
-        }
-    }
-    if (graph->values[value].superseded != WEFT_NONE) {
-        return weft_fail(error, WEFT_UNSUPPORTED, "result %zu is a version of a state that a later node overwrites", index);
-    }
-    return WEFT_OK;
-}
-
-static weft_status measure_rings(const weft_store *store, weft_arrangement *arrangement, weft_error *error) {
+static weft_status measure_rings(weft_arrangement *arrangement, weft_error *error) {
     const weft_graph *graph = arrangement->graph;
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < graph->n_nodes && !status; i++) {
@@ -185,8 +170,6 @@ static weft_status measure_rings(const weft_store *store, weft_arrangement *arra
         status = add_to_slot(&arrangement->step_bytes, weft_tensor_bytes(&graph->values[graph->nodes[i].outputs[0]].tensor), error);
     }
     for (size_t i = 0; i < graph->n_outputs && !status; i++) {
-        status = check_result(store, graph, i, error);
-        if (status) break;
         uint64_t bytes = weft_tensor_bytes(&graph->values[graph->outputs[i]].tensor);
         status = add_to_slot(&arrangement->result_bytes, bytes, error);
     }
@@ -221,7 +204,7 @@ weft_status weft_arrange(const weft_store *store, const weft_graph *graph, weft_
         status = weft_place_items(runtime, arrangement->items, arrangement->n_items, store->options.keep, &arrangement->arena_bytes,
                                   error);
     }
-    if (!status) status = measure_rings(store, arrangement, error);
+    if (!status) status = measure_rings(arrangement, error);
     if (status) weft_arrangement_release(runtime, arrangement);
     return status;
 }
