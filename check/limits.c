@@ -6,7 +6,7 @@
  *
  * exact. F32 arithmetic: a term is off by at most 2^-24, a sum of n by less than log2(n) times that where it is a tree. NMSE 1e-10,
  *   1e-5 relative, leaves room for another order of summation, and for an exponential of 1e-7 at arguments up to 100.
- * Elementary ops round once: 2^-24 relative.
+ * Elementary ops round once: 2^-24 relative. Those of a few roundings and an exponential of 1e-7 come within 5e-6.
  * fast, float weights. Activations may be rounded to BF16, the coarsest of the half formats: relative error uniform in +-2^-9 at
  *   worst, variance 2^-18 / 3 = 1.3e-6. Limit 1e-5.
  * fast, quantised weights. Activations in int8 blocks with scale max|x| / 127: error variance scale^2 / 12. For normal x the mean
@@ -34,6 +34,10 @@ static const struct limits_row {
     {WEFT_OP_COPY, CLASS_ANY, {1e-13, 1e-6, 1e-43}, {1e-13, 1e-6, 1e-43}},
     {WEFT_OP_ADD, CLASS_ANY, {1e-13, 1e-6, 1e-38}, {1e-13, 1e-6, 1e-38}},
     {WEFT_OP_MUL, CLASS_ANY, {1e-13, 1e-6, 1e-38}, {1e-13, 1e-6, 1e-38}},
+    {WEFT_OP_ROPE, CLASS_ANY, {1e-12, 5e-6, 1e-37}, {1e-12, 5e-6, 1e-37}},
+    {WEFT_OP_SILU, CLASS_ANY, {1e-12, 5e-6, 1e-37}, {1e-12, 5e-6, 1e-37}},
+    {WEFT_OP_GELU, CLASS_ANY, {1e-12, 5e-6, 1e-37}, {1e-12, 5e-6, 1e-37}},
+    {WEFT_OP_RMS_NORM, CLASS_ANY, {1e-12, 5e-6, 1e-37}, {1e-12, 5e-6, 1e-37}},
     {WEFT_OP_KV_WRITE, CLASS_ANY, {0, 0, 1e-43}, {0, 0, 1e-43}},
     {WEFT_OP_ATTENTION, CLASS_ANY, {1e-10, 1e-4, 1e-37}, {1e-5, 2e-2, 1e-30}},
     {WEFT_OP_NORM_GATED_MLP, CLASS_FLOAT, {1e-10, 1e-4, 1e-37}, {2e-5, 3e-2, 1e-30}},

@@ -26,7 +26,7 @@ static const shape shapes[] = {
     {WEFT_F16, 64, 3, {.t = 2, .n_sequences = 2, .n_ctx = 70, .page_size = 64, .decode = true}, false},
     {WEFT_F32, 80, 2, {.t = 3, .n_sequences = 2, .n_ctx = 130, .page_size = 16, .n_padding = 1}, false},
     {WEFT_F16, 96, 2, {.t = 5, .n_sequences = 3, .n_ctx = 40, .page_size = 1, .n_padding = 2, .shuffled = true}, false},
-    {WEFT_F32, 128, 7, {.t = 8, .n_sequences = 4, .n_ctx = 100, .page_size = 32, .shuffled = true}, true},
+    {WEFT_F32, 128, 7, {.t = 8, .n_sequences = 4, .n_ctx = 100, .page_size = 32, .n_padding = 1, .shuffled = true}, true},
     {WEFT_F16, 256, 1, {.t = 8, .n_sequences = 8, .n_ctx = 63, .page_size = 8, .decode = true}, true},
     {WEFT_F32, 33, 5, {.t = 33, .n_sequences = 2, .n_ctx = 65, .page_size = 64, .n_padding = 3}, false},
     {WEFT_F16, 1, 31, {.t = 33, .n_sequences = 1, .n_ctx = 257, .page_size = 128}, false},
