@@ -18,13 +18,28 @@ struct weft_pretokenizer {
 
 /* Unicode's White_Space. PCRE2's \s would add U+180E, which lost the property in Unicode 6.3. */
 #define SPACE "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+/* Letters and numbers of Unicode 16, which the reference tokenizers know: with what 15 and 16 added, for a PCRE2 that is older. */
+#define LETTER                                                                                                                     \
+    "\\p{L}"                                                                                                                       \
+    "\\x{1C89}-\\x{1C8A}\\x{A7CB}-\\x{A7CD}\\x{A7DA}-\\x{A7DC}\\x{105C0}-\\x{105F3}\\x{10D4A}-\\x{10D65}"                          \
+    "\\x{10D6F}-\\x{10D85}\\x{10EC2}-\\x{10EC4}\\x{1123F}-\\x{11240}\\x{11380}-\\x{11389}\\x{1138B}\\x{1138E}"                     \
+    "\\x{11390}-\\x{113B5}\\x{113B7}\\x{113D1}\\x{113D3}\\x{11BC0}-\\x{11BE0}\\x{11F02}\\x{11F04}-\\x{11F10}"                      \
+    "\\x{11F12}-\\x{11F33}\\x{1342F}\\x{13441}-\\x{13446}\\x{13460}-\\x{143FA}\\x{16100}-\\x{1611D}"                               \
+    "\\x{16D40}-\\x{16D6C}\\x{18CFF}\\x{1B132}\\x{1B155}\\x{1DF25}-\\x{1DF2A}\\x{1E030}-\\x{1E06D}"                                \
+    "\\x{1E4D0}-\\x{1E4EB}\\x{1E5D0}-\\x{1E5ED}\\x{1E5F0}\\x{2B739}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}"
+#define NUMBER                                                                                                                     \
+    "\\p{N}"                                                                                                                       \
+    "\\x{10D40}-\\x{10D49}\\x{116D0}-\\x{116E3}\\x{11BF0}-\\x{11BF9}\\x{11F50}-\\x{11F59}\\x{16130}-\\x{16139}"                    \
+    "\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}"
 #define S "[" SPACE "]"
 #define NOT_SPACE "[^" SPACE "]"
-#define OTHER "[^" SPACE "\\p{L}\\p{N}]"
+#define L "[" LETTER "]"
+#define N "[" NUMBER "]"
+#define OTHER "[^" SPACE LETTER NUMBER "]"
 
-#define GPT_2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?" OTHER "+|" S "+(?!" NOT_SPACE ")|" S "+"
+#define GPT_2 "'s|'t|'re|'ve|'m|'ll|'d| ?" L "+| ?" N "+| ?" OTHER "+|" S "+(?!" NOT_SPACE ")|" S "+"
 #define LLAMA_3_WITH(numbers)                                                                                                      \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers "| ?" OTHER "+[\\r\\n]*|" S "*[\\r\\n]+|" S              \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n" LETTER NUMBER "]?" L "+|" numbers "| ?" OTHER "+[\\r\\n]*|" S "*[\\r\\n]+|" S          \
     "+(?!" NOT_SPACE ")|" S "+"
 
 /* Each stage cuts what the one before left: into its matches and what lies between them. */
@@ -35,9 +50,9 @@ struct scheme {
 };
 
 static const struct scheme gpt_2 = {"gpt-2", false, false, {GPT_2}};
-static const struct scheme llama_3 = {"llama-bpe", true, true, {LLAMA_3_WITH("\\p{N}{1,3}")}};
-static const struct scheme qwen2 = {"qwen2", false, false, {LLAMA_3_WITH("\\p{N}")}};
-static const struct scheme smollm = {"smollm", false, false, {"\\p{N}", GPT_2}};
+static const struct scheme llama_3 = {"llama-bpe", true, true, {LLAMA_3_WITH(N "{1,3}")}};
+static const struct scheme qwen2 = {"qwen2", false, false, {LLAMA_3_WITH(N)}};
+static const struct scheme smollm = {"smollm", false, false, {N, GPT_2}};
 
 /* Names in tokenizer.ggml.pre. */
 static const struct {
