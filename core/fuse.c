@@ -6,7 +6,8 @@
 #include "core/query.h"
 #include "core/rebuild.h"
 
-/* One pass over a graph for one fused op. A fused node stands where the last of its parts stood. */
+/* A pass over a graph. A fused node stands where the last of its parts stood; as what it gives is used after that place only, the
+ * order stays right for any number of them at once. */
 typedef struct fusing {
     const weft_graph *graph;
     weft_device *device;
@@ -16,8 +17,7 @@ typedef struct fusing {
     bool *taken;            /* is part of a match */
     bool *keep;             /* is in the new graph: not a part, or the last one */
     weft_core_node **fused; /* what replaces it, or NULL */
-    size_t n_fused;
-    weft_status status; /* of the search, which stops where it cannot go on */
+    weft_status status;     /* of the search, which stops where it cannot go on */
 } fusing;
 
 static bool is_part(const weft_match *match, size_t node) {
@@ -155,61 +155,50 @@ static bool accept(void *user, const weft_match *match) {
         if (match->nodes[i] >= 0) f->taken[match->nodes[i]] = true, f->keep[match->nodes[i]] = false;
     f->keep[place] = true;
     f->fused[place] = node;
-    f->n_fused++;
     return true;
 }
 
+/* In the order of the table, where the ops that replace more come before those that would take parts of the same nodes. */
 static weft_status find_all(fusing *f, weft_error *error) {
-    const weft_matcher matcher = {
-        .graph = f->graph, .users = &f->users, .taken = f->taken, .pattern = &f->pattern, .accept = accept, .user = f};
     for (size_t i = 0; i < f->graph->n_nodes; i++) f->keep[i] = true;
-    for (size_t i = 0; i < f->graph->n_nodes && f->status == WEFT_OK; i++) weft_match_at(&matcher, i);
-    if (f->status != WEFT_OK) return weft_fail(error, f->status, "no memory for a fused node");
-    return WEFT_OK;
+    for (size_t op = 0; op < weft_op_count(); op++) {
+        if (!weft_pattern_make((weft_op)op, &f->pattern)) continue;
+        const weft_matcher matcher = {
+            .graph = f->graph, .users = &f->users, .taken = f->taken, .pattern = &f->pattern, .accept = accept, .user = f};
+        for (size_t i = 0; i < f->graph->n_nodes && f->status == WEFT_OK; i++) weft_match_at(&matcher, i);
+    }
+    return f->status == WEFT_OK ? WEFT_OK : weft_fail(error, f->status, "no memory for a fused node");
 }
 
-/* Replaces every match of one pattern: `*graph` becomes a new graph, unless there was none. */
-static weft_status fuse_op(weft_graph **graph, weft_op op, weft_device *device, weft_precision precision, weft_error *error) {
-    fusing f = {.graph = *graph, .device = device, .precision = precision};
-    if (!weft_pattern_make(op, &f.pattern)) return WEFT_OK;
-    weft_status status = weft_graph_users(*graph, &f.users, error);
+static weft_status fuse(fusing *f, weft_graph **fused, weft_error *error) {
+    weft_runtime *runtime = f->graph->runtime;
+    size_t n = f->graph->n_nodes;
+    weft_status status = weft_graph_users(f->graph, &f->users, error);
     if (status != WEFT_OK) return status;
-    weft_runtime *runtime = (*graph)->runtime;
-    size_t n = (*graph)->n_nodes;
-    f.taken = weft_allocate(runtime, n * sizeof *f.taken);
-    f.keep = weft_allocate(runtime, n * sizeof *f.keep);
-    f.fused = weft_allocate(runtime, n * sizeof *f.fused);
-    if (f.taken && f.keep && f.fused)
-        status = find_all(&f, error);
+    f->taken = weft_allocate(runtime, n * sizeof *f->taken);
+    f->keep = weft_allocate(runtime, n * sizeof *f->keep);
+    f->fused = weft_allocate(runtime, n * sizeof *f->fused);
+    if (f->taken && f->keep && f->fused)
+        status = find_all(f, error);
     else
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to fuse a graph of %zu nodes", n);
-    weft_graph *rebuilt = NULL;
-    if (status == WEFT_OK && f.n_fused > 0)
-        status = weft_graph_rebuild(*graph, f.keep, (const weft_core_node *const *)f.fused, &rebuilt, error);
-    for (size_t i = 0; f.fused && i < n; i++) release_node(runtime, f.fused[i]);
-    weft_release(runtime, f.fused);
-    weft_release(runtime, f.keep);
-    weft_release(runtime, f.taken);
-    weft_lists_release(runtime, &f.users);
-    if (rebuilt) {
-        weft_graph_destroy(*graph);
-        *graph = rebuilt;
-    }
+    if (status == WEFT_OK) status = weft_graph_rebuild(f->graph, f->keep, (const weft_core_node *const *)f->fused, fused, error);
+    for (size_t i = 0; f->fused && i < n; i++) release_node(runtime, f->fused[i]);
+    weft_release(runtime, f->fused);
+    weft_release(runtime, f->keep);
+    weft_release(runtime, f->taken);
+    weft_lists_release(runtime, &f->users);
     return status;
 }
 
-/* In the order of the table, where the ops that replace more come before those that would take parts of the same nodes. */
 weft_status weft_graph_fuse(const weft_graph *graph, weft_device *device, weft_precision precision, weft_graph **fused,
                             weft_error *error) {
     if (!graph || !device || !fused) return weft_fail(error, WEFT_INVALID_ARGUMENT, "fusing needs a graph and a device");
-    weft_graph *made;
-    weft_status status = weft_graph_prune(graph, &made, error);
+    weft_graph *pruned;
+    weft_status status = weft_graph_prune(graph, &pruned, error);
     if (status != WEFT_OK) return status;
-    for (size_t op = 0; status == WEFT_OK && op < weft_op_count(); op++)
-        status = fuse_op(&made, (weft_op)op, device, precision, error);
-    if (status == WEFT_OK)
-        *fused = made;
-    else
-        weft_graph_destroy(made);
+    fusing f = {.graph = pruned, .device = device, .precision = precision};
+    status = fuse(&f, fused, error);
+    weft_graph_destroy(pruned);
     return status;
 }
