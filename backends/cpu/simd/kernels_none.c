@@ -1,7 +1,7 @@
 /* The kernels in plain C, for any processor: weights as they lie in the file, one row at a time. */
 #include <math.h>
 
-#include "backends/cpu/simd/simd.h"
+#include "backends/cpu/simd/quantise.h"
 #include "weft/ops/math.h"
 #include "weft/ops/norm_gated_mlp.h"
 
@@ -13,42 +13,9 @@ static int64_t tile_rows(weft_type type, uint32_t layout) {
     return layout == 0 && type != WEFT_I32 ? 1 : 0;
 }
 
-static void quantise_block(const float *x, const weft_cpu_slot *slot) {
-    uint32_t largest_bits = 0;
-    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
-        uint32_t bits = (uint32_t)weft_real_to_bits(x[i]) & 0x7fffffffU;
-        largest_bits = bits > largest_bits ? bits : largest_bits; /* as an integer, so that NaN counts as the largest */
-    }
-    float largest = weft_bits_to_real((int32_t)largest_bits);
-    bool zero = largest < WEFT_CPU_TINY || largest_bits >= 0x7f800000U;
-    float inverse = zero ? 0.0F : 127.0F / largest;
-    int sums[2] = {0, 0};
-    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
-        /* Adding and subtracting 1.5 * 2^23 rounds to the nearest integer. */
-        int q = zero ? 0 : (int)((x[i] * inverse + 12582912.0F) - 12582912.0F);
-        slot->quants[i] = (int8_t)q;
-        sums[i / 16] += q;
-    }
-    /* Infinity and NaN reach the result through the scale: 0 * scale is NaN. */
-    *slot->scale = largest < WEFT_CPU_TINY ? 0.0F : largest / 127.0F;
-    if (largest_bits >= 0x7f800000U) *slot->scale = weft_bits_to_real(0x7fc00000);
-    *slot->sum = (float)(sums[0] + sums[1]);
-    *slot->half_sums = weft_cpu_half_sums(sums[0], sums[1]);
-}
-
 static void quantise(int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count, int64_t n_columns,
                      void *columns) {
-    for (int64_t t = first; t < first + count; t++) {
-        if (form == WEFT_CPU_FLOATS) {
-            memcpy((float *)columns + t * k, x + t * x_stride, (size_t)k * sizeof *x);
-            continue;
-        }
-        weft_cpu_place place = weft_cpu_group(t, n_columns, 1, k / WEFT_CPU_BLOCK);
-        for (int64_t b = 0; b < k / WEFT_CPU_BLOCK; b++) {
-            weft_cpu_slot slot = weft_cpu_slot_of(columns, &place, t, b);
-            quantise_block(x + t * x_stride + b * WEFT_CPU_BLOCK, &slot);
-        }
-    }
+    weft_cpu_quantise(1, form, k, x, x_stride, first, count, n_columns, columns);
 }
 
 /* A block's weights as signed bytes without their offset. */

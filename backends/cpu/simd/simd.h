@@ -46,6 +46,9 @@ typedef struct weft_cpu_format {
     uint16_t d_at, m_at, sub_at;          /* places in the file's block */
 } weft_cpu_format;
 
+/* The sets; which of them there are depends on the processor this is compiled for. */
+extern const weft_cpu_kernels weft_cpu_kernels_none, weft_cpu_kernels_avx2, weft_cpu_kernels_avx512vnni, weft_cpu_kernels_neon;
+
 /* NULL where the type is not quantised. */
 const weft_cpu_format *weft_cpu_format_get(weft_type type);
 

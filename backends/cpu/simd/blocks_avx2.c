@@ -1,0 +1,215 @@
+/* Quantised weights by quantised columns in AVX2: a tile of 8 rows by up to 4 columns at once, for any number of columns. */
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "backends/cpu/simd/avx2.h"
+
+#define AHEAD 2048 /* bytes that weights are asked for in advance */
+
+/* What the kernels need to know of a type; constant wherever they are expanded. `run` groups of 4 weights can be summed in 16 bits
+ * without overflow; 0: the weights have a sign, which is moved to the column's values. */
+typedef struct kind {
+    weft_cpu_scales scales;
+    int high_words, offset, run;
+} kind;
+
+#define KIND_Q4_0 ((kind){WEFT_CPU_SCALE, 0, 8, 8})
+#define KIND_Q4_1 ((kind){WEFT_CPU_SCALE_MIN, 0, 0, 8})
+#define KIND_Q5_0 ((kind){WEFT_CPU_SCALE, 1, 16, 4})
+#define KIND_Q5_1 ((kind){WEFT_CPU_SCALE_MIN, 1, 0, 4})
+#define KIND_Q8_0 ((kind){WEFT_CPU_SCALE, 0, 0, 0})
+#define KIND_Q4_K ((kind){WEFT_CPU_SUB_MIN, 0, 0, 8})
+#define KIND_Q5_K ((kind){WEFT_CPU_SUB_MIN, 1, 0, 4})
+#define KIND_Q6_K ((kind){WEFT_CPU_SUB_SCALE_16, 2, 32, 2})
+
+typedef struct planes {
+    const uint8_t *quants, *high, *sub, *d, *m;
+} planes;
+
+/* Integer parts of a superblock's scales and minimums. */
+typedef struct parts {
+    uint8_t scale[8][ROWS], minimum[8][ROWS];
+} __attribute__((aligned(32))) parts;
+
+INLINE __m256i load_bytes(const void *from) {
+    return _mm256_loadu_si256((const __m256i *)from);
+}
+
+/* Spreads the 6-bit parts of superblock `f` (format.c: sub_min). */
+INLINE void superblock_parts(const planes *tile, int64_t f, parts *to) {
+    const uint8_t *from = tile->sub + f * 12 * ROWS;
+    __m256i a = load_bytes(from), b = load_bytes(from + 32), c = load_bytes(from + 64);
+    __m256i six = _mm256_set1_epi8(63), four = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
+    __m256i a_top = _mm256_and_si256(_mm256_srli_epi16(a, 2), top), b_top = _mm256_and_si256(_mm256_srli_epi16(b, 2), top);
+    __m256i c_low = _mm256_and_si256(c, four), c_high = _mm256_and_si256(_mm256_srli_epi16(c, 4), four);
+    _mm256_store_si256((__m256i *)(void *)to->scale[0], _mm256_and_si256(a, six));
+    _mm256_store_si256((__m256i *)(void *)to->scale[4], _mm256_or_si256(c_low, a_top));
+    _mm256_store_si256((__m256i *)(void *)to->minimum[0], _mm256_and_si256(b, six));
+    _mm256_store_si256((__m256i *)(void *)to->minimum[4], _mm256_or_si256(c_high, b_top));
+}
+
+INLINE __m256 bytes_as_floats(const uint8_t *from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
+}
+
+INLINE __m256 signed_bytes_as_floats(const uint8_t *from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
+}
+
+INLINE __m256 load_f16(const uint8_t *from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+}
+
+/* Scale and minimum, or the scales of either half. `numbers` is rewritten at the first block of each superblock. */
+INLINE void block_scales(const kind type, const planes *tile, int64_t b, parts *numbers, __m256 *scale) {
+    int64_t f = b / 8, sub = b % 8;
+    if (type.scales == WEFT_CPU_SCALE || type.scales == WEFT_CPU_SCALE_MIN) {
+        scale[0] = load_f16(tile->d + b * 2 * ROWS);
+        scale[1] = type.scales == WEFT_CPU_SCALE_MIN ? load_f16(tile->m + b * 2 * ROWS) : _mm256_setzero_ps();
+    } else if (type.scales == WEFT_CPU_SUB_SCALE_16) {
+        __m256 d = load_f16(tile->d + f * 2 * ROWS);
+        scale[0] = _mm256_mul_ps(d, signed_bytes_as_floats(tile->sub + (2 * b) * ROWS));
+        scale[1] = _mm256_mul_ps(d, signed_bytes_as_floats(tile->sub + (2 * b + 1) * ROWS));
+    } else {
+        if (sub == 0) superblock_parts(tile, f, numbers);
+        scale[0] = _mm256_mul_ps(load_f16(tile->d + f * 2 * ROWS), bytes_as_floats(numbers->scale[sub]));
+        scale[1] = _mm256_mul_ps(load_f16(tile->m + f * 2 * ROWS), bytes_as_floats(numbers->minimum[sub]));
+        scale[1] = _mm256_sub_ps(_mm256_setzero_ps(), scale[1]);
+    }
+}
+
+/* Weights 4g .. 4g + 3 of block `b`. */
+INLINE __m256i group_weights(const kind type, const planes *tile, int64_t b, const int g) {
+    if (type.run == 0) return load_bytes(tile->quants + (b * 8 + g) * 32);
+    __m256i packed = load_bytes(tile->quants + (b * 4 + g % 4) * 32), nibbles = _mm256_set1_epi8(15);
+    __m256i weights = _mm256_and_si256(g < 4 ? packed : _mm256_srli_epi16(packed, 4), nibbles);
+    if (type.high_words == 1) {
+        __m256i high = load_bytes(tile->high + b * 32);
+        high = g < 4 ? _mm256_slli_epi16(high, 4 - g) : _mm256_srli_epi16(high, g - 4);
+        weights = _mm256_or_si256(weights, _mm256_and_si256(high, _mm256_set1_epi8(0x10)));
+    } else if (type.high_words == 2) {
+        __m256i high = load_bytes(tile->high + (2 * b + g / 4) * 32);
+        high = g % 4 < 2 ? _mm256_slli_epi16(high, 4 - g % 4 * 2) : _mm256_srli_epi16(high, g % 4 * 2 - 4);
+        weights = _mm256_or_si256(weights, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
+    }
+    return weights;
+}
+
+/* Adds the products of groups first .. last - 1 to `products`, which then hold 32-bit sums. */
+INLINE void add_groups(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const int first,
+                       const int last, __m256i *products) {
+    __m256i ones = _mm256_set1_epi16(1), sums[GROUP];
+    const int run = type.run ? type.run : 1;
+#pragma GCC unroll 8
+    for (int g = first; g < last; g++) {
+        __m256i weights = group_weights(type, tile, b, g), magnitudes = type.run ? weights : _mm256_abs_epi8(weights);
+#pragma GCC unroll 4
+        for (int c = 0; c < n_columns; c++) {
+            __m256i values = _mm256_set1_epi32((int)weft_cpu_load_u32(x + c * 32 + 4 * g));
+            if (type.run == 0) values = _mm256_sign_epi8(values, weights);
+            __m256i pairs = _mm256_maddubs_epi16(magnitudes, values);
+            sums[c] = g % run == 0 ? pairs : _mm256_add_epi16(sums[c], pairs);
+            if (g % run == run - 1) products[c] = _mm256_add_epi32(products[c], _mm256_madd_epi16(sums[c], ones));
+        }
+    }
+}
+
+/* What the products of unsigned weights start with, to make up for their offset: -offset times the column's half sums. */
+INLINE __m256i offset_product(const kind type, const char *half_sums, bool low, bool high) {
+    if (type.offset == 0) return _mm256_setzero_si256();
+    uint32_t factor = (uint32_t)(uint16_t)-type.offset, factors = (low ? factor : 0) | (high ? factor << 16 : 0);
+    return _mm256_madd_epi16(_mm256_set1_epi32((int)weft_cpu_load_u32(half_sums)), _mm256_set1_epi32((int)factors));
+}
+
+INLINE __m256 broadcast_float(const char *from) {
+    float value;
+    memcpy(&value, from, sizeof value);
+    return _mm256_set1_ps(value);
+}
+
+INLINE void add_block(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const __m256 *scale,
+                      const int first, const int last, __m256 *sums) {
+    const char *scales = x + n_columns * 32, *column_sums = x + n_columns * 36, *half_sums = x + n_columns * 40;
+    __m256i products[GROUP];
+#pragma GCC unroll 4
+    for (int c = 0; c < n_columns; c++) products[c] = offset_product(type, half_sums + 4 * c, first == 0, last == 8);
+    add_groups(type, n_columns, tile, b, x, first, last, products);
+#pragma GCC unroll 4
+    for (int c = 0; c < n_columns; c++) {
+        __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products[c]), scale[first == 4]);
+        if (type.scales == WEFT_CPU_SCALE_MIN || type.scales == WEFT_CPU_SUB_MIN) {
+            scaled = _mm256_fmadd_ps(scale[1], broadcast_float(column_sums + 4 * c), scaled);
+        }
+        sums[c] = _mm256_fmadd_ps(scaled, broadcast_float(scales + 4 * c), sums[c]);
+    }
+}
+
+INLINE void tile_by_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group,
+                          __m256 *sums) {
+    parts numbers;
+    for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
+    for (int64_t b = 0; b < n_blocks; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
+        const int block_bytes = type.run ? 128 : 256;
+        __m256 scale[2];
+        for (int i = 0; i < block_bytes; i += 64) {
+            _mm_prefetch((const char *)tile->quants + b * block_bytes + AHEAD + i, _MM_HINT_T0);
+        }
+        block_scales(type, tile, b, &numbers, scale);
+        if (type.scales == WEFT_CPU_SUB_SCALE_16) {
+            add_block(type, n_columns, tile, b, group, scale, 0, 4, sums);
+            add_block(type, n_columns, tile, b, group, scale, 4, 8, sums);
+        } else {
+            add_block(type, n_columns, tile, b, group, scale, 0, 8, sums);
+        }
+    }
+}
+
+/* y[0 .. rows - 1] of each column of a group. */
+INLINE void store_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group, float *y,
+                        int64_t y_stride, int64_t rows) {
+    __m256 sums[GROUP];
+    tile_by_group(type, n_columns, tile, n_blocks, group, sums);
+    for (int c = 0; c < n_columns; c++) {
+        float values[ROWS];
+        _mm256_storeu_ps(values, sums[c]);
+        memcpy(y + c * y_stride, values, (size_t)rows * sizeof *y);
+    }
+}
+
+typedef void (*group_function)(const planes *, int64_t, const char *, float *, int64_t, int64_t);
+
+#define DEFINE(type, n)                                                                                                            \
+    static void group_##type##_##n(const planes *tile, int64_t n_blocks, const char *group, float *y, int64_t y_stride,            \
+                                   int64_t rows) {                                                                                 \
+        store_group(KIND_##type, n, tile, n_blocks, group, y, y_stride, rows);                                                     \
+    }
+#define DEFINE_TYPE(type) DEFINE(type, 1) DEFINE(type, 2) DEFINE(type, 3) DEFINE(type, 4)
+DEFINE_TYPE(Q4_0)
+DEFINE_TYPE(Q4_1)
+DEFINE_TYPE(Q5_0)
+DEFINE_TYPE(Q5_1)
+DEFINE_TYPE(Q8_0)
+DEFINE_TYPE(Q4_K)
+DEFINE_TYPE(Q5_K)
+DEFINE_TYPE(Q6_K)
+
+#define ROW(type) [WEFT_##type] = {group_##type##_1, group_##type##_2, group_##type##_3, group_##type##_4}
+static const group_function functions[WEFT_TYPE_COUNT][GROUP] = {
+    ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),
+};
+
+void weft_avx2_multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,
+                               int64_t n_rows, float *y, int64_t y_stride) {
+    weft_cpu_tile places = weft_cpu_tile_measure(weft_cpu_format_get(matrix->type), matrix->k, ROWS);
+    int64_t n_blocks = matrix->k / WEFT_CPU_BLOCK, end = first_row + n_rows;
+    for (int64_t row = first_row; row < end; row += ROWS) {
+        const uint8_t *at = (const uint8_t *)matrix->data + (size_t)(row / ROWS) * places.bytes;
+        planes tile = {at, at + places.high, at + places.sub, at + places.d, at + places.m};
+        for (int64_t c = 0; c < n_columns; c += GROUP) {
+            weft_cpu_place place = weft_cpu_group(c, n_columns, GROUP, n_blocks);
+            functions[matrix->type][place.width - 1](&tile, n_blocks, (const char *)columns + place.offset, y + row + c * y_stride,
+                                                     y_stride, end - row < ROWS ? end - row : ROWS);
+        }
+    }
+}
+#else
+typedef int weft_no_avx2_blocks;
+#endif

@@ -1,0 +1,48 @@
+/* The set for processors with AVX2, FMA and F16C. */
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "backends/cpu/simd/avx2.h"
+#include "backends/cpu/simd/quantise.h"
+#include "backends/cpu/simd/vectors.h"
+
+static bool available(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+static int64_t tile_rows(weft_type type, uint32_t layout) {
+    if (weft_cpu_format_get(type)) return layout == WEFT_CPU_ROWS_8 ? ROWS : 0;
+    return layout == 0 && type != WEFT_I32 ? 4 : 0;
+}
+
+static void quantise(int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count, int64_t n_columns,
+                     void *columns) {
+    weft_cpu_quantise(GROUP, form, k, x, x_stride, first, count, n_columns, columns);
+}
+
+static void multiply(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row, int64_t n_rows,
+                     float *y, int64_t y_stride) {
+    if (weft_cpu_format_get(matrix->type)) {
+        weft_avx2_multiply_blocks(matrix, columns, n_columns, first_row, n_rows, y, y_stride);
+    } else {
+        multiply_floats(matrix, columns, n_columns, first_row, n_rows, y, y_stride);
+    }
+}
+
+const weft_cpu_kernels weft_cpu_kernels_avx2 = {
+    .name = "avx2",
+    .available = available,
+    .layout = weft_cpu_layout_rows_8,
+    .pack = weft_cpu_pack,
+    .unpack_row = weft_cpu_unpack_row,
+    .tile_rows = tile_rows,
+    .form = weft_cpu_form,
+    .columns_bytes = weft_cpu_columns_bytes,
+    .quantise = quantise,
+    .multiply = multiply,
+    .attend = attend,
+    .rms_norm = rms_norm,
+    .gated = gated,
+    .to_f16 = to_f16,
+};
+#else
+typedef int weft_no_avx2_kernels;
+#endif
