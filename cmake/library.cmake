@@ -2,8 +2,11 @@
 file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/core/*.c
   ${PROJECT_SOURCE_DIR}/os/*.c
-  ${PROJECT_SOURCE_DIR}/decoder/*.c
   ${PROJECT_SOURCE_DIR}/check/*.c)
+if(WEFT_DECODER)
+  file(GLOB_RECURSE WEFT_DECODER_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/decoder/*.c)
+  list(APPEND WEFT_SOURCES ${WEFT_DECODER_SOURCES})
+endif()
 # The backends compiled in: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
 # of the list that core/registry.c includes.
 set(WEFT_BACKENDS "cpu;null" CACHE STRING "Backends to compile in: folders of backends/")
@@ -39,15 +42,18 @@ endforeach()
 include(${PROJECT_SOURCE_DIR}/cmake/stems.cmake)
 weft_stems(cpu ${PROJECT_SOURCE_DIR}/backends/cpu/ops c)
 
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 find_package(Threads REQUIRED)
+set(WEFT_LIBRARIES Threads::Threads m ${CMAKE_DL_LIBS})
+if(WEFT_DECODER)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+  list(APPEND WEFT_LIBRARIES PkgConfig::PCRE2)
+endif()
 
 # The objects, for the tests, which reach inside; and the library made of them.
 add_library(weft_objects OBJECT ${WEFT_SOURCES})
 target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
-target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
-target_link_libraries(weft_objects PRIVATE weft_options PUBLIC PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
+target_link_libraries(weft_objects PRIVATE weft_options PUBLIC ${WEFT_LIBRARIES})
 
 add_library(weft $<TARGET_OBJECTS:weft_objects>)
 add_library(weft::weft ALIAS weft)
@@ -55,7 +61,7 @@ set_target_properties(weft PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PRO
 target_include_directories(weft PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(weft PRIVATE PkgConfig::PCRE2 Threads::Threads m ${CMAKE_DL_LIBS})
+target_link_libraries(weft PRIVATE ${WEFT_LIBRARIES})
 if(WEFT_SANITIZE)
   target_link_options(weft PUBLIC -fsanitize=address,undefined)
 endif()

@@ -17,7 +17,7 @@ ALLOWED = {
     "kernels": ["kernels/", "weft/ops/"],
     "shaders": ["shaders/", "weft/ops/"],
 }
-GENERATED = {"weft_backends.def", "weft_ops_present.def"}
+GENERATED = re.compile(r"weft_(backends\.def|stems_\w+\.h)")
 SYSTEM = {  # the C standard library's headers and the libraries a folder may use
     "": set("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
             "stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype".split()),
@@ -45,7 +45,7 @@ def problems(path):
             continue
         kind, name = found.groups()
         if kind == '"':
-            if allowed is None or name in GENERATED or name.startswith("generated/"):
+            if allowed is None or GENERATED.fullmatch(name):
                 continue
             if not any(name.startswith(prefix) for prefix in allowed) and not (root / path.parent / name).is_file():
                 yield f"{path}:{number}: {folder} may not include {name}"
