@@ -40,9 +40,6 @@ static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, w
     weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
     if (status) buffer->handle = NULL;
-    if (!status && buffer->holds == WEFT_LEAF_STATE) {
-        status = device->backend->zero(device->handle, buffer->handle, 0, buffer->bytes, &message);
-    }
     return weft_device_unlock(device, status, &message, error);
 }
 

@@ -25,6 +25,7 @@ typedef struct fixture {
 } fixture;
 
 enum { X_AT = 0, INPUT_AT = 4096, MATRIX_AT = 8192 };
+static const float zeros[N];
 #define SLOW_BYTES ((uint64_t)SLOW_K * SLOW_K * 4)
 #define COLUMNS_BYTES ((uint64_t)SLOW_K * SLOW_T * 4)
 #define SCRATCH_BYTES (1u << 20)
@@ -161,7 +162,7 @@ static void test_reading_waits_for_steps(void **state) {
     check(cpu->read(f->device, f->arena, X_AT, x, sizeof x, &error), &error);
     assert_true(x[0] == 5.0f && x[N - 1] == 5.0f);
     check(cpu->wait(f->device, 2, 0, &error), &error);
-    check(cpu->zero(f->device, f->arena, X_AT, sizeof x, &error), &error);
+    check(cpu->write(f->device, f->arena, X_AT, zeros, sizeof x, &error), &error);
     submit(f, f->plan, 3, 0);
     check(cpu->wait(f->device, 3, UINT64_MAX, &error), &error);
     assert_true(result(f, 0) == 2.5f);
@@ -219,7 +220,7 @@ static void test_cancel_from_another_thread(void **state) {
             assert_true(status == WEFT_CANCELLED || (status == WEFT_OK && before == WEFT_OK));
             before = status;
         }
-        check(cpu->zero(f->device, f->arena, X_AT, N * 4, &error), &error);
+        check(cpu->write(f->device, f->arena, X_AT, zeros, N * 4, &error), &error);
         submit(f, f->slow, first + 50, 1);
         set_input(f, 1, 7.0f);
         check(cpu->wait(f->device, first + 50, UINT64_MAX, &error), &error);

@@ -146,14 +146,6 @@ static weft_status cpu_read(weft_backend_device *device, weft_backend_buffer *bu
     return WEFT_OK;
 }
 
-static weft_status cpu_zero(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
-                            weft_error *error) {
-    (void)error;
-    weft_cpu_queue_drain(device);
-    memset(buffer->data + offset, 0, (size_t)bytes);
-    return WEFT_OK;
-}
-
 typedef struct pack_context {
     const weft_cpu_kernels *kernels;
     const weft_tensor *weight;
@@ -214,7 +206,6 @@ const weft_backend weft_cpu_backend = {
     .buffer_map = cpu_buffer_map,
     .write = cpu_write,
     .read = cpu_read,
-    .zero = cpu_zero,
     .supports = weft_cpu_supports,
     .weight_layout = weft_cpu_weight_layout,
     .weight_pack = cpu_weight_pack,

@@ -217,14 +217,6 @@ static weft_status null_read(weft_backend_device *device, weft_backend_buffer *b
     return WEFT_OK;
 }
 
-static weft_status null_zero(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
-                             weft_error *error) {
-    (void)error;
-    finish(device);
-    memset(buffer->memory + offset, 0, (size_t)bytes);
-    return WEFT_OK;
-}
-
 /* ---- Plans ---- */
 
 /* A real backend looks op, types, shapes and precision up in a table of its kernels, and says which one it would take or why none
@@ -274,7 +266,6 @@ const weft_backend weft_null_backend = {
     .buffer_map = null_buffer_map,
     .write = null_write,
     .read = null_read,
-    .zero = null_zero,
     .supports = null_supports,
     /* weight_layout and weight_pack are left out: weights stay as they are in the file. */
     .plan_create = null_plan_create,

@@ -139,6 +139,7 @@ typedef struct weft_backend {
     void (*close)(weft_backend_device *device);
     weft_status (*memory_info)(weft_backend_device *device, uint64_t *total, uint64_t *free, weft_error *error);
 
+    /* Memory that reads as zeros. */
     weft_status (*buffer_create)(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
                                  weft_error *error);
     void (*buffer_destroy)(weft_backend_device *device, weft_backend_buffer *buffer);
@@ -147,12 +148,10 @@ typedef struct weft_backend {
                                  weft_error *error);
     /* The host's view of a ring buffer. */
     void *(*buffer_map)(weft_backend_device *device, weft_backend_buffer *buffer);
-    /* Ordered after everything submitted before, and finished on return. `fill` sets bytes to zero. */
+    /* Ordered after everything submitted before, and finished on return. */
     weft_status (*write)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
                          weft_error *error);
     weft_status (*read)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
-                        weft_error *error);
-    weft_status (*zero)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
                         weft_error *error);
 
     /* Whether and how a node would run. Must not depend on anything but the query and the device. */

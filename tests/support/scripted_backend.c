@@ -124,7 +124,7 @@ static weft_status buffer_create(weft_backend_device *device, weft_memory kind, 
         if (made) host->release(host->user, made, sizeof *made);
         return host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a buffer");
     }
-    memset(memory, 0xff, (size_t)bytes);
+    memset(memory, 0, (size_t)bytes);
     *made = (weft_backend_buffer){bytes, memory, kind};
     script.live_buffers++;
     *buffer = made;
@@ -166,14 +166,6 @@ static weft_status read_buffer(weft_backend_device *device, weft_backend_buffer 
                                weft_error *error) {
     check_range(buffer, offset, bytes);
     memcpy(into, buffer->memory + offset, bytes);
-    return check_idle(device, error);
-}
-
-static weft_status zero_buffer(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
-                               weft_error *error) {
-    check_range(buffer, offset, bytes);
-    script.n_zeros++;
-    memset(buffer->memory + offset, 0, (size_t)bytes);
     return check_idle(device, error);
 }
 
@@ -456,7 +448,6 @@ const weft_backend scripted_backend = {
     .buffer_map = buffer_map,
     .write = write_buffer,
     .read = read_buffer,
-    .zero = zero_buffer,
     .supports = supports,
     .weight_layout = weight_layout,
     .weight_pack = weight_pack,

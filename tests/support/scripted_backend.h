@@ -29,7 +29,7 @@ typedef struct scripted {
     /* What happened. */
     int n_buffers, n_plans, n_submits, n_steps; /* calls so far */
     int live_buffers, live_plans;
-    int n_writes, n_packs, n_zeros;
+    int n_writes, n_packs;
     size_t n_uses;     /* those given with weights, all together */
     size_t n_replaced; /* phases whose output lies on an input */
     bool broken;       /* a rule of the interface was broken by the core: `complaint` says which */
