@@ -1,0 +1,166 @@
+/* Greedy tokens of SmolLM2-135M-Instruct against those agreed with the float32 reference (tests/reference/greedy.py), all prompts
+ * at once in shared steps. The model is WEFT_MODEL's, or the one tools/demo fetched; where there is none the test is skipped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "weft/decoder.h"
+
+#define MAX_PROMPTS 64
+#define MAX_TOKENS 64
+#define MODEL_NAME "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+/* Instrumented code is slow: there, a few short prompts and tokens do. */
+#if defined(__SANITIZE_ADDRESS__)
+#define LONGEST_PROMPT 40
+#define N_TOKENS 8
+#else
+#define LONGEST_PROMPT 4096
+#define N_TOKENS MAX_TOKENS
+#endif
+
+typedef struct agreed {
+    weft_token *prompt;
+    size_t n_prompt;
+    weft_token tokens[MAX_TOKENS];
+    size_t n_tokens, n_seen;
+    weft_session *session;
+    bool over;
+} agreed;
+
+static agreed prompts[MAX_PROMPTS];
+static size_t n_prompts;
+
+static char *read_text(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) return NULL;
+    char *text = calloc(1 << 20, 1);
+    assert_non_null(text);
+    size_t size = fread(text, 1, (1 << 20) - 1, file);
+    fclose(file);
+    assert_true(size < (1 << 20) - 1);
+    return text;
+}
+
+/* The numbers of the list after `key`; `at` moves past it. NULL `at` where there is no such key. */
+static size_t read_list(const char **at, const char *key, weft_token *list, size_t capacity) {
+    const char *p = strstr(*at, key);
+    size_t count = 0;
+    *at = NULL;
+    if (p == NULL) return 0;
+    p = strchr(p, '[') + 1;
+    while (*p != ']') {
+        char *end;
+        long value = strtol(p, &end, 10);
+        assert_true(end != p && count < capacity);
+        list[count++] = (weft_token)value;
+        p = end + strspn(end, ", \n");
+    }
+    *at = p;
+    return count;
+}
+
+static void read_agreed(void) {
+    char path[1024];
+    const char *slash = strrchr(__FILE__, '/');
+    snprintf(path, sizeof path, "%.*s/data/smollm2_greedy.json", slash == NULL ? 1 : (int)(slash - __FILE__),
+             slash == NULL ? "." : __FILE__);
+    char *text = read_text(path);
+    if (text == NULL) fail_msg("%s is missing", path);
+    static weft_token list[4096];
+    for (const char *at = text; n_prompts < MAX_PROMPTS;) {
+        agreed *p = &prompts[n_prompts];
+        p->n_prompt = read_list(&at, "\"prompt_tokens\"", list, 4096);
+        if (at == NULL) break;
+        if ((p->prompt = calloc(p->n_prompt, sizeof *list)) == NULL) fail_msg("no memory");
+        memcpy(p->prompt, list, p->n_prompt * sizeof *list);
+        p->n_tokens = read_list(&at, "\"tokens\"", p->tokens, MAX_TOKENS);
+        assert_non_null(at);
+        if (p->n_prompt <= LONGEST_PROMPT)
+            n_prompts++;
+        else
+            free(p->prompt);
+    }
+    free(text);
+}
+
+static bool find_model(char *path, size_t size) {
+    const char *given = getenv("WEFT_MODEL"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (given != NULL)
+        snprintf(path, size, "%s", given);
+    else if (cache != NULL)
+        snprintf(path, size, "%s/weft/" MODEL_NAME, cache);
+    else
+        snprintf(path, size, "%s/.cache/weft/" MODEL_NAME, home == NULL ? "" : home);
+    FILE *file = fopen(path, "rb");
+    if (file != NULL) fclose(file);
+    return file != NULL;
+}
+
+static void take_piece(agreed *p) {
+    weft_piece piece;
+    weft_error error = {0};
+    if (weft_session_next(p->session, &piece, &error) != WEFT_OK) fail_msg("%s", error.message);
+    p->over = piece.last;
+    if (piece.last) return;
+    size_t index = p->n_seen++;
+    if (index >= p->n_tokens || piece.token != p->tokens[index])
+        fail_msg("prompt %zu, token %zu: %d, agreed %d", (size_t)(p - prompts), index, (int)piece.token,
+                 index < p->n_tokens ? (int)p->tokens[index] : WEFT_NO_TOKEN);
+}
+
+static void start(agreed *p, weft_engine *engine) {
+    weft_error error = {0};
+    weft_session_options options = {.n_predict = N_TOKENS};
+    if (weft_session_create(engine, &options, &p->session, &error) != WEFT_OK ||
+        weft_session_add_tokens(p->session, p->prompt, p->n_prompt, &error) != WEFT_OK)
+        fail_msg("%s", error.message);
+}
+
+static void test_greedy(void **state) {
+    (void)state;
+    char path[1024];
+    if (!find_model(path, sizeof path)) {
+        printf("no model at %s: WEFT_MODEL names one\n", path);
+        skip();
+    }
+    read_agreed();
+    assert_true(n_prompts > 0);
+    weft_runtime *runtime = NULL;
+    weft_model *model = NULL;
+    weft_engine *engine = NULL;
+    weft_error error = {0};
+    weft_engine_options options = {.device = "cpu", .precision = WEFT_EXACT, .n_ctx = 2048, .n_cache = 8192};
+    options.n_sequences = (int32_t)n_prompts;
+    if (weft_runtime_create(NULL, &runtime, &error) != WEFT_OK || weft_model_open(runtime, path, &model, &error) != WEFT_OK ||
+        weft_engine_create(model, &options, &engine, &error) != WEFT_OK)
+        fail_msg("%s", error.message);
+    for (size_t i = 0; i < n_prompts; i++) start(&prompts[i], engine);
+    for (size_t n_open = n_prompts; n_open > 0;) {
+        n_open = 0;
+        for (size_t i = 0; i < n_prompts; i++) {
+            if (!prompts[i].over) take_piece(&prompts[i]);
+            n_open += !prompts[i].over;
+        }
+    }
+    size_t n_tokens = 0;
+    for (size_t i = 0; i < n_prompts; i++) {
+        assert_true(prompts[i].n_seen == (prompts[i].n_tokens < N_TOKENS ? prompts[i].n_tokens : N_TOKENS));
+        n_tokens += prompts[i].n_seen;
+        weft_session_destroy(prompts[i].session);
+        free(prompts[i].prompt);
+    }
+    printf("%zu prompts, %zu tokens\n", n_prompts, n_tokens);
+    weft_engine_destroy(engine);
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_greedy)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
