@@ -3,8 +3,9 @@ add_library(weft_options INTERFACE)
 target_include_directories(weft_options INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
 target_compile_options(weft_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla
-  # Numerics are defined without fused multiply-adds; kernels that want them ask for them.
-  -ffp-contract=off -fno-math-errno)
+  # Numerics are defined without fused multiply-adds; kernels that want them ask for them. Nobody looks at errno or at traps, and
+  # loops with choices between numbers vectorise only without traps.
+  -ffp-contract=off -fno-math-errno -fno-trapping-math)
 if(WEFT_WERROR)
   target_compile_options(weft_options INTERFACE -Werror)
 endif()

@@ -1,8 +1,11 @@
 /* The promises of `exact` on the CPU, bit for bit: fused nodes are their parts, and neither the instruction set, the number of
- * threads nor what shares a step changes a result. That results are right is what test_ops shows.
+ * threads nor what shares a step changes a result; and that of `fast`, that the number of threads does not. That results are right
+ * is what test_ops shows.
  */
 #include <math.h>
 
+#include "backends/cpu/exact.h"
+#include "backends/cpu/kernels.h"
 #include "graph_support.h"
 
 enum { N_SEQUENCES = 3, MAX_PAGES = 5, N_UPDATES = 10, N_TOP = 6, MOST_ROWS = 16 };
@@ -41,9 +44,9 @@ static weft_status read_weight(void *user, const char *name, uint64_t offset, vo
 }
 
 typedef struct run_options {
-    const char *simd; /* NULL: none of that name */
+    const char *simd; /* NULL: the best */
     uint32_t n_threads;
-    bool unfused;
+    bool unfused, fast;
 } run_options;
 
 typedef struct row {
@@ -87,7 +90,7 @@ static bool begin(runner *r, weft_runtime *runtime, const decoder_shape *shape, 
     check(b.status, &b.error);
     r->graph = b.graph;
     const weft_graph *graphs[] = {b.graph};
-    weft_store_options store = {.precision = WEFT_EXACT, .unfused = options->unfused};
+    weft_store_options store = {.precision = options->fast ? WEFT_FAST : WEFT_EXACT, .unfused = options->unfused};
     check(weft_store_create(r->device, graphs, 1, &store, &r->store, &error), &error);
     check(weft_store_load(r->store, &(weft_weight_source){.read = read_weight}, &error), &error);
     check(weft_plan_create(r->store, b.graph, &r->plan, &error), &error);
@@ -179,8 +182,8 @@ static const decoder_shape shapes[] = {
 static void test_same_bits(void **state) {
     (void)state;
     static const run_options options[] = {
-        {NULL, 1, false},  {NULL, 1, true},   {NULL, 3, false},   {"none", 2, false},
-        {"none", 1, true}, {"avx2", 2, true}, {"avx2", 1, false}, {"avx512vnni", 2, false},
+        {NULL, 1, false, false},  {NULL, 1, true, false},   {NULL, 3, false, false},   {"none", 2, false, false},
+        {"none", 1, true, false}, {"avx2", 2, true, false}, {"avx2", 1, false, false}, {"avx512vnni", 2, false, false},
     };
     counting c;
     weft_runtime *runtime = make_runtime(&c);
@@ -206,7 +209,7 @@ static void test_same_bits(void **state) {
 
 /* ---- Attention alone, at lengths of several ranges ---- */
 
-enum { CONTEXT = 333, A_HEADS = 6, A_KV_HEADS = 2, A_DIM = 40, A_ROWS = 24 };
+enum { CONTEXT = 1333, A_HEADS = 6, A_KV_HEADS = 2, A_DIM = 40, A_ROWS = 24 };
 
 static float pseudo_random(uint32_t *seed) {
     *seed = *seed * 1664525u + 1013904223u;
@@ -242,7 +245,9 @@ static void begin_attention(runner *r, weft_runtime *runtime, const attention_ca
     check(weft_graph_output(b.graph, out, &error), &error);
     r->graph = b.graph;
     const weft_graph *graphs[] = {b.graph};
-    check(weft_store_create(r->device, graphs, 1, &(weft_store_options){.precision = WEFT_EXACT}, &r->store, &error), &error);
+    check(weft_store_create(r->device, graphs, 1, &(weft_store_options){.precision = a->options->fast ? WEFT_FAST : WEFT_EXACT},
+                            &r->store, &error),
+          &error);
     check(weft_store_load(r->store, &(weft_weight_source){.read = read_weight}, &error), &error);
     check(weft_plan_create(r->store, b.graph, &r->plan, &error), &error);
 }
@@ -298,7 +303,7 @@ static void attend(weft_runtime *runtime, const attention_case *a, float *y) {
 
 static void test_attention_same_bits(void **state) {
     (void)state;
-    static const run_options options[] = {{NULL, 2, false}, {"none", 1, false}, {NULL, 1, false}};
+    static const run_options options[] = {{NULL, 2, false, false}, {"none", 1, false, false}, {NULL, 1, false, false}};
     static const int64_t page_sizes[] = {64, 7, 100, 512};
     static const int row_counts[] = {A_ROWS, 1, 3};
     const size_t n = A_DIM * A_HEADS;
@@ -321,10 +326,100 @@ static void test_attention_same_bits(void **state) {
     end_runtime(runtime, &c);
 }
 
+/* Any bytes at all, NaN and infinite scales among them. */
+static void test_unpack_is_dequantise(void **state) {
+    (void)state;
+    static const weft_type types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,
+                                      WEFT_Q5_1, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K};
+    enum { K = 1024, N_MATRIX_ROWS = 65 };
+    static uint8_t data[K * N_MATRIX_ROWS * 4];
+    static float expected[K], unpacked[K];
+    uint32_t seed = 5;
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(int)(pseudo_random(&seed) * 128.0f);
+    for (size_t i = 0; i < COUNT(types); i++) {
+        for (size_t s = 0; weft_cpu_kernel_sets[s] != NULL; s++) {
+            if (!weft_cpu_kernel_sets[s]->available()) continue;
+            const weft_cpu_exact *exact = weft_cpu_exact_find(weft_cpu_kernel_sets[s]->name);
+            for (int64_t at = 0; at < N_MATRIX_ROWS; at++) {
+                const uint8_t *from = data + (uint64_t)at * weft_type_bytes(types[i], K);
+                assert_int_equal(weft_dequantise(types[i], from, K, expected, NULL), WEFT_OK);
+                memset(unpacked, 0xff, sizeof unpacked);
+                exact->unpack(types[i], data, at, K, unpacked);
+                for (int j = 0; j < K; j++)
+                    assert_true(memcmp(&unpacked[j], &expected[j], 4) == 0 || (isnan(unpacked[j]) && isnan(expected[j])));
+            }
+        }
+    }
+}
+
+/* Step inputs full of nonsense touch nothing but what steps may write: a step that sets its own pages and positions gives what it
+ * gives without them. */
+static void test_nonsense_is_harmless(void **state) {
+    (void)state;
+    static const int32_t odd[] = {-1, 0, 1, 2, 7, 39, 40, 299, 300, 1000000, -2, INT32_MIN, INT32_MAX, 0x7f800000, 0x3f000000, 5};
+    const size_t sizes[] = {4 * N_ROWS, 8 * (N_HEAD_ROWS + 1), 2 * N_UPDATES};
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    uint32_t seed = 3;
+    printf("seed %u\n", seed);
+    for (int which = 0; which < 4; which++) {
+        const run_options options = {NULL, 2, which % 2 == 1, which / 2 == 1};
+        decoder_shape shape = shapes[1];
+        shape.n_rows = N_ROWS;
+        shape.n_heads_rows = N_HEAD_ROWS + 1;
+        shape.n_top = N_TOP;
+        head_result before[N_HEAD_ROWS + 1], after[N_HEAD_ROWS + 1];
+        runner r;
+        assert_true(begin(&r, runtime, &shape, &options));
+        step(&r, rows, N_ROWS, N_HEAD_ROWS + 1, before);
+        for (int n = 0; n < 300; n++) {
+            weft_error error;
+            weft_ticket ticket;
+            void *inputs[3];
+            check(weft_plan_begin(r.plan, &ticket, inputs, &error), &error);
+            for (size_t i = 0; i < 3; i++)
+                for (size_t j = 0; j < sizes[i]; j++)
+                    ((int32_t *)inputs[i])[j] = odd[(size_t)((pseudo_random(&seed) + 1.0f) * 8.0f) % COUNT(odd)];
+            check(weft_plan_submit(r.plan, ticket, &error), &error);
+            check(weft_plan_wait(r.plan, ticket, UINT64_MAX, NULL, &error), &error);
+            weft_plan_release(r.plan, ticket);
+        }
+        step(&r, rows, N_ROWS, N_HEAD_ROWS + 1, after);
+        assert_memory_equal(before, after, sizeof before);
+        end(&r);
+    }
+    end_runtime(runtime, &c);
+}
+
+/* What `fast` promises: the same bits with any number of threads. */
+static void test_fast_with_any_threads(void **state) {
+    (void)state;
+    static const char *const sets[] = {NULL, "none"};
+    static float one[A_ROWS * A_DIM * A_HEADS], other[A_ROWS * A_DIM * A_HEADS];
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    for (size_t s = 0; s < COUNT(sets); s++) {
+        head_result first[N_HEAD_ROWS + 1], more[N_HEAD_ROWS + 1];
+        run_together(runtime, shapes[1], &(run_options){sets[s], 1, false, true}, first);
+        for (uint32_t n_threads = 2; n_threads <= 5; n_threads++) {
+            const run_options options = {sets[s], n_threads, false, true};
+            run_together(runtime, shapes[1], &options, more);
+            assert_memory_equal(first, more, sizeof first);
+            for (int n_rows = 1; n_rows <= A_ROWS; n_rows += A_ROWS - 1) {
+                attend(runtime, &(attention_case){&(run_options){sets[s], 1, false, true}, WEFT_F16, 32, 0, n_rows}, one);
+                attend(runtime, &(attention_case){&options, WEFT_F16, 32, 0, n_rows}, other);
+                assert_memory_equal(one, other, (size_t)(n_rows * A_DIM * A_HEADS) * sizeof *one);
+            }
+        }
+    }
+    end_runtime(runtime, &c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_attention_same_bits),
+        cmocka_unit_test(test_unpack_is_dequantise), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_attention_same_bits),  cmocka_unit_test(test_fast_with_any_threads),
+        cmocka_unit_test(test_nonsense_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,8 +39,7 @@ void weft_cpu_attention_combine(int64_t head_dim, weft_cpu_softmax_state *state,
 static const float *as_floats(const weft_backend_device *device, const weft_cpu_kv *kv, const char *from, int64_t n,
                               float *floats) {
     if (kv->type == WEFT_F32) return (const float *)(const void *)from;
-    weft_cpu_matrix matrix = {kv->type, 0, kv->head_dim * n, 1, from};
-    device->kernels->unpack_row(&matrix, 0, floats);
+    device->exact->unpack(kv->type, from, 0, kv->head_dim * n, floats);
     return floats;
 }
 

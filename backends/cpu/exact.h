@@ -7,10 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weft/weft.h"
+
 #define WEFT_LANES 32
 
 typedef struct weft_cpu_exact {
     const char *name; /* of the kernel set it goes with */
+    /* Row `row` of a matrix of k columns in the file's layout, as floats. */
+    void (*unpack)(weft_type type, const void *data, int64_t row, int64_t k, float *y);
     /* y[r * y_row_stride + c * y_column_stride] = row r . column c, both of k values. */
     void (*dots)(const float *rows, int64_t row_stride, int64_t n_rows, const float *columns, int64_t column_stride,
                  int64_t n_columns, int64_t k, float *y, int64_t y_row_stride, int64_t y_column_stride);

@@ -9,6 +9,8 @@
 
 #include "weft/ops/math.h"
 
+#include "backends/cpu/exact_unpack.h"
+
 #define WIDTH WEFT_EXACT_WIDTH
 #define AT_ONCE (2 * WIDTH) /* lanes in one pass over the operands: two vectors for each product */
 
@@ -121,20 +123,18 @@ static void weighted_sum(const float *weights, int64_t n, const float *values, i
         for (int64_t j = 0; j < n; j++) out[d] += weights[j] * values[j * value_stride + d];
 }
 
+/* Adds n consecutive places, the first of which belongs to lane 0. */
+static inline void add_to_lanes(const float *x, int64_t n, float *lanes) {
+    int64_t i = 0;
+    for (; i + WEFT_LANES <= n; i += WEFT_LANES)
+        for (int l = 0; l < WEFT_LANES; l++) lanes[l] += x[i + l];
+    for (int l = 0; i + l < n; l++) lanes[l] += x[i + l];
+}
+
 static float exp_sum(const float *x, int64_t n, float max, float *y) {
     float lanes[WEFT_LANES] = {0};
-    int64_t i = 0;
-    for (; i + WEFT_LANES <= n; i += WEFT_LANES) {
-        for (int l = 0; l < WEFT_LANES; l++) {
-            float e = weft_exp(x[i + l] - max);
-            y[i + l] = e;
-            lanes[l] += e;
-        }
-    }
-    for (int l = 0; i + l < n; l++) {
-        y[i + l] = weft_exp(x[i + l] - max);
-        lanes[l] += y[i + l];
-    }
+    for (int64_t i = 0; i < n; i++) y[i] = weft_exp(x[i] - max);
+    add_to_lanes(y, n, lanes);
     return combine(lanes);
 }
 
@@ -157,16 +157,19 @@ static inline float tempered(float x, float max, float temperature) {
 }
 
 static float tempered_sum(const float *x, int64_t n, float max, float temperature) {
-    float lanes[WEFT_LANES] = {0};
-    int64_t i = 0;
-    for (; i + WEFT_LANES <= n; i += WEFT_LANES)
-        for (int l = 0; l < WEFT_LANES; l++) lanes[l] += tempered(x[i + l], max, temperature);
-    for (int l = 0; i + l < n; l++) lanes[l] += tempered(x[i + l], max, temperature);
+    enum { PIECE = 8 * WEFT_LANES };
+    float lanes[WEFT_LANES] = {0}, values[PIECE];
+    for (int64_t i = 0; i < n; i += PIECE) {
+        int64_t count = n - i < PIECE ? n - i : PIECE;
+        for (int64_t j = 0; j < count; j++) values[j] = tempered(x[i + j], max, temperature);
+        add_to_lanes(values, count, lanes);
+    }
     return combine(lanes);
 }
 
 const weft_cpu_exact WEFT_EXACT_TABLE = {
     .name = WEFT_EXACT_NAME,
+    .unpack = unpack,
     .dots = dots,
     .weighted_sum = weighted_sum,
     .exp_sum = exp_sum,

@@ -104,6 +104,13 @@ void weft_cpu_products_prepare(weft_cpu_products *products) {
     weft_cpu_parallel(products->device->pool, prepare_chunk, &context, n_chunks);
 }
 
+static void unpack(const weft_backend_device *device, const weft_cpu_matrix *matrix, int64_t row, float *values) {
+    if (matrix->layout == 0)
+        device->exact->unpack(matrix->type, matrix->data, row, matrix->k, values);
+    else
+        device->kernels->unpack_row(matrix, row, values);
+}
+
 static void exact_rows(const weft_cpu_products *p, const weft_cpu_matrix *matrix, int64_t first_row, int64_t n_rows, float *y,
                        int64_t y_stride, uint32_t thread) {
     const weft_cpu_exact *exact = p->device->exact;
@@ -116,7 +123,7 @@ static void exact_rows(const weft_cpu_products *p, const weft_cpu_matrix *matrix
         if (matrix->type == WEFT_F32 && matrix->layout == 0)
             rows = (const float *)matrix->data + row * k;
         else
-            for (int64_t i = 0; i < count; i++) p->device->kernels->unpack_row(matrix, row + i, unpacked + i * k);
+            for (int64_t i = 0; i < count; i++) unpack(p->device, matrix, row + i, unpacked + i * k);
         exact->dots(rows, k, count, x, k, p->n_columns, k, y + row, 1, y_stride);
     }
 }
