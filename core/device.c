@@ -149,6 +149,19 @@ static weft_status find(const listing *list, const char *name, const listed **fo
     return weft_fail(error, WEFT_NOT_FOUND, "no device \"%.60s\"; there are: %s", name, there[0] ? there : "none");
 }
 
+static bool init_mutexes(weft_device *device) {
+    if (!weft_os_mutex_init(&device->mutex)) return false;
+    if (weft_os_mutex_init(&device->handing)) return true;
+    weft_os_mutex_destroy(&device->mutex);
+    return false;
+}
+
+static void release_device(weft_device *device) {
+    weft_os_mutex_destroy(&device->handing);
+    weft_os_mutex_destroy(&device->mutex);
+    weft_release(device->runtime, device);
+}
+
 static weft_status open_listed(weft_runtime *runtime, const listed *found, const weft_device_options *options, weft_device **device,
                                weft_error *error) {
     weft_device *made = weft_allocate(runtime, sizeof *made);
@@ -157,14 +170,13 @@ static weft_status open_listed(weft_runtime *runtime, const listed *found, const
     made->backend = found->backend;
     made->index = found->index;
     made->info = found->info;
-    if (!weft_os_mutex_init(&made->mutex)) {
+    if (!init_mutexes(made)) {
         weft_release(runtime, made);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
     }
     weft_status status = made->backend->open(&runtime->host, made->index, options, &made->handle, error);
     if (status) {
-        weft_os_mutex_destroy(&made->mutex);
-        weft_release(runtime, made);
+        release_device(made);
         return status;
     }
     *device = made;
@@ -188,8 +200,7 @@ weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft
 void weft_device_close(weft_device *device) {
     if (!device) return;
     device->backend->close(device->handle);
-    weft_os_mutex_destroy(&device->mutex);
-    weft_release(device->runtime, device);
+    release_device(device);
 }
 
 weft_status weft_device_describe(weft_device *device, weft_device_info *info, weft_error *error) {

@@ -30,8 +30,10 @@ struct weft_device {
     weft_backend_device *handle;
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     uint64_t last_ticket;
-    atomic_bool lost; /* sticky; raised after `loss` was written */
-    weft_error loss;  /* how */
+    weft_os_mutex handing;     /* held while a step is handed over and while steps are cancelled: between the other two mutexes */
+    atomic_size_t n_under_way; /* steps of all stores that the device has and nobody has seen the end of */
+    atomic_bool lost;          /* sticky; raised after `loss` was written */
+    weft_error loss;           /* how */
 };
 
 /* Both with the device's mutex held. The first gives WEFT_OK or how the device was lost. The second sees the status of each

@@ -59,6 +59,7 @@ static void record(weft_store *store, weft_ticket ticket, weft_status status, co
         fail_dependents(store, slot, &why);
         if (!slot->outcome.status) slot->outcome = why;
     }
+    store->device->n_under_way--;
     end_slot(store, slot);
 }
 
@@ -86,36 +87,39 @@ static weft_status submit_to_device(weft_store *store, const weft_slot *slot, we
     return weft_device_result(device, status, message);
 }
 
+/* The next step that can go, marked as being handed over; NULL where there is none. */
+static weft_slot *take_next(weft_store *store) {
+    weft_os_mutex_lock(&store->mutex);
+    weft_slot *slot = next_ready(store);
+    if (slot) {
+        slot->state = WEFT_SLOT_HANDING;
+        slot->device_ticket = ++store->device->last_ticket;
+    }
+    weft_os_mutex_unlock(&store->mutex);
+    return slot;
+}
+
 /* Hands over what can go, with the device's mutex held. Returns how that went for `own`; another step that the device does not take
  * ends with the failure. */
 static weft_status hand_over(weft_store *store, weft_ticket own, weft_error *error) {
     weft_status result = WEFT_OK;
-    weft_os_mutex_lock(&store->mutex);
-    for (weft_slot *slot = next_ready(store); slot; slot = next_ready(store)) {
+    weft_os_mutex_lock(&store->device->handing);
+    for (weft_slot *slot = take_next(store); slot; slot = take_next(store)) {
         weft_error message = {0};
-        slot->state = WEFT_SLOT_HANDING;
-        slot->device_ticket = ++store->device->last_ticket;
-        weft_os_mutex_unlock(&store->mutex);
         weft_status status = submit_to_device(store, slot, &message);
         weft_os_mutex_lock(&store->mutex);
-        bool cancelled = slot->generation != store->generation; /* meanwhile, and perhaps before the device had the step */
         slot->state = WEFT_SLOT_SUBMITTED;
-        if (status) {
-            record(store, slot->ticket, status, &message);
-            if (slot->ticket == own) {
-                result = status;
-                if (error) *error = message;
-                slot->state = WEFT_SLOT_FREE;
-            }
+        store->device->n_under_way++;
+        if (status) record(store, slot->ticket, status, &message);
+        if (status && slot->ticket == own) {
+            result = status;
+            if (error) *error = message;
+            slot->state = WEFT_SLOT_FREE;
         }
         weft_os_condition_wake_all(&store->changed);
-        if (!status && cancelled) {
-            weft_os_mutex_unlock(&store->mutex);
-            store->device->backend->cancel(store->device->handle);
-            weft_os_mutex_lock(&store->mutex);
-        }
+        weft_os_mutex_unlock(&store->mutex);
     }
-    weft_os_mutex_unlock(&store->mutex);
+    weft_os_mutex_unlock(&store->device->handing);
     return result;
 }
 
@@ -251,19 +255,29 @@ void weft_plan_release(weft_plan *plan, weft_ticket ticket) {
 
 /* ---- Cancelling and ending ---- */
 
-/* Takes no lock that is held during a backend call, so that it is never kept waiting. */
+/* The device drops and stops all that it has, so that is asked for only where all of it is this store's. Otherwise its steps run
+ * to their end, and count as cancelled. No mutex that is taken here is ever held for long. */
 void weft_store_cancel(weft_store *store) {
     if (!store) return;
-    bool device_has_some = false;
+    weft_device *device = store->device;
+    size_t n_own = 0;
+    weft_os_mutex_lock(&device->handing);
     weft_os_mutex_lock(&store->mutex);
     store->generation++;
     for (size_t i = 0; i < store->options.n_slots; i++) {
+        if (store->slots[i].state == WEFT_SLOT_READY) cancel_slot(store, &store->slots[i]);
+        if (store->slots[i].state == WEFT_SLOT_SUBMITTED) n_own++;
+    }
+    bool shared = device->n_under_way > n_own;
+    for (size_t i = 0; i < store->options.n_slots && shared; i++) {
         weft_slot *slot = &store->slots[i];
-        if (slot->state == WEFT_SLOT_READY) cancel_slot(store, slot);
-        if (slot->state == WEFT_SLOT_SUBMITTED) device_has_some = true;
+        if (slot->state == WEFT_SLOT_SUBMITTED && !slot->outcome.status) {
+            weft_fail(&slot->outcome, WEFT_CANCELLED, "the step was cancelled");
+        }
     }
     weft_os_mutex_unlock(&store->mutex);
-    if (device_has_some) store->device->backend->cancel(store->device->handle);
+    if (n_own > 0 && !shared) device->backend->cancel(device->handle);
+    weft_os_mutex_unlock(&device->handing);
 }
 
 weft_status weft_steps_drain(weft_store *store, weft_error *error) {

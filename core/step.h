@@ -5,8 +5,9 @@
  * may use what it should have written. Cancelling begins a new generation: steps begun before end as cancelled, those begun after
  * do not depend on them.
  *
- * Two mutexes: the device's around backend calls, the store's around the slots. Where both are held the device's is taken first. A
- * wait holds neither.
+ * Three mutexes, taken in this order: the device's around backend calls, its `handing` while it is given steps or told to drop
+ * them, the store's around the slots. A wait holds none of them, and cancelling does not need the first, which can be held for
+ * long.
  */
 #ifndef WEFT_CORE_STEP_H
 #define WEFT_CORE_STEP_H

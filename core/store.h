@@ -31,7 +31,7 @@ typedef enum weft_slot_state {
     WEFT_SLOT_FREE,
     WEFT_SLOT_BEGUN,     /* the host fills its step inputs */
     WEFT_SLOT_READY,     /* submitted, behind a step that was begun before it and is still being filled */
-    WEFT_SLOT_HANDING,   /* being handed to the device, with the device's mutex held */
+    WEFT_SLOT_HANDING,   /* being handed to the device, with its `handing` held */
     WEFT_SLOT_SUBMITTED, /* the device has it */
     WEFT_SLOT_ENDED
 } weft_slot_state;

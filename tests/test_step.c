@@ -18,24 +18,32 @@ typedef struct counter {
     weft_plan *plan, *other; /* two plans of one graph */
 } counter;
 
-static void open_counter(counter *all, uint32_t n_slots) {
-    script_reset();
-    *all = (counter){0};
+static weft_graph *make_graph(weft_runtime *runtime) {
     weft_graph *graph;
     weft_tensor tensor = matrix(WEFT_F32, 4, 1), state = matrix(WEFT_I32, 4, 1), updates = matrix(WEFT_I32, 2, 1);
     weft_value x, y = WEFT_NONE, s, u, version = WEFT_NONE;
-    assert_int_equal(fixture_open(&all->base, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_create(all->base.runtime, &graph, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_create(runtime, &graph, NULL), WEFT_OK);
     assert_int_equal(weft_graph_input(graph, "x", &tensor, &x, NULL), WEFT_OK);
     assert_int_equal(weft_graph_input(graph, "u", &updates, &u, NULL), WEFT_OK);
     assert_int_equal(weft_graph_state(graph, "last", &state, &s, NULL), WEFT_OK);
     assert_int_equal(add_node(graph, WEFT_OP_ADD, "twice", x, x, &y, NULL), WEFT_OK);
     assert_int_equal(add_node(graph, WEFT_OP_SCATTER, "set", s, u, &version, NULL), WEFT_OK);
     assert_int_equal(weft_graph_output(graph, y, NULL), WEFT_OK);
+    return graph;
+}
+
+static void make_store(weft_device *device, const weft_graph *graph, uint32_t n_slots, weft_store **store) {
     weft_store_options options = {.n_slots = n_slots};
-    assert_int_equal(weft_store_create(all->base.device, (const weft_graph *const[]){graph}, 1, &options, &all->store, NULL),
-                     WEFT_OK);
-    assert_int_equal(weft_store_load(all->store, NULL, NULL), WEFT_OK);
+    assert_int_equal(weft_store_create(device, (const weft_graph *const[]){graph}, 1, &options, store, NULL), WEFT_OK);
+    assert_int_equal(weft_store_load(*store, NULL, NULL), WEFT_OK);
+}
+
+static void open_counter(counter *all, uint32_t n_slots) {
+    script_reset();
+    *all = (counter){0};
+    assert_int_equal(fixture_open(&all->base, NULL), WEFT_OK);
+    weft_graph *graph = make_graph(all->base.runtime);
+    make_store(all->base.device, graph, n_slots, &all->store);
     assert_int_equal(weft_plan_create(all->store, graph, &all->plan, NULL), WEFT_OK);
     assert_int_equal(weft_plan_create(all->store, graph, &all->other, NULL), WEFT_OK);
     weft_graph_destroy(graph);
@@ -270,6 +278,36 @@ static void cancels_what_runs_and_what_waits(void **state) {
     close_counter(&all);
 }
 
+/* Another store's steps on the same device are not cancelled along. */
+static void cancels_its_own_steps_only(void **state) {
+    (void)state;
+    counter all;
+    open_counter(&all, 4);
+    weft_store *second;
+    weft_plan *plan;
+    weft_graph *graph = make_graph(all.base.runtime);
+    make_store(all.base.device, graph, 4, &second);
+    assert_int_equal(weft_plan_create(second, graph, &plan, NULL), WEFT_OK);
+    weft_graph_destroy(graph);
+    script.slow_step = 2;
+    weft_ticket own = submit(plan, 1), mine = submit(all.plan, 2), later = submit(plan, 3), last = submit(all.plan, 4);
+    waiter waiting = {.plan = plan, .ticket = later};
+    assert_true(weft_os_thread_start(&waiting.thread, wait_in_thread, &waiting));
+    script_wait_for_slow_step();
+    weft_store_cancel(all.store);
+    script_go();
+    weft_os_thread_join(&waiting.thread);
+    assert_int_equal(waiting.status, WEFT_OK);
+    collect(plan, own, 1);
+    collect(plan, later, 3);
+    assert_ends(all.plan, mine, WEFT_CANCELLED, "cancelled");
+    assert_ends(all.plan, last, WEFT_CANCELLED, "cancelled");
+    collect(all.plan, submit(all.plan, 5), 5);
+    weft_plan_destroy(plan);
+    weft_store_destroy(second);
+    close_counter(&all);
+}
+
 #define N_WORKERS 6
 #define N_STEPS 30
 
@@ -341,6 +379,7 @@ int main(void) {
         cmocka_unit_test(failed_submit_frees_its_slot),
         cmocka_unit_test(loss_is_sticky),
         cmocka_unit_test(cancels_what_runs_and_what_waits),
+        cmocka_unit_test(cancels_its_own_steps_only),
         cmocka_unit_test(several_threads_share_a_store),
         cmocka_unit_test(destroying_in_flight),
     };

@@ -146,7 +146,8 @@ typedef struct weft_backend {
     /* Makes host memory, 64-byte aligned, a buffer that does not own it. NULL: not possible. */
     weft_status (*buffer_import)(weft_backend_device *device, void *memory, uint64_t bytes, weft_backend_buffer **buffer,
                                  weft_error *error);
-    /* The host's view of a ring buffer. */
+    /* The host's view of a ring buffer, and of any other where the device's memory is the host's (`is_host`): weights that stay as
+     * they are in the file are then read straight into it. NULL: the host cannot see it. */
     void *(*buffer_map)(weft_backend_device *device, weft_backend_buffer *buffer);
     /* Ordered after everything submitted before, and finished on return. */
     weft_status (*write)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
