@@ -5,7 +5,8 @@ usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fas
 
 The text is that of tests/data/prompts.json. Printed for the prefill path (many tokens a step) and the decode path (one token a
 step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, share of positions whose most likely
-token is the reference's, and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2.
+token is the reference's, and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2: as they are, and with each
+position's mean taken away from both, since a constant changes no distribution.
 
 --llama-cpp  measures llama.cpp's CPU backend too, with its default settings, through the package llama-cpp-python
 --reference  keeps the reference's logits there, and takes them from there the next time
@@ -56,15 +57,19 @@ def log_softmax(logits):
 
 def report(name, logits, reference):
     n = min(len(logits), len(reference))
-    divergence, agreement, error, power = 0.0, 0, 0.0, 0.0
+    divergence, agreement, error, power, centred_error, centred_power = 0.0, 0, 0.0, 0.0, 0.0, 0.0
     for y, r in zip(logits[:n], reference[:n]):
         p, q = log_softmax(r), log_softmax(y)
         divergence += float((np.exp(p) * (p - q)).sum())
         agreement += int(np.argmax(y) == np.argmax(r))
-        error += float(((y.astype(np.float64) - r) ** 2).sum())
-        power += float((r.astype(np.float64) ** 2).sum())
+        r = r.astype(np.float64)
+        off = y - r
+        error += float((off ** 2).sum())
+        power += float((r ** 2).sum())
+        centred_error += float(((off - off.mean()) ** 2).sum())
+        centred_power += float(((r - r.mean()) ** 2).sum())
     print(f"{name}: {n} positions: mean KL divergence {divergence / n:.5f}, top-1 agreement {100 * agreement / n:.2f} %, "
-          f"logit NMSE {error / power:.5f}", flush=True)
+          f"logit NMSE {error / power:.6f}, centred {centred_error / centred_power:.6f}", flush=True)
 
 
 def weft_logits(options, text, extra):
