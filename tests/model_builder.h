@@ -139,6 +139,7 @@ static inline void write_model(weft_runtime *runtime, const change *changed) {
     if (!changed->vocabulary_only) write_weights(&writer, changed, qwen2);
     const unsigned char *header = weft_gguf_header(&writer, &size);
     assert_non_null(header);
+    remove(MODEL_PATH); /* some file systems wait for the disk when a file is written again in its place */
     FILE *file = fopen(MODEL_PATH, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(header, 1, size, file), size);

@@ -1,140 +1,14 @@
-/* The GGUF reader on files made byte by byte here, from the format's description: values, tensors, and every rule broken. */
-#include "decoder/gguf.h"
+/* The GGUF reader on good files: values, tensors, lookups. */
 #include "decoder/gguf_reader.h"
-#include "limited_allocator.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
-#define PATH "test_gguf.tmp"
-
-/* ---- Making files ---- */
-
-static unsigned char bytes[1 << 18];
-static size_t n_bytes;
-
-static void number(uint64_t value, size_t size) {
-    for (size_t i = 0; i < size; i++) bytes[n_bytes++] = (unsigned char)(value >> 8 * i);
-}
-static void u32(uint32_t value) {
-    number(value, 4);
-}
-static void u64(uint64_t value) {
-    number(value, 8);
-}
-static void f32(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    u32(bits);
-}
-static void f64(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, 8);
-    u64(bits);
-}
-static void sized_text(const char *text, size_t size) {
-    u64(size);
-    memcpy(bytes + n_bytes, text, size);
-    n_bytes += size;
-}
-static void text(const char *string) {
-    sized_text(string, strlen(string));
-}
-static void key(const char *name, uint32_t type) {
-    text(name);
-    u32(type);
-}
-static void header(uint32_t version, uint64_t n_tensors, uint64_t n_entries) {
-    n_bytes = 0;
-    memcpy(bytes, "GGUF", 4);
-    n_bytes = 4;
-    u32(version);
-    u64(n_tensors);
-    u64(n_entries);
-}
-static void tensor(const char *name, uint32_t type, int64_t k, int64_t n, uint64_t offset) {
-    text(name);
-    u32(2);
-    u64((uint64_t)k);
-    u64((uint64_t)n);
-    u32(type);
-    u64(offset);
-}
-static void data(size_t size, size_t alignment) {
-    while (n_bytes % alignment) bytes[n_bytes++] = 0;
-    for (size_t i = 0; i < size; i++) bytes[n_bytes++] = (unsigned char)i;
-}
-static void save(size_t size) {
-    FILE *file = fopen(PATH, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* Two tensors, and entries of all types. */
-static void whole_file(uint32_t version) {
-    header(version, 2, 16);
-    key("u8", 0), number(200, 1);
-    key("i8", 1), number(0x80, 1);
-    key("u16", 2), number(65535, 2);
-    key("i16", 3), number(0x8000, 2);
-    key("u32", 4), u32(0xFFFFFFFF);
-    key("i32", 5), u32(0x80000000);
-    key("f32", 6), f32(0.15625f);
-    key("flag", 7), number(1, 1);
-    key("text", 8), sized_text("a\0b", 3);
-    key("numbers", 9), u32(5), u64(3), u32(7), u32(0xFFFFFFF9), u32(0);
-    key("texts", 9), u32(8), u64(3), text("first"), text(""), text("third");
-    key("u64", 10), u64(UINT64_MAX);
-    key("i64", 11), u64((uint64_t)INT64_MIN);
-    key("f64", 12), f64(1e300);
-    key("nan", 6), f32(NAN);
-    key("empty", 9), u32(8), u64(0);
-    tensor("second.weight", 0, 3, 2, 64);
-    tensor("first.weight", 2, 32, 2, 0);
-    data(64 + 24, 32);
-}
-
-static void opened(void (*check)(const weft_gguf *gguf)) {
-    weft_error error;
-    weft_gguf *gguf = NULL;
-    limited_allocator limits = {0};
-    weft_runtime *runtime = limited_runtime(&limits);
-    save(n_bytes);
-    weft_status status = weft_gguf_open(runtime, PATH, &gguf, &error);
-    if (status) print_error("%s\n", error.message);
-    assert_int_equal(status, WEFT_OK);
-    check(gguf);
-    weft_gguf_close(gguf);
-    weft_runtime_destroy(runtime);
-    assert_int_equal(limits.n_live, 0);
-}
-
-/* What is in `bytes` must be refused with a message that has `part` in it, with no more memory than the file's size explains. */
-static void refused(weft_status expected, const char *part) {
-    weft_error error = {.message = "no message"};
-    weft_gguf *gguf = NULL;
-    limited_allocator limits = {0};
-    weft_runtime *runtime = limited_runtime(&limits);
-    save(n_bytes);
-    weft_status status = weft_gguf_open(runtime, PATH, &gguf, &error);
-    weft_runtime_destroy(runtime);
-    if (status != expected || !strstr(error.message, part))
-        print_error("%d %s; wanted %d %s\n", status, error.message, expected, part);
-    assert_int_equal(status, expected);
-    assert_int_equal(error.status, expected);
-    assert_non_null(strstr(error.message, part));
-    assert_null(gguf);
-    assert_int_equal(limits.n_live, 0);
-    assert_true(limits.peak < n_bytes * 16 + 65536);
-}
-
-/* ---- What is in a good file ---- */
+#define GGUF_PATH "test_gguf.tmp"
+#include "gguf_bytes.h"
 
 static void check_integer(const weft_gguf *gguf, const char *name, int64_t expected) {
     int64_t value = 12345;
@@ -166,7 +40,7 @@ static void check_values(const weft_gguf *gguf) {
     assert_int_equal(weft_gguf_integer(gguf, "numbers", INT64_MIN, INT64_MAX, &integer, &error), WEFT_BAD_FILE);
     assert_int_equal(weft_gguf_integer(gguf, "none", INT64_MIN, INT64_MAX, &integer, &error), WEFT_NOT_FOUND);
     assert_non_null(strstr(error.message, "none"));
-    assert_non_null(strstr(error.message, PATH));
+    assert_non_null(strstr(error.message, GGUF_PATH));
     assert_true(integer == 5);
     assert_int_equal(weft_gguf_real(gguf, "nan", &real, &error), WEFT_BAD_FILE);
     assert_int_equal(weft_gguf_real(gguf, "u8", &real, &error), WEFT_BAD_FILE);
@@ -281,7 +155,7 @@ static void check_large(const weft_gguf *gguf) {
 
 static void reads_large_headers(void **state) {
     (void)state;
-    FILE *file = fopen(PATH, "wb");
+    FILE *file = fopen(GGUF_PATH, "wb");
     weft_gguf *gguf = NULL;
     weft_runtime *runtime = NULL;
     header(3, 1, 2);
@@ -304,136 +178,10 @@ static void reads_large_headers(void **state) {
     assert_int_equal(fwrite(bytes, 1, n_bytes, file), n_bytes);
     fclose(file);
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
-    assert_int_equal(weft_gguf_open(runtime, PATH, &gguf, NULL), WEFT_OK);
+    assert_int_equal(weft_gguf_open(runtime, GGUF_PATH, &gguf, NULL), WEFT_OK);
     check_large(gguf);
     weft_gguf_close(gguf);
     weft_runtime_destroy(runtime);
-}
-
-/* ---- Broken files ---- */
-
-static void refuses_every_truncation(void **state) {
-    (void)state;
-    whole_file(3);
-    size_t whole = n_bytes;
-    for (n_bytes = 0; n_bytes < whole; n_bytes++) {
-        weft_gguf *gguf = NULL;
-        limited_allocator limits = {0};
-        weft_runtime *runtime = limited_runtime(&limits);
-        save(n_bytes);
-        assert_int_equal(weft_gguf_open(runtime, PATH, &gguf, NULL), WEFT_BAD_FILE);
-        weft_runtime_destroy(runtime);
-        assert_int_equal(limits.n_live, 0);
-    }
-}
-
-static void refuses_wrong_starts(void **state) {
-    (void)state;
-    weft_gguf *gguf = NULL;
-    weft_runtime *runtime = NULL;
-    weft_error error;
-    assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
-    assert_int_equal(weft_gguf_open(runtime, "no such file", &gguf, &error), WEFT_NOT_FOUND);
-    assert_int_equal(weft_gguf_open(runtime, ".", &gguf, &error), WEFT_IO);
-    weft_runtime_destroy(runtime);
-    whole_file(3), bytes[0] = 'g', refused(WEFT_BAD_FILE, "not a GGUF file");
-    whole_file(1), refused(WEFT_UNSUPPORTED, "version 1");
-    whole_file(4), refused(WEFT_BAD_FILE, "version 4");
-    whole_file(0x03000000), refused(WEFT_UNSUPPORTED, "big-endian");
-}
-
-static void refuses_counts_that_cannot_be(void **state) {
-    (void)state;
-    static const uint64_t counts[] = {17, 1000, (uint64_t)1 << 32, (uint64_t)1 << 60, UINT64_MAX};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        whole_file(3);
-        size_t whole = n_bytes;
-        n_bytes = 8, u64(counts[i]), n_bytes = whole; /* tensors */
-        refused(WEFT_BAD_FILE, "");
-        whole_file(3), n_bytes = 16, u64(counts[i]), n_bytes = whole; /* entries */
-        refused(WEFT_BAD_FILE, "");
-        header(3, 0, 1), key("a", 9), u32(4), u64(counts[i]), u32(1);
-        refused(WEFT_BAD_FILE, "a has");
-        header(3, 0, 1), key("a", 9), u32(8), u64(counts[i]), text("b");
-        refused(WEFT_BAD_FILE, "a has");
-        header(3, 0, 1), key("a", 8), u64(counts[i]), number('b', 1);
-        refused(WEFT_BAD_FILE, "ends inside its header");
-    }
-}
-
-static void refuses_wrong_entries(void **state) {
-    (void)state;
-    header(3, 0, 1), key("a", 13), u64(0), refused(WEFT_BAD_FILE, "unknown type 13");
-    header(3, 0, 1), key("a", 0xFFFFFFFF), u64(0), refused(WEFT_BAD_FILE, "unknown type");
-    header(3, 0, 1), key("a", 9), u32(13), u64(0), refused(WEFT_BAD_FILE, "unknown type 13");
-    header(3, 0, 1), key("a", 9), u32(9), u64(1), u32(4), u64(0), refused(WEFT_UNSUPPORTED, "array of arrays");
-    header(3, 0, 1), key("a", 7), number(2, 1), refused(WEFT_BAD_FILE, "neither true nor false");
-    header(3, 0, 1), key("a", 9), u32(7), u64(3), number(0x020001, 3), refused(WEFT_BAD_FILE, "neither true nor false");
-    header(3, 0, 1), key("", 4), u32(0), refused(WEFT_BAD_FILE, "0 bytes");
-    header(3, 0, 1), sized_text("a\0b", 3), u32(4), u32(0), refused(WEFT_BAD_FILE, "not plain text");
-    header(3, 0, 1), key("\xC3\xA4", 4), u32(0), refused(WEFT_BAD_FILE, "not plain text");
-    header(3, 0, 2), key("a", 4), u32(0), key("a", 0), number(0, 1), refused(WEFT_BAD_FILE, "a is there twice");
-    header(3, 0, 1), u64(65536), memset(bytes + n_bytes, 'k', 65536), n_bytes += 65536, u32(4), u32(0);
-    refused(WEFT_BAD_FILE, "65536 bytes");
-    header(3, 0, 1), key("general.alignment", 4), u32(0), refused(WEFT_BAD_FILE, "general.alignment");
-    header(3, 0, 1), key("general.alignment", 4), u32(48), refused(WEFT_BAD_FILE, "power of two");
-    header(3, 0, 1), key("general.alignment", 4), u32(0x80000000), refused(WEFT_BAD_FILE, "general.alignment");
-    header(3, 0, 1), key("general.alignment", 8), text("32"), refused(WEFT_BAD_FILE, "general.alignment");
-    header(3, 0, 1), key("a", 4), u32(0), data(32, 32), refused(WEFT_BAD_FILE, "goes on");
-}
-
-static void one_tensor(uint32_t n_dimensions, const uint64_t *shape, uint32_t type, uint64_t offset) {
-    header(3, 1, 0);
-    text("w");
-    u32(n_dimensions);
-    for (uint32_t i = 0; i < n_dimensions && i < 8; i++) u64(shape[i]);
-    u32(type);
-    u64(offset);
-    data(64, 32);
-}
-
-static void refuses_wrong_tensors(void **state) {
-    (void)state;
-    one_tensor(0, NULL, 0, 0), refused(WEFT_BAD_FILE, "0 dimensions");
-    one_tensor(5, (uint64_t[]){16, 1, 1, 1, 1}, 0, 0), refused(WEFT_BAD_FILE, "5 dimensions");
-    one_tensor(0xFFFFFFFF, (uint64_t[]){16, 1, 1, 1, 1, 1, 1, 1}, 0, 0), refused(WEFT_BAD_FILE, "dimensions");
-    one_tensor(2, (uint64_t[]){16, 0}, 0, 0), refused(WEFT_BAD_FILE, "dimension 1");
-    one_tensor(2, (uint64_t[]){16, UINT64_MAX}, 0, 0), refused(WEFT_BAD_FILE, "dimension 1");
-    one_tensor(2, (uint64_t[]){16, (uint64_t)1 << 58}, 0, 0), refused(WEFT_BAD_FILE, "past the end");
-    one_tensor(4, (uint64_t[]){65536, 65536, 65536, 65536}, 0, 0), refused(WEFT_BAD_FILE, "past the end");
-    one_tensor(4, (uint64_t[]){16, (uint64_t)1 << 62, 1, 4}, 0, 0), refused(WEFT_BAD_FILE, "past the end");
-    one_tensor(1, (uint64_t[]){33}, 2, 0), refused(WEFT_BAD_FILE, "rows of 33");
-    one_tensor(1, (uint64_t[]){32}, 12, 0), refused(WEFT_BAD_FILE, "Q4_K");
-    one_tensor(1, (uint64_t[]){17}, 0, 0), refused(WEFT_BAD_FILE, "ends inside tensor w");
-    one_tensor(1, (uint64_t[]){4}, 0, 0), refused(WEFT_BAD_FILE, "goes on");
-    one_tensor(1, (uint64_t[]){8}, 0, 32), refused(WEFT_BAD_FILE, "belong to no tensor");
-    one_tensor(1, (uint64_t[]){8}, 0, 1), refused(WEFT_BAD_FILE, "not aligned");
-    one_tensor(1, (uint64_t[]){16}, 0, UINT64_MAX - 31), refused(WEFT_BAD_FILE, "past the end");
-    one_tensor(1, (uint64_t[]){16}, 0, (uint64_t)1 << 63), refused(WEFT_BAD_FILE, "past the end");
-    header(3, 2, 0), tensor("a", 0, 8, 1, 0), tensor("b", 0, 8, 1, 0), data(64, 32), refused(WEFT_BAD_FILE, "b overlaps");
-    header(3, 2, 0), tensor("a", 0, 9, 1, 0), tensor("b", 0, 8, 1, 32), data(64, 32), refused(WEFT_BAD_FILE, "b overlaps");
-    header(3, 2, 0), tensor("a", 0, 8, 1, 0), tensor("a", 0, 8, 1, 32), data(64, 32), refused(WEFT_BAD_FILE, "a is there twice");
-    header(3, 1, 0), tensor("", 0, 16, 1, 0), data(64, 32), refused(WEFT_BAD_FILE, "0 bytes");
-    header(3, 1, 0), tensor("0123456789012345678901234567890123456789012345678901234567890123", 0, 16, 1, 0), data(64, 32);
-    refused(WEFT_BAD_FILE, "64 bytes");
-}
-
-/* Names and numbers of the format's tensor types: those weft has no reader for are named. */
-static void names_types_it_cannot_read(void **state) {
-    (void)state;
-    static const struct {
-        uint32_t number;
-        const char *name;
-    } types[] = {{9, "Q8_1"},   {10, "Q2_K"},   {11, "Q3_K"},  {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-                 {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},
-                 {27, "I64"},   {28, "F64"},    {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"},   {39, "MXFP4"},  {40, "NVFP4"}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        char part[64];
-        snprintf(part, sizeof part, "tensor w has type %s, which weft cannot read", types[i].name);
-        one_tensor(1, (uint64_t[]){256}, types[i].number, 0);
-        refused(WEFT_UNSUPPORTED, part);
-    }
-    one_tensor(1, (uint64_t[]){256}, 200, 0), refused(WEFT_BAD_FILE, "unknown type 200");
 }
 
 static void other_alignments(void **state) {
@@ -445,7 +193,7 @@ static void other_alignments(void **state) {
     weft_runtime *runtime = NULL;
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
     save(whole);
-    assert_int_equal(weft_gguf_open(runtime, PATH, &gguf, NULL), WEFT_OK);
+    assert_int_equal(weft_gguf_open(runtime, GGUF_PATH, &gguf, NULL), WEFT_OK);
     assert_int_equal(weft_gguf_tensor_find(gguf, "b")->offset, whole - 12);
     weft_gguf_close(gguf);
     weft_runtime_destroy(runtime);
@@ -467,7 +215,7 @@ static void survives_every_failing_allocation(void **state) {
             weft_gguf *gguf = NULL;
             limits.fail_at = limits.n_all + n_failed + 1;
             limits.fail_after = after;
-            status = weft_gguf_open(runtime, PATH, &gguf, NULL);
+            status = weft_gguf_open(runtime, GGUF_PATH, &gguf, NULL);
             assert_true(status == WEFT_OK || status == WEFT_OUT_OF_MEMORY);
             weft_gguf_close(gguf);
             weft_runtime_destroy(runtime);
@@ -500,7 +248,7 @@ static void sorts(void **state) {
 
 static int remove_file(void **state) {
     (void)state;
-    remove(PATH);
+    remove(GGUF_PATH);
     return 0;
 }
 
@@ -509,12 +257,6 @@ int main(void) {
         cmocka_unit_test(reads_both_versions),
         cmocka_unit_test(finds_any_of_many_keys),
         cmocka_unit_test(reads_large_headers),
-        cmocka_unit_test(refuses_every_truncation),
-        cmocka_unit_test(refuses_wrong_starts),
-        cmocka_unit_test(refuses_counts_that_cannot_be),
-        cmocka_unit_test(refuses_wrong_entries),
-        cmocka_unit_test(refuses_wrong_tensors),
-        cmocka_unit_test(names_types_it_cannot_read),
         cmocka_unit_test(other_alignments),
         cmocka_unit_test(survives_every_failing_allocation),
         cmocka_unit_test(sorts),

@@ -110,6 +110,7 @@ static void refuses_senseless_metadata(void **state) {
         refused(&(change){.entries = {{cases[i].key, cases[i].kind, cases[i].number, NULL}}}, WEFT_BAD_FILE, cases[i].part);
     }
     refused(&(change){.entries = {{"*.attention.value_length", U32, 32, NULL}}}, WEFT_UNSUPPORTED, "values of 32");
+    refused(&(change){.entries = {{"split.count", U32, 3, NULL}}}, WEFT_UNSUPPORTED, "one of 3 parts");
 }
 
 /* ---- Tensors ---- */

@@ -22,6 +22,8 @@ need_packages() {
         die "could not install: ${missing[*]}"
 }
 
+has_libfuzzer() { echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | clang -fsanitize=fuzzer -x c - -o /dev/null; }
+
 has_header() { printf '#include <%s>\n' "$1" | cc -E -x c - ; }
 
 need_build_tools() {
