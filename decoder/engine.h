@@ -85,6 +85,7 @@ struct weft_engine {
     weft_flight flights[WEFT_MAX_DEPTH]; /* a ring */
     int32_t first_flight, n_flights;
     uint64_t n_submitted, n_steps;
+    uint64_t n_rows; /* of all steps that ended well, padding not counted */
     uint64_t last_end_ns;
     weft_session **sessions; /* n_sessions of n_sequences, in the order in which they got their present work */
     int32_t n_sessions;

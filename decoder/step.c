@@ -266,6 +266,7 @@ weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_erro
     if (status == WEFT_OK) {
         *ran = true;
         *n_rows = flight->n_rows;
+        engine->n_rows += (uint64_t)flight->n_rows;
         end_flight(engine);
     } else {
         weft_step_drain(engine);

@@ -1,0 +1,126 @@
+/* What the tests of engines begin with: a small synthetic model, and answers written down to be compared bit for bit. */
+#ifndef WEFT_TESTS_ENGINE_SUPPORT_H
+#define WEFT_TESTS_ENGINE_SUPPORT_H
+
+#include "decoder/engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MAX_ANSWER 96
+#define N_TOP 3
+
+static inline void check(weft_status status, const weft_error *error, const char *what) {
+    if (status) fail_msg("%s: %s: %s", what, weft_status_text(status), error->message);
+}
+#define CHECK(call) check(call, &error, #call)
+
+/* A file of this shape and mix, opened. */
+static inline weft_model *open_synth(weft_runtime *runtime, const char *shape, const char *mix, const char *path) {
+    weft_error error = {0};
+    weft_model *model = NULL;
+    CHECK(weft_synth(runtime, &(weft_synth_options){.shape = shape, .mix = mix, .seed = 11}, path, &error));
+    CHECK(weft_model_open(runtime, path, &model, &error));
+    return model;
+}
+
+/* One question: random tokens, and how to go on after them. */
+typedef struct question {
+    uint32_t seed;
+    int32_t n_prompt, n_predict;
+    float temperature;
+} question;
+
+/* One answer, with the bits of everything the device said about it. */
+typedef struct answer {
+    weft_session *session; /* NULL: not begun, or over */
+    int32_t n;
+    weft_token tokens[MAX_ANSWER];
+    uint32_t logprobs[MAX_ANSWER][1 + N_TOP];
+    weft_token top[MAX_ANSWER][N_TOP];
+    weft_finish finish;
+} answer;
+
+static inline uint32_t bits_of(float real) {
+    uint32_t bits;
+    memcpy(&bits, &real, sizeof bits);
+    return bits;
+}
+
+static inline uint32_t next_random(uint32_t *random) {
+    *random = *random * 1664525u + 1013904223u;
+    return *random >> 8;
+}
+
+static inline void question_tokens(const question *q, int32_t n_vocab, weft_token *tokens) {
+    uint32_t random = q->seed;
+    for (int32_t i = 0; i < q->n_prompt; i++) tokens[i] = (weft_token)(next_random(&random) % (uint32_t)n_vocab);
+}
+
+static inline void begin_answer(weft_engine *engine, const question *q, answer *a) {
+    weft_error error = {0};
+    weft_token *tokens = malloc((size_t)q->n_prompt * sizeof *tokens);
+    assert_non_null(tokens);
+    question_tokens(q, engine->model->hyper.n_vocab, tokens);
+    *a = (answer){.n = 0};
+    CHECK(weft_session_create(engine,
+                              &(weft_session_options){.n_predict = q->n_predict,
+                                                      .temperature = q->temperature,
+                                                      .seed = q->seed,
+                                                      .ignore_end = true,
+                                                      .n_top = engine->config.max_top},
+                              &a->session, &error));
+    CHECK(weft_session_add_tokens(a->session, tokens, (size_t)q->n_prompt, &error));
+    free(tokens);
+}
+
+static inline void keep_piece(answer *a, const weft_piece *piece) {
+    assert_true(a->n < MAX_ANSWER);
+    a->tokens[a->n] = piece->token;
+    a->logprobs[a->n][0] = bits_of(piece->chosen.logprob);
+    for (size_t i = 0; i < piece->n_top; i++) {
+        a->top[a->n][i] = piece->top[i].id;
+        a->logprobs[a->n][1 + i] = bits_of(piece->top[i].logprob);
+    }
+    a->n++;
+}
+
+/* One more token; ends the session with the last. */
+static inline void go_on_answer(answer *a) {
+    weft_error error = {0};
+    weft_piece piece;
+    CHECK(weft_session_next(a->session, &piece, &error));
+    if (!piece.last) {
+        keep_piece(a, &piece);
+        return;
+    }
+    a->finish = piece.finish;
+    weft_session_destroy(a->session);
+    a->session = NULL;
+}
+
+static inline void answer_alone(weft_engine *engine, const question *q, answer *a) {
+    begin_answer(engine, q, a);
+    while (a->session) go_on_answer(a);
+}
+
+static inline void assert_same_answer(const answer *a, const answer *b) {
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->tokens, b->tokens, sizeof a->tokens);
+    assert_memory_equal(a->logprobs, b->logprobs, sizeof a->logprobs);
+    assert_memory_equal(a->top, b->top, sizeof a->top);
+    assert_int_equal(a->finish, b->finish);
+}
+
+static inline int64_t pages_free(weft_engine *engine) {
+    weft_engine_info info;
+    weft_engine_describe(engine, &info);
+    return info.n_pages_free;
+}
+
+#endif
