@@ -81,13 +81,18 @@ static void give_last(weft_session *session, weft_piece *piece) {
 static weft_status report_failure(weft_session *session, weft_error *error) {
     weft_status failed = session->failed;
     const weft_engine *engine = session->engine;
-    session->failed = WEFT_OK;
+    session->failure_told = true;
     if (session->pages_needed > engine->pages.n_pages)
         return weft_fail(error, failed,
                          "the sequence needs %d KV-cache pages and the engine has %d: create it with a larger n_cache",
                          (int)session->pages_needed, (int)engine->pages.n_pages);
     return weft_fail(error, failed, "all %d KV-cache pages are taken: destroy sessions, or create the engine with a larger n_cache",
                      (int)engine->pages.n_pages);
+}
+
+static void try_again(weft_session *session) {
+    if (session->failure_told) session->failed = WEFT_OK;
+    session->failure_told = false;
 }
 
 /* One step, or the wait for one that another thread runs. `idle` counts the steps in a row that had nothing to do. */
@@ -131,6 +136,7 @@ static int32_t n_unread(const weft_session *session) {
 }
 
 static weft_status next_piece(weft_session *session, weft_piece *piece, weft_error *error) {
+    try_again(session);
     weft_status status = session->answering ? WEFT_OK : begin(session, error);
     if (status != WEFT_OK) return status;
     drop_given(session);
@@ -155,10 +161,14 @@ weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_err
 }
 
 static weft_status prefill(weft_session *session, weft_error *error) {
+    try_again(session);
+    session->wants_prompt = session->n_cached < session->n_prompt;
     for (int idle = 0; session->n_cached < session->n_prompt;) {
-        if (atomic_exchange(&session->cancelled, false))
+        if (atomic_exchange(&session->cancelled, false)) {
+            session->wants_prompt = false;
             return weft_fail(error, WEFT_CANCELLED, "the session was cancelled with %d of %d prompt tokens in the cache",
                              (int)session->n_cached, (int)session->n_prompt);
+        }
         if (session->failed != WEFT_OK) return report_failure(session, error);
         weft_status status = go_on(session, &idle, error);
         if (status != WEFT_OK) return status;

@@ -13,7 +13,7 @@
 /* Steps that can be queued at once. */
 #define WEFT_MAX_DEPTH 4
 /* Tokens a sequence may be ahead of who reads them. */
-#define WEFT_MAX_UNREAD 4
+#define WEFT_MAX_UNREAD 8
 /* Chosen tokens that are kept: those and the one read last. */
 #define WEFT_CHOICES (WEFT_MAX_UNREAD + 1)
 #define WEFT_MAX_ROWS 512
@@ -113,8 +113,9 @@ struct weft_session {
     int32_t slot;
     weft_token *tokens; /* n_ctx */
     int32_t n_tokens;
-    int32_t n_prompt; /* tokens that were given, not generated, end here at the latest */
-    int32_t n_read;   /* tokens the caller has seen */
+    int32_t n_prompt;  /* tokens that were given, not generated, end here at the latest */
+    bool wants_prompt; /* the prompt is to be in the cache, even if nothing is to be generated yet */
+    int32_t n_read;    /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
     bool ready;       /* has rows to run and the pages for them; said by the scheduler */
@@ -129,7 +130,8 @@ struct weft_session {
     bool ended;     /* the last answer ended with an end token, and nothing was added since */
     weft_finish finish;
     int32_t n_generated;
-    weft_status failed;                /* why it cannot go on, until next or prefill has said so */
+    weft_status failed; /* why it does not go on, until next or prefill is called again after saying so */
+    bool failure_told;
     int32_t pages_needed;              /* in all, when there were not enough */
     weft_choice choices[WEFT_CHOICES]; /* of token i at i % WEFT_CHOICES */
     weft_logprob *tops;                /* WEFT_CHOICES * n_top */

@@ -15,6 +15,7 @@ static void begin_adding(weft_session *session) {
     if (session->answering) weft_session_abandon(session, WEFT_FINISH_CANCELLED);
     session->answering = false;
     session->failed = WEFT_OK;
+    session->failure_told = false;
     atomic_store(&session->cancelled, false);
 }
 

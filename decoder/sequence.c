@@ -25,14 +25,14 @@ static bool may_choose(const weft_session *session) {
 
 bool weft_session_active(const weft_session *session) {
     if (session->failed != WEFT_OK || atomic_load(&session->cancelled)) return false;
-    return is_generating(session) || session->n_queued < session->n_prompt;
+    return is_generating(session) || (session->wants_prompt && session->n_queued < session->n_prompt);
 }
 
+/* A sequence that may not choose a token yet waits with everything: what it computed anew after having been set back would only
+ * take pages from those that can go on. */
 int32_t weft_session_pending(const weft_session *session) {
-    if (!weft_session_active(session)) return 0;
-    int32_t end = session->n_prompt;
-    if (is_generating(session)) end = expected(session) - (may_choose(session) ? 0 : 1);
-    return end > session->n_queued ? end - session->n_queued : 0;
+    if (!weft_session_active(session) || (is_generating(session) && !may_choose(session))) return 0;
+    return (is_generating(session) ? expected(session) : session->n_prompt) - session->n_queued;
 }
 
 bool weft_session_chooses(const weft_session *session, int32_t position) {
@@ -65,6 +65,7 @@ void weft_session_set_back(weft_session *session) {
 
 void weft_session_abandon(weft_session *session, weft_finish finish) {
     session->finish = finish;
+    session->wants_prompt = false;
     session->n_tokens = session->n_read;
     session->n_prompt = least(session->n_prompt, session->n_tokens);
     /* Other tokens may follow where some were forgotten; the logits before them stay what they were. */
@@ -89,6 +90,7 @@ void weft_session_added(weft_session *session, int32_t count, weft_chat_state st
         weft_session_rewind(session, session->n_tokens - 1);
     session->n_tokens += count;
     session->n_prompt = session->n_read = session->n_tokens;
+    session->wants_prompt = true;
     session->chat_state = state;
     if (!was_active) weft_session_arrive(session);
 }

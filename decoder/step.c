@@ -183,6 +183,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
         bool wanted = session != NULL && session->epoch == part->epoch;
         if (wanted) {
             session->n_cached = part->first + part->count;
+            if (session->n_cached >= session->n_prompt) session->wants_prompt = false;
             count_time(session, part, now - begin);
         }
         for (int32_t j = 0; j < part->n_heads; j++, head++) {

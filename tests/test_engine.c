@@ -11,7 +11,7 @@ static weft_engine *create(weft_engine_options options, int32_t depth) {
     weft_error error = {0};
     weft_engine *engine = NULL;
     options.device = "cpu";
-    options.device_options.n_threads = 2;
+    options.device_options.n_threads = 1;
     CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
     return engine;
 }
@@ -94,6 +94,8 @@ static void chunked_is_as_at_once(void **state) {
                 1);
             for (size_t i = 0; i < N; i++) {
                 if (rows == 1 && lengths[i] > 300) continue;
+                /* The kernels of `fast` split a long attention when a step has few rows. */
+                if (precisions[p] == WEFT_FAST && rows < 64 && lengths[i] > 300) continue;
                 question q = {.seed = 7 + (uint32_t)i, .n_prompt = lengths[i], .n_predict = 4};
                 answer_alone(engine, &q, r == 0 ? &at_once[i] : &chunked);
                 if (r > 0) assert_same_answer(&chunked, &at_once[i]);
@@ -108,13 +110,13 @@ static void chunked_is_as_at_once(void **state) {
 
 static void set_back_is_as_undisturbed(void **state) {
     (void)state;
-    enum { N = 6 };
+    enum { N = 4 };
     question questions[N];
     answer *alone = calloc(2 * N, sizeof *alone), *together = alone + N;
     assert_non_null(alone);
     for (uint32_t i = 0; i < N; i++)
         questions[i] =
-            (question){.seed = 40 + i, .n_prompt = 20 + (int32_t)i * 9, .n_predict = 40, .temperature = i % 2 ? 1.0f : 0};
+            (question){.seed = 40 + i, .n_prompt = 20 + (int32_t)i * 9, .n_predict = 24, .temperature = i % 2 ? 1.0f : 0};
     weft_engine *engine = create((weft_engine_options){.precision = WEFT_EXACT, .n_ctx = 128, .max_top = N_TOP}, 1);
     for (size_t i = 0; i < N; i++) answer_alone(engine, &questions[i], &alone[i]);
     weft_engine_destroy(engine);
@@ -124,15 +126,15 @@ static void set_back_is_as_undisturbed(void **state) {
                                               .n_ctx = 128,
                                               .n_sequences = N,
                                               .page_size = 8,
-                                              .n_cache = 192,
+                                              .n_cache = 96,
                                               .max_rows = 32,
                                               .max_top = N_TOP},
                         depth);
         answer_together(engine, questions, together, N);
         int64_t computed = 0;
         for (size_t i = 0; i < N; i++) assert_same_answer(&together[i], &alone[i]);
-        for (size_t i = 0; i < N; i++) computed += questions[i].n_prompt + 39;
-        assert_int_equal(pages_free(engine), 24);
+        for (size_t i = 0; i < N; i++) computed += questions[i].n_prompt + 23;
+        assert_int_equal(pages_free(engine), 12);
         /* Something was computed twice: there was not room for all. */
         assert_true((int64_t)engine->n_rows > computed);
         weft_engine_destroy(engine);
@@ -260,7 +262,8 @@ static int teardown(void **state) {
     return remove(PATH);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_shared_is_as_alone),
         cmocka_unit_test(exact_queued_is_as_alone),
