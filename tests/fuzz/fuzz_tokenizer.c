@@ -1,0 +1,84 @@
+/* Text, tokens and chat templates as libFuzzer makes them; the first byte says which. Runs until something crashes, leaks, takes
+ * long or does not come back as it was:
+ *     cmake --preset fuzz -G Ninja && cmake --build --preset fuzz && build/fuzz/bin/fuzz_tokenizer [-max_total_time=60]
+ */
+#include "decoder/template.h"
+#include "decoder/tokenizer.h"
+#include "os/os.h"
+#include "tests/vocabulary_builder.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+static weft_runtime *runtime;
+static weft_tokenizer *tokenizers[N_SCHEMES];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    char path[64];
+    /* Several fuzzers can run in one folder. */
+    snprintf(path, sizeof path, "fuzz_tokenizer.%llx.tmp", (unsigned long long)weft_os_now());
+    if (weft_runtime_create(NULL, &runtime, NULL)) abort();
+    for (int scheme = 0; scheme < N_SCHEMES; scheme++) {
+        static weft_gguf *files[N_SCHEMES]; /* tokenizers borrow from them */
+        vocabulary_spec spec = {.scheme = scheme,
+                                .added = {{"<tool>", WEFT_TOKEN_USER_DEFINED}, {"<|im_end|>x", WEFT_TOKEN_CONTROL}}};
+        if (!write_vocabulary(runtime, &spec, path) || weft_gguf_open(runtime, path, &files[scheme], NULL) ||
+            weft_tokenizer_create(runtime, files[scheme], &tokenizers[scheme], NULL)) {
+            abort();
+        }
+    }
+    remove(path);
+    return 0;
+}
+
+static void there_and_back(const weft_tokenizer *tokenizer, const char *text, size_t size, bool special) {
+    weft_token *tokens = malloc((size + 8) * sizeof *tokens);
+    char *back = malloc(size + 1);
+    size_t count = 0, n_back = 0;
+    if (!tokens || !back) abort();
+    if (weft_tokenizer_encode(tokenizer, text, size, false, special, tokens, size + 8, &count, NULL) || count > size + 8) abort();
+    if (weft_tokenizer_decode(tokenizer, tokens, count, true, back, size, &n_back, NULL)) abort();
+    if (n_back != size || memcmp(back, text, size) != 0) abort();
+    free(tokens);
+    free(back);
+}
+
+static void any_tokens(const weft_tokenizer *tokenizer, const uint8_t *bytes, size_t size) {
+    size_t n = size / 2, n_text = 0, same = 0;
+    weft_token *tokens = malloc(n * sizeof *tokens + 1);
+    if (!tokens) abort();
+    for (size_t i = 0; i < n; i++) tokens[i] = (weft_token)(bytes[2 * i] | bytes[2 * i + 1] << 8) % weft_tokenizer_size(tokenizer);
+    if (weft_tokenizer_decode(tokenizer, tokens, n, true, NULL, 0, &n_text, NULL)) abort();
+    char *text = malloc(n_text + 1);
+    if (!text || weft_tokenizer_decode(tokenizer, tokens, n, true, text, n_text, &same, NULL) || same != n_text) abort();
+    free(text);
+    free(tokens);
+}
+
+static void template(const char *source, size_t size) {
+    char *plain = malloc(6 * size + 8);
+    weft_text whole = {plain, 0}, holes[2];
+    if (!plain) abort();
+    if (weft_template_plain((weft_text){source, size}, plain, &whole.size)) {
+        if (whole.size > 6 * size + 8) abort();
+        weft_template_match(whole, "{%formessageinmessages%}*{{'$'}}*{%endfor%}", holes, 2);
+    }
+    free(plain);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
+    if (size == 0) return 0;
+    const char *text = (const char *)bytes + 1;
+    if (bytes[0] % (N_SCHEMES + 1) == N_SCHEMES) {
+        template(text, size - 1);
+        return 0;
+    }
+    const weft_tokenizer *tokenizer = tokenizers[bytes[0] % (N_SCHEMES + 1)];
+    there_and_back(tokenizer, text, size - 1, bytes[0] & 128);
+    any_tokens(tokenizer, bytes + 1, size - 1);
+    return 0;
+}
