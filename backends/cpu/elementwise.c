@@ -3,7 +3,7 @@
 typedef struct map_context {
     const float *a, *b;
     float *y;
-    int64_t n, n_values, n_b; /* of a column, of all columns, and of b */
+    int64_t n_values, n_b; /* of all columns, and of b */
     weft_cpu_map map;
     int64_t per_chunk; /* values */
 } map_context;
@@ -31,7 +31,6 @@ void weft_cpu_elementwise(const weft_cpu_phase *phase, weft_cpu_map map) {
         .a = a->data,
         .b = b->data,
         .y = phase->outputs[0].data,
-        .n = a->shape[0],
         .n_values = n_values(a),
         .n_b = n_values(b),
         .map = map,
