@@ -26,7 +26,8 @@ weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token
 /* Whether weft_detokenize leaves the token out without `special`. */
 bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token);
 
-/* As weft_tokenize, but with the two halves of `special` apart. */
+/* As weft_tokenize, but with the two halves of `special` apart: control tokens and those a file calls user-defined are recognised
+ * with `find_special` alone, the longest at each place. */
 weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);
 /* As weft_detokenize. */

@@ -64,8 +64,9 @@ WEFT_API bool weft_model_tensor_at(const weft_model *model, size_t index, weft_m
 /* ---- Tokens ---- */
 
 /* `special`: adds what the file says to add (a BOS, an EOS) and recognises special tokens written in the text. Without it every
- * byte is plain text. Any bytes are accepted. `count` receives the whole number of tokens, of which up to `capacity` are written;
- * size + 8 is always enough. */
+ * byte is plain text. Any bytes are accepted, as they are: nothing is normalised. A byte that the vocabulary has no token for
+ * (SmolLM2 lacks 21, most of which UTF-8 never uses) is left out. `count` receives the whole number of tokens, of which up to
+ * `capacity` are written; size + 8 is always enough. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t size, bool special, weft_token *tokens,
                                    size_t capacity, size_t *count, weft_error *error);
 /* The inverse: `size` receives the whole number of bytes, of which up to `capacity` are written (no zero is added). `special`:
