@@ -184,14 +184,13 @@ void weft_avx512_attend(const float *queries, int64_t query_stride, int64_t n_qu
                         weft_cpu_softmax_state *states, float *out);
 
 INLINE __mmask16 first_lanes(int64_t n) {
-    return n >= 16 ? (__mmask16)0xffff : n <= 0 ? (__mmask16)0 : (__mmask16)((1U << n) - 1);
+    return (__mmask16)(n >= 16 ? 0xffffU : n <= 0 ? 0U : (1U << n) - 1U);
 }
 
 /* weft_exp of ops/math.h with fused multiply-adds. */
 INLINE __m512 exp_16(__m512 x) {
     __m512 clamped = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0F)), _mm512_set1_ps(88.72F));
-    __m512 n =
-        _mm512_roundscale_ps(_mm512_mul_ps(clamped, _mm512_set1_ps(1.44269504F)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 n = _mm512_cvtepi32_ps(_mm512_cvtps_epi32(_mm512_mul_ps(clamped, _mm512_set1_ps(1.44269504F))));
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), clamped);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
     __m512 p = _mm512_set1_ps(1.98412698e-4F);

@@ -1,12 +1,14 @@
 /* The set for processors with AVX2, FMA and F16C. */
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include <cpuid.h>
+
 #include "backends/cpu/simd/avx2.h"
 #include "backends/cpu/simd/quantise.h"
 #include "backends/cpu/simd/vectors.h"
 
 static bool available(void) {
-    /* Clang 14 cannot ask for F16C, which every processor with AVX2 has. */
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    unsigned a, b, c, d; /* not every compiler's __builtin_cpu_supports knows F16C */
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
 static int64_t tile_rows(weft_type type, uint32_t layout) {

@@ -100,10 +100,9 @@ static void gated(const float *gate, const float *up, int64_t n, int32_t activat
 }
 
 static void to_f16(const float *x, int64_t n, uint16_t *y) {
-    for (int64_t i = 0; i < n; i += 16) {
-        __mmask16 lanes = first_lanes(n - i);
-        __m256i half = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(lanes, x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm256_mask_storeu_epi16(y + i, lanes, half);
+    for (int64_t i = 0; i < n; i += 8) {
+        __mmask8 lanes = (__mmask8)first_lanes(n - i);
+        _mm_mask_storeu_epi16(y + i, lanes, _mm256_cvtps_ph(_mm256_maskz_loadu_ps(lanes, x + i), _MM_FROUND_TO_NEAREST_INT));
     }
 }
 
