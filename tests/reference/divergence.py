@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """How far a runtime's logits lie from the float32 reference's, teacher-forced over one text of 1,152 tokens.
 
-usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fast] [--llama-cpp] [--no-weft] [--reference FILE.npy]
+usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fast] [--llama-cpp] [--no-weft] [--reference FILE.npy] [--threads 2]
 
 The text is that of tests/data/prompts.json. Printed for the prefill path (many tokens a step) and the decode path (one token a
-step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, share of positions whose most likely
+step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, with its standard error; share of positions whose most likely
 token is the reference's, and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2: as they are, and with each
 position's mean taken away from both, since a constant changes no distribution.
 
@@ -57,10 +57,10 @@ def log_softmax(logits):
 
 def report(name, logits, reference):
     n = min(len(logits), len(reference))
-    divergence, agreement, error, power, centred_error, centred_power = 0.0, 0, 0.0, 0.0, 0.0, 0.0
+    divergences, agreement, error, power, centred_error, centred_power = [], 0, 0.0, 0.0, 0.0, 0.0
     for y, r in zip(logits[:n], reference[:n]):
         p, q = log_softmax(r), log_softmax(y)
-        divergence += float((np.exp(p) * (p - q)).sum())
+        divergences.append(float((np.exp(p) * (p - q)).sum()))
         agreement += int(np.argmax(y) == np.argmax(r))
         r = r.astype(np.float64)
         off = y - r
@@ -68,7 +68,7 @@ def report(name, logits, reference):
         power += float((r ** 2).sum())
         centred_error += float(((off - off.mean()) ** 2).sum())
         centred_power += float(((r - r.mean()) ** 2).sum())
-    print(f"{name}: {n} positions: mean KL divergence {divergence / n:.5f}, top-1 agreement {100 * agreement / n:.2f} %, "
+    print(f"{name}: {n} positions: mean KL divergence {np.mean(divergences):.5f} +- {np.std(divergences) / n ** 0.5:.5f}, top-1 agreement {100 * agreement / n:.2f} %, "
           f"logit NMSE {error / power:.6f}, centred {centred_error / centred_power:.6f}", flush=True)
 
 
@@ -77,7 +77,7 @@ def weft_logits(options, text, extra):
         file, out = pathlib.Path(folder, "text"), pathlib.Path(folder, "logits.f32")
         file.write_bytes(text.encode())
         subprocess.run([options.weft, "perplexity", options.model, str(file), "--logits", str(out), "--ctx", str(N_CTX),
-                        "--precision", options.precision] + extra, stdout=subprocess.DEVNULL, check=True)
+                        "--precision", options.precision, "--threads", str(options.threads)] + extra, stdout=subprocess.DEVNULL, check=True)
         return np.fromfile(out, dtype="<f4")
 
 
@@ -96,6 +96,7 @@ def main():
     parser.add_argument("--llama-cpp", action="store_true")
     parser.add_argument("--no-weft", action="store_true")
     parser.add_argument("--reference", type=pathlib.Path)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     model = Model(options.model)
     ids, text = make_text(Tokenizer(model.reader))
@@ -103,7 +104,8 @@ def main():
     if options.llama_cpp:
         import llama_cpp
 
-        llm = llama_cpp.Llama(options.model, n_ctx=N_CTX, n_batch=512, n_threads=2, logits_all=True, verbose=False)
+        llm = llama_cpp.Llama(options.model, n_ctx=N_CTX, n_batch=512, n_threads=options.threads, n_threads_batch=options.threads,
+                               logits_all=True, verbose=False)
         for path, at_once in (("prefill", len(ids)), ("decode", 1)):
             report(f"llama.cpp {path}", llama_logits(llm, ids, at_once), reference)
     for path, extra in PATHS.items() if not options.no_weft else ():
