@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How far a runtime's logits lie from the float32 reference's, teacher-forced over one text of 1,152 tokens.
 
-usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fast] [--llama-cpp] [--no-weft] [--reference FILE.npy] [--threads 2]
+usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fast] [--threads 2] [--llama-cpp] [--no-weft]
+                     [--reference FILE.npy]
 
 The text is that of tests/data/prompts.json. Printed for the prefill path (many tokens a step) and the decode path (one token a
-step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, with its standard error; share of positions whose most likely
-token is the reference's, and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2: as they are, and with each
-position's mean taken away from both, since a constant changes no distribution.
+step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, with its standard error; share of
+positions whose most likely token is the reference's; and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2, as
+they are, and with each position's mean taken away from both, since a constant changes no distribution.
 
 --llama-cpp  measures llama.cpp's CPU backend too, with its default settings, through the package llama-cpp-python
 --reference  keeps the reference's logits there, and takes them from there the next time
@@ -68,7 +69,8 @@ def report(name, logits, reference):
         power += float((r ** 2).sum())
         centred_error += float(((off - off.mean()) ** 2).sum())
         centred_power += float(((r - r.mean()) ** 2).sum())
-    print(f"{name}: {n} positions: mean KL divergence {np.mean(divergences):.5f} +- {np.std(divergences) / n ** 0.5:.5f}, top-1 agreement {100 * agreement / n:.2f} %, "
+    print(f"{name}: {n} positions: mean KL divergence {np.mean(divergences):.5f} +- {np.std(divergences) / n ** 0.5:.5f}, "
+          f"top-1 agreement {100 * agreement / n:.2f} %, "
           f"logit NMSE {error / power:.6f}, centred {centred_error / centred_power:.6f}", flush=True)
 
 
@@ -77,7 +79,8 @@ def weft_logits(options, text, extra):
         file, out = pathlib.Path(folder, "text"), pathlib.Path(folder, "logits.f32")
         file.write_bytes(text.encode())
         subprocess.run([options.weft, "perplexity", options.model, str(file), "--logits", str(out), "--ctx", str(N_CTX),
-                        "--precision", options.precision, "--threads", str(options.threads)] + extra, stdout=subprocess.DEVNULL, check=True)
+                        "--precision", options.precision, "--threads", str(options.threads)] + extra,
+                       stdout=subprocess.DEVNULL, check=True)
         return np.fromfile(out, dtype="<f4")
 
 

@@ -125,7 +125,8 @@ def main():
     if options.update and not problems:
         digest = hashlib.sha256(pathlib.Path(options.model).read_bytes()).hexdigest()
         lines = ",\n".join(json.dumps(entry) for entry in agreed)
-        (DATA / "smollm2_greedy.json").write_text(f'{{"model_sha256": "{digest}", "ties": {json.dumps(ties)}, "prompts": [\n{lines}\n]}}\n')
+        head = f'{{"model_sha256": "{digest}", "ties": {json.dumps(ties)}, "prompts": ['
+        (DATA / "smollm2_greedy.json").write_text(f"{head}\n{lines}\n]}}\n")
     print(f"{len(prompts)} prompts: {len(problems)} differences, {len(ties)} ties")
     return 1 if problems else 0
 
