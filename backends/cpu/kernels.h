@@ -20,6 +20,10 @@ typedef struct weft_cpu_softmax_state {
     float max, sum;
 } weft_cpu_softmax_state;
 
+/* The form in which columns stay floats; what the other forms are is the set's business, but for one thing: 32 consecutive values
+ * share a scale, the largest magnitude / 127. */
+#define WEFT_CPU_FORM_FLOATS 0
+
 typedef struct weft_cpu_kernels {
     const char *name; /* "avx512vnni" */
     bool (*available)(void);

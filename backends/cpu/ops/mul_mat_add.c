@@ -22,7 +22,7 @@ static void mul_chunk(void *user, int64_t chunk, uint32_t thread) {
 
 static void init(const weft_cpu_phase *phase, weft_cpu_products *products, weft_cpu_scratch *scratch) {
     const uint32_t weight = 0;
-    weft_cpu_products_init(products, phase, &weight, 1, phase->inputs[1].shape[1], false, scratch);
+    weft_cpu_products_init(products, phase, &weight, 1, phase->inputs[1].shape[1], false, 0, scratch);
 }
 
 static uint64_t scratch_bytes(const weft_cpu_phase *phase) {

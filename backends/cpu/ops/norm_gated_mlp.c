@@ -38,7 +38,7 @@ static void mlp_chunk(void *user, int64_t chunk, uint32_t thread) {
 static float *init(const weft_cpu_phase *phase, weft_cpu_products *products, weft_cpu_scratch *scratch) {
     const uint32_t weights[] = {GATE, UP};
     int64_t n_columns = phase->inputs[X].shape[1];
-    weft_cpu_products_init(products, phase, weights, 2, n_columns, true, scratch);
+    weft_cpu_products_init(products, phase, weights, 2, n_columns, true, 0, scratch);
     return weft_cpu_take(scratch, (uint64_t)(phase->inputs[GATE].shape[1] * n_columns) * sizeof(float));
 }
 

@@ -23,7 +23,7 @@ static void init(const weft_cpu_phase *phase, int64_t first, int64_t n_columns, 
     const weft_norm_head_sample_params *params = (const void *)phase->params;
     const uint32_t weight = WEIGHT;
     c->n_vocab = phase->inputs[WEIGHT].shape[1];
-    weft_cpu_products_init(&c->products, phase, &weight, 1, n_columns, true, scratch);
+    weft_cpu_products_init(&c->products, phase, &weight, 1, n_columns, true, 1, scratch);
     weft_cpu_sampler_init(&c->sampler, phase, &phase->inputs[HEADS], &phase->inputs[SEQUENCES], c->n_vocab, params->n_top, first,
                           n_columns, scratch);
     c->logits = weft_cpu_take(scratch, (uint64_t)(c->n_vocab * n_columns) * sizeof(float));

@@ -56,7 +56,7 @@ static void init(const weft_cpu_phase *phase, weft_cpu_products *products, float
                  weft_cpu_scratch *scratch) {
     const uint32_t weights[] = {Q, K, V};
     int64_t n_columns = phase->inputs[X].shape[1];
-    weft_cpu_products_init(products, phase, weights, N_PARTS, n_columns, true, scratch);
+    weft_cpu_products_init(products, phase, weights, N_PARTS, n_columns, true, 1 << KEYS | 1 << VALUES, scratch);
     uint64_t bytes = (uint64_t)(phase->inputs[K].shape[1] * n_columns) * sizeof(float);
     *keys = weft_cpu_take(scratch, bytes);
     *values = weft_cpu_take(scratch, bytes);

@@ -311,10 +311,10 @@ void weft_cpu_layout_rows_16(const weft_tensor *weight, weft_layout *layout) {
 
 int32_t weft_cpu_form(weft_type type, uint32_t layout) {
     (void)layout;
-    return weft_cpu_format_get(type) ? WEFT_CPU_BLOCKS : WEFT_CPU_FLOATS;
+    return weft_cpu_format_get(type) ? WEFT_CPU_BLOCKS : WEFT_CPU_FORM_FLOATS;
 }
 
 size_t weft_cpu_columns_bytes(int32_t form, int64_t k, int64_t n_columns) {
-    size_t column = form == WEFT_CPU_FLOATS ? (size_t)k * sizeof(float) : (size_t)(k / WEFT_CPU_BLOCK) * WEFT_CPU_BLOCK_BYTES;
+    size_t column = form == WEFT_CPU_FORM_FLOATS ? (size_t)k * sizeof(float) : (size_t)(k / WEFT_CPU_BLOCK) * WEFT_CPU_BLOCK_BYTES;
     return column * (size_t)n_columns;
 }

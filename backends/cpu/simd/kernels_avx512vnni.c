@@ -42,7 +42,7 @@ static void quantise(int32_t form, int64_t k, const float *x, int64_t x_stride, 
                      void *columns) {
     int64_t n_blocks = k / WEFT_CPU_BLOCK, group = n_columns > DIRECT ? GROUP : DIRECT;
     for (int64_t t = first; t < first + count; t++) {
-        if (form == WEFT_CPU_FLOATS) {
+        if (form == WEFT_CPU_FORM_FLOATS) {
             memcpy((float *)columns + t * k, x + t * x_stride, (size_t)k * sizeof *x);
             continue;
         }

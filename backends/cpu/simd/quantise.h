@@ -31,7 +31,7 @@ static inline void weft_cpu_quantise_block(const float *x, const weft_cpu_slot *
 static inline void weft_cpu_quantise(int64_t group, int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first,
                                      int64_t count, int64_t n_columns, void *columns) {
     for (int64_t t = first; t < first + count; t++) {
-        if (form == WEFT_CPU_FLOATS) {
+        if (form == WEFT_CPU_FORM_FLOATS) {
             memcpy((float *)columns + t * k, x + t * x_stride, (size_t)k * sizeof *x);
             continue;
         }

@@ -22,7 +22,6 @@
 #define WEFT_CPU_ROWS_8 1
 #define WEFT_CPU_ROWS_16 2
 
-#define WEFT_CPU_FLOATS 0
 #define WEFT_CPU_BLOCKS 1
 
 #define WEFT_CPU_BLOCK 32
