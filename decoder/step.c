@@ -226,6 +226,12 @@ void weft_step_drain(weft_engine *engine) {
     }
 }
 
+/* After a step that failed in the middle nothing on the device can be relied on: one queued behind it may have run with half of a
+ * page table. */
+static void set_all_back(weft_engine *engine) {
+    for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i]);
+}
+
 static bool is_wanted(const weft_engine *engine) {
     for (int32_t i = 0; i < engine->n_flights; i++) {
         const weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];
@@ -271,6 +277,7 @@ weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_erro
         end_flight(engine);
     } else {
         weft_step_drain(engine);
+        if (status != WEFT_CANCELLED) set_all_back(engine);
     }
     engine->stepping = false;
     weft_os_condition_wake_all(&engine->changed);
