@@ -25,7 +25,7 @@ static bool may_choose(const weft_session *session) {
 
 bool weft_session_active(const weft_session *session) {
     if (session->failed != WEFT_OK || atomic_load(&session->cancelled)) return false;
-    return is_generating(session) || (session->wants_prompt && session->n_queued < session->n_prompt);
+    return is_generating(session) || session->wants_prompt;
 }
 
 /* A sequence that may not choose a token yet waits with everything: what it computed anew after having been set back would only
