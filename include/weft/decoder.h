@@ -149,8 +149,8 @@ typedef struct weft_session_options {
     bool ignore_end;      /* go on past end tokens: for measuring */
     int32_t n_top;        /* log-probabilities with each generated token; 0: none, not even the chosen one's */
     int32_t n_prompt_top; /* and for each prompt token after the first, through on_prompt */
-    /* Prompt token `index` (from 1), its log-probability and the n_prompt_top most likely. Called in order from weft_engine_step.
-     */
+    /* Prompt token `index` (from 1), its log-probability and the n_prompt_top most likely. The callbacks are called in order, by
+     * whoever steps the engine, and may call nothing of the engine but weft_session_cancel. */
     void (*on_prompt)(void *user, size_t index, weft_logprob token, const weft_logprob *top, size_t n_top);
     /* All logits of position `index` (those that predict token index + 1), prompt and answer. */
     void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
@@ -167,7 +167,8 @@ WEFT_API void weft_session_destroy(weft_session *session);
 /* Adds a message in the model's chat format: only the format's own markers become special tokens. WEFT_UNSUPPORTED where the model
  * has no known format. A system message comes first or not at all. */
 WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
-/* Adds text (see weft_tokenize) or tokens as they are. More than n_ctx in all is WEFT_INVALID_ARGUMENT and adds nothing. */
+/* Adds text (see weft_tokenize; what the file says to add is added to an empty session only) or tokens as they are. More than n_ctx
+ * in all is WEFT_INVALID_ARGUMENT and adds nothing. An answer that is not over ends where it was read. */
 WEFT_API weft_status weft_session_add_text(weft_session *session, const char *text, size_t size, bool special, weft_error *error);
 WEFT_API weft_status weft_session_add_tokens(weft_session *session, const weft_token *tokens, size_t n_tokens, weft_error *error);
 /* Everything the session holds: prompts and answers. Valid until the next call on the session. */
@@ -186,8 +187,9 @@ typedef struct weft_piece {
     weft_finish finish;
 } weft_piece;
 
-/* The next token of the answer, stepping the engine as often as needed. After the last piece, say or add more to go on. The token
- * that ended an answer is kept in the session but not returned as a piece. */
+/* The next token of the answer, stepping the engine as often as needed. After the last piece, say or add more to go on; an answer
+ * that did not end by an end token goes on without. The token that ended an answer is kept in the session but not returned as a
+ * piece. Other sessions' tokens that the steps give wait until they are read; a session more than a few ahead pauses. */
 WEFT_API weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error);
 /* Steps until the whole prompt is in the cache and nothing is left to do, without generating. */
 WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);

@@ -1,0 +1,304 @@
+/* Engines when things go wrong: every allocation fails in turn, steps are cancelled from another thread, threads share an engine,
+ * sessions come and go at random. */
+#include "engine_support.h"
+#include "limited_allocator.h"
+
+#define PATH "test_engine_faults.tmp"
+
+static weft_runtime *runtime;
+static weft_model *model;
+
+static weft_engine_options plain_options(void) {
+    return (weft_engine_options){
+        .device = "cpu", .device_options = {.n_threads = 1}, .precision = WEFT_EXACT, .n_ctx = 128, .max_top = N_TOP};
+}
+
+/* ---- Allocations ---- */
+
+/* An engine, a session and a few steps; whatever was made is destroyed again. */
+static weft_status whole_life(weft_model *opened, answer *a, weft_error *error) {
+    weft_engine_options options = plain_options();
+    weft_engine *engine = NULL;
+    weft_session *session = NULL;
+    weft_token tokens[20];
+    weft_piece piece = {.last = false};
+    question_tokens(&(question){.seed = 2, .n_prompt = 20}, opened->hyper.n_vocab, tokens);
+    *a = (answer){.n = 0};
+    weft_status status = weft_engine_create(opened, &options, &engine, error);
+    if (status == WEFT_OK)
+        status =
+            weft_session_create(engine, &(weft_session_options){.n_predict = 3, .n_top = 2, .ignore_end = true}, &session, error);
+    if (status == WEFT_OK) status = weft_session_add_tokens(session, tokens, 20, error);
+    while (status == WEFT_OK && !piece.last) {
+        status = weft_session_next(session, &piece, error);
+        /* A step that found no memory has lost nothing: the same call goes on. */
+        if (status == WEFT_OUT_OF_MEMORY) {
+            weft_error again = {0};
+            if (weft_session_next(session, &piece, &again) == WEFT_OK && !piece.last) keep_piece(a, &piece);
+            break;
+        }
+        if (status == WEFT_OK && !piece.last) keep_piece(a, &piece);
+    }
+    weft_session_destroy(session);
+    weft_engine_destroy(engine);
+    return status;
+}
+
+static void every_allocation_can_fail(void **state) {
+    (void)state;
+    limited_allocator limits = {0};
+    weft_error error = {0};
+    weft_model *opened = NULL;
+    answer expected, a;
+    weft_runtime *limited = limited_runtime(&limits);
+    assert_non_null(limited);
+    CHECK(weft_model_open(limited, PATH, &opened, &error));
+    CHECK(whole_life(opened, &expected, &error));
+    assert_int_equal(expected.n, 3);
+    size_t n_before = limits.n_live, bytes_before = limits.live;
+    size_t n_failed = 0;
+    for (size_t n = 1;; n++) {
+        error = (weft_error){0};
+        limits.fail_at = limits.n_all + n;
+        weft_status status = whole_life(opened, &a, &error);
+        bool reached = limits.n_all >= limits.fail_at;
+        assert_int_equal(limits.n_live, n_before);
+        assert_int_equal(limits.live, bytes_before);
+        if (status != WEFT_OK) {
+            n_failed++;
+            assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+            assert_true(strlen(error.message) > 10);
+        }
+        /* What was answered before or after is right. */
+        assert_memory_equal(a.tokens, expected.tokens, (size_t)a.n * sizeof *a.tokens);
+        if (!reached) {
+            assert_int_equal(status, WEFT_OK);
+            break;
+        }
+    }
+    print_message("%zu allocations failed in turn\n", n_failed);
+    assert_true(n_failed > 30);
+    weft_model_close(opened);
+    weft_runtime_destroy(limited);
+    assert_int_equal(limits.n_live, 0);
+}
+
+/* No plan of an engine needs more than its store has. */
+static void plans_of_every_size_fit(void **state) {
+    (void)state;
+    weft_error error = {0};
+    for (int precision = 0; precision < 2; precision++) {
+        weft_engine_options options = plain_options();
+        weft_engine *engine = NULL;
+        weft_plan *plan;
+        options.precision = precision ? WEFT_EXACT : WEFT_FAST;
+        options.logits = true;
+        options.max_rows = 128;
+        CHECK(weft_engine_create(model, &options, &engine, &error));
+        for (int32_t rows = 1; rows <= 128; rows *= 2) {
+            CHECK(weft_engine_plan(engine, rows, 0, WEFT_GIVES_TOKEN, &plan, &error));
+            for (weft_gives gives = WEFT_GIVES_TOKEN; gives < WEFT_GIVES_COUNT; gives++)
+                for (int32_t heads = 1; heads <= rows && heads <= engine->config.max_heads[gives]; heads *= 2)
+                    CHECK(weft_engine_plan(engine, rows, heads, gives, &plan, &error));
+        }
+        weft_engine_destroy(engine);
+    }
+}
+
+/* ---- Threads ---- */
+
+typedef struct canceller {
+    weft_session *session;
+    _Atomic bool begun;
+} canceller;
+
+static void cancel_soon(void *user) {
+    canceller *c = user;
+    while (!atomic_load(&c->begun)) weft_os_pause();
+    weft_session_cancel(c->session);
+}
+
+static void cancelled_answers_go_on(void **state) {
+    (void)state;
+    weft_error error = {0};
+    for (int32_t depth = 1; depth <= 2; depth++) {
+        weft_engine_options options = plain_options();
+        weft_engine *engine = NULL;
+        CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
+        question q = {.seed = 31, .n_prompt = 40, .n_predict = 60};
+        answer whole, parts;
+        answer_alone(engine, &q, &whole);
+        begin_answer(engine, &q, &parts);
+        int n_cancelled = 0;
+        for (int round = 0; parts.n < 60; round++) {
+            canceller c = {.session = parts.session};
+            weft_os_thread thread;
+            weft_piece piece;
+            int n_given = 0;
+            assert_true(weft_os_thread_start(&thread, cancel_soon, &c));
+            do {
+                if (n_given == round % 5) atomic_store(&c.begun, true);
+                CHECK(weft_session_next(parts.session, &piece, &error));
+                if (!piece.last) keep_piece(&parts, &piece), n_given++;
+            } while (!piece.last && parts.n < 60);
+            atomic_store(&c.begun, true);
+            weft_os_thread_join(&thread);
+            if (piece.last) {
+                assert_int_equal(piece.finish, WEFT_FINISH_CANCELLED);
+                n_cancelled++;
+            }
+        }
+        assert_true(n_cancelled > 0);
+        assert_memory_equal(parts.tokens, whole.tokens, sizeof whole.tokens);
+        assert_memory_equal(parts.logprobs, whole.logprobs, sizeof whole.logprobs);
+        weft_session_destroy(parts.session);
+        assert_int_equal(pages_free(engine), engine->pages.n_pages);
+        weft_engine_destroy(engine);
+    }
+}
+
+static void cancelled_prompts_go_on(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_engine_options options = plain_options();
+    weft_engine *engine = NULL;
+    options.max_rows = 4;
+    CHECK(weft_engine_create(model, &options, &engine, &error));
+    question q = {.seed = 32, .n_prompt = 100, .n_predict = 4};
+    answer whole, parts;
+    answer_alone(engine, &q, &whole);
+    begin_answer(engine, &q, &parts);
+    CHECK(weft_engine_step(engine, NULL, &error));
+    weft_session_cancel(parts.session);
+    int32_t n_rows = -1;
+    CHECK(weft_engine_step(engine, &n_rows, &error));
+    assert_int_equal(n_rows, 0); /* nobody wants it */
+    assert_int_equal(weft_session_prefill(parts.session, &error), WEFT_CANCELLED);
+    CHECK(weft_session_prefill(parts.session, &error));
+    while (parts.session) go_on_answer(&parts);
+    assert_same_answer(&parts, &whole);
+    weft_engine_destroy(engine);
+}
+
+typedef struct worker {
+    weft_engine *engine;
+    const question *question;
+    answer *answer;
+} worker;
+
+static void work(void *user) {
+    worker *w = user;
+    answer_alone(w->engine, w->question, w->answer);
+}
+
+static void threads_share_an_engine(void **state) {
+    (void)state;
+    enum { N = 5 };
+    weft_error error = {0};
+    weft_engine_options options = plain_options();
+    weft_engine *engine = NULL;
+    question questions[N];
+    answer *alone = calloc(2 * N, sizeof *alone), *together = alone + N;
+    assert_non_null(alone);
+    options.n_sequences = N;
+    CHECK(weft_engine_create(model, &options, &engine, &error));
+    worker workers[N];
+    weft_os_thread threads[N];
+    for (uint32_t i = 0; i < N; i++) {
+        questions[i] = (question){.seed = 60 + i, .n_prompt = 3 + (int32_t)i * 17, .n_predict = 20};
+        answer_alone(engine, &questions[i], &alone[i]);
+        workers[i] = (worker){engine, &questions[i], &together[i]};
+    }
+    for (size_t i = 0; i < N; i++) assert_true(weft_os_thread_start(&threads[i], work, &workers[i]));
+    for (size_t i = 0; i < N; i++) weft_os_thread_join(&threads[i]);
+    for (size_t i = 0; i < N; i++) assert_same_answer(&together[i], &alone[i]);
+    weft_engine_destroy(engine);
+    free(alone);
+}
+
+/* ---- At random ---- */
+
+static void sessions_come_and_go(void **state) {
+    (void)state;
+    enum { N = 6, ROUNDS = 500 };
+    const uint32_t seed = 77;
+    uint32_t random = seed;
+    weft_error error = {0};
+    question questions[N];
+    answer *whole = calloc(2 * N, sizeof *whole), *answers = whole + N;
+    assert_non_null(whole);
+    print_message("seed %u\n", seed);
+    weft_engine_options options = plain_options();
+    weft_engine *engine = NULL;
+    CHECK(weft_engine_create(model, &options, &engine, &error));
+    for (uint32_t i = 0; i < N; i++) {
+        questions[i] = (question){.seed = 80 + i, .n_prompt = 1 + (int32_t)i * 13, .n_predict = 12, .temperature = i % 2 ? 1.0f : 0.0f};
+        answer_alone(engine, &questions[i], &whole[i]);
+    }
+    weft_engine_destroy(engine);
+    for (int32_t depth = 1; depth <= 2; depth++) {
+        int n_whole = 0;
+        options.n_sequences = N;
+        options.page_size = 8;
+        options.n_cache = 160;
+        options.max_rows = 16;
+        CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
+        for (int round = 0; round < ROUNDS; round++) {
+            size_t i = next_random(&random) % N;
+            uint32_t what = next_random(&random) % 16;
+            answer *a = &answers[i];
+            weft_piece piece;
+            if (!a->session) {
+                begin_answer(engine, &questions[i], a);
+            } else if (what == 0) {
+                weft_session_destroy(a->session);
+                a->session = NULL;
+            } else if (what == 1 && a->n < 10) {
+                weft_session_cancel(a->session);
+                CHECK(weft_session_next(a->session, &piece, &error));
+                assert_true(piece.last && piece.finish == WEFT_FINISH_CANCELLED);
+                a->finish = WEFT_FINISH_CANCELLED; /* n_predict counts anew from here */
+            } else if (what == 2) {
+                CHECK(weft_engine_step(engine, NULL, &error));
+            } else {
+                go_on_answer(a);
+                int32_t n = a->n < 12 ? a->n : 12;
+                assert_memory_equal(a->tokens, whole[i].tokens, (size_t)n * sizeof *a->tokens);
+                assert_memory_equal(a->logprobs, whole[i].logprobs, (size_t)n * sizeof *a->logprobs);
+                n_whole += a->session == NULL;
+            }
+        }
+        for (size_t i = 0; i < N; i++) {
+            weft_session_destroy(answers[i].session);
+            answers[i].session = NULL;
+        }
+        assert_true(n_whole > 5);
+        assert_int_equal(pages_free(engine), 20);
+        weft_engine_destroy(engine);
+    }
+    free(whole);
+}
+
+static int setup(void **state) {
+    (void)state;
+    weft_error error = {0};
+    CHECK(weft_runtime_create(NULL, &runtime, &error));
+    model = open_synth(runtime, "tiny", "Q8_0", PATH);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+    return remove(PATH);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_allocation_can_fail), cmocka_unit_test(plans_of_every_size_fit),
+        cmocka_unit_test(cancelled_answers_go_on),   cmocka_unit_test(cancelled_prompts_go_on),
+        cmocka_unit_test(threads_share_an_engine),   cmocka_unit_test(sessions_come_and_go),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
