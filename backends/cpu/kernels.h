@@ -46,12 +46,14 @@ typedef struct weft_cpu_kernels {
     void (*quantise)(int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count, int64_t n_columns,
                      void *columns);
     /* y[j + t * y_stride] = row j . column t, for rows first_row .. first_row + n_rows - 1 (multiples of the tile but at the end)
-     * and all columns. */
+     * and all columns. A result does not depend on how many columns there are, nor on how rows are shared out. */
     void (*multiply)(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row, int64_t n_rows,
                      float *y, int64_t y_stride);
 
     /* One page (or part) of attention for `n_queries` queries that share a KV head: keys and values are `n_positions` consecutive
-     * rows of head_dim (F16 or F32). Query i sees the first visible[i] of them. Updates states and out (n_queries * head_dim). */
+     * rows of head_dim (F16 or F32). Query i sees the first visible[i] of them (none where it is not
+     * positive). Updates states, which start as {-infinity, 0}, and out (n_queries * head_dim, from zeros), which is divided by the
+     * state's sum at the end. */
     void (*attend)(const float *queries, int64_t query_stride, int64_t n_queries, int64_t head_dim, weft_type kv_type,
                    const void *keys, const void *values, int64_t n_positions, const int64_t *visible, float scale,
                    weft_cpu_softmax_state *states, float *out);

@@ -117,7 +117,6 @@ typedef struct weft_cpu_place {
     size_t offset; /* of the group, bytes */
 } weft_cpu_place;
 
-/* Kernels take groups of columns of this width at most. */
 static inline weft_cpu_place weft_cpu_group(int64_t column, int64_t n_columns, int64_t group, int64_t n_blocks) {
     weft_cpu_place place;
     place.first = column - column % group;
