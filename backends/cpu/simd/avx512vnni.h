@@ -10,7 +10,7 @@
 
 #define ROWS 16
 #define GROUP 6  /* columns a multiplication of tiles takes at once: 2 tiles by 6 columns fill the registers */
-#define DIRECT 4 /* up to this many columns weights go from memory straight into the product */
+#define DIRECT 8 /* up to this many columns weights go from memory straight into the product */
 
 typedef struct weft_avx512_planes {
     const uint8_t *quants, *high, *sub, *d, *m;

@@ -32,7 +32,7 @@ INLINE void tile_direct(weft_avx512_kind kind, const int n_columns, const weft_a
         prefetch(planes->high + b * kind.high_words * 64, kind.high_words * 64);
         block_weights(kind, planes, b, block.weights);
         block_scales(kind, planes, b, &parts, block.scale);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int c = 0; c < n_columns; c++) {
             if (kind.scales == WEFT_CPU_SUB_SCALE_16) {
                 __m512i low = product_of(kind, block.weights, &x, c, HALF_LOW);
@@ -56,7 +56,7 @@ INLINE void rows_direct(weft_avx512_kind kind, const int n_columns, const weft_c
         weft_avx512_planes planes = tile_planes(place, &tile);
         __mmask16 lanes = first_lanes(first_row + n_rows - row);
         tile_direct(kind, n_columns, &planes, matrix->k / WEFT_CPU_BLOCK, columns, sums);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int c = 0; c < n_columns; c++) _mm512_mask_storeu_ps(y + row + c * y_stride, lanes, sums[c]);
     }
 }
@@ -66,7 +66,10 @@ INLINE void rows_direct(weft_avx512_kind kind, const int n_columns, const weft_c
                                     float *y, int64_t y_stride) {                                                                  \
         rows_direct(KIND_##type, n, matrix, columns, first_row, n_rows, y, y_stride);                                              \
     }
-#define DEFINE_TYPE(type) DEFINE(type, 1) DEFINE(type, 2) DEFINE(type, 3) DEFINE(type, 4)
+#define DEFINE_TYPE(type)                                                                                                          \
+    DEFINE(type, 1)                                                                                                                \
+    DEFINE(type, 2)                                                                                                                \
+    DEFINE(type, 3) DEFINE(type, 4) DEFINE(type, 5) DEFINE(type, 6) DEFINE(type, 7) DEFINE(type, 8)
 DEFINE_TYPE(Q4_0)
 DEFINE_TYPE(Q4_1)
 DEFINE_TYPE(Q5_0)
@@ -78,7 +81,9 @@ DEFINE_TYPE(Q6_K)
 
 typedef void (*direct_function)(const weft_cpu_matrix *, const void *, int64_t, int64_t, float *, int64_t);
 
-#define ROW(type) [WEFT_##type] = {direct_##type##_1, direct_##type##_2, direct_##type##_3, direct_##type##_4}
+#define ROW(type)                                                                                                                  \
+    [WEFT_##type] = {direct_##type##_1, direct_##type##_2, direct_##type##_3, direct_##type##_4,                                   \
+                     direct_##type##_5, direct_##type##_6, direct_##type##_7, direct_##type##_8}
 static const direct_function functions[WEFT_TYPE_COUNT][DIRECT] = {
     ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),
 };
