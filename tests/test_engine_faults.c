@@ -232,7 +232,8 @@ static void sessions_come_and_go(void **state) {
     weft_engine *engine = NULL;
     CHECK(weft_engine_create(model, &options, &engine, &error));
     for (uint32_t i = 0; i < N; i++) {
-        questions[i] = (question){.seed = 80 + i, .n_prompt = 1 + (int32_t)i * 13, .n_predict = 12, .temperature = i % 2 ? 1.0f : 0.0f};
+        questions[i] =
+            (question){.seed = 80 + i, .n_prompt = 1 + (int32_t)i * 13, .n_predict = 12, .temperature = i % 2 ? 1.0f : 0.0f};
         answer_alone(engine, &questions[i], &whole[i]);
     }
     weft_engine_destroy(engine);
