@@ -121,6 +121,8 @@ static weft_status add_prompt(const run_settings *settings, const weft_model *mo
     weft_model_info info;
     weft_model_describe(model, &info);
     bool chat = settings->chat || (!settings->raw && info.chat_format);
+    if (!chat && !settings->raw && info.chat_reason[0])
+        fprintf(stderr, "weft: no chat format (%s); the prompt is taken as it is\n", info.chat_reason);
     if (status == WEFT_OK && chat && memchr(text, 0, size))
         status = weft_fail(error, WEFT_INVALID_ARGUMENT, "a chat message cannot hold a zero byte; --raw takes any bytes");
     if (status == WEFT_OK)
