@@ -65,7 +65,7 @@ class Run(unittest.TestCase):
         return json.loads(out)
 
     def test_json(self):
-        got = self.run_json("--raw", "-p", "Hello, world", "-n", "7", "--ignore-end", "--logprobs", "3", "--prompt-logprobs", "2")
+        got = self.run_json("--raw", "-p", "Hello, world", "--backend", "cpu", "-n", "7", "--ignore-end", "--logprobs", "3", "--prompt-logprobs", "2")
         self.assertEqual(len(got["tokens"]), 7)
         self.assertEqual(got["finish_reason"], "length")
         self.assertEqual(got["backend"], "cpu")
