@@ -8,10 +8,18 @@ if(WEFT_DECODER)
   list(APPEND WEFT_SOURCES ${WEFT_DECODER_SOURCES})
 endif()
 # The backends compiled in: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
-# of the list that core/registry.c includes.
-set(WEFT_BACKENDS "cpu;null" CACHE STRING "Backends to compile in: folders of backends/")
+# of the list that core/registry.c includes. cmake/NAME.cmake, where there is one, adds what a backend is made of besides, or says in
+# WEFT_BACKEND_MISSING why it cannot be built here.
+set(WEFT_BACKENDS "cpu;cuda;null" CACHE STRING "Backends to compile in: folders of backends/")
 set(WEFT_BACKEND_LIST "")
+include(${PROJECT_SOURCE_DIR}/cmake/stems.cmake)
 foreach(backend IN LISTS WEFT_BACKENDS)
+  set(WEFT_BACKEND_MISSING "")
+  include(${PROJECT_SOURCE_DIR}/cmake/${backend}.cmake OPTIONAL)
+  if(WEFT_BACKEND_MISSING)
+    message(STATUS "Built without the ${backend} backend: ${WEFT_BACKEND_MISSING}")
+    continue()
+  endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/${backend}/*.c)
   list(APPEND WEFT_SOURCES ${sources})
   set(defined "")
@@ -39,7 +47,6 @@ foreach(source IN LISTS WEFT_SOURCES)
 endforeach()
 
 # Which ops each folder implements.
-include(${PROJECT_SOURCE_DIR}/cmake/stems.cmake)
 weft_stems(cpu ${PROJECT_SOURCE_DIR}/backends/cpu/ops c)
 
 find_package(Threads REQUIRED)

@@ -1,0 +1,127 @@
+/* The CUDA backend's own types. Host code of the backend is C and calls the driver alone; device code is in kernels/, one file an op, and
+ * travels inside the library. All work of a device goes to one stream, so that it runs in the order of the calls. */
+#ifndef WEFT_CUDA_H
+#define WEFT_CUDA_H
+
+#include "backends/cuda/driver.h"
+#include "kernels/phase.h"
+
+/* ---- Kernels: modules.c ---- */
+
+/* A file of kernels/ as the compiler left it. */
+typedef struct weft_cuda_image {
+    const char *name;
+    const void *bytes;
+} weft_cuda_image;
+
+extern const weft_cuda_image weft_cuda_images[];
+extern const size_t weft_cuda_n_images;
+
+/* ---- Devices: cuda.c ---- */
+
+/* Memory through which weights and states are copied: pieces in turn, each with the event of its last use. */
+#define WEFT_CUDA_N_PIECES 4
+#define WEFT_CUDA_PIECE_BYTES ((size_t)2 << 20)
+
+typedef struct weft_cuda_staging {
+    char *memory; /* NULL until first needed */
+    weft_cuda_event used[WEFT_CUDA_N_PIECES];
+    size_t next;
+} weft_cuda_staging;
+
+struct weft_backend_device {
+    const weft_host *host;
+    weft_cuda_driver driver;
+    weft_cuda_context context;
+    weft_cuda_stream stream, side; /* `side` carries cancelling past what is queued */
+    weft_cuda_module *modules;     /* as weft_cuda_images */
+    weft_cuda_staging staging;
+    int multiprocessors;
+    /* Steps: see queue.c. */
+    uint64_t control; /* weft_cuda_control on the device */
+    weft_cuda_queue *queue;
+    uint64_t queue_address; /* the device's */
+    uint64_t *cancel_word;  /* what `side` copies from */
+    weft_cuda_event ended[WEFT_CUDA_QUEUE_STEPS];
+    weft_os_mutex mutex; /* for what follows: wait and cancel come at any time */
+    weft_os_condition never;
+    uint64_t n_submitted, last_ticket;
+    bool lost;
+    weft_error loss;
+};
+
+struct weft_backend_buffer {
+    uint64_t address, bytes;
+    char *view; /* the host's, of ring memory; else NULL */
+};
+
+/* Makes the device's context current, and what was current before it current again. Fails where the device is lost. */
+weft_status weft_cuda_enter(weft_backend_device *device, weft_error *error);
+void weft_cuda_leave(weft_backend_device *device);
+/* For giving back, lost or not: waits for the device's work. False: there is nothing to leave. */
+bool weft_cuda_enter_to_free(weft_backend_device *device);
+/* weft_cuda_check that remembers the loss of a device. */
+weft_status weft_cuda_result_of(weft_backend_device *device, weft_cuda_result result, const char *what, weft_error *error);
+weft_status weft_cuda_device_status(weft_backend_device *device, weft_error *error);
+
+weft_status weft_cuda_load_modules(weft_backend_device *device, weft_error *error);
+void weft_cuda_unload_modules(weft_backend_device *device);
+weft_status weft_cuda_find_kernel(weft_backend_device *device, const char *file, const char *name, weft_cuda_function *function,
+                                  weft_error *error);
+
+weft_status weft_cuda_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);
+weft_status weft_cuda_read_bandwidth(weft_backend_device *device, double *bytes_per_s, weft_error *error);
+
+/* ---- Memory: memory.c ---- */
+
+weft_status weft_cuda_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
+                                    weft_error *error);
+void weft_cuda_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
+void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
+weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
+                            weft_error *error);
+weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
+                           weft_error *error);
+void weft_cuda_staging_destroy(weft_backend_device *device);
+
+/* ---- Ops: ops.c ---- */
+
+typedef struct weft_cuda_recorder weft_cuda_recorder;
+
+typedef struct weft_cuda_op {
+    /* Records the launches of one phase, in order. Failures stay in the recorder. */
+    void (*record)(weft_cuda_recorder *recorder, const weft_cuda_phase *phase);
+    uint64_t (*scratch_bytes)(const weft_cuda_phase *phase); /* NULL: none. Addresses are not known yet */
+    bool in_place;
+} weft_cuda_op;
+
+const weft_cuda_op *weft_cuda_op_get(weft_op op); /* NULL where it is not implemented */
+void weft_cuda_supports(weft_backend_device *device, const weft_query *query, weft_support *support);
+
+/* ---- Plans and steps: plan.c, queue.c ---- */
+
+struct weft_backend_plan {
+    weft_cuda_recording recording;
+};
+
+typedef struct weft_cuda_shape {
+    int64_t grid[2];
+    uint32_t block; /* threads */
+    uint32_t shared_bytes;
+} weft_cuda_shape;
+
+/* Adds a launch of a kernel of the op's file of kernels/. */
+void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cuda_shape shape, const weft_cuda_phase *phase);
+
+weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
+                                  weft_error *error);
+void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan);
+
+weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *error);
+void weft_cuda_queue_destroy(weft_backend_device *device);
+weft_status weft_cuda_plan_submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
+                                  uint32_t result_slot, weft_error *error);
+weft_status weft_cuda_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error);
+void weft_cuda_cancel(weft_backend_device *device);
+
+#endif

@@ -1,0 +1,38 @@
+/* Shapes of launches that several ops share, as the kernels of kernels/ expect them. */
+#ifndef WEFT_CUDA_LAUNCH_H
+#define WEFT_CUDA_LAUNCH_H
+
+#include "backends/cuda/cuda.h"
+
+#define WEFT_CUDA_WARP 32
+
+static inline int64_t weft_cuda_ceil(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit;
+}
+
+static inline int64_t weft_cuda_elements(const weft_cuda_tensor *tensor) {
+    return tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+}
+
+/* One value a thread; threads go on where there are more. */
+static inline weft_cuda_shape weft_cuda_each_value(const weft_cuda_tensor *tensor) {
+    int64_t blocks = weft_cuda_ceil(weft_cuda_elements(tensor), 256);
+    return (weft_cuda_shape){{blocks < 65536 ? blocks : 65536, 1}, 256, 0};
+}
+
+/* One block for each of x times y things. */
+static inline weft_cuda_shape weft_cuda_blocks(int64_t x, int64_t y, uint32_t threads) {
+    return (weft_cuda_shape){{x, y}, threads, 0};
+}
+
+/* kernels/product.h: a warp a row, tiles of columns. */
+static inline weft_cuda_shape weft_cuda_product(int64_t n_rows, int64_t n_columns) {
+    const int64_t warps = 8, tile_columns = 16;
+    return (weft_cuda_shape){{weft_cuda_ceil(n_rows, warps), weft_cuda_ceil(n_columns, tile_columns)}, 256, 0};
+}
+
+/* kernels/sampler.h, for `n_columns` columns from phase->first_column on. */
+uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns);
+void weft_cuda_record_sample(weft_cuda_recorder *recorder, const weft_cuda_phase *phase, int64_t n_vocab);
+
+#endif

@@ -1,0 +1,160 @@
+/* Buffers, and copies between them and the host. */
+#include <string.h>
+
+#include "backends/cuda/cuda.h"
+
+static weft_status allocate_memory(weft_backend_device *device, weft_memory kind, weft_backend_buffer *buffer, weft_error *error) {
+    const weft_cuda_driver *driver = &device->driver;
+    size_t bytes = (size_t)buffer->bytes;
+    if (kind == WEFT_MEMORY_RING) {
+        void *view = NULL;
+        weft_status status = weft_cuda_result_of(device, driver->host_allocate(&view, bytes, WEFT_CUDA_HOST_MAPPED),
+                                                 "allocate memory that host and device share", error);
+        if (status != WEFT_OK) return status;
+        buffer->view = view;
+        memset(view, 0, bytes);
+        return weft_cuda_result_of(device, driver->host_address(&buffer->address, view, 0), "map host memory", error);
+    }
+    weft_cuda_result result = driver->memory_allocate(&buffer->address, bytes);
+    if (result == WEFT_CUDA_OUT_OF_MEMORY)
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: the device has no %.1f MiB left", (double)bytes / 1048576.0);
+    weft_status status = weft_cuda_result_of(device, result, "allocate memory", error);
+    if (status != WEFT_OK) return status;
+    return weft_cuda_result_of(device, driver->fill(buffer->address, 0, bytes, device->stream), "clear memory", error);
+}
+
+static void free_memory(weft_backend_device *device, const weft_backend_buffer *buffer) {
+    if (buffer->view != NULL)
+        device->driver.host_free(buffer->view);
+    else if (buffer->address != 0)
+        device->driver.memory_free(buffer->address);
+}
+
+weft_status weft_cuda_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
+                                    weft_error *error) {
+    const weft_host *host = device->host;
+    weft_status status = weft_cuda_enter(device, error);
+    if (status != WEFT_OK) return status;
+    weft_backend_buffer *made = host->allocate(host->user, sizeof *made, 64);
+    if (made == NULL) {
+        weft_cuda_leave(device);
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a buffer's description");
+    }
+    *made = (weft_backend_buffer){.bytes = bytes > 0 ? bytes : 1};
+    status = allocate_memory(device, memory, made, error);
+    if (status == WEFT_OK) {
+        *buffer = made;
+    } else {
+        free_memory(device, made);
+        host->release(host->user, made, sizeof *made);
+    }
+    weft_cuda_leave(device);
+    return status;
+}
+
+void weft_cuda_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
+    bool entered = weft_cuda_enter_to_free(device);
+    free_memory(device, buffer);
+    if (entered) weft_cuda_leave(device);
+    device->host->release(device->host->user, buffer, sizeof *buffer);
+}
+
+void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer) {
+    (void)device;
+    return buffer->view;
+}
+
+/* ---- Copies ---- */
+
+/* Made when first needed: a store without weights does without. */
+static weft_status need_staging(weft_backend_device *device, weft_error *error) {
+    weft_cuda_staging *staging = &device->staging;
+    if (staging->memory != NULL) return WEFT_OK;
+    void *memory = NULL;
+    weft_cuda_result result = device->driver.host_allocate(&memory, WEFT_CUDA_N_PIECES * WEFT_CUDA_PIECE_BYTES, 0);
+    staging->memory = memory;
+    for (size_t i = 0; i < WEFT_CUDA_N_PIECES && result == WEFT_CUDA_SUCCESS; i++)
+        result = device->driver.event_create(&staging->used[i], WEFT_CUDA_EVENT_BLOCKING | WEFT_CUDA_EVENT_NO_TIMING);
+    if (result != WEFT_CUDA_SUCCESS) weft_cuda_staging_destroy(device);
+    return weft_cuda_result_of(device, result, "allocate memory to copy through", error);
+}
+
+void weft_cuda_staging_destroy(weft_backend_device *device) {
+    weft_cuda_staging *staging = &device->staging;
+    for (size_t i = 0; i < WEFT_CUDA_N_PIECES; i++)
+        if (staging->used[i] != NULL) device->driver.event_destroy(staging->used[i]);
+    if (staging->memory != NULL) device->driver.host_free(staging->memory);
+    *staging = (weft_cuda_staging){0};
+}
+
+/* Takes the next piece, once the device has done with what was in it. */
+static weft_cuda_result take_piece(weft_backend_device *device, size_t *piece) {
+    weft_cuda_staging *staging = &device->staging;
+    *piece = staging->next;
+    staging->next = (staging->next + 1) % WEFT_CUDA_N_PIECES;
+    return device->driver.event_synchronise(staging->used[*piece]);
+}
+
+/* The bytes are taken from the host before it returns and reach the device in stream order, before all that is submitted later: the
+ * next piece of a file is read while this one travels. */
+static weft_cuda_result write_pieces(weft_backend_device *device, uint64_t to, const char *from, size_t bytes) {
+    weft_cuda_result result = WEFT_CUDA_SUCCESS;
+    for (size_t done = 0, count; done < bytes && result == WEFT_CUDA_SUCCESS; done += count) {
+        size_t piece = 0;
+        count = bytes - done < WEFT_CUDA_PIECE_BYTES ? bytes - done : WEFT_CUDA_PIECE_BYTES;
+        result = take_piece(device, &piece);
+        if (result != WEFT_CUDA_SUCCESS) break;
+        char *memory = device->staging.memory + piece * WEFT_CUDA_PIECE_BYTES;
+        memcpy(memory, from + done, count);
+        result = device->driver.copy_to_device(to + done, memory, count, device->stream);
+        if (result == WEFT_CUDA_SUCCESS) result = device->driver.event_record(device->staging.used[piece], device->stream);
+    }
+    return result;
+}
+
+weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
+                            weft_error *error) {
+    weft_status status = weft_cuda_enter(device, error);
+    if (status != WEFT_OK) return status;
+    if (buffer->view != NULL) {
+        status = weft_cuda_result_of(device, device->driver.stream_synchronise(device->stream), "wait for its work", error);
+        if (status == WEFT_OK) memcpy(buffer->view + offset, from, bytes);
+    } else {
+        status = need_staging(device, error);
+        if (status == WEFT_OK)
+            status = weft_cuda_result_of(device, write_pieces(device, buffer->address + offset, from, bytes), "write to the device", error);
+    }
+    weft_cuda_leave(device);
+    return status;
+}
+
+static weft_cuda_result read_pieces(weft_backend_device *device, char *into, uint64_t from, size_t bytes) {
+    weft_cuda_result result = WEFT_CUDA_SUCCESS;
+    for (size_t done = 0, count; done < bytes && result == WEFT_CUDA_SUCCESS; done += count) {
+        size_t piece = 0;
+        count = bytes - done < WEFT_CUDA_PIECE_BYTES ? bytes - done : WEFT_CUDA_PIECE_BYTES;
+        result = take_piece(device, &piece);
+        if (result != WEFT_CUDA_SUCCESS) break;
+        char *memory = device->staging.memory + piece * WEFT_CUDA_PIECE_BYTES;
+        result = device->driver.copy_to_host(memory, from + done, count, device->stream);
+        if (result == WEFT_CUDA_SUCCESS) result = device->driver.stream_synchronise(device->stream);
+        if (result == WEFT_CUDA_SUCCESS) memcpy(into + done, memory, count);
+    }
+    return result;
+}
+
+weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
+                           weft_error *error) {
+    weft_status status = weft_cuda_enter(device, error);
+    if (status != WEFT_OK) return status;
+    if (buffer->view != NULL) {
+        status = weft_cuda_result_of(device, device->driver.stream_synchronise(device->stream), "wait for its work", error);
+        if (status == WEFT_OK) memcpy(into, buffer->view + offset, bytes);
+    } else {
+        status = need_staging(device, error);
+        if (status == WEFT_OK)
+            status = weft_cuda_result_of(device, read_pieces(device, into, buffer->address + offset, bytes), "read from the device", error);
+    }
+    weft_cuda_leave(device);
+    return status;
+}

@@ -1,0 +1,204 @@
+/* Recorded plans. A plan is one graph of kernels: one that looks up which step this is and copies its inputs in, the launches of the
+ * phases with the schedule's own order, and one that copies the results out and writes the word of the end. Nothing in it changes from
+ * step to step.
+ */
+#include <string.h>
+
+#include "backends/cuda/cuda.h"
+
+#define SMALL_RESULTS 65536 /* bytes that the last kernel, one block, copies itself */
+#define COPY_BLOCKS 64
+
+struct weft_cuda_recorder {
+    weft_backend_device *device;
+    weft_cuda_graph graph;
+    const char *file;        /* of kernels/ */
+    weft_cuda_node *last;    /* of each phase */
+    bool *has_next;          /* for each phase: another comes after it */
+    weft_cuda_node *after;   /* what the next launch comes after */
+    size_t n_after;
+    size_t n_phases;
+    weft_status status;
+    weft_error *error;
+};
+
+/* ---- Launches ---- */
+
+static void add_kernel(weft_cuda_recorder *r, const char *name, weft_cuda_shape shape, void *argument) {
+    if (r->status != WEFT_OK) return;
+    void *arguments[] = {argument};
+    weft_cuda_kernel_node node = {.grid = {(unsigned)shape.grid[0], (unsigned)shape.grid[1], 1},
+                                  .block = {shape.block, 1, 1},
+                                  .shared_bytes = shape.shared_bytes,
+                                  .arguments = arguments};
+    r->status = weft_cuda_find_kernel(r->device, r->file, name, &node.function, r->error);
+    if (r->status != WEFT_OK) return;
+    weft_cuda_node added = NULL;
+    weft_cuda_result result = r->device->driver.graph_add_kernel(&added, r->graph, r->after, r->n_after, &node);
+    r->status = weft_cuda_result_of(r->device, result, "record a kernel", r->error);
+    r->after[0] = added;
+    r->n_after = 1;
+}
+
+void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cuda_shape shape, const weft_cuda_phase *phase) {
+    weft_cuda_phase copy = *phase;
+    add_kernel(recorder, kernel, shape, &copy);
+}
+
+/* ---- Phases ---- */
+
+static weft_cuda_tensor resolve(const weft_place *place) {
+    weft_cuda_tensor tensor = {0};
+    if (place->buffer == NULL) return tensor;
+    tensor = (weft_cuda_tensor){
+        .data = place->buffer->address + place->offset, .type = (int32_t)place->tensor.type, .layout = place->layout};
+    memcpy(tensor.shape, place->tensor.shape, sizeof tensor.shape);
+    return tensor;
+}
+
+static void record_phase(weft_cuda_recorder *r, const weft_schedule *schedule, size_t index, weft_cuda_node begin) {
+    const weft_phase *from = &schedule->phases[index];
+    const weft_host *host = r->device->host;
+    const weft_cuda_op *op = weft_cuda_op_get(from->op);
+    weft_cuda_phase phase = {.control = r->device->control};
+    if (op == NULL || from->params_size > sizeof phase.params) {
+        r->status = host->fail(r->error, WEFT_UNSUPPORTED, "cuda: op %s is not implemented", host->op_name(from->op));
+        return;
+    }
+    if (from->params_size > 0) memcpy(phase.params, from->params, from->params_size);
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) phase.inputs[i] = resolve(&from->inputs[i]);
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) phase.outputs[i] = resolve(&from->outputs[i]);
+    if (from->scratch.buffer != NULL) phase.scratch = from->scratch.buffer->address + from->scratch.offset;
+    r->file = host->op_name(from->op);
+    r->after[0] = begin;
+    r->n_after = from->n_after > 0 ? from->n_after : 1;
+    for (uint32_t i = 0; i < from->n_after; i++) {
+        r->after[i] = r->last[from->after[i]];
+        r->has_next[from->after[i]] = true;
+    }
+    op->record(r, &phase);
+    r->last[index] = r->after[0];
+}
+
+/* ---- Copies ---- */
+
+static weft_cuda_copies list_copies(const weft_cuda_recorder *r, const weft_backend_buffer *ring, uint64_t stride,
+                                    const weft_ring_copy *copies, size_t n) {
+    weft_cuda_copies list = {.control = r->device->control, .queue = r->device->queue_address, .stride = stride};
+    list.ring = ring == NULL ? 0 : ring->address;
+    list.n_copies = (int64_t)n;
+    for (size_t i = 0; i < n; i++)
+        list.copies[i] = (weft_cuda_copy){copies[i].buffer->address + copies[i].offset, copies[i].ring_offset, copies[i].bytes};
+    return list;
+}
+
+static weft_cuda_shape copy_shape(const weft_cuda_copies *list) {
+    uint64_t bytes = 0;
+    for (int64_t i = 0; i < list->n_copies; i++) bytes += list->copies[i].bytes;
+    int64_t blocks = (int64_t)(bytes / 16384) + 1;
+    return (weft_cuda_shape){{blocks < COPY_BLOCKS ? blocks : COPY_BLOCKS, 1}, 256, 0};
+}
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static weft_cuda_node record_begin(weft_cuda_recorder *r, const weft_schedule *schedule) {
+    size_t done = 0;
+    r->file = "step";
+    do {
+        size_t count = least(schedule->n_step_copies - done, WEFT_CUDA_COPIES);
+        weft_cuda_copies list =
+            list_copies(r, schedule->step_ring, schedule->step_stride, schedule->step_copies + done, count);
+        add_kernel(r, "weft_begin", copy_shape(&list), &list);
+        done += count;
+    } while (done < schedule->n_step_copies);
+    return r->after[0];
+}
+
+static void record_end(weft_cuda_recorder *r, const weft_schedule *schedule, weft_cuda_node begin) {
+    r->after[0] = begin;
+    r->n_after = 0;
+    for (size_t i = 0; i < r->n_phases; i++)
+        if (!r->has_next[i]) r->after[r->n_after++] = r->last[i];
+    if (r->n_after == 0) r->n_after = 1;
+    uint64_t bytes = 0;
+    size_t done = 0, left = schedule->n_result_copies;
+    for (size_t i = 0; i < left; i++) bytes += schedule->result_copies[i].bytes;
+    r->file = "step";
+    while (bytes > SMALL_RESULTS ? done < left : left - done > WEFT_CUDA_COPIES) {
+        size_t count = least(left - done, WEFT_CUDA_COPIES);
+        weft_cuda_copies list =
+            list_copies(r, schedule->result_ring, schedule->result_stride, schedule->result_copies + done, count);
+        add_kernel(r, "weft_collect", copy_shape(&list), &list);
+        done += count;
+    }
+    weft_cuda_copies last =
+        list_copies(r, schedule->result_ring, schedule->result_stride, schedule->result_copies + done, left - done);
+    add_kernel(r, "weft_finish", (weft_cuda_shape){{1, 1}, 256, 0}, &last);
+}
+
+/* ---- Plans ---- */
+
+static void *allocate(const weft_host *host, size_t bytes) {
+    void *memory = host->allocate(host->user, bytes, 64);
+    if (memory != NULL) memset(memory, 0, bytes);
+    return memory;
+}
+
+static void release(const weft_host *host, void *memory, size_t bytes) {
+    if (memory != NULL) host->release(host->user, memory, bytes);
+}
+
+static void record_all(weft_cuda_recorder *r, const weft_schedule *schedule) {
+    weft_cuda_node begin = record_begin(r, schedule);
+    for (size_t i = 0; i < schedule->n_phases && r->status == WEFT_OK; i++) record_phase(r, schedule, i, begin);
+    if (r->status == WEFT_OK) record_end(r, schedule, begin);
+}
+
+static weft_status record(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan *plan, weft_error *error) {
+    const weft_host *host = device->host;
+    const weft_cuda_driver *driver = &device->driver;
+    size_t n = schedule->n_phases + 1;
+    weft_cuda_recorder r = {.device = device, .n_phases = schedule->n_phases, .error = error};
+    r.last = allocate(host, n * sizeof *r.last);
+    r.after = allocate(host, n * sizeof *r.after);
+    r.has_next = allocate(host, n * sizeof *r.has_next);
+    if (r.last == NULL || r.after == NULL || r.has_next == NULL)
+        r.status = host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a plan of %zu phases", schedule->n_phases);
+    if (r.status == WEFT_OK) r.status = weft_cuda_result_of(device, driver->graph_create(&r.graph, 0), "make a graph", error);
+    if (r.status == WEFT_OK) record_all(&r, schedule);
+    if (r.status == WEFT_OK)
+        r.status = weft_cuda_result_of(device, driver->graph_instantiate(&plan->recording, r.graph, 0), "prepare a graph", error);
+    if (r.status == WEFT_OK)
+        r.status = weft_cuda_result_of(device, driver->graph_upload(plan->recording, device->stream), "upload a graph", error);
+    if (r.graph != NULL) driver->graph_destroy(r.graph);
+    release(host, r.last, n * sizeof *r.last);
+    release(host, r.after, n * sizeof *r.after);
+    release(host, r.has_next, n * sizeof *r.has_next);
+    return r.status;
+}
+
+weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
+                                  weft_error *error) {
+    const weft_host *host = device->host;
+    weft_status status = weft_cuda_enter(device, error);
+    if (status != WEFT_OK) return status;
+    weft_backend_plan *made = allocate(host, sizeof *made);
+    status = made == NULL ? host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a plan") : record(device, schedule, made, error);
+    if (status == WEFT_OK) {
+        *plan = made;
+    } else if (made != NULL) {
+        if (made->recording != NULL) device->driver.recording_destroy(made->recording);
+        release(host, made, sizeof *made);
+    }
+    weft_cuda_leave(device);
+    return status;
+}
+
+void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {
+    bool entered = weft_cuda_enter_to_free(device);
+    device->driver.recording_destroy(plan->recording);
+    if (entered) weft_cuda_leave(device);
+    release(device->host, plan, sizeof *plan);
+}

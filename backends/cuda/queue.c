@@ -1,0 +1,157 @@
+/* Steps. A submit writes which slots the step uses into the next entry of a queue in memory that host and device share, and launches
+ * the plan's graph. The device counts the steps it has run, so that its first kernel finds its entry by itself and the last one writes
+ * how the step ended: into the entry, and into `n_ended`.
+ *
+ * Waiting never spins. Without a limit of time it sleeps on an event; the driver has no wait for an event that ends after a time, so
+ * with a limit it sleeps for short times, an eighth of what it has waited so far, and looks at `n_ended`. (A callback on the host would
+ * hold up the device, and a thread of its own is nothing a library should have.)
+ *
+ * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before it
+ * does anything.
+ */
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "backends/cuda/cuda.h"
+
+#define SHORTEST_SLEEP UINT64_C(20000) /* ns */
+#define LONGEST_SLEEP UINT64_C(1000000)
+
+weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *error) {
+    const weft_cuda_driver *driver = &device->driver;
+    void *queue = NULL, *word = NULL;
+    weft_cuda_result result = driver->memory_allocate(&device->control, sizeof(weft_cuda_control));
+    if (result == WEFT_CUDA_SUCCESS) result = driver->fill(device->control, 0, sizeof(weft_cuda_control), device->stream);
+    if (result == WEFT_CUDA_SUCCESS) result = driver->host_allocate(&queue, sizeof *device->queue, WEFT_CUDA_HOST_MAPPED);
+    if (result == WEFT_CUDA_SUCCESS) {
+        device->queue = queue;
+        memset(queue, 0, sizeof *device->queue);
+        result = driver->host_address(&device->queue_address, queue, 0);
+    }
+    if (result == WEFT_CUDA_SUCCESS) result = driver->host_allocate(&word, sizeof *device->cancel_word, 0);
+    device->cancel_word = word;
+    for (size_t i = 0; i < WEFT_CUDA_QUEUE_STEPS && result == WEFT_CUDA_SUCCESS; i++)
+        result = driver->event_create(&device->ended[i], WEFT_CUDA_EVENT_BLOCKING | WEFT_CUDA_EVENT_NO_TIMING);
+    return weft_cuda_check(device->host, driver, result, "make a queue of steps", error);
+}
+
+void weft_cuda_queue_destroy(weft_backend_device *device) {
+    const weft_cuda_driver *driver = &device->driver;
+    for (size_t i = 0; i < WEFT_CUDA_QUEUE_STEPS; i++)
+        if (device->ended[i] != NULL) driver->event_destroy(device->ended[i]);
+    if (device->cancel_word != NULL) driver->host_free(device->cancel_word);
+    if (device->queue != NULL) driver->host_free(device->queue);
+    if (device->control != 0) driver->memory_free(device->control);
+}
+
+/* How many steps have ended. What the device wrote before is then visible. */
+static uint64_t count_ended(const weft_backend_device *device) {
+    uint64_t n = *(const volatile uint64_t *)&device->queue->n_ended;
+    atomic_thread_fence(memory_order_acquire);
+    return n;
+}
+
+/* With the mutex held. False where the queue is full. */
+static bool launch(weft_backend_device *device, const weft_backend_plan *plan, const weft_cuda_entry *entry, weft_cuda_result *result) {
+    uint64_t position = device->n_submitted;
+    size_t index = (size_t)(position % WEFT_CUDA_QUEUE_STEPS);
+    if (position - count_ended(device) >= WEFT_CUDA_QUEUE_STEPS) return false;
+    device->queue->entries[index] = *entry;
+    atomic_thread_fence(memory_order_release);
+    *result = device->driver.graph_launch(plan->recording, device->stream);
+    if (*result != WEFT_CUDA_SUCCESS) return true;
+    device->n_submitted = position + 1;
+    device->last_ticket = entry->ticket;
+    *result = device->driver.event_record(device->ended[index], device->stream);
+    return true;
+}
+
+weft_status weft_cuda_plan_submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
+                                  uint32_t result_slot, weft_error *error) {
+    weft_status status = weft_cuda_enter(device, error);
+    if (status != WEFT_OK) return status;
+    weft_cuda_entry entry = {.ticket = ticket, .step_slot = step_slot, .result_slot = result_slot};
+    weft_cuda_result result = WEFT_CUDA_SUCCESS;
+    weft_os_mutex_lock(&device->mutex);
+    bool has_room = launch(device, plan, &entry, &result);
+    weft_os_mutex_unlock(&device->mutex);
+    status = weft_cuda_result_of(device, result, "launch a step", error);
+    if (!has_room) status = device->host->fail(error, WEFT_FULL, "cuda: %d steps are queued: wait for one", WEFT_CUDA_QUEUE_STEPS);
+    weft_cuda_leave(device);
+    return status;
+}
+
+/* ---- Waiting ---- */
+
+/* The position of a ticket among the steps the queue still knows, or UINT64_MAX. With the mutex held. */
+static uint64_t find_position(const weft_backend_device *device, uint64_t ticket) {
+    uint64_t oldest = device->n_submitted > WEFT_CUDA_QUEUE_STEPS ? device->n_submitted - WEFT_CUDA_QUEUE_STEPS : 0;
+    for (uint64_t position = device->n_submitted; position-- > oldest;)
+        if (device->queue->entries[position % WEFT_CUDA_QUEUE_STEPS].ticket == ticket) return position;
+    return UINT64_MAX;
+}
+
+static weft_status ending_of(const weft_backend_device *device, uint64_t position, uint64_t ticket, weft_error *error) {
+    uint32_t ending = device->queue->entries[position % WEFT_CUDA_QUEUE_STEPS].ending;
+    if (ending != WEFT_CUDA_STEP_CANCELLED) return WEFT_OK;
+    return device->host->fail(error, WEFT_CANCELLED, "cuda: step %llu was cancelled", (unsigned long long)ticket);
+}
+
+/* Sleeps until the step at `position` has ended, the time is over, or the device has failed. */
+static weft_cuda_result sleep_until_ended(weft_backend_device *device, uint64_t position, uint64_t timeout_ns) {
+    weft_cuda_event event = device->ended[position % WEFT_CUDA_QUEUE_STEPS];
+    if (timeout_ns == UINT64_MAX) return device->driver.event_synchronise(event);
+    uint64_t start = weft_os_now(), passed = 0;
+    weft_cuda_result result = device->driver.event_query(event);
+    while (count_ended(device) <= position && passed < timeout_ns && (result == WEFT_CUDA_NOT_READY || result == WEFT_CUDA_SUCCESS)) {
+        uint64_t nap = passed / 8 < SHORTEST_SLEEP ? SHORTEST_SLEEP : passed / 8;
+        if (nap > LONGEST_SLEEP) nap = LONGEST_SLEEP;
+        if (nap > timeout_ns - passed) nap = timeout_ns - passed;
+        weft_os_mutex_lock(&device->mutex);
+        weft_os_condition_wait(&device->never, &device->mutex, nap);
+        weft_os_mutex_unlock(&device->mutex);
+        passed = weft_os_now() - start;
+        if (count_ended(device) <= position) result = device->driver.event_query(event);
+    }
+    return result == WEFT_CUDA_NOT_READY ? WEFT_CUDA_SUCCESS : result;
+}
+
+static weft_status wait_entered(weft_backend_device *device, uint64_t position, uint64_t ticket, uint64_t timeout_ns,
+                                weft_error *error) {
+    weft_cuda_result result = sleep_until_ended(device, position, timeout_ns);
+    weft_status status = weft_cuda_result_of(device, result, "run a step", error);
+    if (status != WEFT_OK) return status;
+    if (count_ended(device) > position) return ending_of(device, position, ticket, error);
+    if (timeout_ns != UINT64_MAX)
+        return device->host->fail(error, WEFT_TIMEOUT, "cuda: step %llu has not ended yet", (unsigned long long)ticket);
+    return device->host->fail(error, WEFT_FAILED, "cuda: step %llu ended without a result", (unsigned long long)ticket);
+}
+
+weft_status weft_cuda_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
+    weft_os_mutex_lock(&device->mutex);
+    uint64_t position = find_position(device, ticket), last = device->last_ticket;
+    bool ended = position == UINT64_MAX || count_ended(device) > position;
+    weft_status status = WEFT_OK;
+    if (position != UINT64_MAX && ended) status = ending_of(device, position, ticket, error);
+    weft_os_mutex_unlock(&device->mutex);
+    if (ticket > last)
+        return device->host->fail(error, WEFT_INVALID_ARGUMENT, "cuda: ticket %llu was not submitted", (unsigned long long)ticket);
+    if (ended) return status;
+    status = weft_cuda_enter(device, error);
+    if (status != WEFT_OK) return status;
+    status = wait_entered(device, position, ticket, timeout_ns, error);
+    weft_cuda_leave(device);
+    return status;
+}
+
+void weft_cuda_cancel(weft_backend_device *device) {
+    if (weft_cuda_enter(device, NULL) != WEFT_OK) return;
+    weft_os_mutex_lock(&device->mutex);
+    *device->cancel_word = device->last_ticket; /* it only rises, so that a copy still under way may take the newer one */
+    weft_cuda_result result = device->driver.copy_to_device(device->control + offsetof(weft_cuda_control, cancelled_to),
+                                                            device->cancel_word, sizeof *device->cancel_word, device->side);
+    weft_os_mutex_unlock(&device->mutex);
+    weft_cuda_result_of(device, result, "cancel", NULL);
+    weft_cuda_leave(device);
+}

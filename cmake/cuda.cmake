@@ -1,0 +1,47 @@
+# Device code of the CUDA backend: each kernels/*.cu compiled by nvcc alone, for all architectures, into one image that the library
+# carries. Nothing of the toolkit is needed at run time.
+set(WEFT_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING
+  "Compute capabilities to compile CUDA kernels for; the last is there as PTX too, for newer devices")
+find_program(WEFT_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin DOC "NVIDIA's CUDA compiler")
+
+if(NOT WEFT_NVCC)
+  set(WEFT_BACKEND_MISSING "there is no nvcc; set WEFT_NVCC to its path")
+else()
+  set(flags "")
+  foreach(architecture IN LISTS WEFT_CUDA_ARCHITECTURES)
+    list(APPEND flags "--generate-code=arch=compute_${architecture},code=sm_${architecture}")
+  endforeach()
+  list(GET WEFT_CUDA_ARCHITECTURES -1 newest)
+  # Numerics are defined without fused multiply-adds.
+  list(APPEND flags "--generate-code=arch=compute_${newest},code=compute_${newest}" --fmad=false --std=c++17
+    -I${PROJECT_SOURCE_DIR}/include -I${PROJECT_SOURCE_DIR})
+  if(WEFT_WERROR)
+    list(APPEND flags --Werror=all-warnings)
+  endif()
+
+  set(folder ${PROJECT_BINARY_DIR}/generated/kernels)
+  file(MAKE_DIRECTORY ${folder})
+  set(images "")
+  set(image_list "")
+  set(image_source "/* Generated: the images of kernels/. */\n")
+  file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
+  foreach(kernel IN LISTS kernels)
+    get_filename_component(name ${kernel} NAME_WE)
+    set(image ${folder}/${name}.fatbin)
+    add_custom_command(OUTPUT ${image}
+      COMMAND ${WEFT_NVCC} ${flags} --fatbin -MD -MF ${image}.d -o ${image} ${kernel}
+      DEPENDS ${kernel} DEPFILE ${image}.d VERBATIM COMMENT "Building CUDA image kernels/${name}")
+    list(APPEND images ${image})
+    string(APPEND image_list "WEFT_CUDA_IMAGE(${name})\n")
+    set(symbol weft_cuda_image_${name})
+    string(APPEND image_source
+      "extern const unsigned char ${symbol}[];\n"
+      "__asm__(\".section .rodata\\n.balign 64\\n.globl ${symbol}\\n.hidden ${symbol}\\n${symbol}:\\n\"\n"
+      "        \".incbin \\\"${image}\\\"\\n.previous\\n\");\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_cuda_images.def CONTENT "${image_list}" @ONLY)
+  file(CONFIGURE OUTPUT ${folder}/images.c CONTENT "${image_source}" @ONLY)
+  set_source_files_properties(${folder}/images.c PROPERTIES OBJECT_DEPENDS "${images}")
+  list(APPEND WEFT_SOURCES ${folder}/images.c)
+  weft_stems(cuda ${PROJECT_SOURCE_DIR}/backends/cuda/ops c)
+endif()

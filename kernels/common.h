@@ -1,0 +1,78 @@
+/* What all kernels use. They follow docs/numerics.md: every value is rounded to F32 by itself (--fmad=false), and a sum has 32 lanes,
+ * those of a warp. */
+#ifndef WEFT_KERNELS_COMMON_H
+#define WEFT_KERNELS_COMMON_H
+
+#include "kernels/phase.h"
+#include "weft/ops/math.h"
+
+#define WEFT_KERNEL extern "C" __global__ void
+#define WEFT_LANES 32
+#define WEFT_ALL_LANES 0xffffffffu
+#define WEFT_INFINITY weft_bits_to_real(0x7f800000)
+
+template <typename T> static __device__ inline T *weft_at(const weft_cuda_tensor &tensor) {
+    return (T *)tensor.data;
+}
+
+template <typename T> static __device__ inline const T &weft_params(const weft_cuda_phase &phase) {
+    return *(const T *)phase.params;
+}
+
+static __device__ inline int64_t weft_elements(const weft_cuda_tensor &tensor) {
+    return tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
+}
+
+/* Whether the step has been cancelled: the same for all threads of a block, which must all ask. */
+static __device__ inline bool weft_cancelled(const weft_cuda_phase &phase) {
+    const volatile weft_cuda_control *control = (const volatile weft_cuda_control *)phase.control;
+    return __syncthreads_or(control->cancelled_to >= control->ticket) != 0;
+}
+
+static __device__ inline int weft_lane() {
+    return (int)threadIdx.x % WEFT_LANES;
+}
+
+static __device__ inline int64_t weft_thread() {
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+static __device__ inline int64_t weft_threads() {
+    return (int64_t)gridDim.x * blockDim.x;
+}
+
+/* Combines 32 lanes by halving; all lanes get the sum. */
+static __device__ inline float weft_combine(float lane) {
+    for (int half = WEFT_LANES / 2; half > 0; half /= 2) lane += __shfl_xor_sync(WEFT_ALL_LANES, lane, half);
+    return lane;
+}
+
+/* The largest of 32 lanes; NaN is left out, as no comparison with it holds. */
+static __device__ inline float weft_largest(float lane) {
+    for (int half = WEFT_LANES / 2; half > 0; half /= 2) {
+        float other = __shfl_xor_sync(WEFT_ALL_LANES, lane, half);
+        lane = other > lane ? other : lane;
+    }
+    return lane;
+}
+
+/* Normalises n values with one block: its first warp sums, then all threads scale. y may be x. `weight` may be NULL. */
+static __device__ inline void weft_rms_norm(const float *x, const float *weight, int64_t n, float epsilon, float *y) {
+    __shared__ float shared_scale;
+    if (threadIdx.x < WEFT_LANES) {
+        float sum = 0.0f;
+#pragma unroll 8
+        for (int64_t i = threadIdx.x; i < n; i += WEFT_LANES) sum += x[i] * x[i];
+        sum = weft_combine(sum);
+        if (threadIdx.x == 0) shared_scale = 1.0f / sqrtf(sum / (float)n + epsilon);
+    }
+    __syncthreads();
+    float scale = shared_scale;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        float value = x[i] * scale;
+        y[i] = weight == nullptr ? value : value * weight[i];
+    }
+    __syncthreads();
+}
+
+#endif

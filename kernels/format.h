@@ -1,0 +1,156 @@
+/* Values of weights, as core/dequantise.c defines them, bit for bit: one at a time, or 256 of a row by a warp. */
+#ifndef WEFT_KERNELS_FORMAT_H
+#define WEFT_KERNELS_FORMAT_H
+
+#include <cuda_fp16.h>
+
+#include "kernels/common.h"
+
+/* The numbers of weft_type, which are GGUF's. */
+enum weft_cuda_type {
+    WEFT_CUDA_F32 = 0,
+    WEFT_CUDA_F16 = 1,
+    WEFT_CUDA_Q4_0 = 2,
+    WEFT_CUDA_Q4_1 = 3,
+    WEFT_CUDA_Q5_0 = 6,
+    WEFT_CUDA_Q5_1 = 7,
+    WEFT_CUDA_Q8_0 = 8,
+    WEFT_CUDA_Q4_K = 12,
+    WEFT_CUDA_Q5_K = 13,
+    WEFT_CUDA_Q6_K = 14,
+    WEFT_CUDA_BF16 = 30
+};
+
+/* All types but F32 need no more than this alignment, so that rows may begin anywhere a block does. */
+static __device__ inline uint32_t weft_read_u16(const uint8_t *bytes) {
+    return *(const uint16_t *)bytes;
+}
+
+static __device__ inline uint32_t weft_read_u32(const uint8_t *bytes) {
+    return weft_read_u16(bytes) | weft_read_u16(bytes + 2) << 16;
+}
+
+static __device__ inline float weft_read_f16(const uint8_t *bytes) {
+    return __half2float(*(const __half *)bytes);
+}
+
+static __device__ inline int weft_nibble(const uint8_t *bytes, int place) {
+    return bytes[place & 15] >> (place >> 4) * 4 & 15;
+}
+
+/* Bytes of a row of k values. */
+static __device__ inline int64_t weft_row_bytes(int type, int64_t k) {
+    switch (type) {
+    case WEFT_CUDA_F16:
+    case WEFT_CUDA_BF16: return k * 2;
+    case WEFT_CUDA_Q4_0: return k / 32 * 18;
+    case WEFT_CUDA_Q4_1: return k / 32 * 20;
+    case WEFT_CUDA_Q5_0: return k / 32 * 22;
+    case WEFT_CUDA_Q5_1: return k / 32 * 24;
+    case WEFT_CUDA_Q8_0: return k / 32 * 34;
+    case WEFT_CUDA_Q4_K: return k / 256 * 144;
+    case WEFT_CUDA_Q5_K: return k / 256 * 176;
+    case WEFT_CUDA_Q6_K: return k / 256 * 210;
+    default: return k * 4;
+    }
+}
+
+/* f16 scale and minimum, 12 bytes of 6-bit scales and minimums, and in Q5_K 32 bytes of fifth bits, before the nibbles. */
+static __device__ inline float weft_value_k45(const uint8_t *block, int group, int place, bool has_high) {
+    const uint8_t *packed = block + 4;
+    int scale, minimum;
+    if (group < 4) {
+        scale = packed[group] & 63;
+        minimum = packed[group + 4] & 63;
+    } else {
+        scale = (packed[group + 4] & 15) | packed[group - 4] >> 6 << 4;
+        minimum = packed[group + 4] >> 4 | packed[group] >> 6 << 4;
+    }
+    const uint8_t *nibbles = block + (has_high ? 48 : 16);
+    int q = nibbles[group / 2 * 32 + place] >> (group & 1) * 4 & 15;
+    if (has_high) q |= (block[16 + place] >> group & 1) << 4;
+    float product = weft_read_f16(block) * (float)scale * (float)q;
+    return product - weft_read_f16(block + 2) * (float)minimum;
+}
+
+static __device__ inline float weft_value_q6_k(const uint8_t *block, int group, int place) {
+    int half = group / 4, run = group % 4;
+    int low = block[half * 64 + (run & 1) * 32 + place] >> run / 2 * 4 & 15;
+    int high = block[128 + half * 32 + place] >> run * 2 & 3;
+    float scale = weft_read_f16(block + 208) * (float)(int8_t)block[192 + group * 2 + place / 16];
+    return scale * (float)((low | high << 4) - 32);
+}
+
+/* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row. Where TYPE and group are
+ * constants this is a few instructions. */
+template <int TYPE> static __device__ inline float weft_value_of(const uint8_t *row, int64_t chunk, int group, int place) {
+    int64_t block = chunk * 8 + group, i = block * 32 + place;
+    if (TYPE == WEFT_CUDA_F32) return ((const float *)row)[i];
+    if (TYPE == WEFT_CUDA_F16) return weft_read_f16(row + 2 * i);
+    if (TYPE == WEFT_CUDA_BF16) return weft_bits_to_real((int32_t)(weft_read_u16(row + 2 * i) << 16));
+    if (TYPE == WEFT_CUDA_Q4_0) {
+        row += block * 18;
+        return weft_read_f16(row) * (float)(weft_nibble(row + 2, place) - 8);
+    }
+    if (TYPE == WEFT_CUDA_Q4_1) {
+        row += block * 20;
+        return weft_read_f16(row) * (float)weft_nibble(row + 4, place) + weft_read_f16(row + 2);
+    }
+    if (TYPE == WEFT_CUDA_Q5_0) {
+        row += block * 22;
+        int high = (int)(weft_read_u32(row + 2) >> place & 1) << 4;
+        return weft_read_f16(row) * (float)((weft_nibble(row + 6, place) | high) - 16);
+    }
+    if (TYPE == WEFT_CUDA_Q5_1) {
+        row += block * 24;
+        int high = (int)(weft_read_u32(row + 4) >> place & 1) << 4;
+        return weft_read_f16(row) * (float)(weft_nibble(row + 8, place) | high) + weft_read_f16(row + 2);
+    }
+    if (TYPE == WEFT_CUDA_Q8_0) {
+        row += block * 34;
+        return weft_read_f16(row) * (float)(int8_t)row[2 + place];
+    }
+    if (TYPE == WEFT_CUDA_Q4_K) return weft_value_k45(row + chunk * 144, group, place, false);
+    if (TYPE == WEFT_CUDA_Q5_K) return weft_value_k45(row + chunk * 176, group, place, true);
+    return weft_value_q6_k(row + chunk * 210, group, place);
+}
+
+#define WEFT_EACH_TYPE(EACH)                                                                                                       \
+    EACH(WEFT_CUDA_F32)                                                                                                            \
+    EACH(WEFT_CUDA_F16)                                                                                                            \
+    EACH(WEFT_CUDA_BF16)                                                                                                           \
+    EACH(WEFT_CUDA_Q4_0)                                                                                                           \
+    EACH(WEFT_CUDA_Q4_1)                                                                                                           \
+    EACH(WEFT_CUDA_Q5_0)                                                                                                           \
+    EACH(WEFT_CUDA_Q5_1)                                                                                                           \
+    EACH(WEFT_CUDA_Q8_0)                                                                                                           \
+    EACH(WEFT_CUDA_Q4_K)                                                                                                           \
+    EACH(WEFT_CUDA_Q5_K)                                                                                                           \
+    EACH(WEFT_CUDA_Q6_K)
+
+/* Value i of a row. */
+static __device__ inline float weft_value(int type, const uint8_t *row, int64_t i) {
+    int64_t chunk = i / 256;
+    int group = (int)(i % 256) / 32, place = (int)(i % 32);
+    switch (type) {
+#define EACH(TYPE)                                                                                                                 \
+    case TYPE: return weft_value_of<TYPE>(row, chunk, group, place);
+        WEFT_EACH_TYPE(EACH)
+#undef EACH
+    }
+    return 0.0f;
+}
+
+/* Lane `place`'s values of chunk `chunk` of a row: 256 * chunk + place, + 32, + 64 ... */
+static __device__ inline void weft_values(int type, const uint8_t *row, int64_t chunk, int place, float (&values)[8]) {
+    switch (type) {
+#define EACH(TYPE)                                                                                                                 \
+    case TYPE:                                                                                                                     \
+        _Pragma("unroll") for (int group = 0; group < 8; group++) values[group] = weft_value_of<TYPE>(row, chunk, group, place);   \
+        break;
+        WEFT_EACH_TYPE(EACH)
+#undef EACH
+    }
+}
+
+#endif

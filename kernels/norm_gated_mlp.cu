@@ -1,0 +1,29 @@
+#include "weft/ops/norm_gated_mlp.h"
+
+#include "kernels/product.h"
+
+/* Inputs. Scratch: the normalised columns. */
+enum { X, NORM, GATE, UP };
+
+/* One block a column. */
+WEFT_KERNEL weft_norm(const __grid_constant__ weft_cuda_phase phase) {
+    if (weft_cancelled(phase)) return;
+    int64_t k = phase.inputs[X].shape[0], first = blockIdx.x * k;
+    weft_rms_norm(weft_at<const float>(phase.inputs[X]) + first, weft_at<const float>(phase.inputs[NORM]), k,
+                  weft_params<weft_norm_gated_mlp_params>(phase).epsilon, (float *)phase.scratch + first);
+}
+
+WEFT_KERNEL weft_gated(const __grid_constant__ weft_cuda_phase phase) {
+    if (weft_cancelled(phase)) return;
+    int64_t n = phase.inputs[GATE].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
+    int count = weft_tile_count(phase.inputs[X].shape[1]);
+    if (row >= n) return;
+    float sums[WEFT_TILE_COLUMNS];
+    weft_dots(phase.inputs[GATE], row, (const float *)phase.scratch, first, count, sums);
+    float gate = weft_own_sum(sums);
+    weft_dots(phase.inputs[UP], row, (const float *)phase.scratch, first, count, sums);
+    float up = weft_own_sum(sums);
+    if (weft_lane() >= count) return;
+    bool silu = weft_params<weft_norm_gated_mlp_params>(phase).activation == WEFT_ACTIVATION_SILU;
+    weft_at<float>(phase.outputs[0])[(first + weft_lane()) * n + row] = (silu ? weft_silu(gate) : weft_gelu(gate)) * up;
+}

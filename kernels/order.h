@@ -1,0 +1,128 @@
+/* Tokens in their order (weft/ops/sample.h), found by one block in runs of up to 1024: a radix selection of the largest keys below those
+ * found before, which are then sorted. */
+#ifndef WEFT_KERNELS_ORDER_H
+#define WEFT_KERNELS_ORDER_H
+
+#include "kernels/common.h"
+
+#define WEFT_ORDER_RUN 1024 /* and threads of the block */
+#define WEFT_DIGITS 256
+
+/* In shared memory. */
+struct weft_order {
+    uint64_t keys[WEFT_ORDER_RUN]; /* the run, in order */
+    float weights[WEFT_ORDER_RUN]; /* of its tokens */
+    uint32_t digits[WEFT_DIGITS];
+    uint64_t below, threshold; /* all keys found are at least `below` */
+    int64_t first;             /* place of keys[0] in the whole order */
+    int count, needed, at;
+};
+
+/* Sorts as the definition orders tokens: by logit, and the lowest id highest on a tie. */
+static __device__ inline uint64_t weft_key(float x, uint32_t id) {
+    if (!(x > -WEFT_INFINITY)) x = -WEFT_INFINITY;
+    if (x == 0.0f) x = 0.0f; /* -0 is 0 */
+    uint32_t bits = (uint32_t)weft_real_to_bits(x);
+    bits = bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | (0xffffffffu - id);
+}
+
+static __device__ inline int32_t weft_key_id(uint64_t key) {
+    return (int32_t)(0xffffffffu - (uint32_t)key);
+}
+
+/* All functions from here on are called by the whole block. */
+static __device__ inline void weft_order_begin(weft_order &order) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        order.below = UINT64_MAX;
+        order.first = 0;
+        order.count = 0;
+    }
+    __syncthreads();
+}
+
+/* How many of the keys below `order.below` that begin with `prefix` have each next digit. */
+static __device__ inline void weft_count_digits(weft_order &order, const float *x, int64_t n, uint64_t prefix, int shift) {
+    for (int i = threadIdx.x; i < WEFT_DIGITS; i += blockDim.x) order.digits[i] = 0;
+    __syncthreads();
+    uint64_t below = order.below;
+    for (int64_t i = threadIdx.x; i - weft_lane() < n; i += blockDim.x) {
+        uint64_t key = i < n ? weft_key(x[i], (uint32_t)i) : UINT64_MAX;
+        bool counts = key < below && (shift == 56 || key >> (shift + 8) == prefix);
+        uint32_t digit = counts ? (uint32_t)(key >> shift) & (WEFT_DIGITS - 1) : WEFT_DIGITS;
+        /* One addition for all lanes with the same digit: the first digits are the same nearly everywhere. */
+        uint32_t same = __match_any_sync(WEFT_ALL_LANES, digit);
+        if (counts && __ffs((int)same) - 1 == weft_lane()) atomicAdd(&order.digits[digit], (uint32_t)__popc(same));
+    }
+    __syncthreads();
+}
+
+/* Sets `threshold` so that exactly `needed` keys below `below` are at least it. There are more than `needed`. */
+static __device__ inline void weft_find_threshold(weft_order &order, const float *x, int64_t n) {
+    uint64_t prefix = 0;
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        weft_count_digits(order, x, n, prefix, shift);
+        if (threadIdx.x == 0) {
+            int digit = WEFT_DIGITS - 1;
+            for (; (int)order.digits[digit] < order.needed; digit--) order.needed -= (int)order.digits[digit];
+            order.threshold = (prefix << 8 | (uint64_t)digit) << shift;
+            if ((int)order.digits[digit] == order.needed) order.needed = 0;
+        }
+        __syncthreads();
+        prefix = order.threshold >> shift;
+        if (order.needed == 0) break; /* all with this prefix belong to the run */
+    }
+}
+
+/* Bitonic sort (Batcher 1968), largest first. */
+static __device__ inline void weft_sort_run(weft_order &order) {
+    int own = (int)threadIdx.x;
+    for (int length = 2; length <= WEFT_ORDER_RUN; length *= 2) {
+        for (int distance = length / 2; distance > 0; distance /= 2) {
+            int other = own ^ distance;
+            uint64_t a = order.keys[own], b = order.keys[other];
+            __syncthreads();
+            bool wants_larger = (own < other) == ((own & length) == 0);
+            order.keys[own] = (a > b) == wants_larger ? a : b;
+            __syncthreads();
+        }
+    }
+}
+
+/* Goes on to the next run of tokens. There are some left. */
+static __device__ inline void weft_order_next(weft_order &order, const float *x, int64_t n) {
+    __syncthreads();
+    int64_t taken = order.first + order.count, left = n - taken;
+    int count = left < WEFT_ORDER_RUN ? (int)left : WEFT_ORDER_RUN;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        order.threshold = 0;
+        order.needed = count;
+        order.first = taken;
+        order.count = count;
+        order.at = 0;
+    }
+    order.keys[threadIdx.x] = 0;
+    __syncthreads();
+    if (left > WEFT_ORDER_RUN) weft_find_threshold(order, x, n);
+    uint64_t below = order.below, threshold = order.threshold;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+        uint64_t key = weft_key(x[i], (uint32_t)i);
+        if (key < below && key >= threshold) order.keys[atomicAdd(&order.at, 1)] = key;
+    }
+    __syncthreads();
+    weft_sort_run(order);
+    if (threadIdx.x == 0) order.below = order.keys[count - 1];
+    __syncthreads();
+}
+
+/* The first run, which may be there still. */
+static __device__ inline void weft_order_first(weft_order &order, const float *x, int64_t n) {
+    __syncthreads();
+    if (order.count > 0 && order.first == 0) return;
+    weft_order_begin(order);
+    weft_order_next(order, x, n);
+}
+
+#endif

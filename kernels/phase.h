@@ -1,0 +1,71 @@
+/* What host and device share: the argument of every kernel, and the words by which a step is named and its end is told. */
+#ifndef WEFT_KERNELS_PHASE_H
+#define WEFT_KERNELS_PHASE_H
+
+#include <stdint.h>
+
+/* Addresses are the device's. */
+typedef struct weft_cuda_tensor {
+    uint64_t data; /* 0: an optional tensor left out */
+    int32_t type;  /* weft_type */
+    uint32_t layout;
+    int64_t shape[4];
+} weft_cuda_tensor;
+
+/* In device memory. A step takes its number in the queue from `position` and looks there up what it is; the host writes
+ * `cancelled_to` at any time. */
+typedef struct weft_cuda_control {
+    uint64_t position;
+    uint64_t ticket; /* of the running step */
+    uint32_t step_slot, result_slot;
+    uint64_t cancelled_to; /* steps up to this ticket do nothing from now on */
+} weft_cuda_control;
+
+#define WEFT_CUDA_QUEUE_STEPS 256
+
+#define WEFT_CUDA_STEP_DONE 1
+#define WEFT_CUDA_STEP_CANCELLED 2
+
+typedef struct weft_cuda_entry {
+    uint64_t ticket;
+    uint32_t step_slot, result_slot;
+    uint32_t ending; /* written by the device; 0: it has not ended */
+    uint32_t reserved;
+} weft_cuda_entry;
+
+/* In host memory that the device sees. Step `position` is in entry position % WEFT_CUDA_QUEUE_STEPS. */
+typedef struct weft_cuda_queue {
+    weft_cuda_entry entries[WEFT_CUDA_QUEUE_STEPS];
+    uint64_t n_ended; /* written by the device */
+} weft_cuda_queue;
+
+#define WEFT_CUDA_INPUTS 24
+#define WEFT_CUDA_OUTPUTS 4
+#define WEFT_CUDA_PARAMS_WORDS 8
+
+typedef struct weft_cuda_phase {
+    uint64_t control, scratch;
+    weft_cuda_tensor inputs[WEFT_CUDA_INPUTS], outputs[WEFT_CUDA_OUTPUTS];
+    int32_t params[WEFT_CUDA_PARAMS_WORDS]; /* the op's block of weft/ops/STEM.h */
+    int64_t first_column, n_columns;        /* for ops that take their columns in several launches */
+} weft_cuda_phase;
+
+/* Copies between a slot of a ring and fixed places. */
+#define WEFT_CUDA_COPIES 64
+
+typedef struct weft_cuda_copy {
+    uint64_t address, ring_offset, bytes;
+} weft_cuda_copy;
+
+typedef struct weft_cuda_copies {
+    uint64_t control, queue, ring, stride;
+    int64_t n_copies;
+    weft_cuda_copy copies[WEFT_CUDA_COPIES];
+} weft_cuda_copies;
+
+/* The finished product of `norm_head_sample` and the parts of attention lie in scratch memory; host and kernels agree on where by
+ * these. */
+#define WEFT_CUDA_SAMPLE_RANGE 4096
+#define WEFT_CUDA_HEAD_COLUMNS 32
+
+#endif

@@ -1,0 +1,61 @@
+/* Products of a quantised matrix with columns of F32, in lanes: a warp takes one row and up to 16 columns. */
+#ifndef WEFT_KERNELS_PRODUCT_H
+#define WEFT_KERNELS_PRODUCT_H
+
+#include "kernels/format.h"
+
+#define WEFT_TILE_COLUMNS 16
+
+/* A warp's place in a launch over rows (x) and tiles of columns (y). */
+static __device__ inline int64_t weft_product_row() {
+    return ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / WEFT_LANES;
+}
+
+/* Dot products of row `row` with columns [first, first + count), count 1 .. WEFT_TILE_COLUMNS; all lanes get all of them. */
+static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t row, const float *__restrict__ x, int64_t first,
+                                        int count, float (&sums)[WEFT_TILE_COLUMNS]) {
+    int64_t k = matrix.shape[0], n_chunks = k / 256;
+    int type = matrix.type, lane = weft_lane();
+    const uint8_t *weights = weft_at<const uint8_t>(matrix) + row * weft_row_bytes(type, k);
+    x += first * k + lane;
+#pragma unroll
+    for (int c = 0; c < WEFT_TILE_COLUMNS; c++) sums[c] = 0.0f;
+    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
+        float values[8];
+        weft_values(type, weights, chunk, lane, values);
+#pragma unroll
+        for (int c = 0; c < WEFT_TILE_COLUMNS; c++) {
+            if (c < count) {
+                const float *column = x + c * k + chunk * 256;
+#pragma unroll
+                for (int group = 0; group < 8; group++) sums[c] += values[group] * column[group * 32];
+            }
+        }
+    }
+    for (int64_t i = n_chunks * 256 + lane; i < k; i += WEFT_LANES) {
+        float value = weft_value(type, weights, i);
+#pragma unroll
+        for (int c = 0; c < WEFT_TILE_COLUMNS; c++)
+            if (c < count) sums[c] += value * x[c * k + (i - lane)];
+    }
+#pragma unroll
+    for (int c = 0; c < WEFT_TILE_COLUMNS; c++)
+        if (c < count) sums[c] = weft_combine(sums[c]);
+}
+
+/* Element `lane` of the sums, for lanes below WEFT_TILE_COLUMNS: each lane finishes one column. */
+static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMNS]) {
+    float own = 0.0f;
+#pragma unroll
+    for (int c = 0; c < WEFT_TILE_COLUMNS; c++)
+        if (weft_lane() == c) own = sums[c];
+    return own;
+}
+
+/* Columns of tile blockIdx.y, of n. */
+static __device__ inline int weft_tile_count(int64_t n) {
+    int64_t left = n - (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
+    return left < WEFT_TILE_COLUMNS ? (int)left : WEFT_TILE_COLUMNS;
+}
+
+#endif

@@ -1,0 +1,12 @@
+#include "weft/ops/rope.h"
+
+#include "kernels/rows.h"
+
+/* One block a head of a column. */
+WEFT_KERNEL weft_rope(const __grid_constant__ weft_cuda_phase phase) {
+    if (weft_cancelled(phase)) return;
+    const weft_rope_params &params = weft_params<weft_rope_params>(phase);
+    int64_t first = blockIdx.x * phase.inputs[0].shape[0] + (int64_t)blockIdx.y * params.head_dim;
+    weft_rope_head(phase.inputs[1], phase.inputs[2], blockIdx.x, params.head_dim, params.order,
+                   weft_at<const float>(phase.inputs[0]) + first, weft_at<float>(phase.outputs[0]) + first);
+}

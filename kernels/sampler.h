@@ -1,0 +1,292 @@
+/* sample (weft/ops/sample.h), for the op of that name and for the one that makes the logits too. Three launches: the largest logit of
+ * each range of a column, sums of exponentials of each range, and the choice; then last tokens are set. */
+#ifndef WEFT_KERNELS_SAMPLER_H
+#define WEFT_KERNELS_SAMPLER_H
+
+#include "kernels/order.h"
+#include "weft/ops/sample.h"
+
+struct weft_sampler {
+    const float *logits;
+    const int32_t *heads;
+    int32_t *chosen, *top;
+    int64_t n_vocab, n_columns, n_top, n_ranges;
+    float *largest, *sums, *tempered; /* [n_ranges, n_columns] each */
+    weft_cuda_tensor sequences;
+};
+
+/* Columns first .. first + n - 1 of a node. `scratch` has room for 3 * n_ranges * n floats. */
+static __device__ inline weft_sampler weft_sampler_of(const weft_cuda_phase &phase, const float *logits, int64_t n_vocab,
+                                                      int64_t n_top, int heads, int sequences, float *scratch) {
+    weft_sampler made;
+    int64_t first = phase.first_column;
+    made.logits = logits;
+    made.heads = weft_at<const int32_t>(phase.inputs[heads]) + first * WEFT_HEAD_WORDS;
+    made.chosen = weft_at<int32_t>(phase.outputs[0]) + first * 2;
+    made.top = weft_at<int32_t>(phase.outputs[1]) + first * n_top * 2;
+    made.n_vocab = n_vocab;
+    made.n_columns = phase.n_columns;
+    made.n_top = n_top;
+    made.n_ranges = (n_vocab + WEFT_CUDA_SAMPLE_RANGE - 1) / WEFT_CUDA_SAMPLE_RANGE;
+    made.largest = scratch;
+    made.sums = made.largest + made.n_ranges * made.n_columns;
+    made.tempered = made.sums + made.n_ranges * made.n_columns;
+    made.sequences = phase.inputs[sequences];
+    return made;
+}
+
+static __device__ inline const int32_t *weft_head_of(const weft_sampler &s, int64_t column) {
+    return s.heads + column * WEFT_HEAD_WORDS;
+}
+
+static __device__ inline bool weft_has_target(const weft_sampler &s, const int32_t *head) {
+    return head[WEFT_HEAD_TARGET] >= 0 && head[WEFT_HEAD_TARGET] < s.n_vocab;
+}
+
+/* The temperature of a column that draws, else 0. */
+static __device__ inline float weft_temperature_of(const weft_sampler &s, const int32_t *head) {
+    float temperature = weft_bits_to_real(head[WEFT_HEAD_TEMPERATURE]);
+    return temperature > 0.0f && !weft_has_target(s, head) ? temperature : 0.0f;
+}
+
+/* With a whole warp; all lanes get it. */
+static __device__ inline float weft_column_largest(const weft_sampler &s, int64_t column) {
+    float max = -WEFT_INFINITY;
+    for (int64_t i = weft_lane(); i < s.n_ranges; i += WEFT_LANES) {
+        float x = s.largest[column * s.n_ranges + i];
+        max = x > max ? x : max;
+    }
+    return weft_largest(max);
+}
+
+/* A warp's range: x counts them, y columns. */
+static __device__ inline int64_t weft_sample_range() {
+    return weft_thread() / WEFT_LANES;
+}
+
+static __device__ inline void weft_sample_largest(const weft_sampler &s) {
+    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_CUDA_SAMPLE_RANGE;
+    if (range >= s.n_ranges || weft_head_of(s, column)[WEFT_HEAD_ROW] < 0) return;
+    int64_t end = first + WEFT_CUDA_SAMPLE_RANGE < s.n_vocab ? first + WEFT_CUDA_SAMPLE_RANGE : s.n_vocab;
+    const float *x = s.logits + column * s.n_vocab;
+    float max = -WEFT_INFINITY;
+#pragma unroll 8
+    for (int64_t i = first + weft_lane(); i < end; i += WEFT_LANES) max = x[i] > max ? x[i] : max;
+    max = weft_largest(max);
+    if (weft_lane() == 0) s.largest[column * s.n_ranges + range] = max;
+}
+
+static __device__ inline float weft_tempered(float x, float max, float temperature) {
+    float difference = x == max ? 0.0f : x - max;
+    float e = weft_exp(difference / temperature);
+    return x > -WEFT_INFINITY || x == max ? e : 0.0f;
+}
+
+static __device__ inline void weft_sample_sums(const weft_sampler &s) {
+    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_CUDA_SAMPLE_RANGE;
+    const int32_t *head = weft_head_of(s, column);
+    if (range >= s.n_ranges || head[WEFT_HEAD_ROW] < 0) return;
+    int64_t end = first + WEFT_CUDA_SAMPLE_RANGE < s.n_vocab ? first + WEFT_CUDA_SAMPLE_RANGE : s.n_vocab;
+    const float *x = s.logits + column * s.n_vocab;
+    float max = weft_column_largest(s, column), temperature = weft_temperature_of(s, head), sum = 0.0f, tempered = 0.0f;
+#pragma unroll 4
+    for (int64_t i = first + weft_lane(); i < end; i += WEFT_LANES) {
+        sum += weft_tempered(x[i], max, 1.0f);
+        if (temperature != 0.0f) tempered += weft_tempered(x[i], max, temperature);
+    }
+    sum = weft_combine(sum);
+    tempered = weft_combine(tempered);
+    if (weft_lane() != 0) return;
+    s.sums[column * s.n_ranges + range] = sum;
+    s.tempered[column * s.n_ranges + range] = tempered;
+}
+
+static __device__ inline double weft_sum_ranges(const weft_sampler &s, const float *sums, int64_t column) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < s.n_ranges; i++) sum += (double)sums[column * s.n_ranges + i];
+    return sum;
+}
+
+/* Log-probability of a token as bits of a float. */
+static __device__ inline int32_t weft_log_probability(float x, float max, double log_sum) {
+    if (!(x > -WEFT_INFINITY)) x = -WEFT_INFINITY;
+    double difference = x == max ? 0.0 : (double)x - (double)max;
+    return weft_real_to_bits((float)(difference - log_sum));
+}
+
+/* What a drawing column asks for, and how far it is. In shared memory; limits as in weft/ops/sample.h, as sums of exponentials relative
+ * to the first token's. */
+struct weft_draw {
+    int64_t top_k;
+    double top_p, min_p, all, left, sum;
+    int32_t token;
+    bool ended;
+};
+
+static __device__ inline bool weft_is_limited(const weft_draw &draw, int64_t n) {
+    return draw.top_k != n || draw.top_p != (double)WEFT_INFINITY || draw.min_p != 0.0;
+}
+
+static __device__ inline void weft_draw_limits(weft_draw &draw, const weft_sampler &s, const int32_t *head, double all) {
+    int32_t top_k = head[WEFT_HEAD_TOP_K];
+    float top_p = weft_bits_to_real(head[WEFT_HEAD_TOP_P]), min_p = weft_bits_to_real(head[WEFT_HEAD_MIN_P]);
+    draw.top_k = top_k > 0 && top_k < s.n_vocab ? top_k : s.n_vocab;
+    draw.top_p = top_p > 0.0f && top_p < 1.0f ? (double)top_p * all : (double)WEFT_INFINITY;
+    draw.min_p = min_p > 0.0f ? (double)min_p : 0.0;
+    draw.all = draw.left = all;
+}
+
+/* Exponentials of a run's tokens. */
+static __device__ inline void weft_weigh_run(weft_order &order, const float *x, float max, float temperature) {
+    __syncthreads();
+    if ((int)threadIdx.x < order.count) {
+        float logit = x[weft_key_id(order.keys[threadIdx.x])], weight = 0.0f;
+        if (logit == max)
+            weight = 1.0f;
+        else if (logit > -WEFT_INFINITY)
+            weight = weft_exp((logit - max) / temperature);
+        order.weights[threadIdx.x] = weight;
+    }
+    __syncthreads();
+}
+
+/* With one thread: adds up what the limits leave of a run. */
+static __device__ inline void weft_add_run(weft_draw &draw, const weft_order &order) {
+    for (int j = 0; j < order.count && !draw.ended; j++) {
+        int64_t i = order.first + j;
+        double e = (double)order.weights[j];
+        draw.ended = i >= draw.top_k || !(draw.sum < draw.top_p) || (i > 0 && e < draw.min_p);
+        if (!draw.ended) draw.sum += e;
+    }
+}
+
+/* With one thread: goes through a run until the running sum reaches u times the sum of what is left. */
+static __device__ inline void weft_walk_run(weft_draw &draw, const weft_order &order, double u) {
+    for (int j = 0; j < order.count && !draw.ended; j++) {
+        int64_t i = order.first + j;
+        double e = (double)order.weights[j];
+        draw.ended = i >= draw.top_k || (i > 0 && (e == 0.0 || e < draw.min_p));
+        if (draw.ended) break;
+        draw.token = weft_key_id(order.keys[j]);
+        draw.sum += e;
+        draw.ended = draw.sum >= u * draw.left || draw.sum >= draw.top_p;
+    }
+}
+
+/* Runs of tokens through weft_add_run or weft_walk_run until one of them ends it. */
+static __device__ inline void weft_go_through(weft_draw &draw, weft_order &order, const weft_sampler &s, const float *x, float max,
+                                              float temperature, bool walk, double u) {
+    weft_order_first(order, x, s.n_vocab);
+    if (threadIdx.x == 0) {
+        draw.sum = 0.0;
+        draw.ended = false;
+    }
+    for (;;) {
+        weft_weigh_run(order, x, max, temperature);
+        if (threadIdx.x == 0 && walk) weft_walk_run(draw, order, u);
+        if (threadIdx.x == 0 && !walk) weft_add_run(draw, order);
+        __syncthreads();
+        if (draw.ended || order.first + order.count >= s.n_vocab) break;
+        weft_order_next(order, x, s.n_vocab);
+    }
+    __syncthreads();
+}
+
+static __device__ inline int32_t weft_draw_token(weft_draw &draw, weft_order &order, const weft_sampler &s, int64_t column,
+                                                 const float *x, float max) {
+    const int32_t *head = weft_head_of(s, column);
+    float temperature = weft_temperature_of(s, head);
+    double u = (double)((uint32_t)head[WEFT_HEAD_RANDOM] >> 8) / 16777216.0;
+    if (threadIdx.x == 0) weft_draw_limits(draw, s, head, weft_sum_ranges(s, s.tempered, column));
+    __syncthreads();
+    if (weft_is_limited(draw, s.n_vocab)) {
+        weft_go_through(draw, order, s, x, max, temperature, false, u);
+        if (threadIdx.x == 0) draw.left = draw.sum;
+        __syncthreads();
+    }
+    weft_go_through(draw, order, s, x, max, temperature, true, u);
+    return draw.token;
+}
+
+/* The lowest id with the largest logit. */
+static __device__ inline int32_t weft_first_token(const weft_sampler &s, const float *x, float max) {
+    __shared__ int32_t first;
+    if (threadIdx.x == 0) first = INT32_MAX;
+    __syncthreads();
+    for (int64_t i = threadIdx.x; i < s.n_vocab && max > -WEFT_INFINITY; i += blockDim.x) {
+        if (x[i] != max) continue;
+        atomicMin(&first, (int32_t)i);
+        break;
+    }
+    __syncthreads();
+    return first == INT32_MAX ? 0 : first;
+}
+
+/* One block of WEFT_ORDER_RUN threads a column. */
+static __device__ inline void weft_sample_choose(const weft_sampler &s) {
+    __shared__ weft_order order;
+    __shared__ weft_draw draw;
+    __shared__ double log_sum;
+    int64_t column = blockIdx.x;
+    int32_t *chosen = s.chosen + column * 2, *top = s.top + column * s.n_top * 2, token;
+    const int32_t *head = weft_head_of(s, column);
+    if (head[WEFT_HEAD_ROW] < 0) {
+        if (threadIdx.x == 0) chosen[0] = -1, chosen[1] = 0;
+        for (int64_t i = threadIdx.x; i < s.n_top; i += blockDim.x) top[2 * i] = -1, top[2 * i + 1] = 0;
+        return;
+    }
+    const float *x = s.logits + column * s.n_vocab;
+    float max = weft_column_largest(s, column);
+    if (threadIdx.x == 0) {
+        log_sum = log(weft_sum_ranges(s, s.sums, column));
+        order.count = 0;
+    }
+    __syncthreads();
+    if (s.n_top > 0) {
+        weft_order_first(order, x, s.n_vocab);
+        for (int64_t i = threadIdx.x; i < s.n_top; i += blockDim.x) {
+            int32_t id = weft_key_id(order.keys[i]);
+            top[2 * i] = id;
+            top[2 * i + 1] = weft_log_probability(x[id], max, log_sum);
+        }
+    }
+    if (weft_has_target(s, head))
+        token = head[WEFT_HEAD_TARGET];
+    else if (weft_temperature_of(s, head) == 0.0f)
+        token = weft_first_token(s, x, max);
+    else
+        token = weft_draw_token(draw, order, s, column, x, max);
+    if (threadIdx.x == 0) {
+        chosen[0] = token;
+        chosen[1] = weft_log_probability(x[token], max, log_sum);
+    }
+}
+
+/* One block: sets the last tokens. Of several columns of one sequence the last sets it. */
+static __device__ inline void weft_sample_remember(const weft_sampler &s) {
+    for (int64_t column = threadIdx.x; column < s.n_columns; column += blockDim.x) {
+        int32_t sequence = weft_head_of(s, column)[WEFT_HEAD_SEQUENCE];
+        bool sets = weft_head_of(s, column)[WEFT_HEAD_ROW] >= 0 && sequence >= 0 && sequence < s.sequences.shape[1];
+        for (int64_t later = column + 1; sets && later < s.n_columns; later++)
+            sets = weft_head_of(s, later)[WEFT_HEAD_ROW] < 0 || weft_head_of(s, later)[WEFT_HEAD_SEQUENCE] != sequence;
+        if (sets)
+            weft_at<int32_t>(s.sequences)[sequence * s.sequences.shape[0] + WEFT_SEQUENCE_LAST_TOKEN] = s.chosen[column * 2];
+    }
+}
+
+/* The four launches, of a sampler that `sampler_of` makes of a phase. */
+#define WEFT_SAMPLE_KERNELS(sampler_of)                                                                                            \
+    WEFT_KERNEL weft_largest_logits(const __grid_constant__ weft_cuda_phase phase) {                                               \
+        if (!weft_cancelled(phase)) weft_sample_largest(sampler_of(phase));                                                        \
+    }                                                                                                                              \
+    WEFT_KERNEL weft_sum_exponentials(const __grid_constant__ weft_cuda_phase phase) {                                             \
+        if (!weft_cancelled(phase)) weft_sample_sums(sampler_of(phase));                                                           \
+    }                                                                                                                              \
+    WEFT_KERNEL weft_choose(const __grid_constant__ weft_cuda_phase phase) {                                                       \
+        if (!weft_cancelled(phase)) weft_sample_choose(sampler_of(phase));                                                         \
+    }                                                                                                                              \
+    WEFT_KERNEL weft_remember(const __grid_constant__ weft_cuda_phase phase) {                                                     \
+        if (!weft_cancelled(phase)) weft_sample_remember(sampler_of(phase));                                                       \
+    }
+
+#endif

@@ -1,0 +1,24 @@
+#include "weft/ops/scatter.h"
+
+#include "kernels/common.h"
+
+#define AT_ONCE 1024
+
+/* One block. Where several updates of one place come together, the last of them writes. */
+WEFT_KERNEL weft_scatter(const __grid_constant__ weft_cuda_phase phase) {
+    if (weft_cancelled(phase)) return;
+    __shared__ int32_t indices[AT_ONCE];
+    int32_t *state = weft_at<int32_t>(phase.inputs[0]);
+    int64_t n_words = weft_elements(phase.inputs[0]), n = phase.inputs[1].shape[1];
+    const int32_t *updates = weft_at<const int32_t>(phase.inputs[1]);
+    for (int64_t first = 0; first < n; first += AT_ONCE) {
+        int count = n - first < AT_ONCE ? (int)(n - first) : AT_ONCE, own = (int)threadIdx.x;
+        const int32_t *update = updates + (first + own) * 2;
+        indices[own] = own < count ? update[WEFT_UPDATE_INDEX] : -1;
+        __syncthreads();
+        bool writes = indices[own] >= 0 && indices[own] < n_words;
+        for (int later = own + 1; writes && later < count; later++) writes = indices[later] != indices[own];
+        if (writes) state[indices[own]] = update[WEFT_UPDATE_VALUE];
+        __syncthreads();
+    }
+}

@@ -1,0 +1,54 @@
+/* The ends of a step: which one it is and its inputs, and its results and the word of its end. */
+#include "kernels/common.h"
+
+static __device__ inline weft_cuda_control *control_of(const weft_cuda_copies &list) {
+    return (weft_cuda_control *)list.control;
+}
+
+static __device__ inline weft_cuda_entry *entry_of(const weft_cuda_copies &list, uint64_t position) {
+    return &((weft_cuda_queue *)list.queue)->entries[position % WEFT_CUDA_QUEUE_STEPS];
+}
+
+/* With all threads of the grid. Places and ring offsets are multiples of 64. */
+static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool from_ring) {
+    for (int64_t c = 0; c < list.n_copies; c++) {
+        uint64_t ring = list.ring + slot * list.stride + list.copies[c].ring_offset, bytes = list.copies[c].bytes;
+        uint64_t from = from_ring ? ring : list.copies[c].address, to = from_ring ? list.copies[c].address : ring;
+        for (uint64_t i = (uint64_t)weft_thread(); i < bytes / 16; i += (uint64_t)weft_threads()) ((uint4 *)to)[i] = ((const uint4 *)from)[i];
+        for (uint64_t i = bytes / 16 * 16 + (uint64_t)weft_thread(); i < bytes; i += (uint64_t)weft_threads())
+            ((uint8_t *)to)[i] = ((const uint8_t *)from)[i];
+    }
+}
+
+/* Looks the step up in the queue, and copies step inputs. May run several times, each with more of them. */
+WEFT_KERNEL weft_begin(const __grid_constant__ weft_cuda_copies list) {
+    __shared__ weft_cuda_entry entry;
+    if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);
+    __syncthreads();
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        control_of(list)->ticket = entry.ticket;
+        control_of(list)->step_slot = entry.step_slot;
+        control_of(list)->result_slot = entry.result_slot;
+    }
+    copy(list, entry.step_slot, true);
+}
+
+/* Copies results out. */
+WEFT_KERNEL weft_collect(const __grid_constant__ weft_cuda_copies list) {
+    copy(list, control_of(list)->result_slot, false);
+}
+
+/* One block: copies the last results out and tells the host of the end. */
+WEFT_KERNEL weft_finish(const __grid_constant__ weft_cuda_copies list) {
+    copy(list, control_of(list)->result_slot, false);
+    __threadfence_system();
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    volatile weft_cuda_control *control = control_of(list);
+    uint64_t position = control->position;
+    bool cancelled = control->cancelled_to >= control->ticket;
+    ((volatile weft_cuda_entry *)entry_of(list, position))->ending = cancelled ? WEFT_CUDA_STEP_CANCELLED : WEFT_CUDA_STEP_DONE;
+    control->position = position + 1;
+    __threadfence_system();
+    ((volatile weft_cuda_queue *)list.queue)->n_ended = position + 1;
+}
