@@ -1,5 +1,5 @@
-/* What all kernels use. They follow docs/numerics.md: every value is rounded to F32 by itself (--fmad=false), and a sum has 32 lanes,
- * those of a warp. */
+/* What all kernels use. They follow docs/numerics.md: every value is rounded to F32 by itself (--fmad=false), and a sum has 32
+ * lanes, those of a warp. */
 #ifndef WEFT_KERNELS_COMMON_H
 #define WEFT_KERNELS_COMMON_H
 

@@ -42,16 +42,26 @@ static __device__ inline int weft_nibble(const uint8_t *bytes, int place) {
 static __device__ inline int64_t weft_row_bytes(int type, int64_t k) {
     switch (type) {
     case WEFT_CUDA_F16:
-    case WEFT_CUDA_BF16: return k * 2;
-    case WEFT_CUDA_Q4_0: return k / 32 * 18;
-    case WEFT_CUDA_Q4_1: return k / 32 * 20;
-    case WEFT_CUDA_Q5_0: return k / 32 * 22;
-    case WEFT_CUDA_Q5_1: return k / 32 * 24;
-    case WEFT_CUDA_Q8_0: return k / 32 * 34;
-    case WEFT_CUDA_Q4_K: return k / 256 * 144;
-    case WEFT_CUDA_Q5_K: return k / 256 * 176;
-    case WEFT_CUDA_Q6_K: return k / 256 * 210;
-    default: return k * 4;
+    case WEFT_CUDA_BF16:
+        return k * 2;
+    case WEFT_CUDA_Q4_0:
+        return k / 32 * 18;
+    case WEFT_CUDA_Q4_1:
+        return k / 32 * 20;
+    case WEFT_CUDA_Q5_0:
+        return k / 32 * 22;
+    case WEFT_CUDA_Q5_1:
+        return k / 32 * 24;
+    case WEFT_CUDA_Q8_0:
+        return k / 32 * 34;
+    case WEFT_CUDA_Q4_K:
+        return k / 256 * 144;
+    case WEFT_CUDA_Q5_K:
+        return k / 256 * 176;
+    case WEFT_CUDA_Q6_K:
+        return k / 256 * 210;
+    default:
+        return k * 4;
     }
 }
 
@@ -134,7 +144,8 @@ static __device__ inline float weft_value(int type, const uint8_t *row, int64_t 
     int group = (int)(i % 256) / 32, place = (int)(i % 32);
     switch (type) {
 #define EACH(TYPE)                                                                                                                 \
-    case TYPE: return weft_value_of<TYPE>(row, chunk, group, place);
+    case TYPE:                                                                                                                     \
+        return weft_value_of<TYPE>(row, chunk, group, place);
         WEFT_EACH_TYPE(EACH)
 #undef EACH
     }

@@ -17,8 +17,8 @@ static __device__ inline float *logits_of(const weft_cuda_phase &phase) {
 
 static __device__ inline weft_sampler sampler_of(const weft_cuda_phase &phase) {
     int64_t n_vocab = phase.inputs[WEIGHT].shape[1];
-    return weft_sampler_of(phase, logits_of(phase), n_vocab, weft_params<weft_norm_head_sample_params>(phase).n_top, HEADS, SEQUENCES,
-                           logits_of(phase) + n_vocab * phase.n_columns);
+    return weft_sampler_of(phase, logits_of(phase), n_vocab, weft_params<weft_norm_head_sample_params>(phase).n_top, HEADS,
+                           SEQUENCES, logits_of(phase) + n_vocab * phase.n_columns);
 }
 
 /* One block a column. */

@@ -1,5 +1,5 @@
-/* Tokens in their order (weft/ops/sample.h), found by one block in runs of up to 1024: a radix selection of the largest keys below those
- * found before, which are then sorted. */
+/* Tokens in their order (weft/ops/sample.h), found by one block in runs of up to 1024: a radix selection of the largest keys below
+ * those found before, which are then sorted. */
 #ifndef WEFT_KERNELS_ORDER_H
 #define WEFT_KERNELS_ORDER_H
 

@@ -59,8 +59,8 @@ static __device__ inline int64_t weft_kv_values(const weft_kv &kv) {
 
 #define WEFT_STORED_AT_ONCE 256
 
-/* Stores keys or values of one head for all rows of x (head_dim * n_kv_heads a row), with one block. Should two rows name one place,
- * the last wins: each thread stores its elements in the order of the rows. */
+/* Stores keys or values of one head for all rows of x (head_dim * n_kv_heads a row), with one block. Should two rows name one
+ * place, the last wins: each thread stores its elements in the order of the rows. */
 static __device__ inline void weft_kv_store(const weft_kv &kv, const float *__restrict__ x, int64_t n_rows, int64_t head,
                                             bool values) {
     __shared__ int64_t places[WEFT_STORED_AT_ONCE];

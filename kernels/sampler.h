@@ -1,5 +1,5 @@
-/* sample (weft/ops/sample.h), for the op of that name and for the one that makes the logits too. Three launches: the largest logit of
- * each range of a column, sums of exponentials of each range, and the choice; then last tokens are set. */
+/* sample (weft/ops/sample.h), for the op of that name and for the one that makes the logits too. Three launches: the largest logit
+ * of each range of a column, sums of exponentials of each range, and the choice; then last tokens are set. */
 #ifndef WEFT_KERNELS_SAMPLER_H
 #define WEFT_KERNELS_SAMPLER_H
 
@@ -114,8 +114,8 @@ static __device__ inline int32_t weft_log_probability(float x, float max, double
     return weft_real_to_bits((float)(difference - log_sum));
 }
 
-/* What a drawing column asks for, and how far it is. In shared memory; limits as in weft/ops/sample.h, as sums of exponentials relative
- * to the first token's. */
+/* What a drawing column asks for, and how far it is. In shared memory; limits as in weft/ops/sample.h, as sums of exponentials
+ * relative to the first token's. */
 struct weft_draw {
     int64_t top_k;
     double top_p, min_p, all, left, sum;
@@ -269,8 +269,7 @@ static __device__ inline void weft_sample_remember(const weft_sampler &s) {
         bool sets = weft_head_of(s, column)[WEFT_HEAD_ROW] >= 0 && sequence >= 0 && sequence < s.sequences.shape[1];
         for (int64_t later = column + 1; sets && later < s.n_columns; later++)
             sets = weft_head_of(s, later)[WEFT_HEAD_ROW] < 0 || weft_head_of(s, later)[WEFT_HEAD_SEQUENCE] != sequence;
-        if (sets)
-            weft_at<int32_t>(s.sequences)[sequence * s.sequences.shape[0] + WEFT_SEQUENCE_LAST_TOKEN] = s.chosen[column * 2];
+        if (sets) weft_at<int32_t>(s.sequences)[sequence * s.sequences.shape[0] + WEFT_SEQUENCE_LAST_TOKEN] = s.chosen[column * 2];
     }
 }
 

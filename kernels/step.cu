@@ -14,7 +14,8 @@ static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool fr
     for (int64_t c = 0; c < list.n_copies; c++) {
         uint64_t ring = list.ring + slot * list.stride + list.copies[c].ring_offset, bytes = list.copies[c].bytes;
         uint64_t from = from_ring ? ring : list.copies[c].address, to = from_ring ? list.copies[c].address : ring;
-        for (uint64_t i = (uint64_t)weft_thread(); i < bytes / 16; i += (uint64_t)weft_threads()) ((uint4 *)to)[i] = ((const uint4 *)from)[i];
+        for (uint64_t i = (uint64_t)weft_thread(); i < bytes / 16; i += (uint64_t)weft_threads())
+            ((uint4 *)to)[i] = ((const uint4 *)from)[i];
         for (uint64_t i = bytes / 16 * 16 + (uint64_t)weft_thread(); i < bytes; i += (uint64_t)weft_threads())
             ((uint8_t *)to)[i] = ((const uint8_t *)from)[i];
     }

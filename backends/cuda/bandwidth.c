@@ -21,8 +21,8 @@ static weft_cuda_result measure(weft_backend_device *device, bandwidth_job *job,
     if (result == WEFT_CUDA_SUCCESS) result = driver->fill(job->memory, 1, job->bytes, device->stream);
     if (result == WEFT_CUDA_SUCCESS) result = driver->event_record(job->events[0], device->stream);
     for (int i = 0; i < N_PASSES && result == WEFT_CUDA_SUCCESS; i++) {
-        result = driver->launch(kernel, (unsigned)(device->multiprocessors * BLOCKS_EACH), 1, 1, 256, 1, 1, 0, device->stream, arguments,
-                                NULL);
+        result = driver->launch(kernel, (unsigned)(device->multiprocessors * BLOCKS_EACH), 1, 1, 256, 1, 1, 0, device->stream,
+                                arguments, NULL);
         if (result == WEFT_CUDA_SUCCESS) result = driver->event_record(job->events[i + 1], device->stream);
     }
     if (result == WEFT_CUDA_SUCCESS) result = driver->stream_synchronise(device->stream);

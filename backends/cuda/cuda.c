@@ -1,5 +1,5 @@
-/* The CUDA backend: opening devices, and what is said about their loss. Listing is in devices.c, memory in memory.c, nodes in ops.c,
- * plans in plan.c and steps in queue.c. */
+/* The CUDA backend: opening devices, and what is said about their loss. Listing is in devices.c, memory in memory.c, nodes in
+ * ops.c, plans in plan.c and steps in queue.c. */
 #include "backends/cuda/cuda.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* The CUDA backend's own types. Host code of the backend is C and calls the driver alone; device code is in kernels/, one file an op, and
- * travels inside the library. All work of a device goes to one stream, so that it runs in the order of the calls. */
+/* The CUDA backend's own types. Host code of the backend is C and calls the driver alone; device code is in kernels/, one file an
+ * op, and travels inside the library. All work of a device goes to one stream, so that it runs in the order of the calls. */
 #ifndef WEFT_CUDA_H
 #define WEFT_CUDA_H
 
@@ -78,8 +78,8 @@ weft_status weft_cuda_buffer_create(weft_backend_device *device, weft_memory mem
                                     weft_error *error);
 void weft_cuda_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
 void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
-weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
-                            weft_error *error);
+weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
+                            size_t bytes, weft_error *error);
 weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
                            weft_error *error);
 void weft_cuda_staging_destroy(weft_backend_device *device);

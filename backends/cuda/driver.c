@@ -55,9 +55,9 @@ weft_status weft_cuda_status(weft_cuda_result result) {
     } ranges[] = {
         {0, 0, WEFT_OK},
         {2, 2, WEFT_OUT_OF_MEMORY},
-        {4, 4, WEFT_DEVICE_LOST}, /* deinitialised */
-        {1, 46, WEFT_FAILED},     /* arguments, stubs, limits */
-        {100, 213, WEFT_FAILED},  /* devices, images and contexts that do not fit */
+        {4, 4, WEFT_DEVICE_LOST},     /* deinitialised */
+        {1, 46, WEFT_FAILED},         /* arguments, stubs, limits */
+        {100, 213, WEFT_FAILED},      /* devices, images and contexts that do not fit */
         {214, 214, WEFT_DEVICE_LOST}, /* memory error that cannot be corrected */
         {215, 226, WEFT_FAILED},      /* compiling */
         {300, 600, WEFT_FAILED},      /* files, handles, not ready */

@@ -112,8 +112,8 @@ static weft_cuda_result write_pieces(weft_backend_device *device, uint64_t to, c
     return result;
 }
 
-weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
-                            weft_error *error) {
+weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
+                            size_t bytes, weft_error *error) {
     weft_status status = weft_cuda_enter(device, error);
     if (status != WEFT_OK) return status;
     if (buffer->view != NULL) {
@@ -122,7 +122,8 @@ weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *bu
     } else {
         status = need_staging(device, error);
         if (status == WEFT_OK)
-            status = weft_cuda_result_of(device, write_pieces(device, buffer->address + offset, from, bytes), "write to the device", error);
+            status = weft_cuda_result_of(device, write_pieces(device, buffer->address + offset, from, bytes), "write to the device",
+                                         error);
     }
     weft_cuda_leave(device);
     return status;
@@ -153,7 +154,8 @@ weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buf
     } else {
         status = need_staging(device, error);
         if (status == WEFT_OK)
-            status = weft_cuda_result_of(device, read_pieces(device, into, buffer->address + offset, bytes), "read from the device", error);
+            status = weft_cuda_result_of(device, read_pieces(device, into, buffer->address + offset, bytes), "read from the device",
+                                         error);
     }
     weft_cuda_leave(device);
     return status;

@@ -1,6 +1,6 @@
-/* Recorded plans. A plan is one graph of kernels: one that looks up which step this is and copies its inputs in, the launches of the
- * phases with the schedule's own order, and one that copies the results out and writes the word of the end. Nothing in it changes from
- * step to step.
+/* Recorded plans. A plan is one graph of kernels: one that looks up which step this is and copies its inputs in, the launches of
+ * the phases with the schedule's own order, and one that copies the results out and writes the word of the end. Nothing in it
+ * changes from step to step.
  */
 #include <string.h>
 
@@ -12,10 +12,10 @@
 struct weft_cuda_recorder {
     weft_backend_device *device;
     weft_cuda_graph graph;
-    const char *file;        /* of kernels/ */
-    weft_cuda_node *last;    /* of each phase */
-    bool *has_next;          /* for each phase: another comes after it */
-    weft_cuda_node *after;   /* what the next launch comes after */
+    const char *file;      /* of kernels/ */
+    weft_cuda_node *last;  /* of each phase */
+    bool *has_next;        /* for each phase: another comes after it */
+    weft_cuda_node *after; /* what the next launch comes after */
     size_t n_after;
     size_t n_phases;
     weft_status status;
@@ -108,8 +108,7 @@ static weft_cuda_node record_begin(weft_cuda_recorder *r, const weft_schedule *s
     r->file = "step";
     do {
         size_t count = least(schedule->n_step_copies - done, WEFT_CUDA_COPIES);
-        weft_cuda_copies list =
-            list_copies(r, schedule->step_ring, schedule->step_stride, schedule->step_copies + done, count);
+        weft_cuda_copies list = list_copies(r, schedule->step_ring, schedule->step_stride, schedule->step_copies + done, count);
         add_kernel(r, "weft_begin", copy_shape(&list), &list);
         done += count;
     } while (done < schedule->n_step_copies);
@@ -185,7 +184,8 @@ weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedu
     weft_status status = weft_cuda_enter(device, error);
     if (status != WEFT_OK) return status;
     weft_backend_plan *made = allocate(host, sizeof *made);
-    status = made == NULL ? host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a plan") : record(device, schedule, made, error);
+    status =
+        made == NULL ? host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a plan") : record(device, schedule, made, error);
     if (status == WEFT_OK) {
         *plan = made;
     } else if (made != NULL) {

@@ -1,13 +1,13 @@
-/* Steps. A submit writes which slots the step uses into the next entry of a queue in memory that host and device share, and launches
- * the plan's graph. The device counts the steps it has run, so that its first kernel finds its entry by itself and the last one writes
- * how the step ended: into the entry, and into `n_ended`.
+/* Steps. A submit writes which slots the step uses into the next entry of a queue in memory that host and device share, and
+ * launches the plan's graph. The device counts the steps it has run, so that its first kernel finds its entry by itself and the
+ * last one writes how the step ended: into the entry, and into `n_ended`.
  *
- * Waiting never spins. Without a limit of time it sleeps on an event; the driver has no wait for an event that ends after a time, so
- * with a limit it sleeps for short times, an eighth of what it has waited so far, and looks at `n_ended`. (A callback on the host would
- * hold up the device, and a thread of its own is nothing a library should have.)
+ * Waiting never spins. Without a limit of time it sleeps on an event; the driver has no wait for an event that ends after a time,
+ * so with a limit it sleeps for short times, an eighth of what it has waited so far, and looks at `n_ended`. (A callback on the
+ * host would hold up the device, and a thread of its own is nothing a library should have.)
  *
- * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before it
- * does anything.
+ * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before
+ * it does anything.
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -53,7 +53,8 @@ static uint64_t count_ended(const weft_backend_device *device) {
 }
 
 /* With the mutex held. False where the queue is full. */
-static bool launch(weft_backend_device *device, const weft_backend_plan *plan, const weft_cuda_entry *entry, weft_cuda_result *result) {
+static bool launch(weft_backend_device *device, const weft_backend_plan *plan, const weft_cuda_entry *entry,
+                   weft_cuda_result *result) {
     uint64_t position = device->n_submitted;
     size_t index = (size_t)(position % WEFT_CUDA_QUEUE_STEPS);
     if (position - count_ended(device) >= WEFT_CUDA_QUEUE_STEPS) return false;
@@ -104,7 +105,8 @@ static weft_cuda_result sleep_until_ended(weft_backend_device *device, uint64_t 
     if (timeout_ns == UINT64_MAX) return device->driver.event_synchronise(event);
     uint64_t start = weft_os_now(), passed = 0;
     weft_cuda_result result = device->driver.event_query(event);
-    while (count_ended(device) <= position && passed < timeout_ns && (result == WEFT_CUDA_NOT_READY || result == WEFT_CUDA_SUCCESS)) {
+    while (count_ended(device) <= position && passed < timeout_ns &&
+           (result == WEFT_CUDA_NOT_READY || result == WEFT_CUDA_SUCCESS)) {
         uint64_t nap = passed / 8 < SHORTEST_SLEEP ? SHORTEST_SLEEP : passed / 8;
         if (nap > LONGEST_SLEEP) nap = LONGEST_SLEEP;
         if (nap > timeout_ns - passed) nap = timeout_ns - passed;

@@ -9,7 +9,8 @@ static int64_t least(int64_t a, int64_t b) {
 
 static uint64_t scratch_bytes(const weft_cuda_phase *phase) {
     int64_t n_columns = least(phase->inputs[X].shape[1], WEFT_CUDA_HEAD_COLUMNS), n_vocab = phase->inputs[WEIGHT].shape[1];
-    return (uint64_t)((phase->inputs[X].shape[0] + n_vocab) * n_columns) * sizeof(float) + weft_cuda_sample_bytes(n_vocab, n_columns);
+    return (uint64_t)((phase->inputs[X].shape[0] + n_vocab) * n_columns) * sizeof(float) +
+           weft_cuda_sample_bytes(n_vocab, n_columns);
 }
 
 static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
