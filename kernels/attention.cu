@@ -15,8 +15,8 @@ static __device__ inline float as_float(float x) {
     return x;
 }
 
-static __device__ inline float as_float(__half x) {
-    return __half2float(x);
+static __device__ inline float as_float(uint16_t x) {
+    return weft_from_f16(x);
 }
 
 /* exp(x - max), where nothing seen so far (max -infinity) counts as 0. */
@@ -110,7 +110,7 @@ WEFT_KERNEL weft_attention(const __grid_constant__ weft_cuda_phase phase) {
         int64_t range = base + warp * RANGE, from = low > range ? low : range, to = high < range + RANGE ? high : range + RANGE;
         float *part = parts + warp * head_dim;
         if (from < to && kv.is_f16)
-            attend<__half>(kv, sequence, kv_head, params.scale, q, range, from, to, part, &maxima[warp], &sums[warp]);
+            attend<uint16_t>(kv, sequence, kv_head, params.scale, q, range, from, to, part, &maxima[warp], &sums[warp]);
         else if (from < to)
             attend<float>(kv, sequence, kv_head, params.scale, q, range, from, to, part, &maxima[warp], &sums[warp]);
         __syncthreads();

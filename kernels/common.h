@@ -29,6 +29,19 @@ static __device__ inline bool weft_cancelled(const weft_cuda_phase &phase) {
     return __syncthreads_or(control->cancelled_to >= control->ticket) != 0;
 }
 
+/* F16, as its bits. Converted exactly, and rounded to nearest even. */
+static __device__ inline float weft_from_f16(uint16_t half) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
+    return value;
+}
+
+static __device__ inline uint16_t weft_to_f16(float value) {
+    uint16_t half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
+    return half;
+}
+
 static __device__ inline int weft_lane() {
     return (int)threadIdx.x % WEFT_LANES;
 }

@@ -2,8 +2,6 @@
 #ifndef WEFT_KERNELS_FORMAT_H
 #define WEFT_KERNELS_FORMAT_H
 
-#include <cuda_fp16.h>
-
 #include "kernels/common.h"
 
 /* The numbers of weft_type, which are GGUF's. */
@@ -31,7 +29,7 @@ static __device__ inline uint32_t weft_read_u32(const uint8_t *bytes) {
 }
 
 static __device__ inline float weft_read_f16(const uint8_t *bytes) {
-    return __half2float(*(const __half *)bytes);
+    return weft_from_f16(*(const uint16_t *)bytes);
 }
 
 static __device__ inline int weft_nibble(const uint8_t *bytes, int place) {

@@ -3,8 +3,6 @@
 #ifndef WEFT_KERNELS_ROWS_H
 #define WEFT_KERNELS_ROWS_H
 
-#include <cuda_fp16.h>
-
 #include "kernels/common.h"
 #include "weft/ops/rope.h"
 #include "weft/ops/step.h"
@@ -79,7 +77,7 @@ static __device__ inline void weft_kv_store(const weft_kv &kv, const float *__re
                 float value = x[(first + i) * stride + head * kv.head_dim + d];
                 if (places[i] < 0) continue;
                 if (kv.is_f16)
-                    ((__half *)kv.data)[places[i] + d] = __float2half_rn(value);
+                    ((uint16_t *)kv.data)[places[i] + d] = weft_to_f16(value);
                 else
                     ((float *)kv.data)[places[i] + d] = value;
             }

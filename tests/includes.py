@@ -17,7 +17,7 @@ ALLOWED = {
     "kernels": ["kernels/", "weft/ops/"],
     "shaders": ["shaders/", "weft/ops/"],
 }
-GENERATED = re.compile(r"weft_(backends\.def|stems_\w+\.h)")
+GENERATED = re.compile(r"weft_(backends\.def|stems_\w+\.h|\w+_images\.def)")
 SYSTEM = {  # the C standard library's headers and the libraries a folder may use
     "": set("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
             "stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype".split()),
@@ -33,7 +33,8 @@ def rules(path):
     parts = path.parts
     if parts[0] == "backends":
         own = "/".join(parts[:2])
-        return own, [own + "/", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"]
+        shared = {"backends/cuda": ["kernels/phase.h"]}.get(own, [])  # with its device code
+        return own, [own + "/", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"] + shared
     return parts[0], ALLOWED.get(parts[0])
 
 
