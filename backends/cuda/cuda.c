@@ -69,6 +69,16 @@ static void tear_down(weft_backend_device *device) {
     if (device->stream != NULL) driver->stream_destroy(device->stream);
 }
 
+/* After a kernel's fault the driver refuses every new context in the process; only the process's end clears that. */
+static weft_status fail_after_fault(weft_backend_device *device, weft_cuda_result result, weft_error *error) {
+    char text[160];
+    weft_cuda_describe(&device->driver, result, text, sizeof text);
+    return device->host->fail(error, WEFT_DEVICE_LOST,
+                              "cuda: the driver does not open the device again in this process after a fault (%s): restart the "
+                              "program, or go on with another device",
+                              text);
+}
+
 static weft_status open_context(weft_backend_device *device, size_t index, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
     int number = 0;
@@ -76,6 +86,7 @@ static weft_status open_context(weft_backend_device *device, size_t index, weft_
     if (result == WEFT_CUDA_SUCCESS)
         result = driver->context_create(&device->context, WEFT_CUDA_CONTEXT_BLOCKING | WEFT_CUDA_CONTEXT_MAP_HOST, number);
     weft_status status = weft_cuda_check(device->host, driver, result, "open the device", error);
+    if (status == WEFT_DEVICE_LOST) return fail_after_fault(device, result, error);
     if (status != WEFT_OK) return status;
     status = set_up(device, number, error); /* the context is current from its creation on */
     if (status == WEFT_OK) {
