@@ -63,9 +63,6 @@ typedef struct weft_cuda_copies {
     weft_cuda_copy copies[WEFT_CUDA_COPIES];
 } weft_cuda_copies;
 
-/* The finished product of `norm_head_sample` and the parts of attention lie in scratch memory; host and kernels agree on where by
- * these. */
-#define WEFT_CUDA_SAMPLE_RANGE 4096
-#define WEFT_CUDA_HEAD_COLUMNS 32
+#define WEFT_CUDA_SAMPLE_RANGE 4096 /* ids whose exponentials are summed together (docs/numerics.md) */
 
 #endif

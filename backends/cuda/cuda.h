@@ -92,6 +92,7 @@ typedef struct weft_cuda_op {
     /* Records the launches of one phase, in order. Failures stay in the recorder. */
     void (*record)(weft_cuda_recorder *recorder, const weft_cuda_phase *phase);
     uint64_t (*scratch_bytes)(const weft_cuda_phase *phase); /* NULL: none. Addresses are not known yet */
+    const char *(*refuses)(const weft_cuda_phase *phase);    /* why this node cannot be run, or NULL; NULL: any can */
     bool in_place;
 } weft_cuda_op;
 

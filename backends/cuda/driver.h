@@ -27,7 +27,6 @@ typedef struct weft_cuda_kernel_node {
 
 enum { /* CUresult */
        WEFT_CUDA_SUCCESS = 0,
-       WEFT_CUDA_INVALID_VALUE = 1,
        WEFT_CUDA_OUT_OF_MEMORY = 2,
        WEFT_CUDA_NO_DEVICE = 100,
        WEFT_CUDA_NOT_READY = 600

@@ -43,6 +43,11 @@ void weft_cuda_supports(weft_backend_device *device, const weft_query *query, we
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) phase.inputs[i] = tensor_of(&query->inputs[i]);
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) phase.outputs[i] = tensor_of(&query->outputs[i]);
     if (query->params_size > 0) memcpy(phase.params, query->params, query->params_size);
+    const char *refusal = op->refuses == NULL ? NULL : op->refuses(&phase);
+    if (refusal != NULL) {
+        snprintf(support->reason, sizeof support->reason, "cuda: %s", refusal);
+        return;
+    }
     support->supported = true;
     support->name = ops[query->op].kernel;
     support->scratch_bytes = op->scratch_bytes == NULL ? 0 : op->scratch_bytes(&phase);

@@ -12,6 +12,10 @@ static int64_t shared_bytes(int64_t n_warps, int64_t head_dim) {
     return (2 * head_dim + n_warps * (head_dim + 2)) * (int64_t)sizeof(float);
 }
 
+static const char *refuses(const weft_cuda_phase *phase) {
+    return shared_bytes(1, phase->inputs[KV].shape[0]) > MOST_SHARED ? "heads are too large for a block's shared memory" : NULL;
+}
+
 static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     const weft_attention_params *params = (const void *)phase->params;
     int64_t head_dim = phase->inputs[KV].shape[0], n_columns = phase->inputs[Q].shape[1];
@@ -23,4 +27,4 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     weft_cuda_record(recorder, "weft_attention", shape, phase);
 }
 
-const weft_cuda_op weft_cuda_op_attention = {.record = record};
+const weft_cuda_op weft_cuda_op_attention = {.record = record, .refuses = refuses};
