@@ -10,7 +10,7 @@ endif()
 # The backends compiled in: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
 # of the list that core/registry.c includes. cmake/NAME.cmake, where there is one, adds what a backend is made of besides, or says in
 # WEFT_BACKEND_MISSING why it cannot be built here.
-set(WEFT_BACKENDS "cpu;cuda;null" CACHE STRING "Backends to compile in: folders of backends/")
+set(WEFT_BACKENDS "cpu;cuda;vulkan;null" CACHE STRING "Backends to compile in: folders of backends/")
 set(WEFT_BACKEND_LIST "")
 include(${PROJECT_SOURCE_DIR}/cmake/stems.cmake)
 foreach(backend IN LISTS WEFT_BACKENDS)

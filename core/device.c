@@ -23,10 +23,14 @@ static weft_status out_of_memory(weft_error *error) {
     return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to list the devices");
 }
 
+static int64_t rank_of(const listed *device) {
+    return (int64_t)device->backend->rank + device->info.rank;
+}
+
 /* Best first: usable before unusable, then by rank; otherwise as they were listed. */
 static bool better(const listed *a, const listed *b) {
     bool a_usable = !a->info.unusable[0], b_usable = !b->info.unusable[0];
-    return a_usable != b_usable ? a_usable : a->backend->rank > b->backend->rank;
+    return a_usable != b_usable ? a_usable : rank_of(a) > rank_of(b);
 }
 
 static weft_status insert(listing *list, const weft_backend *backend, size_t index, const weft_device_info *info,
@@ -114,7 +118,7 @@ weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t c
 /* ---- Opening ---- */
 
 static bool matches(const listed *device, const char *name) {
-    if (strcmp(name, "auto") == 0) return device->backend->rank >= 0 && !device->info.unusable[0];
+    if (strcmp(name, "auto") == 0) return rank_of(device) >= 0 && !device->info.unusable[0];
     return strcmp(name, device->info.id) == 0 || strcmp(name, device->info.backend) == 0;
 }
 

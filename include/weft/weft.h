@@ -161,6 +161,7 @@ typedef struct weft_device_info {
     char unusable[256];                 /* why it cannot be opened, or "" */
     uint64_t memory_total, memory_free; /* bytes; 0 where unknown */
     bool is_host;                       /* its memory is the host's */
+    int32_t rank;                       /* added to its backend's, where devices of one backend differ; "auto" takes none below 0 */
 } weft_device_info;
 
 /* Writes up to `capacity` descriptions and the number of devices there are to `count`. A backend whose driver is missing
@@ -168,8 +169,9 @@ typedef struct weft_device_info {
 WEFT_API weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);
 
 typedef struct weft_device_options {
-    uint32_t n_threads; /* cpu: 0 means one a physical core */
-    const char *simd;   /* cpu: NULL the best there is, or "none", "avx2", "avx512vnni", "neon": for tests and comparisons */
+    uint32_t n_threads;       /* cpu: 0 means one a physical core */
+    const char *simd;         /* cpu: NULL the best there is, or "none", "avx2", "avx512vnni", "neon": for tests and comparisons */
+    const char *cache_folder; /* vulkan: where compiled shaders are kept between runs, an existing folder; NULL: nowhere */
 } weft_device_options;
 
 typedef struct weft_device weft_device;

@@ -13,8 +13,10 @@
 #define WEFT_FUNCTION
 #define weft_bits_to_real(bits) intBitsToFloat(bits)
 #define weft_real_to_bits(real) floatBitsToInt(real)
+/* The includer defines weft_divide: a shading language's own division need not be correctly rounded. */
 #else
 #include <string.h>
+#define weft_divide(a, b) ((a) / (b))
 #if defined(__CUDACC__)
 #define WEFT_FUNCTION static __device__ inline
 #else
@@ -57,13 +59,13 @@ WEFT_FUNCTION float weft_exp(float x) {
 }
 
 WEFT_FUNCTION float weft_silu(float x) {
-    return x / (1.0f + weft_exp(0.0f - x));
+    return weft_divide(x, 1.0f + weft_exp(0.0f - x));
 }
 
 /* tanh(u) = 1 - 2 / (1 + exp(2u)). */
 WEFT_FUNCTION float weft_gelu(float x) {
     float u = 0.797884561f * (x + 0.044715f * x * x * x);
-    float tanh_u = 1.0f - 2.0f / (1.0f + weft_exp(2.0f * u));
+    float tanh_u = 1.0f - weft_divide(2.0f, 1.0f + weft_exp(2.0f * u));
     return 0.5f * x * (1.0f + tanh_u);
 }
 

@@ -1,0 +1,130 @@
+/* The driver's pipeline cache, kept in a file between runs where the host program names a folder.
+ *
+ * The file's name has the driver's identity, so another driver has another file. It begins with a header of its own, since drivers
+ * do not all survive data that was cut or changed: magic number, bytes and a checksum of what follows. It is written under another
+ * name and then renamed, so that a file is whole or not there. Whatever goes wrong only means that shaders are compiled again.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "backends/vulkan/vulkan.h"
+
+#define MAGIC UINT64_C(0x3145484341434657) /* "WFCACHE1" */
+#define LARGEST_FILE (UINT64_C(256) << 20)
+#define PATH_BYTES 1024
+
+typedef struct cache_header {
+    uint64_t magic, bytes, checksum;
+} cache_header;
+
+/* FNV-1a, 64 bits. */
+static uint64_t checksum_of(const unsigned char *bytes, size_t n) {
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < n; i++) sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
+static void log_text(const weft_backend_device *device, const char *text) {
+    device->host->log(device->host->user, WEFT_LOG_INFO, text);
+}
+
+static bool path_of(const weft_backend_device *device, const char *folder, const char *suffix, char *path) {
+    const VkPhysicalDeviceProperties *properties = &device->traits.properties;
+    char uuid[2 * VK_UUID_SIZE + 1];
+    for (size_t i = 0; i < VK_UUID_SIZE; i++) snprintf(uuid + 2 * i, 3, "%02x", properties->pipelineCacheUUID[i]);
+    int n = snprintf(path, PATH_BYTES, "%s/weft-vulkan-%08x-%08x-%s.cache%s", folder, (unsigned)properties->vendorID,
+                     (unsigned)properties->deviceID, uuid, suffix);
+    return n > 0 && n < PATH_BYTES;
+}
+
+/* What the driver's data begins with (the Vulkan specification's VkPipelineCacheHeaderVersionOne). */
+static bool is_of_driver(const weft_backend_device *device, const unsigned char *data, size_t bytes) {
+    const VkPhysicalDeviceProperties *properties = &device->traits.properties;
+    VkPipelineCacheHeaderVersionOne header;
+    if (bytes < sizeof header) return false;
+    memcpy(&header, data, sizeof header);
+    return header.headerSize >= sizeof header && header.headerSize <= bytes &&
+           header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && header.vendorID == properties->vendorID &&
+           header.deviceID == properties->deviceID &&
+           memcmp(header.pipelineCacheUUID, properties->pipelineCacheUUID, VK_UUID_SIZE) == 0;
+}
+
+static bool is_whole(const weft_backend_device *device, const unsigned char *file, size_t bytes) {
+    cache_header header;
+    memcpy(&header, file, sizeof header);
+    return header.magic == MAGIC && header.bytes == bytes - sizeof header &&
+           header.checksum == checksum_of(file + sizeof header, bytes - sizeof header) &&
+           is_of_driver(device, file + sizeof header, bytes - sizeof header);
+}
+
+/* The file's content, or NULL. */
+static unsigned char *read_file(weft_backend_device *device, size_t *bytes) {
+    char path[PATH_BYTES];
+    weft_os_file file;
+    if (device->cache_folder == NULL || !path_of(device, device->cache_folder, "", path)) return NULL;
+    if (weft_os_file_open(&file, path, NULL) != WEFT_OK) return NULL;
+    unsigned char *content = NULL;
+    *bytes = (size_t)file.size;
+    if (file.size > sizeof(cache_header) && file.size <= LARGEST_FILE) content = weft_vulkan_allocate(device->host, *bytes);
+    if (content != NULL && (weft_os_file_read(&file, 0, content, *bytes, NULL) != WEFT_OK || !is_whole(device, content, *bytes))) {
+        log_text(device, "vulkan: the pipeline cache's file is damaged or not ours; shaders are compiled again");
+        weft_vulkan_release(device->host, content, *bytes);
+        content = NULL;
+    }
+    weft_os_file_close(&file);
+    return content;
+}
+
+static weft_status keep_folder(weft_backend_device *device, const char *folder, weft_error *error) {
+    if (folder == NULL) return WEFT_OK;
+    size_t bytes = strlen(folder) + 1;
+    device->cache_folder = weft_vulkan_allocate(device->host, bytes);
+    if (device->cache_folder == NULL) return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory for a path");
+    memcpy(device->cache_folder, folder, bytes);
+    return WEFT_OK;
+}
+
+weft_status weft_vulkan_cache_load(weft_backend_device *device, const char *folder, weft_error *error) {
+    weft_status status = keep_folder(device, folder, error);
+    if (status != WEFT_OK) return status;
+    size_t bytes = 0;
+    unsigned char *file = read_file(device, &bytes);
+    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+    if (file != NULL) {
+        info.initialDataSize = bytes - sizeof(cache_header);
+        info.pInitialData = file + sizeof(cache_header);
+    }
+    VkResult result = device->driver.vk.vkCreatePipelineCache(device->device, &info, NULL, &device->cache);
+    weft_vulkan_release(device->host, file, bytes);
+    return weft_vulkan_result(device, result, "a pipeline cache", error);
+}
+
+static bool write_file(const weft_backend_device *device, const unsigned char *content, size_t bytes) {
+    char path[PATH_BYTES], temporary[PATH_BYTES], suffix[32];
+    snprintf(suffix, sizeof suffix, ".%016llx", (unsigned long long)weft_os_now());
+    if (!path_of(device, device->cache_folder, "", path) || !path_of(device, device->cache_folder, suffix, temporary)) return false;
+    FILE *file = fopen(temporary, "wb");
+    if (file == NULL) return false;
+    bool written = fwrite(content, 1, bytes, file) == bytes;
+    written = fclose(file) == 0 && written;
+    if (written && rename(temporary, path) == 0) return true;
+    remove(temporary);
+    return false;
+}
+
+void weft_vulkan_cache_save(weft_backend_device *device) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    if (device->cache_folder == NULL || !device->cache_changed || device->cache == VK_NULL_HANDLE) return;
+    size_t size = 0;
+    if (vk->vkGetPipelineCacheData(device->device, device->cache, &size, NULL) != VK_SUCCESS || size == 0) return;
+    size_t bytes = size + sizeof(cache_header);
+    unsigned char *file = weft_vulkan_allocate(device->host, bytes);
+    if (file == NULL) return;
+    if (vk->vkGetPipelineCacheData(device->device, device->cache, &size, file + sizeof(cache_header)) == VK_SUCCESS) {
+        cache_header header = {MAGIC, size, checksum_of(file + sizeof header, size)};
+        memcpy(file, &header, sizeof header);
+        if (!write_file(device, file, size + sizeof header))
+            log_text(device, "vulkan: the pipeline cache's file cannot be written");
+    }
+    weft_vulkan_release(device->host, file, bytes);
+}

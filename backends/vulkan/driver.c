@@ -1,0 +1,212 @@
+#include "backends/vulkan/driver.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LIBRARY "libvulkan.so.1"
+
+static weft_status load(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
+    static const char *const names[] = {
+#define WEFT_VULKAN_FUNCTION(name) #name,
+#include "backends/vulkan/functions.def"
+#undef WEFT_VULKAN_FUNCTION
+    };
+    enum { N_FUNCTIONS = sizeof names / sizeof names[0] };
+    _Static_assert(sizeof(weft_vulkan_functions) == N_FUNCTIONS * sizeof(void *), "the table holds function pointers alone");
+    if (weft_os_library_open(&driver->library, LIBRARY, NULL) != WEFT_OK)
+        return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan loader: %s not found", LIBRARY);
+    void *symbols[N_FUNCTIONS];
+    for (size_t i = 0; i < N_FUNCTIONS; i++) {
+        symbols[i] = weft_os_library_symbol(&driver->library, names[i]);
+        if (symbols[i] == NULL)
+            return host->fail(error, WEFT_UNSUPPORTED, "%s is older than Vulkan 1.2: it has no %s", LIBRARY, names[i]);
+    }
+    memcpy(&driver->vk, symbols, sizeof driver->vk);
+    return WEFT_OK;
+}
+
+static weft_status create_instance(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
+    uint32_t version = 0;
+    if (driver->vk.vkEnumerateInstanceVersion(&version) != VK_SUCCESS || version < VK_API_VERSION_1_2)
+        return host->fail(error, WEFT_UNSUPPORTED, "the Vulkan loader is older than Vulkan 1.2");
+    VkApplicationInfo application = {
+        .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "weft", .apiVersion = VK_API_VERSION_1_2};
+    VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
+    VkResult result = driver->vk.vkCreateInstance(&info, NULL, &driver->instance);
+    if (result == VK_ERROR_OUT_OF_HOST_MEMORY) return host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a Vulkan instance");
+    if (result == VK_ERROR_INCOMPATIBLE_DRIVER) return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan driver is installed");
+    if (result != VK_SUCCESS)
+        return host->fail(error, WEFT_UNSUPPORTED, "Vulkan cannot be started (VkResult %d): is a driver installed?", (int)result);
+    return WEFT_OK;
+}
+
+static weft_status enumerate(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
+    uint32_t count = 0;
+    VkResult result = driver->vk.vkEnumeratePhysicalDevices(driver->instance, &count, NULL);
+    if (result != VK_SUCCESS || count == 0) return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan device is installed");
+    driver->devices = host->allocate(host->user, count * sizeof *driver->devices, 64);
+    if (driver->devices == NULL) return host->fail(error, WEFT_OUT_OF_MEMORY, "no memory to list Vulkan devices");
+    driver->n_devices = count;
+    result = driver->vk.vkEnumeratePhysicalDevices(driver->instance, &count, driver->devices);
+    if (result == VK_SUCCESS && count == driver->n_devices) return WEFT_OK;
+    return host->fail(error, WEFT_UNSUPPORTED, "the Vulkan devices cannot be listed (VkResult %d)", (int)result);
+}
+
+weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
+    memset(driver, 0, sizeof *driver);
+    weft_status status = load(host, driver, error);
+    if (status == WEFT_OK) status = create_instance(host, driver, error);
+    if (status == WEFT_OK) status = enumerate(host, driver, error);
+    if (status != WEFT_OK) weft_vulkan_driver_close(host, driver);
+    return status;
+}
+
+void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver) {
+    if (driver->devices != NULL) host->release(host->user, driver->devices, driver->n_devices * sizeof *driver->devices);
+    if (driver->instance != VK_NULL_HANDLE) driver->vk.vkDestroyInstance(driver->instance, NULL);
+    if (driver->library.handle != NULL) weft_os_library_close(&driver->library);
+    memset(driver, 0, sizeof *driver);
+}
+
+/* ---- Traits ---- */
+
+#define MAX_LISTED 512 /* queue families and extensions that are looked at */
+
+static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice device, uint32_t *family) {
+    VkQueueFamilyProperties families[32];
+    uint32_t count = sizeof families / sizeof families[0];
+    driver->vk.vkGetPhysicalDeviceQueueFamilyProperties(device, &count, families);
+    for (uint32_t i = 0; i < count; i++) {
+        if ((families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) == 0 || families[i].queueCount == 0) continue;
+        *family = i;
+        return true;
+    }
+    return false;
+}
+
+static bool has_extension(const weft_vulkan_driver *driver, VkPhysicalDevice device, const char *name) {
+    VkExtensionProperties extensions[MAX_LISTED];
+    uint32_t count = MAX_LISTED;
+    VkResult result = driver->vk.vkEnumerateDeviceExtensionProperties(device, NULL, &count, extensions);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(extensions[i].extensionName, name) == 0) return true;
+    return false;
+}
+
+/* The floor: Vulkan 1.2 and what its drivers may leave out. */
+static void check_features(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
+    uint32_t version = traits->properties.apiVersion;
+    if (version < VK_API_VERSION_1_2) {
+        snprintf(traits->unusable, sizeof traits->unusable, "it has Vulkan %u.%u and 1.2 is needed", VK_API_VERSION_MAJOR(version),
+                 VK_API_VERSION_MINOR(version));
+        return;
+    }
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
+    driver->vk.vkGetPhysicalDeviceFeatures2(device, &features);
+    const struct {
+        bool present;
+        const char *name;
+    } needed[] = {
+        {find_queue_family(driver, device, &traits->queue_family), "a compute queue"},
+        {v11.storageBuffer16BitAccess, "storageBuffer16BitAccess"},
+        {v12.storageBuffer8BitAccess, "storageBuffer8BitAccess"},
+        {v12.bufferDeviceAddress, "bufferDeviceAddress"},
+        {v12.timelineSemaphore, "timelineSemaphore"},
+    };
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        if (needed[i].present) continue;
+        snprintf(traits->unusable, sizeof traits->unusable, "it lacks %s", needed[i].name);
+        return;
+    }
+}
+
+void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
+    memset(traits, 0, sizeof *traits);
+    traits->driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
+    traits->floats.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES;
+    traits->floats.pNext = &traits->driver;
+    VkPhysicalDeviceSubgroupProperties subgroups = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
+                                                    .pNext = &traits->floats};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroups};
+    driver->vk.vkGetPhysicalDeviceProperties2(device, &properties);
+    VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+    driver->vk.vkGetPhysicalDeviceMemoryProperties2(device, &memory);
+    traits->properties = properties.properties;
+    traits->memory = memory.memoryProperties;
+    traits->subgroup_size = subgroups.subgroupSize;
+    traits->floats.pNext = NULL;
+    traits->is_host = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ||
+                      traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    traits->has_memory_budget = has_extension(driver, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    check_features(driver, device, traits);
+}
+
+void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevice device, const weft_vulkan_traits *traits,
+                               uint64_t *total, uint64_t *available) {
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                                                .pNext = traits->has_memory_budget ? &budget : NULL};
+    driver->vk.vkGetPhysicalDeviceMemoryProperties2(device, &memory);
+    const VkPhysicalDeviceMemoryProperties *heaps = &memory.memoryProperties;
+    *total = *available = 0;
+    for (uint32_t i = 0; i < heaps->memoryHeapCount; i++) {
+        if ((heaps->memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) == 0 || heaps->memoryHeaps[i].size <= *total) continue;
+        *total = *available = heaps->memoryHeaps[i].size;
+        if (!traits->has_memory_budget) continue;
+        *available = budget.heapBudget[i] > budget.heapUsage[i] ? budget.heapBudget[i] - budget.heapUsage[i] : 0;
+    }
+    if (traits->is_host && !traits->has_memory_budget) {
+        uint64_t host_total = 0, host_available = 0;
+        weft_os_memory(&host_total, &host_available);
+        if (host_available > 0 && host_available < *available) *available = host_available;
+    }
+}
+
+/* ---- The list ---- */
+
+/* Added to the backend's rank, which is a discrete card's: an integrated one comes after those, and a driver that computes on the
+ * processor after the cpu backend. */
+static int32_t rank_of(VkPhysicalDeviceType type) {
+    static const int32_t ranks[] = {
+        [VK_PHYSICAL_DEVICE_TYPE_OTHER] = -1000,    [VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU] = -5,
+        [VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU] = 0, [VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU] = -5,
+        [VK_PHYSICAL_DEVICE_TYPE_CPU] = -1000,
+    };
+    return (size_t)type < sizeof ranks / sizeof ranks[0] ? ranks[type] : -1000;
+}
+
+static void describe(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_device_info *info) {
+    weft_vulkan_traits traits;
+    weft_vulkan_driver_traits(driver, device, &traits);
+    *info = (weft_device_info){.is_host = traits.is_host, .rank = rank_of(traits.properties.deviceType)};
+    uint32_t version = traits.properties.apiVersion;
+    snprintf(info->name, sizeof info->name, "%.*s", (int)sizeof info->name - 1, traits.properties.deviceName);
+    snprintf(info->driver, sizeof info->driver, "%.60s %.60s", traits.driver.driverName, traits.driver.driverInfo);
+    snprintf(info->features, sizeof info->features, "vulkan %u.%u.%u, subgroups of %u%s%s", VK_API_VERSION_MAJOR(version),
+             VK_API_VERSION_MINOR(version), VK_API_VERSION_PATCH(version), traits.subgroup_size,
+             traits.floats.shaderDenormPreserveFloat32 ? ", keeps subnormals" : "",
+             traits.has_memory_budget ? ", memory budget" : "");
+    snprintf(info->unusable, sizeof info->unusable, "%s", traits.unusable);
+    weft_vulkan_driver_memory(driver, device, &traits, &info->memory_total, &info->memory_free);
+}
+
+weft_status weft_vulkan_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    weft_vulkan_driver driver;
+    weft_error reason = {0};
+    weft_status status = weft_vulkan_driver_open(host, &driver, &reason);
+    if (status == WEFT_OUT_OF_MEMORY) return host->fail(error, status, "%s", reason.message);
+    if (status != WEFT_OK) {
+        *count = 1;
+        if (capacity == 0) return WEFT_OK;
+        list[0] = (weft_device_info){0};
+        snprintf(list[0].unusable, sizeof list[0].unusable, "%.*s", (int)sizeof list[0].unusable - 1, reason.message);
+        return WEFT_OK;
+    }
+    *count = driver.n_devices;
+    for (uint32_t i = 0; i < driver.n_devices && i < capacity; i++) describe(&driver, driver.devices[i], &list[i]);
+    weft_vulkan_driver_close(host, &driver);
+    return WEFT_OK;
+}

@@ -1,0 +1,46 @@
+/* The Vulkan loader, opened at run time, an instance, and what a physical device can do. */
+#ifndef WEFT_VULKAN_DRIVER_H
+#define WEFT_VULKAN_DRIVER_H
+
+#define VK_NO_PROTOTYPES
+#include <vulkan/vulkan_core.h>
+
+#include "os/os.h"
+#include "weft/backend.h"
+
+typedef struct weft_vulkan_functions {
+#define WEFT_VULKAN_FUNCTION(name) PFN_##name name;
+#include "backends/vulkan/functions.def"
+#undef WEFT_VULKAN_FUNCTION
+} weft_vulkan_functions;
+
+typedef struct weft_vulkan_driver {
+    weft_os_library library;
+    weft_vulkan_functions vk;
+    VkInstance instance;
+    VkPhysicalDevice *devices;
+    uint32_t n_devices;
+} weft_vulkan_driver;
+
+typedef struct weft_vulkan_traits {
+    VkPhysicalDeviceProperties properties;
+    VkPhysicalDeviceDriverProperties driver;
+    VkPhysicalDeviceFloatControlsProperties floats;
+    VkPhysicalDeviceMemoryProperties memory;
+    uint32_t subgroup_size;
+    uint32_t queue_family;
+    bool has_memory_budget;
+    bool is_host; /* its memory is the host's */
+    char unusable[256];
+} weft_vulkan_traits;
+
+/* WEFT_UNSUPPORTED, with a reason, where there is no loader, no instance or no device. */
+weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error);
+void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver);
+void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits);
+/* Bytes of the memory that buffers are made in, and of those what can still be had. */
+void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevice device, const weft_vulkan_traits *traits,
+                               uint64_t *total, uint64_t *available);
+weft_status weft_vulkan_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);
+
+#endif

@@ -1,0 +1,103 @@
+/* Buffers, each in an allocation of its own: the core makes few and large ones. */
+#include <string.h>
+
+#include "backends/vulkan/vulkan.h"
+
+/* The first type with the flags of the first wish that any type has. */
+static bool find_type(const VkPhysicalDeviceMemoryProperties *memory, uint32_t allowed, const VkMemoryPropertyFlags *wishes,
+                      size_t n_wishes, uint32_t *type) {
+    for (size_t wish = 0; wish < n_wishes; wish++) {
+        for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
+            if ((allowed >> i & 1) == 0 || (memory->memoryTypes[i].propertyFlags & wishes[wish]) != wishes[wish]) continue;
+            *type = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool choose_type(const weft_vulkan_traits *traits, uint32_t allowed, weft_vulkan_memory memory, uint32_t *type) {
+    static const VkMemoryPropertyFlags coherent = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    const VkMemoryPropertyFlags host[] = {coherent | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, coherent};
+    const VkMemoryPropertyFlags shared[] = {coherent | VK_MEMORY_PROPERTY_HOST_CACHED_BIT | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+                                            coherent | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
+    const VkMemoryPropertyFlags device[] = {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
+    if (memory == WEFT_VULKAN_HOST) return find_type(&traits->memory, allowed, host, 2, type);
+    if (traits->is_host) return find_type(&traits->memory, allowed, shared, 4, type);
+    return find_type(&traits->memory, allowed, device, 2, type);
+}
+
+static weft_status allocate_memory(weft_backend_device *device, weft_vulkan_memory memory, weft_backend_buffer *buffer,
+                                   weft_error *error) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    VkMemoryRequirements needs;
+    uint32_t type;
+    vk->vkGetBufferMemoryRequirements(device->device, buffer->buffer, &needs);
+    if (!choose_type(&device->traits, needs.memoryTypeBits, memory, &type))
+        return device->host->fail(error, WEFT_UNSUPPORTED, "vulkan: the device has no memory of the kind that is needed");
+    uint64_t heap = device->traits.memory.memoryHeaps[device->traits.memory.memoryTypes[type].heapIndex].size;
+    if (needs.size > heap)
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: a buffer of %.1f MiB does not fit the device's %.1f MiB",
+                                  (double)needs.size / 1048576.0, (double)heap / 1048576.0);
+    VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+                                       .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
+    VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = needs.size, .memoryTypeIndex = type};
+    VkResult result = vk->vkAllocateMemory(device->device, &info, NULL, &buffer->memory);
+    if (result == VK_SUCCESS) result = vk->vkBindBufferMemory(device->device, buffer->buffer, buffer->memory, 0);
+    VkMemoryPropertyFlags has = device->traits.memory.memoryTypes[type].propertyFlags;
+    const VkMemoryPropertyFlags mappable = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    if (result == VK_SUCCESS && (memory == WEFT_VULKAN_HOST || device->traits.is_host) && (has & mappable) == mappable) {
+        void *mapped = NULL;
+        result = vk->vkMapMemory(device->device, buffer->memory, 0, VK_WHOLE_SIZE, 0, &mapped);
+        buffer->mapped = mapped;
+    }
+    return weft_vulkan_result(device, result, "memory for a buffer", error);
+}
+
+weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_memory memory, uint64_t bytes,
+                                    weft_backend_buffer **buffer, weft_error *error) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    weft_backend_buffer *made = weft_vulkan_allocate(device->host, sizeof *made);
+    if (made == NULL) return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory for a buffer's description");
+    *made = (weft_backend_buffer){.bytes = bytes < 64 ? 64 : (bytes + 63) / 64 * 64};
+    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+                               .size = made->bytes,
+                               .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                                        VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT};
+    VkResult result = vk->vkCreateBuffer(device->device, &info, NULL, &made->buffer);
+    weft_status status = weft_vulkan_result(device, result, "a buffer", error);
+    if (status == WEFT_OK) status = allocate_memory(device, memory, made, error);
+    if (status == WEFT_OK) {
+        VkBufferDeviceAddressInfo address = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = made->buffer};
+        made->address = vk->vkGetBufferDeviceAddress(device->device, &address);
+        status = weft_vulkan_zero(device, made, error);
+    }
+    if (status != WEFT_OK) {
+        weft_vulkan_buffer_destroy(device, made);
+        return status;
+    }
+    *buffer = made;
+    return WEFT_OK;
+}
+
+weft_status weft_vulkan_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
+                                      weft_error *error) {
+    return weft_vulkan_buffer_make(device, memory == WEFT_MEMORY_RING ? WEFT_VULKAN_HOST : WEFT_VULKAN_DEVICE, bytes, buffer,
+                                   error);
+}
+
+/* Takes one that was made in part, too. */
+void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    if (buffer == NULL) return;
+    weft_vulkan_finish(device, NULL); /* nothing that runs may lose its memory; a lost device runs nothing */
+    if (buffer->buffer != VK_NULL_HANDLE) vk->vkDestroyBuffer(device->device, buffer->buffer, NULL);
+    if (buffer->memory != VK_NULL_HANDLE) vk->vkFreeMemory(device->device, buffer->memory, NULL);
+    weft_vulkan_release(device->host, buffer, sizeof *buffer);
+}
+
+void *weft_vulkan_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer) {
+    (void)device;
+    return buffer->mapped;
+}

@@ -1,0 +1,91 @@
+/* The table of ops, and what it tells about nodes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "backends/vulkan/plan.h"
+#include "weft_stems_vulkan.h"
+
+#define WEFT_OP(number, stem, enum_name, inputs, outputs)                                                                          \
+    WEFT_STEM_VULKAN_##stem(extern const weft_vulkan_op weft_vulkan_op_##stem;, )
+#include "weft/ops.def"
+#undef WEFT_OP
+
+static const weft_vulkan_op *const ops[] = {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = WEFT_STEM_VULKAN_##stem(&weft_vulkan_op_##stem, NULL),
+#include "weft/ops.def"
+#undef WEFT_OP
+};
+
+#define N_OPS (sizeof ops / sizeof ops[0])
+
+static const char *const names[] = {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = #stem " exact",
+#include "weft/ops.def"
+#undef WEFT_OP
+};
+
+/* Shaders count elements and cache rows in 32 bits, with signs; addresses have 64. */
+#define MOST_ELEMENTS ((int64_t)1 << 30)
+/* A head lies in an invocation's registers. */
+#define MOST_HEAD_DIM 512
+
+const weft_vulkan_op *weft_vulkan_op_get(weft_op op) {
+    return (size_t)op < N_OPS ? ops[op] : NULL;
+}
+
+static void tensor_of_query(const weft_query_tensor *from, weft_vulkan_tensor *to) {
+    to->present = from->present;
+    to->type = from->tensor.type;
+    memcpy(to->shape, from->tensor.shape, sizeof to->shape);
+}
+
+static bool is_small(const weft_query_tensor *tensor) {
+    int64_t n = 1;
+    if (!tensor->present) return true;
+    bool is_matrix = tensor->leaf == WEFT_LEAF_WEIGHT; /* whose rows alone are counted, in 32 bits */
+    for (size_t i = is_matrix ? 1 : 0; i < WEFT_MAX_DIMENSIONS; i++) {
+        if (tensor->tensor.shape[i] > MOST_ELEMENTS / n) return false;
+        n *= tensor->tensor.shape[i];
+    }
+    return tensor->tensor.shape[0] <= MOST_ELEMENTS / 4;
+}
+
+/* NULL, or why not. A KV state is counted by its rows as well: it may be as large as memory. */
+static const char *obstacle(const weft_query *query) {
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
+        const weft_query_tensor *input = &query->inputs[i];
+        if (!input->present) continue;
+        bool is_cache = input->leaf == WEFT_LEAF_STATE && input->tensor.type != WEFT_I32;
+        if (is_cache && input->tensor.shape[0] > MOST_HEAD_DIM) return "head sizes above 512 are not supported";
+        if (is_cache && (double)input->tensor.shape[1] * (double)input->tensor.shape[2] * (double)input->tensor.shape[3] >
+                            (double)UINT32_MAX / 2)
+            return "the KV state has more than 2^31 rows";
+        if (!is_cache && !is_small(input)) return "a tensor has more than 2^30 elements";
+    }
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++)
+        if (query->outputs[i].leaf == WEFT_LEAF_NOT && query->outputs[i].tensor.type != WEFT_F16 && !is_small(&query->outputs[i]))
+            return "a tensor has more than 2^30 elements";
+    return NULL;
+}
+
+void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
+    (void)device;
+    *support = (weft_support){.name = ""};
+    const weft_vulkan_op *op = weft_vulkan_op_get(query->op);
+    const char *why_not = op == NULL || query->params_size > WEFT_VULKAN_PARAMS_BYTES
+                              ? "the vulkan backend does not implement this op"
+                              : obstacle(query);
+    if (why_not != NULL) {
+        snprintf(support->reason, sizeof support->reason, "%s", why_not);
+        return;
+    }
+    weft_vulkan_node node = {0};
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) tensor_of_query(&query->inputs[i], &node.inputs[i]);
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) tensor_of_query(&query->outputs[i], &node.outputs[i]);
+    if (query->params_size > 0) memcpy(node.params, query->params, query->params_size);
+    support->supported = true;
+    support->name = names[query->op];
+    support->scratch_bytes = op->scratch_bytes == NULL ? 0 : op->scratch_bytes(&node);
+    support->in_place = op->in_place;
+    if (query->precision == WEFT_FAST) snprintf(support->reason, sizeof support->reason, "no fast kernel yet: exact arithmetic");
+}

@@ -1,0 +1,23 @@
+#include "backends/vulkan/recorder.h"
+
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
+    const weft_vulkan_tensor *x = &node->inputs[0];
+    const struct {
+        uint64_t control, table, y;
+        uint32_t n, n_columns, n_rows, row_bytes;
+    } push = {0,
+              x->address,
+              node->outputs[0].address,
+              (uint32_t)x->shape[0],
+              (uint32_t)x->shape[1],
+              (uint32_t)x->shape[1],
+              weft_vulkan_row_bytes(recorder->device, x)};
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_copy,
+                                                         .constants = {(uint32_t)x->type},
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = weft_vulkan_groups(x->shape[0], 64),
+                                                         .groups_y = (uint64_t)x->shape[1]});
+}
+
+const weft_vulkan_op weft_vulkan_op_copy = {.record = record};

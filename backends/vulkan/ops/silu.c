@@ -1,0 +1,7 @@
+#include "backends/vulkan/kernels.h"
+
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
+    weft_vulkan_elementwise_node(recorder, WEFT_VULKAN_SHADER_silu, node);
+}
+
+const weft_vulkan_op weft_vulkan_op_silu = {.record = record, .in_place = true};

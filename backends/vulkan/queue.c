@@ -1,0 +1,83 @@
+/* Steps under way. The semaphore's value is the last ticket that has ended; the host says which slots a step uses in an entry of
+ * the queue that shaders/parts/begin.comp reads.
+ */
+#include "backends/vulkan/plan.h"
+
+/* Words of the queue, as in shaders/parts/begin.comp. */
+enum { QUEUE_CANCELLED = 0, QUEUE_ENTRIES = 4 };
+
+static VkResult wait_for(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns) {
+    VkSemaphoreWaitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &device->ended, .pValues = &ticket};
+    return device->driver.vk.vkWaitSemaphores(device->device, &info, timeout_ns);
+}
+
+weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error) {
+    weft_os_mutex_lock(&device->mutex);
+    uint64_t ticket = device->last_ticket;
+    weft_os_mutex_unlock(&device->mutex);
+    if (ticket == 0 || device->ended == VK_NULL_HANDLE) return WEFT_OK;
+    return weft_vulkan_result(device, wait_for(device, ticket, UINT64_MAX), "waiting for the device", error);
+}
+
+/* With the mutex held: cancel must see the step in the records, or come before it is numbered. */
+static VkResult submit(weft_backend_device *device, const weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
+                       uint32_t result_slot) {
+    volatile uint32_t *entry =
+        (volatile uint32_t *)(void *)device->steps->mapped + QUEUE_ENTRIES + device->n_submitted % WEFT_VULKAN_MAX_QUEUED * 2;
+    entry[0] = step_slot;
+    entry[1] = result_slot;
+    VkTimelineSemaphoreSubmitInfo timeline = {.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+                                              .signalSemaphoreValueCount = 1,
+                                              .pSignalSemaphoreValues = &ticket};
+    VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                         .pNext = &timeline,
+                         .commandBufferCount = 1,
+                         .pCommandBuffers = &plan->commands,
+                         .signalSemaphoreCount = 1,
+                         .pSignalSemaphores = &device->ended};
+    VkResult result = device->driver.vk.vkQueueSubmit(device->queue, 1, &info, VK_NULL_HANDLE);
+    if (result != VK_SUCCESS) return result;
+    device->records[device->n_submitted++ % WEFT_VULKAN_MAX_QUEUED] = (weft_vulkan_ended){.ticket = ticket};
+    device->last_ticket = ticket;
+    return VK_SUCCESS;
+}
+
+weft_status weft_vulkan_plan_submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
+                                    uint32_t result_slot, weft_error *error) {
+    weft_os_mutex_lock(&device->mutex);
+    uint64_t oldest = device->records[device->n_submitted % WEFT_VULKAN_MAX_QUEUED].ticket;
+    bool full = oldest != 0 && wait_for(device, oldest, 0) == VK_TIMEOUT;
+    VkResult result = full ? VK_SUCCESS : submit(device, plan, ticket, step_slot, result_slot);
+    weft_os_mutex_unlock(&device->mutex);
+    if (full) return device->host->fail(error, WEFT_FULL, "vulkan: %d steps are queued: wait for one", WEFT_VULKAN_MAX_QUEUED);
+    return weft_vulkan_result(device, result, "submitting a step", error);
+}
+
+static bool was_cancelled(weft_backend_device *device, uint64_t ticket) {
+    bool cancelled = false;
+    weft_os_mutex_lock(&device->mutex);
+    for (size_t i = 0; i < WEFT_VULKAN_MAX_QUEUED; i++)
+        cancelled = cancelled || (device->records[i].ticket == ticket && device->records[i].cancelled);
+    weft_os_mutex_unlock(&device->mutex);
+    return cancelled;
+}
+
+weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
+    VkResult result = wait_for(device, ticket, timeout_ns);
+    if (result == VK_TIMEOUT) return device->host->fail(error, WEFT_TIMEOUT, "vulkan: the step has not ended yet");
+    if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "waiting for a step", error);
+    if (was_cancelled(device, ticket)) return device->host->fail(error, WEFT_CANCELLED, "vulkan: the step was cancelled");
+    return WEFT_OK;
+}
+
+/* Steps that have not begun leave at once; the one that runs, which is short on a card, goes on to its end. */
+void weft_vulkan_cancel(weft_backend_device *device) {
+    weft_os_mutex_lock(&device->mutex);
+    ((volatile uint32_t *)(void *)device->steps->mapped)[QUEUE_CANCELLED] = device->n_submitted;
+    for (size_t i = 0; i < WEFT_VULKAN_MAX_QUEUED; i++) {
+        weft_vulkan_ended *record = &device->records[i];
+        if (record->ticket != 0 && wait_for(device, record->ticket, 0) == VK_TIMEOUT) record->cancelled = true;
+    }
+    weft_os_mutex_unlock(&device->mutex);
+}

@@ -1,0 +1,166 @@
+/* The Vulkan backend: GLSL compute shaders that reach everything by address. See docs/architecture.md for how steps run. */
+#include "backends/vulkan/vulkan.h"
+
+#include <string.h>
+
+weft_status weft_vulkan_result(weft_backend_device *device, VkResult result, const char *what, weft_error *error) {
+    const weft_host *host = device->host;
+    switch (result) {
+    case VK_SUCCESS:
+        return WEFT_OK;
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no host memory for %s", what);
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: %s: the device's memory is used up", what);
+    case VK_ERROR_TOO_MANY_OBJECTS:
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: %s: too many objects", what);
+    case VK_ERROR_DEVICE_LOST:
+        weft_os_mutex_lock(&device->mutex);
+        device->lost = true;
+        weft_os_mutex_unlock(&device->mutex);
+        return host->fail(error, WEFT_DEVICE_LOST, "vulkan: %s: the device was lost", what);
+    default:
+        return host->fail(error, WEFT_FAILED, "vulkan: %s failed with VkResult %d", what, (int)result);
+    }
+}
+
+weft_status weft_vulkan_status(weft_backend_device *device, weft_error *error) {
+    weft_os_mutex_lock(&device->mutex);
+    bool lost = device->lost;
+    weft_os_mutex_unlock(&device->mutex);
+    return lost ? device->host->fail(error, WEFT_DEVICE_LOST, "vulkan: the device was lost") : WEFT_OK;
+}
+
+static weft_status memory_info(weft_backend_device *device, uint64_t *total, uint64_t *available, weft_error *error) {
+    (void)error;
+    weft_vulkan_driver_memory(&device->driver, device->physical, &device->traits, total, available);
+    return WEFT_OK;
+}
+
+/* ---- Opening ---- */
+
+static weft_status create_device(weft_backend_device *device, weft_error *error) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    const float priority = 1.0f;
+    const char *const extension = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                     .queueFamilyIndex = device->traits.queue_family,
+                                     .queueCount = 1,
+                                     .pQueuePriorities = &priority};
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .storageBuffer8BitAccess = VK_TRUE,
+                                            .bufferDeviceAddress = VK_TRUE,
+                                            .timelineSemaphore = VK_TRUE};
+    VkPhysicalDeviceVulkan11Features v11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12, .storageBuffer16BitAccess = VK_TRUE};
+    VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = &v11,
+                               .queueCreateInfoCount = 1,
+                               .pQueueCreateInfos = &queue,
+                               .enabledExtensionCount = device->traits.has_memory_budget ? 1 : 0,
+                               .ppEnabledExtensionNames = &extension};
+    VkResult result = vk->vkCreateDevice(device->physical, &info, NULL, &device->device);
+    if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, device->traits.queue_family, 0, &device->queue);
+    return weft_vulkan_result(device, result, "opening the device", error);
+}
+
+static weft_status create_objects(weft_backend_device *device, weft_error *error) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+                                    .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
+                                    .queueFamilyIndex = device->traits.queue_family};
+    VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, WEFT_VULKAN_PUSH_BYTES};
+    VkPipelineLayoutCreateInfo layout = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
+    VkSemaphoreTypeCreateInfo timeline = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+                                          .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
+    VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &timeline};
+    VkResult result = vk->vkCreateCommandPool(device->device, &pool, NULL, &device->commands);
+    if (result == VK_SUCCESS) result = vk->vkCreatePipelineLayout(device->device, &layout, NULL, &device->layout);
+    if (result == VK_SUCCESS) result = vk->vkCreateSemaphore(device->device, &semaphore, NULL, &device->ended);
+    weft_status status = weft_vulkan_result(device, result, "what steps need", error);
+    if (status == WEFT_OK) status = weft_vulkan_transfers_create(device, error);
+    if (status == WEFT_OK) status = weft_vulkan_buffer_make(device, WEFT_VULKAN_DEVICE, 64, &device->control, error);
+    const uint64_t queue_bytes = (4 + 2 * WEFT_VULKAN_MAX_QUEUED) * sizeof(uint32_t);
+    if (status == WEFT_OK) status = weft_vulkan_buffer_make(device, WEFT_VULKAN_HOST, queue_bytes, &device->steps, error);
+    return status;
+}
+
+static void close_device(weft_backend_device *device) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    const weft_host *host = device->host;
+    if (device->device != VK_NULL_HANDLE) {
+        vk->vkDeviceWaitIdle(device->device);
+        weft_vulkan_cache_save(device);
+        weft_vulkan_pipelines_destroy(device);
+        weft_vulkan_transfers_destroy(device);
+        weft_vulkan_buffer_destroy(device, device->control);
+        weft_vulkan_buffer_destroy(device, device->steps);
+        vk->vkDestroyPipelineCache(device->device, device->cache, NULL);
+        vk->vkDestroySemaphore(device->device, device->ended, NULL);
+        vk->vkDestroyPipelineLayout(device->device, device->layout, NULL);
+        vk->vkDestroyCommandPool(device->device, device->commands, NULL);
+        vk->vkDestroyDevice(device->device, NULL);
+    }
+    weft_vulkan_driver_close(host, &device->driver);
+    if (device->cache_folder != NULL) weft_vulkan_release(host, device->cache_folder, strlen(device->cache_folder) + 1);
+    weft_os_mutex_destroy(&device->mutex);
+    weft_vulkan_release(host, device, sizeof *device);
+}
+
+static weft_status find_device(weft_backend_device *device, size_t index, weft_error *error) {
+    weft_status status = weft_vulkan_driver_open(device->host, &device->driver, error);
+    if (status != WEFT_OK) return status;
+    if (index >= device->driver.n_devices)
+        return device->host->fail(error, WEFT_NOT_FOUND, "vulkan: there is no device %zu, only %u", index,
+                                  device->driver.n_devices);
+    device->physical = device->driver.devices[index];
+    weft_vulkan_driver_traits(&device->driver, device->physical, &device->traits);
+    if (device->traits.unusable[0] == 0) return WEFT_OK;
+    return device->host->fail(error, WEFT_UNSUPPORTED, "vulkan: %s", device->traits.unusable);
+}
+
+static weft_status open_device(const weft_host *host, size_t index, const weft_device_options *options,
+                               weft_backend_device **device, weft_error *error) {
+    weft_backend_device *opened = weft_vulkan_allocate(host, sizeof *opened);
+    if (opened == NULL) return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory to open the device");
+    memset(opened, 0, sizeof *opened);
+    opened->host = host;
+    if (!weft_os_mutex_init(&opened->mutex)) {
+        weft_vulkan_release(host, opened, sizeof *opened);
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
+    }
+    weft_status status = find_device(opened, index, error);
+    if (status == WEFT_OK) status = create_device(opened, error);
+    if (status == WEFT_OK) status = create_objects(opened, error);
+    if (status == WEFT_OK) status = weft_vulkan_cache_load(opened, options == NULL ? NULL : options->cache_folder, error);
+    if (status != WEFT_OK) {
+        close_device(opened);
+        return status;
+    }
+    *device = opened;
+    return WEFT_OK;
+}
+
+const weft_backend weft_vulkan_backend = {
+    .abi = WEFT_BACKEND_ABI,
+    .size = sizeof(weft_backend),
+    .name = "vulkan",
+    .rank = 10, /* a discrete card's; weft_vulkan_devices ranks the others */
+    .devices = weft_vulkan_devices,
+    .open = open_device,
+    .close = close_device,
+    .memory_info = memory_info,
+    .buffer_create = weft_vulkan_buffer_create,
+    .buffer_destroy = weft_vulkan_buffer_destroy,
+    .buffer_map = weft_vulkan_buffer_map,
+    .write = weft_vulkan_write,
+    .read = weft_vulkan_read,
+    .supports = weft_vulkan_supports,
+    .plan_create = weft_vulkan_plan_create,
+    .plan_destroy = weft_vulkan_plan_destroy,
+    .plan_submit = weft_vulkan_plan_submit,
+    .wait = weft_vulkan_wait,
+    .cancel = weft_vulkan_cancel,
+    .status = weft_vulkan_status,
+};

@@ -1,0 +1,13 @@
+# Compiles one shader: cmake -DGLSLC= -DSPIRV_VAL= -DSOURCE= -DROOT= -DNAME= -DOUTPUT= -P shader.cmake. OUTPUT is a C file with
+# the words of weft_vulkan_code_NAME; OUTPUT.d names what it was made from. SPIRV_VAL may be empty.
+execute_process(
+  COMMAND ${GLSLC} -w --target-env=vulkan1.2 -O -I${ROOT}/include -I${ROOT}/shaders -MD -MF ${OUTPUT}.d -MT ${OUTPUT} -o ${OUTPUT}.spv
+    ${SOURCE}
+  COMMAND_ERROR_IS_FATAL ANY)
+if(SPIRV_VAL)
+  execute_process(COMMAND ${SPIRV_VAL} --target-env vulkan1.2 ${OUTPUT}.spv COMMAND_ERROR_IS_FATAL ANY)
+endif()
+file(READ ${OUTPUT}.spv hex HEX)
+string(REGEX REPLACE "(..)(..)(..)(..)" "0x\\4\\3\\2\\1," words "${hex}")
+string(REGEX REPLACE "(0x[0-9a-f]+,0x[0-9a-f]+,0x[0-9a-f]+,0x[0-9a-f]+,0x[0-9a-f]+,0x[0-9a-f]+,0x[0-9a-f]+,0x[0-9a-f]+,)" "\\1\n" words "${words}")
+file(WRITE ${OUTPUT} "static const uint32_t weft_vulkan_code_${NAME}[] = {\n${words}\n};\n")

@@ -1,0 +1,35 @@
+/* Places in the paged KV cache, as weft/ops/attention.h lays it out. Everything a step input says is checked here, so that no row,
+ * slot or page outside the tensors is touched.
+ */
+#include "weft/ops/step.h"
+
+layout(constant_id = 0) const uint KV_TYPE = 0u; /* the number of weft_type: F32 or F16 */
+#define TYPE_F16 1u
+#define ELEMENT_BYTES (KV_TYPE == TYPE_F16 ? 2u : 4u)
+
+/* The end of a push constant block that has kv and sequences. */
+#define CACHE_SHAPE uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences
+
+/* The sequence of a row, -1 where it has none. */
+int sequence_of(Words row) {
+    int sequence = row.at[WEFT_ROW_SEQUENCE];
+    return sequence >= 0 && uint(sequence) < p.n_sequences ? sequence : -1;
+}
+
+/* The page of a cache position, -1 where there is none. */
+int page_of(int sequence, uint position) {
+    uint entry = position / p.page_size;
+    if (sequence < 0 || entry >= p.sequence_words - WEFT_SEQUENCE_PAGES) return -1;
+    int page = Words(p.sequences).at[uint(sequence) * p.sequence_words + WEFT_SEQUENCE_PAGES + entry];
+    return page >= 0 && uint(page) < p.n_pages ? page : -1;
+}
+
+/* Keys (or values) of one head at a place of a page: head_dim elements. */
+uvec2 cache_row(int page, bool values, uint kv_head, uint place) {
+    uint row = ((2u * uint(page) + (values ? 1u : 0u)) * p.n_kv_heads + kv_head) * p.page_size + place;
+    return address_of(p.kv, row, p.head_dim * ELEMENT_BYTES);
+}
+
+float cache_at(uvec2 row, uint i) {
+    return KV_TYPE == TYPE_F16 ? half_to_float(uint(Halves(row).at[i])) : Floats(row).at[i];
+}

@@ -1,0 +1,14 @@
+/* y[:, column] = row row_of(column) of a table as floats, zeros where it has no such row. The includer defines row_of. */
+layout(local_size_x = 64) in;
+
+void main() {
+    LEAVE_IF_STOPPED();
+    for (uint column = gl_WorkGroupID.y; column < p.n_columns; column += gl_NumWorkGroups.y) {
+        int row = row_of(column);
+        Floats y = Floats(address_of(p.y, column, p.n * 4u));
+        bool inside = row >= 0 && uint(row) < p.n_rows;
+        uvec2 values = address_of(p.table, inside ? uint(row) : 0u, p.row_bytes);
+        for (uint i = gl_GlobalInvocationID.x; i < p.n; i += gl_NumWorkGroups.x * gl_WorkGroupSize.x)
+            y.at[i] = inside ? weight_at(values, i) : 0.0;
+    }
+}

@@ -1,0 +1,15 @@
+#version 450
+/* The end of norm_gated_mlp: activation(gate) * up. What comes before it are rms_norm and mul_mat. */
+#extension GL_GOOGLE_include_directive : require
+#include "common/common.glsl"
+#include "common/arithmetic.glsl"
+#include "weft/ops/norm_gated_mlp.h"
+
+layout(constant_id = 0) const int ACTIVATION = WEFT_ACTIVATION_SILU;
+
+float map(float a, float b) {
+    precise float product = ACTIVATION == WEFT_ACTIVATION_GELU ? weft_gelu(a) * b : weft_silu(a) * b;
+    return product;
+}
+
+#include "common/elementwise.glsl"
