@@ -1,7 +1,7 @@
 # Compiles one shader: cmake -DGLSLC= -DSPIRV_VAL= -DSOURCE= -DROOT= -DNAME= -DOUTPUT= -P shader.cmake. OUTPUT is a C file with
 # the words of weft_vulkan_code_NAME; OUTPUT.d names what it was made from. SPIRV_VAL may be empty.
 execute_process(
-  COMMAND ${GLSLC} -w --target-env=vulkan1.2 -O -I${ROOT}/include -I${ROOT}/shaders -MD -MF ${OUTPUT}.d -MT ${OUTPUT} -o ${OUTPUT}.spv
+  COMMAND ${GLSLC} -w --target-env=vulkan1.2 -O -I${ROOT}/include -I${ROOT} -MD -MF ${OUTPUT}.d -MT ${OUTPUT} -o ${OUTPUT}.spv
     ${SOURCE}
   COMMAND_ERROR_IS_FATAL ANY)
 if(SPIRV_VAL)

@@ -3,8 +3,8 @@
  * registers. Then an invocation is a place of the head, and sums the range's values.
  */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/arithmetic.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
 #include "weft/ops/attention.h"
 
 #define RANGE 64u /* WEFT_ATTENTION_RANGE, and the workgroup's size */
@@ -18,7 +18,7 @@ layout(push_constant, std430) uniform Parameters {
     float scale;
 } p;
 
-#include "common/cache.glsl"
+#include "shaders/common/cache.glsl"
 
 layout(constant_id = 1) const uint PLACES = 4u; /* of a head for each invocation: head_dim / 64, rounded up */
 

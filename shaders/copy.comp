@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/weights.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/weights.glsl"
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, table, y;
@@ -12,4 +12,4 @@ int row_of(uint column) {
     return int(column);
 }
 
-#include "common/rows.glsl"
+#include "shaders/common/rows.glsl"

@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/weights.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/weights.glsl"
 #include "weft/ops/step.h"
 
 layout(push_constant, std430) uniform Parameters {
@@ -18,4 +18,4 @@ int row_of(uint column) {
     return Words(p.sequences).at[uint(sequence) * p.sequence_words + WEFT_SEQUENCE_LAST_TOKEN];
 }
 
-#include "common/rows.glsl"
+#include "shaders/common/rows.glsl"

@@ -3,8 +3,8 @@
  * cache, the last wins.
  */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/arithmetic.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
 
 layout(local_size_x = 64) in;
 
@@ -13,7 +13,7 @@ layout(push_constant, std430) uniform Parameters {
     uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences, n_rows;
 } p;
 
-#include "common/cache.glsl"
+#include "shaders/common/cache.glsl"
 
 void main() {
     LEAVE_IF_STOPPED();

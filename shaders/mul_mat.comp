@@ -3,14 +3,14 @@
  * sums of one row with the columns of a tile, for which the row is unpacked once.
  */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/weights.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/weights.glsl"
 
 layout(constant_id = 1) const uint TILE = 1u; /* columns */
 #define TILE_ROWS 4u
 #define LANE_ROWS TILE_ROWS
 #define LANE_SUMS TILE
-#include "common/lanes.glsl"
+#include "shaders/common/lanes.glsl"
 
 layout(local_size_x = 32, local_size_y = 4) in;
 

@@ -1,8 +1,8 @@
 #version 450
 /* The end of norm_gated_mlp: activation(gate) * up. What comes before it are rms_norm and mul_mat. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/arithmetic.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
 #include "weft/ops/norm_gated_mlp.h"
 
 layout(constant_id = 0) const int ACTIVATION = WEFT_ACTIVATION_SILU;
@@ -12,4 +12,4 @@ float map(float a, float b) {
     return product;
 }
 
-#include "common/elementwise.glsl"
+#include "shaders/common/elementwise.glsl"

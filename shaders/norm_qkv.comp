@@ -3,12 +3,12 @@
  * in place. A workgroup a head of a row.
  */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/arithmetic.glsl"
-#include "common/turn.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
+#include "shaders/common/turn.glsl"
 #define LANE_ROWS 1u
 #define LANE_SUMS 1u
-#include "common/lanes.glsl"
+#include "shaders/common/lanes.glsl"
 
 #define MAX_HEAD_DIM 1024
 

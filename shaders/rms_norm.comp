@@ -1,11 +1,11 @@
 #version 450
 /* y[i] = (x[i] * r) * weight[i] with r = 1 / sqrt(dot(x, x) / n + epsilon), each group by itself: a workgroup a group. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/arithmetic.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
 #define LANE_ROWS 1u
 #define LANE_SUMS 1u
-#include "common/lanes.glsl"
+#include "shaders/common/lanes.glsl"
 
 layout(local_size_x = 32) in;
 

@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/turn.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/turn.glsl"
 
 layout(local_size_x = 64) in;
 

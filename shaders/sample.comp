@@ -3,9 +3,9 @@
  * column.
  */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/sampling.glsl"
-#include "common/pairs.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/sampling.glsl"
+#include "shaders/common/pairs.glsl"
 
 #define WIDTH 64u
 

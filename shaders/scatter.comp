@@ -1,7 +1,7 @@
 #version 450
 /* In the order of the updates: of those with one index, only the last is written. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
+#include "shaders/common/common.glsl"
 #include "weft/ops/step.h"
 
 layout(local_size_x = 64) in;

@@ -1,11 +1,11 @@
 #version 450
 /* One workgroup a column; each value is read and written by one invocation alone, so that y may be x. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/arithmetic.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
 #define LANE_ROWS 1u
 #define LANE_SUMS 1u
-#include "common/lanes.glsl"
+#include "shaders/common/lanes.glsl"
 
 layout(local_size_x = 32) in;
 

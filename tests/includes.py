@@ -17,13 +17,14 @@ ALLOWED = {
     "kernels": ["kernels/", "weft/ops/"],
     "shaders": ["shaders/", "weft/ops/"],
 }
-GENERATED = re.compile(r"weft_(backends\.def|stems_\w+\.h|\w+_images\.def)")
+GENERATED = re.compile(r"weft_(backends\.def|(stems|vulkan)_\w+\.h|\w+_images\.def)")
 SYSTEM = {  # the C standard library's headers and the libraries a folder may use
     "": set("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
             "stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype".split()),
     "tools": {"getopt", "cjson/cJSON"},
     "decoder": {"pcre2"},
     "backends/cpu": {"immintrin", "arm_neon", "cpuid"},
+    "backends/vulkan": {"vulkan/vulkan_core"},
     "tests": {"cmocka", "cjson/cJSON"},
     "examples": {"weft/weft", "weft/decoder"},
 }

@@ -1,7 +1,7 @@
 /* One element of a row in the file's layout as a float, bit for bit what weft_dequantise gives (core/dequantise.c names the formats'
  * sources). The type is a specialisation constant, so that a pipeline holds one case.
  */
-#include "arithmetic.glsl"
+#include "shaders/common/arithmetic.glsl"
 
 layout(constant_id = 0) const uint WEIGHT_TYPE = 0u;
 

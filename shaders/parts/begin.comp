@@ -1,7 +1,7 @@
 #version 450
 /* The first dispatch of a step: takes the next entry of the queue, which the host writes before it submits. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
+#include "shaders/common/common.glsl"
 
 layout(local_size_x = 1) in;
 

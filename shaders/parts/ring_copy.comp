@@ -1,7 +1,7 @@
 #version 450
 /* Copies words between the step's slot of a ring and a fixed place. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
+#include "shaders/common/common.glsl"
 
 layout(local_size_x = 128) in;
 

@@ -1,8 +1,8 @@
 #version 450
 /* The largest logit of each range, NaN left out. A workgroup a range. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/sampling.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/sampling.glsl"
 
 layout(local_size_x = 32) in;
 

@@ -3,8 +3,8 @@
  * invocation takes a run of places, so that order inside a digit is kept. Columns that need no order are left out.
  */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/sampling.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/sampling.glsl"
 
 #define WIDTH 128u
 #define DIGITS 16u

@@ -1,11 +1,11 @@
 #version 450
 /* Sums of exponentials of each range, at temperature 1 and at the column's. A workgroup a range. */
 #extension GL_GOOGLE_include_directive : require
-#include "common/common.glsl"
-#include "common/sampling.glsl"
+#include "shaders/common/common.glsl"
+#include "shaders/common/sampling.glsl"
 #define LANE_ROWS 1u
 #define LANE_SUMS 1u
-#include "common/lanes.glsl"
+#include "shaders/common/lanes.glsl"
 
 layout(local_size_x = 32) in;
 
