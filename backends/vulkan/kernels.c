@@ -2,7 +2,7 @@
 
 /* Columns of a tile for which a weight is unpacked once. */
 static uint32_t tile_of(int64_t n_columns) {
-    enum { LARGEST_TILE = 8 };
+    enum { LARGEST_TILE = 4 };
     uint32_t tile = 1;
     while (tile < n_columns && tile < LARGEST_TILE) tile *= 2;
     return tile;
@@ -28,7 +28,7 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
                                                          .constants = {(uint32_t)weight->type, tile},
                                                          .push = &push,
                                                          .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 4),
+                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 64),
                                                          .groups_y = weft_vulkan_groups(product->n_columns, tile)});
 }
 

@@ -8,7 +8,11 @@ void main() {
         Floats y = Floats(address_of(p.y, column, p.n * 4u));
         bool inside = row >= 0 && uint(row) < p.n_rows;
         uvec2 values = address_of(p.table, inside ? uint(row) : 0u, p.row_bytes);
-        for (uint i = gl_GlobalInvocationID.x; i < p.n; i += gl_NumWorkGroups.x * gl_WorkGroupSize.x)
-            y.at[i] = inside ? weight_at(values, i) : 0.0;
+        for (uint piece = gl_GlobalInvocationID.x; piece * PIECE < p.n; piece += gl_NumWorkGroups.x * gl_WorkGroupSize.x) {
+            vec4 w[8];
+            unpack(values, piece, p.n, w);
+            uint count = min(PIECE, p.n - piece * PIECE);
+            for (uint i = 0u; i < count; i++) y.at[piece * PIECE + i] = inside ? w[i / 4u][i & 3u] : 0.0;
+        }
     }
 }

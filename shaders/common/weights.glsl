@@ -1,11 +1,13 @@
-/* One element of a row in the file's layout as a float, bit for bit what weft_dequantise gives (core/dequantise.c names the formats'
- * sources). The type is a specialisation constant, so that a pipeline holds one case.
+/* 32 consecutive elements of a row in the file's layout as floats, bit for bit what weft_dequantise gives (core/dequantise.c names the
+ * formats' sources). The type is a specialisation constant, so that a pipeline holds one case.
  */
 #include "shaders/common/arithmetic.glsl"
 
 layout(constant_id = 0) const uint WEIGHT_TYPE = 0u;
 
-/* The numbers of weft_type, and bytes of blocks of 32 and 256. */
+/* The numbers of weft_type. */
+#define PIECE 32u /* elements */
+
 #define TYPE_F32 0u
 #define TYPE_F16 1u
 #define TYPE_Q4_0 2u
@@ -30,24 +32,44 @@ int signed_byte_at(uvec2 row, uint byte) {
     return int(byte_at(row, byte) << 24) >> 24;
 }
 
-float scaled(float scale, int quant) {
-    precise float value = scale * float(quant);
-    return value;
+/* Blocks begin at even bytes. */
+uint two_bytes_at(uvec2 row, uint byte) {
+    return uint(Halves(row).at[byte / 2u]);
 }
 
-float scaled_and_moved(float scale, int quant, float minimum) {
-    precise float value = scale * float(quant) + minimum;
-    return value;
+uint word_at(uvec2 row, uint byte) {
+    return two_bytes_at(row, byte) | two_bytes_at(row, byte + 2u) << 16;
+}
+
+uvec4 four_bytes_at(uvec2 row, uint byte) {
+    return uvec4(word_at(row, byte)) >> uvec4(0u, 8u, 16u, 24u) & 255u;
+}
+
+vec4 scaled(float scale, ivec4 quants) {
+    precise vec4 values = scale * vec4(quants);
+    return values;
+}
+
+vec4 scaled_and_moved(float scale, ivec4 quants, float minimum) {
+    precise vec4 values = scale * vec4(quants);
+    values = values + minimum;
+    return values;
+}
+
+/* Bits 4 q .. 4 q + 3 as a fifth bit of quants. */
+uvec4 fifth_bits(uint bits, uint q) {
+    return (uvec4(bits >> 4u * q) >> uvec4(0u, 1u, 2u, 3u) & 1u) << 4;
 }
 
 /* Elements 0 .. 15 are the low nibbles of 16 bytes, 16 .. 31 the high ones. */
-uint nibble_at(uvec2 row, uint bytes, uint place) {
-    return byte_at(row, bytes + (place & 15u)) >> (place >> 4) * 4u & 15u;
-}
-
-uint fifth_bit_at(uvec2 row, uint bits, uint place) {
-    return (byte_at(row, bits + place / 8u) >> (place & 7u) & 1u) << 4;
-}
+#define UNPACK_NIBBLES(bytes, bits, value)                                       \
+    for (uint q = 0u; q < 4u; q++) {                                             \
+        uvec4 both = four_bytes_at(row, bytes + 4u * q);                         \
+        ivec4 quants = ivec4((both & 15u) | fifth_bits(bits, q));                \
+        w[q] = value;                                                            \
+        quants = ivec4(both >> 4 | fifth_bits(bits, q + 4u));                    \
+        w[q + 4u] = value;                                                       \
+    }
 
 /* Scale and minimum of group g of Q4_K and Q5_K, six bits each, from 12 bytes. */
 uvec2 group_parts(uvec2 row, uint packed, uint g) {
@@ -56,61 +78,86 @@ uvec2 group_parts(uvec2 row, uint packed, uint g) {
     return uvec2((both & 15u) | byte_at(row, packed + g - 4u) >> 6 << 4, both >> 4 | byte_at(row, packed + g) >> 6 << 4);
 }
 
-float group_value(uvec2 row, uint block, uint g, uint quant) {
+/* Group g of a block of Q4_K or Q5_K, whose nibbles begin at `bytes`; `bits`: where the fifth bits are, 0: none. */
+void unpack_group(uvec2 row, uint block, uint g, uint bytes, uint bits, out vec4 w[8]) {
     uvec2 parts = group_parts(row, block + 4u, g);
     precise float scale = half_at(row, block) * float(parts.x);
     precise float minimum = half_at(row, block + 2u) * float(parts.y);
-    return scaled_and_moved(scale, int(quant), -minimum);
-}
-
-float q4_k_at(uvec2 row, uint i) {
-    uint block = i / 256u * 144u, g = i / 32u & 7u;
-    uint quant = byte_at(row, block + 16u + g / 2u * 32u + (i & 31u)) >> (g & 1u) * 4u & 15u;
-    return group_value(row, block, g, quant);
-}
-
-float q5_k_at(uvec2 row, uint i) {
-    uint block = i / 256u * 176u, g = i / 32u & 7u;
-    uint quant = byte_at(row, block + 48u + g / 2u * 32u + (i & 31u)) >> (g & 1u) * 4u & 15u;
-    return group_value(row, block, g, quant | (byte_at(row, block + 16u + (i & 31u)) >> g & 1u) << 4);
-}
-
-/* Each half has four runs of 32: low nibbles of its first and second 32 bytes, then the high ones; two more bits of each apart. */
-float q6_k_at(uvec2 row, uint i) {
-    uint block = i / 256u * 210u, run = i / 32u & 7u, place = i & 31u;
-    uint low = byte_at(row, block + run / 4u * 64u + (run & 1u) * 32u + place) >> (run & 3u) / 2u * 4u & 15u;
-    uint high = byte_at(row, block + 128u + run / 4u * 32u + place) >> (run & 3u) * 2u & 3u;
-    precise float scale = half_at(row, block + 208u) * float(signed_byte_at(row, block + 192u + run * 2u + place / 16u));
-    return scaled(scale, int(low | high << 4) - 32);
-}
-
-float weight_at(uvec2 row, uint i) {
-    uint block = i / 32u, place = i & 31u;
-    switch (WEIGHT_TYPE) {
-    case TYPE_F32: return Floats(row).at[i];
-    case TYPE_F16: return half_at(row, i * 2u);
-    case TYPE_BF16: return uintBitsToFloat(uint(Halves(row).at[i]) << 16);
-    case TYPE_Q4_0:
-        block *= 18u;
-        return scaled(half_at(row, block), int(nibble_at(row, block + 2u, place)) - 8);
-    case TYPE_Q4_1:
-        block *= 20u;
-        return scaled_and_moved(half_at(row, block), int(nibble_at(row, block + 4u, place)), half_at(row, block + 2u));
-    case TYPE_Q5_0:
-        block *= 22u;
-        return scaled(half_at(row, block),
-                      int(nibble_at(row, block + 6u, place) | fifth_bit_at(row, block + 2u, place)) - 16);
-    case TYPE_Q5_1:
-        block *= 24u;
-        return scaled_and_moved(half_at(row, block),
-                                int(nibble_at(row, block + 8u, place) | fifth_bit_at(row, block + 4u, place)),
-                                half_at(row, block + 2u));
-    case TYPE_Q8_0:
-        block *= 34u;
-        return scaled(half_at(row, block), signed_byte_at(row, block + 2u + place));
-    case TYPE_Q4_K: return q4_k_at(row, i);
-    case TYPE_Q5_K: return q5_k_at(row, i);
-    case TYPE_Q6_K: return q6_k_at(row, i);
+    for (uint q = 0u; q < 8u; q++) {
+        uvec4 quants = four_bytes_at(row, bytes + g / 2u * 32u + 4u * q) >> (g & 1u) * 4u & 15u;
+        if (bits != 0u) quants |= (four_bytes_at(row, bits + 4u * q) >> g & 1u) << 4;
+        w[q] = scaled_and_moved(scale, ivec4(quants), -minimum);
     }
-    return 0.0;
+}
+
+/* Each half of a block of Q6_K has four runs of 32: low nibbles of its first and second 32 bytes, then the high ones; two more bits
+ * of each apart. */
+void unpack_q6_k(uvec2 row, uint block, uint run, out vec4 w[8]) {
+    for (uint q = 0u; q < 8u; q++) {
+        uvec4 low = four_bytes_at(row, block + run / 4u * 64u + (run & 1u) * 32u + 4u * q) >> (run & 3u) / 2u * 4u & 15u;
+        uvec4 high = four_bytes_at(row, block + 128u + run / 4u * 32u + 4u * q) >> (run & 3u) * 2u & 3u;
+        precise float scale = half_at(row, block + 208u) * float(signed_byte_at(row, block + 192u + run * 2u + q / 4u));
+        w[q] = scaled(scale, ivec4(low | high << 4) - 32);
+    }
+}
+
+float float_at(uvec2 row, uint i) {
+    if (WEIGHT_TYPE == TYPE_F32) return Floats(row).at[i];
+    uint bits = two_bytes_at(row, i * 2u);
+    return WEIGHT_TYPE == TYPE_F16 ? half_to_float(bits) : uintBitsToFloat(bits << 16);
+}
+
+/* Elements 32 piece .. 32 piece + 31 of a row of k; those past its end are zeros. */
+void unpack(uvec2 row, uint piece, uint k, out vec4 w[8]) {
+    uint block = piece, bits = 0u;
+    switch (WEIGHT_TYPE) {
+    case TYPE_Q4_0: {
+        block *= 18u;
+        float scale = half_at(row, block);
+        UNPACK_NIBBLES(block + 2u, bits, scaled(scale, quants - 8))
+        break;
+    }
+    case TYPE_Q4_1: {
+        block *= 20u;
+        float scale = half_at(row, block), minimum = half_at(row, block + 2u);
+        UNPACK_NIBBLES(block + 4u, bits, scaled_and_moved(scale, quants, minimum))
+        break;
+    }
+    case TYPE_Q5_0: {
+        block *= 22u;
+        float scale = half_at(row, block);
+        bits = word_at(row, block + 2u);
+        UNPACK_NIBBLES(block + 6u, bits, scaled(scale, quants - 16))
+        break;
+    }
+    case TYPE_Q5_1: {
+        block *= 24u;
+        float scale = half_at(row, block), minimum = half_at(row, block + 2u);
+        bits = word_at(row, block + 4u);
+        UNPACK_NIBBLES(block + 8u, bits, scaled_and_moved(scale, quants, minimum))
+        break;
+    }
+    case TYPE_Q8_0: {
+        block *= 34u;
+        float scale = half_at(row, block);
+        for (uint q = 0u; q < 8u; q++)
+            w[q] = scaled(scale, ivec4(four_bytes_at(row, block + 2u + 4u * q) << 24) >> 24);
+        break;
+    }
+    case TYPE_Q4_K:
+        block = piece / 8u * 144u;
+        unpack_group(row, block, piece & 7u, block + 16u, 0u, w);
+        break;
+    case TYPE_Q5_K:
+        block = piece / 8u * 176u;
+        unpack_group(row, block, piece & 7u, block + 48u, block + 16u, w);
+        break;
+    case TYPE_Q6_K: unpack_q6_k(row, piece / 8u * 210u, piece & 7u, w); break;
+    default:
+        for (uint q = 0u; q < 8u; q++)
+            for (uint l = 0u; l < 4u; l++) {
+                uint i = piece * PIECE + 4u * q + l;
+                w[q][l] = i < k ? float_at(row, i) : 0.0;
+            }
+    }
 }

@@ -16,7 +16,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
                                                          .constants = {(uint32_t)x->type},
                                                          .push = &push,
                                                          .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(x->shape[0], 64),
+                                                         .groups_x = weft_vulkan_groups(x->shape[0], 64 * 32),
                                                          .groups_y = (uint64_t)x->shape[1]});
 }
 

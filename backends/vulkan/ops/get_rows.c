@@ -26,7 +26,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
                                                          .constants = {(uint32_t)table->type},
                                                          .push = &push,
                                                          .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(table->shape[0], 64),
+                                                         .groups_x = weft_vulkan_groups(table->shape[0], 64 * 32),
                                                          .groups_y = (uint64_t)index->shape[1]});
 }
 
