@@ -81,8 +81,8 @@ static bool begin(runner *r, weft_runtime *runtime, const decoder_shape *shape, 
     weft_error error;
     builder b;
     *r = (runner){0};
-    weft_status status =
-        weft_device_open(runtime, "cpu", &(weft_device_options){options->n_threads, options->simd}, &r->device, &error);
+    weft_status status = weft_device_open(
+        runtime, "cpu", &(weft_device_options){.n_threads = options->n_threads, .simd = options->simd}, &r->device, &error);
     if (status == WEFT_UNSUPPORTED) return false;
     check(status, &error);
     begin_graph(&b, runtime);
@@ -232,7 +232,7 @@ static void begin_attention(runner *r, weft_runtime *runtime, const attention_ca
     weft_error error;
     builder b;
     *r = (runner){0};
-    weft_device_options device = {a->options->n_threads, a->options->simd};
+    weft_device_options device = {.n_threads = a->options->n_threads, .simd = a->options->simd};
     check(weft_device_open(runtime, "cpu", &device, &r->device, &error), &error);
     begin_graph(&b, runtime);
     weft_value q = add_leaf(&b, weft_graph_input, "q", WEFT_F32, A_DIM * A_HEADS, a->n_rows, 1, 1);

@@ -167,15 +167,11 @@ void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevic
 
 /* ---- The list ---- */
 
-/* Added to the backend's rank, which is a discrete card's: an integrated one comes after those, and a driver that computes on the
- * processor after the cpu backend. */
+/* Added to the backend's rank, 10, which is a discrete card's: an integrated one comes after those and before the cpu backend, and
+ * a driver that computes on the processor, or is of an unknown kind, below 0: never what "auto" takes. */
 static int32_t rank_of(VkPhysicalDeviceType type) {
-    static const int32_t ranks[] = {
-        [VK_PHYSICAL_DEVICE_TYPE_OTHER] = -1000,    [VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU] = -5,
-        [VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU] = 0, [VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU] = -5,
-        [VK_PHYSICAL_DEVICE_TYPE_CPU] = -1000,
-    };
-    return (size_t)type < sizeof ranks / sizeof ranks[0] ? ranks[type] : -1000;
+    if (type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU) return 0;
+    return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU || type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU ? -5 : -11;
 }
 
 static void describe(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_device_info *info) {
