@@ -1,5 +1,6 @@
 #include "backends/vulkan/driver.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,16 @@ static weft_status load(const weft_host *host, weft_vulkan_driver *driver, weft_
     return WEFT_OK;
 }
 
+/* One more reference to the loader and to the drivers stays until the process ends: NVIDIA's takes room in the static TLS block
+ * each time it is loaded and does not give it back, so that after ten times or so it cannot be loaded any more. */
+static void keep_loaded(const weft_vulkan_driver *driver, const VkInstanceCreateInfo *info) {
+    static atomic_flag kept = ATOMIC_FLAG_INIT;
+    weft_os_library library;
+    VkInstance instance;
+    if (atomic_flag_test_and_set(&kept) || weft_os_library_open(&library, LIBRARY, NULL) != WEFT_OK) return;
+    if (driver->vk.vkCreateInstance(info, NULL, &instance) != VK_SUCCESS) weft_os_library_close(&library);
+}
+
 static weft_status create_instance(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
     uint32_t version = 0;
     if (driver->vk.vkEnumerateInstanceVersion(&version) != VK_SUCCESS || version < VK_API_VERSION_1_2)
@@ -37,6 +48,7 @@ static weft_status create_instance(const weft_host *host, weft_vulkan_driver *dr
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER) return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan driver is installed");
     if (result != VK_SUCCESS)
         return host->fail(error, WEFT_UNSUPPORTED, "Vulkan cannot be started (VkResult %d): is a driver installed?", (int)result);
+    keep_loaded(driver, &info);
     return WEFT_OK;
 }
 
