@@ -1,6 +1,6 @@
 #version 450
-/* y[j, t] = weight row j . column t of x, and what mul_mat_add adds: (product + bias) + residual. An invocation has one row and a tile of
- * columns, and the 32 lanes of each of its sums in registers; invocations side by side read the same x.
+/* y[j, t] = weight row j . column t of x, and what mul_mat_add adds: (product + bias) + residual. An invocation has one row and a
+ * tile of columns, and the 32 lanes of each of its sums in registers; invocations side by side read the same x.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

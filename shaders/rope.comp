@@ -22,7 +22,8 @@ void main() {
             if (position < 0 || place >= p.n_dims)
                 y.at[i] = x.at[i];
             else
-                y.at[i] = turned(table, x.at[i], x.at[i - place + turn_partner(place, p.n_dims, p.order)], place, p.n_dims, p.order);
+                y.at[i] = turned(table, x.at[i], x.at[i - place + turn_partner(place, p.n_dims, p.order)], place, p.n_dims,
+                                 p.order);
         }
     }
 }

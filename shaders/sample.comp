@@ -1,6 +1,6 @@
 #version 450
-/* The last part of sample: one token a column, its log-probability, the most likely ones and the sequence's last token. A workgroup a
- * column.
+/* The last part of sample: one token a column, its log-probability, the most likely ones and the sequence's last token. A
+ * workgroup a column.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

@@ -1,5 +1,5 @@
-/* What the parts of sample share (weft/ops/sample.h). They run one after the other over up to SAMPLE_COLUMNS columns: largest logit and
- * sums of exponentials of each range, the order of tokens, then the choice.
+/* What the parts of sample share (weft/ops/sample.h). They run one after the other over up to SAMPLE_COLUMNS columns: largest logit
+ * and sums of exponentials of each range, the order of tokens, then the choice.
  */
 #include "shaders/common/arithmetic.glsl"
 #include "weft/ops/step.h"

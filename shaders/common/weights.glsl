@@ -1,5 +1,5 @@
-/* 32 consecutive elements of a row in the file's layout as floats, bit for bit what weft_dequantise gives (core/dequantise.c names the
- * formats' sources). The type is a specialisation constant, so that a pipeline holds one case.
+/* 32 consecutive elements of a row in the file's layout as floats, bit for bit what weft_dequantise gives (core/dequantise.c names
+ * the formats' sources). The type is a specialisation constant, so that a pipeline holds one case.
  */
 #include "shaders/common/arithmetic.glsl"
 
