@@ -135,7 +135,7 @@ static float *multiply(const weft_cpu_kernels *set, const weft_cpu_matrix *packe
     void *columns = quantise(set, packed, x, n_columns);
     assert_true(rows > 0);
     for (int64_t j = 0; j < packed->n; j += rows) {
-        set->multiply(packed, columns, n_columns, j, packed->n - j < rows ? packed->n - j : rows, y, packed->n);
+        set->multiply(packed, columns, n_columns, j, packed->n - j < rows ? packed->n - j : rows, y + j, packed->n);
     }
     free(columns);
     return y;

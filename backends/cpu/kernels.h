@@ -45,8 +45,9 @@ typedef struct weft_cpu_kernels {
     size_t (*columns_bytes)(int32_t form, int64_t k, int64_t n_columns);
     void (*quantise)(int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count, int64_t n_columns,
                      void *columns);
-    /* y[j + t * y_stride] = row j . column t, for rows first_row .. first_row + n_rows - 1 (multiples of the tile but at the end)
-     * and all columns. A result does not depend on how many columns there are, nor on how rows are shared out. */
+    /* y[j + t * y_stride] = row first_row + j . column t, for j below n_rows (first_row and n_rows are multiples of the tile, but
+     * for n_rows at the end) and all columns. A result does not depend on how many columns there are, nor on how rows are shared
+     * out. */
     void (*multiply)(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row, int64_t n_rows,
                      float *y, int64_t y_stride);
 

@@ -185,8 +185,7 @@ static void fine_rows(const weft_cpu_products *p, const weft_cpu_product *produc
     int64_t step = FINE_ROWS / product->unit * product->unit;
     for (int64_t row = first_row; row < first_row + n_rows; row += step) {
         int64_t count = weft_cpu_min(step, first_row + n_rows - row);
-        /* Kernels write y[row + t * stride]. */
-        p->device->kernels->multiply(&product->matrix, product->columns, product->n_columns, row, count, parts - row, FINE_ROWS);
+        p->device->kernels->multiply(&product->matrix, product->columns, product->n_columns, row, count, parts, FINE_ROWS);
         for (int64_t t = 0; t < p->n_columns; t++) {
             const float *coarse = parts + t * FINE_ROWS, *rest = coarse + p->n_columns * FINE_ROWS;
             for (int64_t i = 0; i < count; i++) y[row + i + t * y_stride] = coarse[i] + rest[i];
@@ -200,8 +199,8 @@ void weft_cpu_products_rows(const weft_cpu_products *products, size_t index, int
     if (product->fine)
         fine_rows(products, product, first_row, n_rows, y, y_stride, thread);
     else if (product->fast)
-        products->device->kernels->multiply(&product->matrix, product->columns, products->n_columns, first_row, n_rows, y,
-                                            y_stride);
+        products->device->kernels->multiply(&product->matrix, product->columns, products->n_columns, first_row, n_rows,
+                                            y + first_row, y_stride);
     else
         exact_rows(products, &product->matrix, first_row, n_rows, y, y_stride, thread);
 }

@@ -197,8 +197,9 @@ void weft_neon_multiply_blocks(const weft_cpu_matrix *matrix, const void *column
         planes tile = {at, at + places.high, at + places.sub, at + places.d, at + places.m};
         for (int64_t c = 0; c < n_columns; c += GROUP) {
             weft_cpu_place place = weft_cpu_group(c, n_columns, GROUP, n_blocks);
-            functions[matrix->type][place.width - 1](&tile, n_blocks, (const char *)columns + place.offset, y + row + c * y_stride,
-                                                     y_stride, end - row < ROWS ? end - row : ROWS);
+            functions[matrix->type][place.width - 1](&tile, n_blocks, (const char *)columns + place.offset,
+                                                     y + (row - first_row) + c * y_stride, y_stride,
+                                                     end - row < ROWS ? end - row : ROWS);
         }
     }
 }

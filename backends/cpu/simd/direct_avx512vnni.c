@@ -57,7 +57,7 @@ INLINE void rows_direct(weft_avx512_kind kind, const int n_columns, const weft_c
         __mmask16 lanes = first_lanes(first_row + n_rows - row);
         tile_direct(kind, n_columns, &planes, matrix->k / WEFT_CPU_BLOCK, columns, sums);
 #pragma GCC unroll 8
-        for (int c = 0; c < n_columns; c++) _mm512_mask_storeu_ps(y + row + c * y_stride, lanes, sums[c]);
+        for (int c = 0; c < n_columns; c++) _mm512_mask_storeu_ps(y + (row - first_row) + c * y_stride, lanes, sums[c]);
     }
 }
 

@@ -83,7 +83,7 @@ void weft_avx512_multiply_floats(const weft_cpu_matrix *matrix, const void *colu
         for (int64_t c = 0; c < n_columns; c += GROUP) {
             int64_t n = n_columns - c < GROUP ? n_columns - c : GROUP;
             functions[matrix->type][rows == FLOAT_ROWS][n - 1](weights, row_bytes, (const float *)columns + c * matrix->k,
-                                                               matrix->k, y + row + c * y_stride, y_stride);
+                                                               matrix->k, y + (row - first_row) + c * y_stride, y_stride);
         }
     }
 }

@@ -90,9 +90,9 @@ static void multiply(const weft_cpu_matrix *matrix, const void *columns, int64_t
                      float *y, int64_t y_stride) {
     for (int64_t row = first_row; row < first_row + n_rows; row++) {
         if (weft_cpu_format_get(matrix->type)) {
-            multiply_blocks(matrix, columns, n_columns, row, y + row, y_stride);
+            multiply_blocks(matrix, columns, n_columns, row, y + (row - first_row), y_stride);
         } else {
-            multiply_floats(matrix, columns, n_columns, row, y + row, y_stride);
+            multiply_floats(matrix, columns, n_columns, row, y + (row - first_row), y_stride);
         }
     }
 }

@@ -164,7 +164,7 @@ static void multiply_piece(const type_functions *type, const weft_cpu_matrix *ma
     for (int64_t column = 0; column < n_columns; column += GROUP) {
         weft_cpu_place place = weft_cpu_group(column, n_columns, GROUP, n_blocks);
         const char *group = (const char *)columns + place.offset + first * place.width * WEFT_CPU_BLOCK_BYTES;
-        to.y = y + row + column * y_stride;
+        to.y = y + column * y_stride;
         type->group[n_tiles - 1][place.width - 1](tiles, count, group, &to);
     }
 }
@@ -180,7 +180,7 @@ void weft_avx512_multiply_tiles(const weft_cpu_matrix *matrix, const void *colum
             int64_t first = n_blocks * piece / n_pieces, count = n_blocks * (piece + 1) / n_pieces - first;
             for (int64_t row = part; row < part_end; row += 2 * ROWS) {
                 int64_t rows = part_end - row < 2 * ROWS ? part_end - row : 2 * ROWS;
-                multiply_piece(type, matrix, &tile, row, rows, first, count, columns, n_columns, y, y_stride);
+                multiply_piece(type, matrix, &tile, row, rows, first, count, columns, n_columns, y + (row - first_row), y_stride);
             }
         }
     }

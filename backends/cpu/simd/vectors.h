@@ -147,7 +147,7 @@ INLINE void rows_of_type(const weft_type type, const weft_cpu_matrix *matrix, co
         rows = four ? 4 : 1;
         for (int64_t c = 0; c < n_columns; c += 2) {
             const float *x = columns + c * matrix->k;
-            float *to = y + row + c * y_stride;
+            float *to = y + (row - first_row) + c * y_stride;
             if (four && n_columns - c >= 2) {
                 rows_of(type, 4, 2, matrix, row, x, to, y_stride);
             } else if (four) {
