@@ -140,9 +140,13 @@ class Files(unittest.TestCase):
         device = next(entry for entry in got["devices"] if entry["id"].startswith("cpu"))
         self.assertEqual(device["total"], device["weights"] + device["states"] + device["arena"] + device["rings"])
         self.assertEqual(sum(entry["bytes"] for entry in got["tensors"]), got["weight_bytes"])
+        # Keys and values in F16 for every position and layer; besides them only page tables are states.
+        kv_cache = 256 * got["n_layers"] * 2 * got["n_kv_heads"] * got["head_dim"] * 2
+        self.assertGreaterEqual(device["states"], kv_cache)
+        self.assertLess(device["states"], kv_cache + 4096)
 
-    def test_inspect_is_right(self):
-        """Private memory of a run is what inspect says, within 5 % and a process's own few megabytes."""
+    def test_no_more_memory_than_stated(self):
+        """A run's private memory stays below what inspect says and a process's own few megabytes; tests/reference/memory.py has both sides."""
         path = model("tiny", "F16")
         code, out, _ = weft("inspect", path, "--json", "--ctx", "100000")
         total = next(entry for entry in json.loads(out)["devices"] if entry["id"].startswith("cpu"))["total"]
