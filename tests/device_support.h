@@ -1,0 +1,40 @@
+/* What a device_*.c begins with: tests that are run once for each backend, whose name is the program's argument.
+ *
+ *     int main(int argc, char **argv) {
+ *         int code = device_tests_begin(argc, argv);
+ *         if (code) return code;
+ *         ... cmocka_run_group_tests(...), which open `device_name` ...
+ */
+#ifndef WEFT_TESTS_DEVICE_SUPPORT_H
+#define WEFT_TESTS_DEVICE_SUPPORT_H
+
+#include <stdio.h>
+
+#include "weft/weft.h"
+
+/* What CTest counts as skipped. */
+#define DEVICE_TESTS_SKIPPED 77
+
+/* The backend's name, for weft_device_open and weft_engine_options. */
+static const char *device_name;
+
+/* 0 where there is such a device to test; otherwise what main returns, the reason printed. */
+static inline int device_tests_begin(int argc, char **argv) {
+    weft_error error = {0};
+    weft_runtime *runtime = NULL;
+    weft_device *device = NULL;
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s BACKEND\n", argv[0]);
+        return 2;
+    }
+    device_name = argv[1];
+    weft_status status = weft_runtime_create(NULL, &runtime, &error);
+    if (status == WEFT_OK) status = weft_device_open(runtime, device_name, NULL, &device, &error);
+    weft_device_close(device);
+    weft_runtime_destroy(runtime);
+    if (status == WEFT_OK) return 0;
+    printf("%s: %s\n", status == WEFT_UNSUPPORTED ? "skipped" : "FAILED", error.message);
+    return status == WEFT_UNSUPPORTED ? DEVICE_TESTS_SKIPPED : 1;
+}
+
+#endif
