@@ -1,6 +1,4 @@
 /* Giving a store its memory and its weights. */
-#include <string.h>
-
 #include "core/step.h"
 #include "core/store.h"
 
@@ -11,8 +9,10 @@
 typedef struct loader {
     weft_store *store;
     const weft_weight_source *source;
-    void *staging; /* of PIECE_BYTES or the largest piece; NULL while every weight can be read into its place */
-    size_t staging_bytes;
+    void *piece;  /* what is read next, on its way to the device; NULL while every weight can be read into its place */
+    void *memory; /* where the device has none to stage through: of PIECE_BYTES or the largest piece */
+    size_t memory_bytes;
+    bool staged; /* the device's was used */
     uint64_t done, total;
 } loader;
 
@@ -102,40 +102,69 @@ static weft_status advance(loader *load, uint64_t bytes, weft_error *error) {
                      weft_mib(load->total));
 }
 
-/* One piece of a weight, from the file to its place by way of the staging memory. */
+/* ---- Pieces on their way ---- */
+
+static weft_status reserve_memory(loader *load, uint64_t bytes, weft_error *error) {
+    const weft_host *host = &load->store->device->runtime->host;
+    load->piece = load->memory;
+    if (bytes <= load->memory_bytes) return WEFT_OK;
+    if (load->memory) host->release(host->user, load->memory, load->memory_bytes);
+    load->memory_bytes = 0;
+    load->memory = bytes <= SIZE_MAX ? host->allocate(host->user, (size_t)bytes, 64) : NULL;
+    if (!load->memory) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a weight", weft_mib(bytes));
+    load->memory_bytes = (size_t)bytes;
+    load->piece = load->memory;
+    return WEFT_OK;
+}
+
+/* Memory to read the next piece into: the device's own, which travels while the one after it is read, or the loader's. */
+static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
+    weft_device *device = load->store->device;
+    if (!device->backend->stage) return reserve_memory(load, bytes, error);
+    weft_error message = {0};
+    load->staged = true;
+    weft_status status = weft_device_lock(device, &message);
+    if (!status) status = device->backend->stage(device->handle, bytes, &load->piece, &message);
+    return weft_device_unlock(device, status, &message, error);
+}
+
+/* Whatever has happened before, the device's memory is given back; what failed on its way to the device fails here. */
+static weft_status end_pieces(loader *load, weft_status status, weft_error *error) {
+    weft_device *device = load->store->device;
+    const weft_host *host = &device->runtime->host;
+    if (load->memory) host->release(host->user, load->memory, load->memory_bytes);
+    if (!load->staged) return status;
+    weft_error message = {0};
+    weft_os_mutex_lock(&device->mutex);
+    weft_status ending = device->backend->stage(device->handle, 0, NULL, &message);
+    ending = weft_device_unlock(device, ending, &message, status ? NULL : error);
+    return status ? status : ending;
+}
+
+/* One piece of a weight, from the file to its place. */
 static weft_status put_piece(loader *load, const weft_resident *weight, int64_t first_row, int64_t n_rows, weft_error *error) {
     weft_device *device = load->store->device;
     weft_backend_buffer *buffer = load->store->buffers[weight->buffer].handle;
     uint64_t stride = row_bytes(&weight->tensor), offset = (uint64_t)first_row * stride, bytes = (uint64_t)n_rows * stride;
-    weft_status status = load->source->read(load->source->user, weight->name, offset, load->staging, (size_t)bytes, error);
+    weft_status status = take_piece(load, bytes, error);
+    if (!status) status = load->source->read(load->source->user, weight->name, offset, load->piece, (size_t)bytes, error);
     if (status) return status;
     weft_error message = {0};
     status = weft_device_lock(device, &message);
     if (!status && weight->layout.id == 0) {
-        status = device->backend->write(device->handle, buffer, weight->offset + offset, load->staging, (size_t)bytes, &message);
+        status = device->backend->write(device->handle, buffer, weight->offset + offset, load->piece, (size_t)bytes, &message);
     } else if (!status) {
         status = device->backend->weight_pack(device->handle, &weight->tensor, &weight->layout, buffer, weight->offset, first_row,
-                                              n_rows, load->staging, &message);
+                                              n_rows, load->piece, &message);
     }
     return weft_device_unlock(device, status, &message, error);
-}
-
-static weft_status reserve_staging(loader *load, uint64_t bytes, weft_error *error) {
-    const weft_host *host = &load->store->device->runtime->host;
-    if (bytes <= load->staging_bytes) return WEFT_OK;
-    if (load->staging) host->release(host->user, load->staging, load->staging_bytes);
-    load->staging_bytes = 0;
-    load->staging = bytes <= SIZE_MAX ? host->allocate(host->user, (size_t)bytes, 64) : NULL;
-    if (!load->staging) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a weight", weft_mib(bytes));
-    load->staging_bytes = (size_t)bytes;
-    return WEFT_OK;
 }
 
 /* `view`: the host's view of the weight's place, or NULL. */
 static weft_status load_weight(loader *load, const weft_resident *weight, char *view, weft_error *error) {
     int64_t n_rows = row_count(&weight->tensor), piece = rows_of_piece(weight);
     uint64_t stride = row_bytes(&weight->tensor);
-    weft_status status = view ? WEFT_OK : reserve_staging(load, (uint64_t)piece * stride, error);
+    weft_status status = WEFT_OK;
     for (int64_t row = 0; row < n_rows && !status; row += piece) {
         int64_t rows = n_rows - row < piece ? n_rows - row : piece;
         uint64_t offset = (uint64_t)row * stride, bytes = (uint64_t)rows * stride;
@@ -173,9 +202,7 @@ weft_status weft_store_load(weft_store *store, const weft_weight_source *source,
     weft_status status = check_memory(store, error);
     if (status) return status;
     status = create_buffers(store, error);
-    if (!status) status = load_weights(&load, error);
-    const weft_host *host = &store->device->runtime->host;
-    if (load.staging) host->release(host->user, load.staging, load.staging_bytes);
+    if (!status) status = end_pieces(&load, load_weights(&load, error), error);
     if (status) {
         weft_store_unload(store);
         return status;

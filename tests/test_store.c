@@ -261,10 +261,12 @@ static bool log_progress(void *user, uint64_t done, uint64_t total) {
 /* A weight of 21 MB comes in pieces of whole groups of rows, wherever it is read to. */
 static void loads_in_pieces(void **state) {
     (void)state;
-    for (int way = 0; way < 3; way++) {
+    for (int way = 0; way < 5; way++) {
+        bool packs = way == 0 || way == 3, unmapped = way == 1 || way == 4;
         script_reset();
-        script.packs = way == 0;
-        script.unmapped = way == 1;
+        script.packs = packs;
+        script.unmapped = unmapped;
+        script.stages = way >= 3;
         progress_log progress = {0};
         source_log reads = {0};
         fixture all = {0};
@@ -282,8 +284,10 @@ static void loads_in_pieces(void **state) {
         assert_int_equal(weft_store_load(store, &source, &error), WEFT_OK);
         assert_int_equal(reads.read, bytes);
         assert_true(reads.largest <= 4 << 20 && reads.n_reads >= 5 && reads.n_reads < 10);
-        assert_int_equal(script.n_packs, way == 0 ? reads.n_reads : 0);
-        assert_int_equal(script.n_writes, way == 1 ? reads.n_reads : 0);
+        assert_int_equal(script.n_packs, packs ? reads.n_reads : 0);
+        assert_int_equal(script.n_writes, unmapped ? reads.n_reads : 0);
+        assert_int_equal(script.n_stages, way >= 3 ? reads.n_reads : 0);
+        assert_int_equal(script.live_pieces, 0);
         assert_int_equal(progress.n_calls, reads.n_reads + 1);
         assert_true(progress.done == bytes && progress.total == bytes);
         assert_int_equal(weft_plan_create(store, graph, &plan, &error), WEFT_OK);
@@ -302,9 +306,9 @@ static void loads_in_pieces(void **state) {
 }
 
 /* After each failure everything is given back, and another try succeeds. */
-static void loads_again_after_failures(void **state) {
-    (void)state;
+static void load_again_after_failures(bool stages) {
     script_reset();
+    script.unmapped = script.stages = stages;
     progress_log progress = {0};
     source_log reads = {0};
     whole all = {0};
@@ -340,11 +344,28 @@ static void loads_again_after_failures(void **state) {
         assert_int_equal(weft_store_load(all.store, &source, &error), WEFT_CANCELLED);
         assert_int_equal(all.base.limits.live, live);
     }
+    for (int i = 1; i <= 4 && stages; i++) {
+        progress = (progress_log){0};
+        script.n_stages = 0;
+        script.fail_stage = i;
+        script.fail_stage_end = i == 4; /* there are three weights, and the end */
+        assert_int_equal(weft_store_load(all.store, &source, &error), WEFT_FAILED);
+        assert_says(&error, i == 4 ? "lost on its way" : "no piece is free");
+        assert_int_equal(all.base.limits.live, live);
+        script.fail_stage_end = false;
+        script.fail_stage = 0;
+    }
     progress = (progress_log){0};
     assert_int_equal(load_whole(&all, &error), WEFT_OK);
     assert_int_equal(step_whole(&all, &error), WEFT_OK);
     close_whole(&all);
     script_end();
+}
+
+static void loads_again_after_failures(void **state) {
+    (void)state;
+    load_again_after_failures(false);
+    load_again_after_failures(true);
 }
 
 static void states_are_read_and_written(void **state) {
@@ -371,9 +392,10 @@ static void states_are_read_and_written(void **state) {
 
 /* ---- Every allocation failed in turn, from the runtime to the step ---- */
 
-static weft_status live_a_whole_life(size_t fail_at, bool all_later, bool packs, size_t *n_all) {
+static weft_status live_a_whole_life(size_t fail_at, bool all_later, bool packs, bool stages, size_t *n_all) {
     script_reset();
     script.packs = packs;
+    script.unmapped = script.stages = stages;
     script.scratch_bytes = 128;
     whole all = {.base.limits = {.fail_at = fail_at, .fail_after = all_later}};
     weft_error error = {0};
@@ -389,11 +411,11 @@ static weft_status live_a_whole_life(size_t fail_at, bool all_later, bool packs,
 
 static void every_allocation_fails(void **state) {
     (void)state;
-    for (int way = 0; way < 4; way++) {
+    for (int way = 0; way < 8; way++) {
         size_t fail_at = 0, n_all;
         weft_status status;
         do {
-            status = live_a_whole_life(++fail_at, way & 1, way & 2, &n_all);
+            status = live_a_whole_life(++fail_at, way & 1, way & 2, way & 4, &n_all);
             assert_true(status == WEFT_OUT_OF_MEMORY || n_all < fail_at);
         } while (status);
         assert_true(fail_at > 100);

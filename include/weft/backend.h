@@ -149,7 +149,7 @@ typedef struct weft_backend {
     /* The host's view of a ring buffer, and of any other where the device's memory is the host's (`is_host`): weights that stay as
      * they are in the file are then read straight into it. NULL: the host cannot see it. */
     void *(*buffer_map)(weft_backend_device *device, weft_backend_buffer *buffer);
-    /* Ordered after everything submitted before, and finished on return. */
+    /* Ordered after everything submitted before, and finished on return but for what came from `stage`. */
     weft_status (*write)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
                          weft_error *error);
     weft_status (*read)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
@@ -161,8 +161,8 @@ typedef struct weft_backend {
      * NULL: always the file's. */
     void (*weight_layout)(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
                           weft_layout *layout);
-    /* Converts `n_rows` rows from `first_row` on from the file's layout into the weight's place in `buffer`. NULL: only layout 0,
-     * which the core writes itself. */
+    /* Converts `n_rows` rows from `first_row` on from the file's layout into the weight's place in `buffer`; when it
+     * returns, `from` has been taken, but for what came from `stage`. NULL: only layout 0, which the core writes itself. */
     weft_status (*weight_pack)(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
                                weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows, const void *from,
                                weft_error *error);
@@ -182,6 +182,14 @@ typedef struct weft_backend {
     weft_status (*status)(weft_backend_device *device, weft_error *error);
     /* Measures reading the device's memory with nothing else running. NULL: cannot tell. */
     weft_status (*read_bandwidth)(weft_backend_device *device, double *bytes_per_s, weft_error *error);
+    /* Host memory through which weights stream: `memory` gets at least `bytes` of it, 64-byte aligned, which the device reads by
+     * itself. The core fills them and hands them on once, from their beginning, as `from` of `write` or `weight_pack`. For that
+     * memory these may return before the device has taken it, so that the next piece of a file is read while this one travels;
+     * everything submitted, written, read or packed later comes after it. The next call takes the piece back, whether it was used
+     * or not, and waits only where none is free. `bytes` 0 (`memory` NULL) ends it: waits for what still travels, says if any of it
+     * failed, and gives all of this memory back, whatever the status and also on a device that is lost. A failed call gives no
+     * piece. NULL: the core reads into memory of its own. */
+    weft_status (*stage)(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
 } weft_backend;
 
 /* The symbol a plug-in exports: returns the backend, which lives as long as the library is loaded, or NULL where `host` is of an

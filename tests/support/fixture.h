@@ -16,7 +16,7 @@ typedef struct fixture {
 static inline weft_status fixture_open(fixture *all, weft_error *error) {
     all->runtime = limited_runtime(&all->limits);
     if (!all->runtime) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a runtime");
-    all->runtime->backends[0] = &scripted_backend;
+    all->runtime->backends[0] = script.stages ? &scripted_staging_backend : &scripted_backend;
     all->runtime->n_backends = 1;
     return weft_device_open(all->runtime, "scripted", NULL, &all->device, error);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "scripted_ops.h"
+#include "scripted_stage.h"
 
 #define MAX_STEPS 256 /* in a device's life */
 #define LAYOUT_HEADER 64
@@ -98,6 +99,7 @@ static weft_status open_device(const weft_host *host, size_t index, const weft_d
 static void close_device(weft_backend_device *device) {
     const weft_host *host = device->host;
     require(device->first == device->end, "a device is closed with steps under way");
+    require(script.live_pieces == 0, "staging memory was not given back");
     weft_os_condition_destroy(&device->changed);
     weft_os_mutex_destroy(&device->mutex);
     host->release(host->user, device, sizeof *device);
@@ -158,13 +160,14 @@ static weft_status write_buffer(weft_backend_device *device, weft_backend_buffer
                                 size_t bytes, weft_error *error) {
     check_range(buffer, offset, bytes);
     script.n_writes++;
-    memcpy(buffer->memory + offset, from, bytes);
+    scripted_stage_copy(from, buffer->memory + offset, bytes, false);
     return check_idle(device, error);
 }
 
 static weft_status read_buffer(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
                                weft_error *error) {
     check_range(buffer, offset, bytes);
+    scripted_stage_settle();
     memcpy(into, buffer->memory + offset, bytes);
     return check_idle(device, error);
 }
@@ -191,11 +194,14 @@ static weft_status weight_pack(weft_backend_device *device, const weft_tensor *w
     require(first_row % layout->rows_at_once == 0, "packing begins inside a group of rows");
     require(n_rows % layout->rows_at_once == 0 || first_row + n_rows == all_rows, "packing ends inside a group of rows");
     check_range(buffer, offset, layout->bytes);
-    const unsigned char *source = from;
-    unsigned char *place = buffer->memory + offset + LAYOUT_HEADER + (uint64_t)first_row * stride;
-    for (uint64_t i = 0; i < (uint64_t)n_rows * stride; i++) place[i] = (unsigned char)~source[i];
+    scripted_stage_copy(from, buffer->memory + offset + LAYOUT_HEADER + (uint64_t)first_row * stride, (uint64_t)n_rows * stride,
+                        true);
     script.n_packs++;
     return WEFT_OK;
+}
+
+static weft_status stage(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error) {
+    return scripted_stage(device->host, bytes, memory, error);
 }
 
 /* ---- Plans ---- */
@@ -372,6 +378,7 @@ static weft_status plan_submit(weft_backend_device *device, weft_backend_plan *p
     weft_status status = WEFT_OK;
     weft_os_mutex_lock(&device->mutex);
     require(device->end == 0 || device->steps[device->end - 1].ticket < ticket, "tickets do not rise");
+    scripted_stage_settle();
     if (++script.n_submits == script.fail_submit) {
         status = device->host->fail(error, WEFT_OUT_OF_MEMORY, "no memory to submit");
     } else if (device->end == MAX_STEPS) {
@@ -435,26 +442,13 @@ static weft_status device_status(weft_backend_device *device, weft_error *error)
     return lost ? device->host->fail(error, WEFT_DEVICE_LOST, "it fell off the bus") : WEFT_OK;
 }
 
-const weft_backend scripted_backend = {
-    .abi = WEFT_BACKEND_ABI,
-    .size = sizeof(weft_backend),
-    .name = "scripted",
-    .devices = list_devices,
-    .open = open_device,
-    .close = close_device,
-    .memory_info = memory_info,
-    .buffer_create = buffer_create,
-    .buffer_destroy = buffer_destroy,
-    .buffer_map = buffer_map,
-    .write = write_buffer,
-    .read = read_buffer,
-    .supports = supports,
-    .weight_layout = weight_layout,
-    .weight_pack = weight_pack,
-    .plan_create = plan_create,
-    .plan_destroy = plan_destroy,
-    .plan_submit = plan_submit,
-    .wait = wait_step,
-    .cancel = cancel,
-    .status = device_status,
-};
+/* clang-format off */
+#define SLOTS .abi = WEFT_BACKEND_ABI, .size = sizeof(weft_backend), .name = "scripted", .devices = list_devices,                  \
+    .open = open_device, .close = close_device, .memory_info = memory_info, .buffer_create = buffer_create,                        \
+    .buffer_destroy = buffer_destroy, .buffer_map = buffer_map, .write = write_buffer, .read = read_buffer, .supports = supports,  \
+    .weight_layout = weight_layout, .weight_pack = weight_pack, .plan_create = plan_create, .plan_destroy = plan_destroy,          \
+    .plan_submit = plan_submit, .wait = wait_step, .cancel = cancel, .status = device_status
+/* clang-format on */
+
+const weft_backend scripted_backend = {SLOTS};
+const weft_backend scripted_staging_backend = {SLOTS, .stage = stage};

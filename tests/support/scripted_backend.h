@@ -15,11 +15,14 @@ typedef struct scripted {
     int fail_submit; /* this call of plan_submit fails with WEFT_OUT_OF_MEMORY */
     int fail_step;   /* this step fails when it runs, with fail_status */
     weft_status fail_status;
-    int slow_step; /* this step runs until it is cancelled or `go` */
+    int fail_stage;      /* this call for a piece fails */
+    bool fail_stage_end; /* the end of staging tells of a failure */
+    int slow_step;       /* this step runs until it is cancelled or `go` */
     bool go;
     uint64_t memory_free; /* 0: plenty */
 
     /* Behaviour. */
+    bool stages;   /* the backend has staging memory: see fixture.h */
     bool packs;    /* weights get layout 1 */
     bool unmapped; /* device memory is not the host's to see */
     bool in_place;
@@ -28,8 +31,8 @@ typedef struct scripted {
 
     /* What happened. */
     int n_buffers, n_plans, n_submits, n_steps; /* calls so far */
-    int live_buffers, live_plans;
-    int n_writes, n_packs;
+    int live_buffers, live_plans, live_pieces;
+    int n_writes, n_packs, n_stages;
     size_t n_uses;     /* those given with weights, all together */
     size_t n_replaced; /* phases whose output lies on an input */
     bool broken;       /* a rule of the interface was broken by the core: `complaint` says which */
@@ -43,6 +46,7 @@ typedef struct scripted {
 /* One backend, one script: a test begins with script_reset. */
 extern scripted script;
 extern const weft_backend scripted_backend;
+extern const weft_backend scripted_staging_backend; /* the same, with the slot `stage` */
 
 void script_reset(void);
 void script_end(void);
