@@ -10,7 +10,7 @@ typedef struct loader {
     weft_store *store;
     const weft_weight_source *source;
     void *piece;  /* what is read next, on its way to the device; NULL while every weight can be read into its place */
-    void *memory; /* where the device has none to stage through: of PIECE_BYTES or the largest piece */
+    void *memory; /* where the device has none for this load: of PIECE_BYTES or the largest piece */
     size_t memory_bytes;
     bool staged; /* the device's was used */
     uint64_t done, total;
@@ -117,15 +117,18 @@ static weft_status reserve_memory(loader *load, uint64_t bytes, weft_error *erro
     return WEFT_OK;
 }
 
-/* Memory to read the next piece into: the device's own, which travels while the one after it is read, or the loader's. */
+/* Memory to read the next piece into: the device's own, which travels while the one after it is read, or, where it has none or
+ * another load has it, the loader's. */
 static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
     weft_device *device = load->store->device;
     if (!device->backend->stage) return reserve_memory(load, bytes, error);
     weft_error message = {0};
-    load->staged = true;
     weft_status status = weft_device_lock(device, &message);
-    if (!status) status = device->backend->stage(device->handle, bytes, &load->piece, &message);
-    return weft_device_unlock(device, status, &message, error);
+    if (!status && !device->stager) device->stager = load;
+    load->staged = device->stager == load;
+    if (!status && load->staged) status = device->backend->stage(device->handle, bytes, &load->piece, &message);
+    status = weft_device_unlock(device, status, &message, error);
+    return status || load->staged ? status : reserve_memory(load, bytes, error);
 }
 
 /* Whatever has happened before, the device's memory is given back; what failed on its way to the device fails here. */
@@ -137,6 +140,7 @@ static weft_status end_pieces(loader *load, weft_status status, weft_error *erro
     weft_error message = {0};
     weft_os_mutex_lock(&device->mutex);
     weft_status ending = device->backend->stage(device->handle, 0, NULL, &message);
+    device->stager = NULL;
     ending = weft_device_unlock(device, ending, &message, status ? NULL : error);
     return status ? status : ending;
 }

@@ -29,6 +29,7 @@ struct weft_device {
     weft_device_info info; /* as it was listed when the device was opened */
     weft_backend_device *handle;
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
+    const void *stager;  /* the load that uses the backend's staging memory, or NULL */
     uint64_t last_ticket;
     weft_os_mutex handing;     /* held while a step is handed over and while steps are cancelled: between the other two mutexes */
     atomic_size_t n_under_way; /* steps of all stores that the device has and nobody has seen the end of */

@@ -368,6 +368,38 @@ static void loads_again_after_failures(void **state) {
     load_again_after_failures(true);
 }
 
+/* A source that loads another store of the same device between two reads. */
+typedef struct nested {
+    weft_store *other;
+    int n_reads;
+} nested;
+
+static weft_status read_and_load(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    nested *n = user;
+    if (++n->n_reads == 2) assert_int_equal(weft_store_load(n->other, &weight_source, error), WEFT_OK);
+    return read_weight(NULL, name, offset, into, size, error);
+}
+
+static void one_load_stages_at_a_time(void **state) {
+    (void)state;
+    script_reset();
+    script.stages = script.unmapped = true;
+    whole all = {0};
+    weft_store *mine = NULL;
+    assert_int_equal(open_whole(&all, NULL, NULL), WEFT_OK);
+    assert_int_equal(weft_store_create(all.base.device, (const weft_graph *const *)all.graphs, 2, NULL, &mine, NULL), WEFT_OK);
+    nested n = {.other = mine};
+    weft_weight_source source = {read_and_load, &n};
+    assert_int_equal(weft_store_load(all.store, &source, NULL), WEFT_OK);
+    assert_int_equal(script.n_stages, 3);
+    assert_int_equal(script.n_writes, 6);
+    for (int i = 0; i < 2; i++) assert_int_equal(weft_plan_create(all.store, all.graphs[i], &all.plans[i], NULL), WEFT_OK);
+    assert_int_equal(step_whole(&all, NULL), WEFT_OK);
+    weft_store_destroy(mine);
+    close_whole(&all);
+    script_end();
+}
+
 static void states_are_read_and_written(void **state) {
     (void)state;
     script_reset();
@@ -425,10 +457,10 @@ static void every_allocation_fails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares_and_measures),        cmocka_unit_test(graphs_must_agree),
-        cmocka_unit_test(names_what_cannot_run),      cmocka_unit_test(loads_in_pieces),
-        cmocka_unit_test(loads_again_after_failures), cmocka_unit_test(states_are_read_and_written),
-        cmocka_unit_test(every_allocation_fails),
+        cmocka_unit_test(shares_and_measures),         cmocka_unit_test(graphs_must_agree),
+        cmocka_unit_test(names_what_cannot_run),       cmocka_unit_test(loads_in_pieces),
+        cmocka_unit_test(loads_again_after_failures),  cmocka_unit_test(one_load_stages_at_a_time),
+        cmocka_unit_test(states_are_read_and_written), cmocka_unit_test(every_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

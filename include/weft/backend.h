@@ -188,7 +188,8 @@ typedef struct weft_backend {
      * everything submitted, written, read or packed later comes after it. The next call takes the piece back, whether it was used
      * or not, and waits only where none is free. `bytes` 0 (`memory` NULL) ends it: waits for what still travels, says if any of it
      * failed, and gives all of this memory back, whatever the status and also on a device that is lost. A failed call gives no
-     * piece. NULL: the core reads into memory of its own. */
+     * piece. One load of a device does this at a time; other calls, with other memory, may come between. NULL: the core reads into
+     * memory of its own. */
     weft_status (*stage)(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
 } weft_backend;
 
