@@ -1,10 +1,13 @@
 #include "backends/vulkan/driver.h"
 
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LIBRARY "libvulkan.so.1"
+
+weft_vulkan_symbol_function weft_vulkan_symbol = weft_os_library_symbol;
 
 static weft_status load(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
     static const char *const names[] = {
@@ -18,7 +21,7 @@ static weft_status load(const weft_host *host, weft_vulkan_driver *driver, weft_
         return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan loader: %s not found", LIBRARY);
     void *symbols[N_FUNCTIONS];
     for (size_t i = 0; i < N_FUNCTIONS; i++) {
-        symbols[i] = weft_os_library_symbol(&driver->library, names[i]);
+        symbols[i] = weft_vulkan_symbol(&driver->library, names[i]);
         if (symbols[i] == NULL)
             return host->fail(error, WEFT_UNSUPPORTED, "%s is older than Vulkan 1.2: it has no %s", LIBRARY, names[i]);
     }
@@ -96,28 +99,18 @@ static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice
     return false;
 }
 
-static bool has_extension(const weft_vulkan_driver *driver, VkPhysicalDevice device, const char *name) {
-    VkExtensionProperties extensions[MAX_LISTED];
-    uint32_t count = MAX_LISTED;
-    VkResult result = driver->vk.vkEnumerateDeviceExtensionProperties(device, NULL, &count, extensions);
-    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(extensions[i].extensionName, name) == 0) return true;
-    return false;
-}
-
 /* The floor: Vulkan 1.2 and what its drivers may leave out. */
 static void check_features(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
-    uint32_t version = traits->properties.apiVersion;
-    if (version < VK_API_VERSION_1_2) {
-        snprintf(traits->unusable, sizeof traits->unusable, "it has Vulkan %u.%u and 1.2 is needed", VK_API_VERSION_MAJOR(version),
-                 VK_API_VERSION_MINOR(version));
-        return;
-    }
-    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .pNext = traits->has_dot_product ? &dot : NULL};
     VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
     driver->vk.vkGetPhysicalDeviceFeatures2(device, &features);
+    traits->has_dot_product = dot.shaderIntegerDotProduct;
+    traits->has_float16 = v12.shaderFloat16;
+    traits->has_int8 = v12.shaderInt8;
     const struct {
         bool present;
         const char *name;
@@ -129,31 +122,62 @@ static void check_features(const weft_vulkan_driver *driver, VkPhysicalDevice de
         {v12.timelineSemaphore, "timelineSemaphore"},
     };
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
-        if (needed[i].present) continue;
-        snprintf(traits->unusable, sizeof traits->unusable, "it lacks %s", needed[i].name);
-        return;
+        size_t length = strlen(traits->unusable);
+        if (!needed[i].present)
+            snprintf(traits->unusable + length, sizeof traits->unusable - length, "%s %s", length == 0 ? "it lacks" : ",",
+                     needed[i].name);
     }
+}
+
+static void find_extensions(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
+    VkExtensionProperties extensions[MAX_LISTED];
+    uint32_t count = MAX_LISTED;
+    const struct {
+        const char *name;
+        bool *present;
+    } known[] = {
+        {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, &traits->has_memory_budget},
+        {VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &traits->has_dot_product},
+        {"VK_KHR_cooperative_matrix", &traits->has_cooperative_matrix}, /* newer than some headers */
+    };
+    VkResult result = driver->vk.vkEnumerateDeviceExtensionProperties(device, NULL, &count, extensions);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return;
+    for (uint32_t i = 0; i < count; i++)
+        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+            if (strcmp(extensions[i].extensionName, known[k].name) == 0) *known[k].present = true;
 }
 
 void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
     memset(traits, 0, sizeof *traits);
+    find_extensions(driver, device, traits);
     traits->driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
     traits->floats.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES;
     traits->floats.pNext = &traits->driver;
+    VkPhysicalDeviceShaderIntegerDotProductProperties dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES, .pNext = &traits->floats};
+    VkPhysicalDeviceMaintenance3Properties limits = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES,
+                                                     .pNext = traits->has_dot_product ? (void *)&dot : (void *)&traits->floats};
     VkPhysicalDeviceSubgroupProperties subgroups = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
-                                                    .pNext = &traits->floats};
+                                                    .pNext = &limits};
     VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroups};
     driver->vk.vkGetPhysicalDeviceProperties2(device, &properties);
     VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     driver->vk.vkGetPhysicalDeviceMemoryProperties2(device, &memory);
     traits->properties = properties.properties;
     traits->memory = memory.memoryProperties;
+    traits->largest_allocation = limits.maxMemoryAllocationSize;
     traits->subgroup_size = subgroups.subgroupSize;
+    traits->dot_product_is_fast = dot.integerDotProduct4x8BitPackedSignedAccelerated;
     traits->floats.pNext = NULL;
     traits->is_host = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ||
                       traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
-    traits->has_memory_budget = has_extension(driver, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
-    check_features(driver, device, traits);
+    uint32_t version = traits->properties.apiVersion;
+    if (version >= VK_API_VERSION_1_2) {
+        check_features(driver, device, traits);
+    } else {
+        snprintf(traits->unusable, sizeof traits->unusable, "it has Vulkan %u.%u and 1.2 is needed", VK_API_VERSION_MAJOR(version),
+                 VK_API_VERSION_MINOR(version));
+    }
 }
 
 void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevice device, const weft_vulkan_traits *traits,
@@ -186,17 +210,40 @@ static int32_t rank_of(VkPhysicalDeviceType type) {
     return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU || type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU ? -5 : -11;
 }
 
+static void append(char *text, size_t size, const char *format, ...) {
+    size_t length = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + length, size - length, format, arguments);
+    va_end(arguments);
+}
+
+/* All that decides which kernels can be had and how much memory. */
+static void describe_features(const weft_vulkan_traits *traits, char *text, size_t size) {
+    uint32_t version = traits->properties.apiVersion;
+    snprintf(text, size, "vulkan %u.%u.%u, subgroups of %u", VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
+             VK_API_VERSION_PATCH(version), traits->subgroup_size);
+    if (traits->unusable[0] == 0) append(text, size, ", 16- and 8-bit storage");
+    if (traits->has_float16 || traits->has_int8)
+        append(text, size, ", arithmetic in%s%s", traits->has_float16 ? " f16" : "", traits->has_int8 ? " i8" : "");
+    if (traits->has_dot_product) append(text, size, ", int8 dot products%s", traits->dot_product_is_fast ? "" : " (slow)");
+    if (traits->has_cooperative_matrix) append(text, size, ", cooperative matrices");
+    if (traits->floats.shaderDenormPreserveFloat32) append(text, size, ", keeps subnormals");
+    if (traits->has_memory_budget) append(text, size, ", memory budget");
+    append(text, size, ", heaps of");
+    for (uint32_t i = 0; i < traits->memory.memoryHeapCount; i++)
+        append(text, size, "%s %.1f%s", i == 0 ? "" : " +", (double)traits->memory.memoryHeaps[i].size * 1e-9,
+               traits->memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT ? "" : " (host)");
+    append(text, size, " GB, one allocation %.1f GB", (double)traits->largest_allocation * 1e-9);
+}
+
 static void describe(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_device_info *info) {
     weft_vulkan_traits traits;
     weft_vulkan_driver_traits(driver, device, &traits);
     *info = (weft_device_info){.is_host = traits.is_host, .rank = rank_of(traits.properties.deviceType)};
-    uint32_t version = traits.properties.apiVersion;
     snprintf(info->name, sizeof info->name, "%.*s", (int)sizeof info->name - 1, traits.properties.deviceName);
     snprintf(info->driver, sizeof info->driver, "%.60s %.60s", traits.driver.driverName, traits.driver.driverInfo);
-    snprintf(info->features, sizeof info->features, "vulkan %u.%u.%u, subgroups of %u%s%s", VK_API_VERSION_MAJOR(version),
-             VK_API_VERSION_MINOR(version), VK_API_VERSION_PATCH(version), traits.subgroup_size,
-             traits.floats.shaderDenormPreserveFloat32 ? ", keeps subnormals" : "",
-             traits.has_memory_budget ? ", memory budget" : "");
+    describe_features(&traits, info->features, sizeof info->features);
     snprintf(info->unusable, sizeof info->unusable, "%s", traits.unusable);
     weft_vulkan_driver_memory(driver, device, &traits, &info->memory_total, &info->memory_free);
 }

@@ -14,6 +14,10 @@ typedef struct weft_vulkan_functions {
 #undef WEFT_VULKAN_FUNCTION
 } weft_vulkan_functions;
 
+/* How a function of the loader is found: tests put one here that gives some that fail. */
+typedef void *(*weft_vulkan_symbol_function)(const weft_os_library *library, const char *name);
+extern weft_vulkan_symbol_function weft_vulkan_symbol;
+
 typedef struct weft_vulkan_driver {
     weft_os_library library;
     weft_vulkan_functions vk;
@@ -27,10 +31,15 @@ typedef struct weft_vulkan_traits {
     VkPhysicalDeviceDriverProperties driver;
     VkPhysicalDeviceFloatControlsProperties floats;
     VkPhysicalDeviceMemoryProperties memory;
+    uint64_t largest_allocation;
     uint32_t subgroup_size;
     uint32_t queue_family;
     bool has_memory_budget;
-    bool is_host; /* its memory is the host's */
+    bool has_dot_product; /* of four int8 in a word */
+    bool dot_product_is_fast;
+    bool has_cooperative_matrix;
+    bool has_float16, has_int8; /* arithmetic */
+    bool is_host;               /* its memory is the host's */
     char unusable[256];
 } weft_vulkan_traits;
 

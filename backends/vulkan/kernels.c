@@ -45,6 +45,20 @@ void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t w
                                                          .groups_x = (uint64_t)n_groups});
 }
 
+weft_vulkan_normed weft_vulkan_normed_take(weft_vulkan_scratch *scratch, const weft_vulkan_tensor *x, int64_t n) {
+    uint64_t bytes = (uint64_t)(n * x->shape[1]) * sizeof(float);
+    weft_vulkan_normed normed;
+    normed.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
+    for (size_t i = 0; i < 2; i++) normed.results[i] = weft_vulkan_take(scratch, bytes);
+    return normed;
+}
+
+uint64_t weft_vulkan_normed_bytes(const weft_vulkan_tensor *x, int64_t n) {
+    weft_vulkan_scratch scratch = {0};
+    weft_vulkan_normed_take(&scratch, x, n);
+    return scratch.used;
+}
+
 void weft_vulkan_elementwise(weft_vulkan_recorder *recorder, uint32_t shader, uint32_t constant, uint64_t a, uint64_t b, uint64_t y,
                              int64_t n, int64_t n_b) {
     const struct {

@@ -16,6 +16,13 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
 void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t weight, uint64_t y, int64_t n, int64_t n_groups,
                           float epsilon);
 
+/* Scratch of a fused op that begins with a norm: the normed x, and two results of n values a column. */
+typedef struct weft_vulkan_normed {
+    uint64_t x, results[2];
+} weft_vulkan_normed;
+weft_vulkan_normed weft_vulkan_normed_take(weft_vulkan_scratch *scratch, const weft_vulkan_tensor *x, int64_t n);
+uint64_t weft_vulkan_normed_bytes(const weft_vulkan_tensor *x, int64_t n);
+
 /* y = map(a, b), where b repeats after n_b values; n_b 0: no b. */
 void weft_vulkan_elementwise(weft_vulkan_recorder *recorder, uint32_t shader, uint32_t constant, uint64_t a, uint64_t b, uint64_t y,
                              int64_t n, int64_t n_b);

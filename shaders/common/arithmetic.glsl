@@ -1,6 +1,6 @@
 /* Arithmetic as docs/numerics.md defines it. Every float is `precise`: products and sums are rounded separately and in the order
- * they are written in. Vulkan lets a driver's division be wrong by 2.5 units in the last place and its square root by more; both are
- * made correctly rounded here, from sums and products alone.
+ * they are written in. Vulkan lets a driver's division be wrong by 2.5 units in the last place and its square root by more; both
+ * are made correctly rounded here, from sums and products alone.
  */
 #ifndef WEFT_ARITHMETIC_GLSL
 #define WEFT_ARITHMETIC_GLSL

@@ -5,24 +5,8 @@
 /* Inputs, and the three matrices in their order. */
 enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
 
-typedef struct qkv_parts {
-    uint64_t normed, keys, values;
-} qkv_parts;
-
-static qkv_parts parts_of(const weft_vulkan_node *node, weft_vulkan_scratch *scratch) {
-    const weft_vulkan_tensor *x = &node->inputs[X];
-    uint64_t bytes = (uint64_t)(node->inputs[K].shape[1] * x->shape[1]) * sizeof(float);
-    qkv_parts parts;
-    parts.normed = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
-    parts.keys = weft_vulkan_take(scratch, bytes);
-    parts.values = weft_vulkan_take(scratch, bytes);
-    return parts;
-}
-
 static uint64_t scratch_bytes(const weft_vulkan_node *node) {
-    weft_vulkan_scratch scratch = {0};
-    parts_of(node, &scratch);
-    return scratch.used;
+    return weft_vulkan_normed_bytes(&node->inputs[X], node->inputs[K].shape[1]);
 }
 
 /* Norm and rotation of the heads of one matrix's result, in place. */
@@ -56,13 +40,13 @@ static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_node 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_norm_qkv_params *params = (const void *)node->params;
     const weft_vulkan_tensor *x = &node->inputs[X];
-    qkv_parts parts = parts_of(node, &(weft_vulkan_scratch){.base = node->scratch});
-    const uint64_t results[] = {node->outputs[0].address, parts.keys, parts.values};
-    weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.normed, x->shape[0], x->shape[1], params->epsilon);
+    weft_vulkan_normed parts = weft_vulkan_normed_take(&(weft_vulkan_scratch){.base = node->scratch}, x, node->inputs[K].shape[1]);
+    const uint64_t results[] = {node->outputs[0].address, parts.results[0], parts.results[1]};
+    weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.x, x->shape[0], x->shape[1], params->epsilon);
     weft_vulkan_record_barrier(recorder);
     for (int i = 0; i < 3; i++)
         weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[Q + i],
-                                                             .x = parts.normed,
+                                                             .x = parts.x,
                                                              .y = results[i],
                                                              .bias = node->inputs[Q_BIAS + i].address,
                                                              .n_columns = x->shape[1]});
@@ -70,7 +54,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
     for (int i = 0; i < 2; i++)
         record_heads(recorder, node, results[i], node->inputs[Q + i].shape[1], node->inputs[Q_NORM + i].address);
     weft_vulkan_record_barrier(recorder);
-    weft_vulkan_kv_write(recorder, parts.keys, parts.values, x->shape[1], &node->inputs[KV], &node->inputs[ROWS],
+    weft_vulkan_kv_write(recorder, parts.results[0], parts.results[1], x->shape[1], &node->inputs[KV], &node->inputs[ROWS],
                          &node->inputs[SEQUENCES]);
 }
 
