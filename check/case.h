@@ -1,7 +1,8 @@
-/* What the op files and the harness share: a case under construction, its random data, and how results are judged.
+/* What the op files, the harness and the walk over a model share: a case, its data, and how results are judged.
  *
- * An op file names a case (weft_check_begin), declares inputs and outputs, fills the outputs' oracles if weft_check_ready says that
- * all memory was there, and hands it over (weft_check_end), which runs, compares and reports it.
+ * A case is one node: inputs, parameters, outputs. An op file has the op's oracle, which fills the outputs of any case from its
+ * inputs, and names random cases (weft_check_begin), declares their inputs and outputs, and hands them over (weft_check_end), which
+ * asks the oracle, runs, compares and reports. The nodes of a model become cases in node.c.
  */
 #ifndef WEFT_CHECK_CASE_H
 #define WEFT_CHECK_CASE_H
@@ -35,7 +36,7 @@ typedef struct weft_check_input {
     weft_leaf leaf; /* WEFT_LEAF_NOT: left out */
     weft_tensor tensor;
     void *data;     /* as the device gets it */
-    double *values; /* of float types: `data` exactly */
+    double *values; /* of float types: `data` exactly, once weft_check_values was asked for it */
     int32_t *words; /* of I32: `data` */
     int64_t n_elements;
 } weft_check_input;
@@ -60,6 +61,7 @@ struct weft_check_case {
     weft_precision precision;
     weft_type type;
     char name[160];
+    const char *node;   /* what the node is called when it runs; NULL: "node" */
     const char *kernel; /* what runs it, once the device was asked */
     weft_check_random random;
     weft_check_input inputs[WEFT_MAX_INPUTS];
@@ -75,6 +77,15 @@ struct weft_check_case {
     bool out_of_memory;
 };
 
+/* Fills the outputs from the inputs and parameters: the op in double precision, from its definition in weft/ops/STEM.h. Outputs are
+ * declared; state outputs say that nothing changed. Memory that ran out makes the case not ready. */
+typedef void (*weft_check_oracle_function)(weft_check_case *c);
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) void weft_check_oracle_##stem(weft_check_case *c);
+#include "weft/ops.def"
+#undef WEFT_OP
+/* The oracle of the case's op. */
+void weft_check_oracle(weft_check_case *c);
+
 /* A run of the table: opaque to the op files. */
 typedef struct weft_check_run weft_check_run;
 
@@ -86,15 +97,24 @@ __attribute__((format(printf, 4, 5)))
 #endif
 weft_check_case *
 weft_check_begin(weft_check_run *run, weft_type type, bool quick, const char *format, ...);
-/* Runs, compares, reports and frees the case. Not OK only where the whole run must end. */
+/* Asks the oracle, runs, compares, reports and frees the case. Not OK only where the whole run must end. */
 weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error);
 bool weft_check_ready(const weft_check_case *c);
+void weft_check_free(weft_check_case *c);
 
 /* Zeroed memory that lives as long as the case; NULL makes the case not ready. */
 void *weft_check_memory(weft_check_case *c, int64_t count, size_t size);
 
 void weft_check_params(weft_check_case *c, const void *params, size_t size);
 
+bool weft_check_has(const weft_check_case *c, size_t port);
+/* All of a float input; NULL where it was left out or memory ran out. Large weights are better read by rows. */
+const double *weft_check_values(weft_check_case *c, size_t port);
+/* Row `row` (shape[0] values) of a float input. */
+void weft_check_row(const weft_check_input *input, int64_t row, float *values);
+
+/* Declares input `port`: zeros. */
+weft_check_input *weft_check_declare(weft_check_case *c, size_t port, weft_leaf leaf, const weft_tensor *tensor);
 /* Declare input `port`. */
 void weft_check_weight(weft_check_case *c, size_t port, weft_type type, int64_t n, int64_t rows, weft_check_pattern pattern,
                        double rms);
@@ -107,8 +127,8 @@ void weft_check_real_state(weft_check_case *c, size_t port, const weft_tensor *t
 void weft_check_set(weft_check_input *input, int64_t index, double value);
 
 /* Declare output `port`. A state output has the shape of its input, and an oracle or words that say it is unchanged. */
+void weft_check_declare_output(weft_check_case *c, size_t port, const weft_tensor *tensor);
 void weft_check_result_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows);
-void weft_check_result_words(weft_check_case *c, size_t port, const weft_tensor *tensor);
 void weft_check_state_output(weft_check_case *c, size_t port, size_t input);
 
 /* Nearest even; the bits of the format. */
@@ -124,6 +144,8 @@ weft_check_limits weft_check_limits_of(weft_op op, weft_type type, weft_precisio
 
 /* Fills nmse, error, worst_* of `result` and returns why the case failed, or NULL. */
 const char *weft_check_compare(const weft_check_case *c, const weft_check_limits *limits, weft_check_result *result);
+/* The limits of the case, and what its judge or that comparison says. */
+const char *weft_check_judge(const weft_check_case *c, weft_check_result *result);
 
 /* Builds the graph, runs it three times (with NaN for every F32 step input, so that memory which is reused holds NaN; then twice
  * as given) and fills the outputs' results. `unstable` is set where the last two runs differ in a bit. */

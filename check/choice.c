@@ -201,9 +201,19 @@ const char *weft_check_judge_choice(const weft_check_case *c, weft_check_result 
     return judge_sequences(c, choice, result);
 }
 
+void weft_check_choose(weft_check_case *c, const weft_check_choice *choice) {
+    weft_check_choice *own = weft_check_memory(c, 1, sizeof *own);
+    weft_oracle_entry *entries = weft_check_memory(c, choice->n_vocab, sizeof *entries);
+    if (!weft_check_ready(c)) return;
+    *own = *choice;
+    own->entries = entries;
+    c->judge = weft_check_judge_choice;
+    c->judge_data = own;
+}
+
 void weft_check_choice_outputs(weft_check_case *c, int64_t n_top, int64_t n_columns, size_t sequences) {
-    weft_check_result_words(c, 0, &(weft_tensor){WEFT_I32, {2, n_columns, 1, 1}});
-    if (n_top > 0) weft_check_result_words(c, 1, &(weft_tensor){WEFT_I32, {2, n_top, n_columns, 1}});
+    weft_check_declare_output(c, 0, &(weft_tensor){WEFT_I32, {2, n_columns, 1, 1}});
+    if (n_top > 0) weft_check_declare_output(c, 1, &(weft_tensor){WEFT_I32, {2, n_top, n_columns, 1}});
     weft_check_state_output(c, 2, sequences);
 }
 

@@ -52,8 +52,6 @@ void weft_check_set(weft_check_input *input, int64_t index, double value) {
     size_t size = input->tensor.type == WEFT_F32 ? sizeof real : sizeof half;
     char *place = (char *)input->data + (size_t)index * size;
     memcpy(place, size == sizeof real ? (const void *)&real : (const void *)&half, size);
-    weft_dequantise(input->tensor.type, place, 1, &real, NULL);
-    input->values[index] = (double)real;
 }
 
 static double draw(weft_check_random *random, weft_check_pattern pattern, double rms) {
@@ -114,44 +112,29 @@ static void fill(weft_check_case *c, weft_check_input *input, weft_check_pattern
     }
     const struct block_format *format = block_formats;
     while (format->type != type) format++;
-    float values[256];
     int64_t n_blocks = input->n_elements / info->block_elements;
     for (int64_t b = 0; b < n_blocks; b++) {
         uint8_t *block = (uint8_t *)input->data + (size_t)b * info->block_bytes;
         fill_block(&c->random, format, block, info->block_bytes, pattern, rms);
-        weft_dequantise(type, block, info->block_elements, values, NULL);
-        for (uint32_t i = 0; i < info->block_elements; i++) input->values[b * info->block_elements + i] = (double)values[i];
     }
-}
-
-static weft_check_input *declare(weft_check_case *c, size_t port, weft_leaf leaf, const weft_tensor *tensor) {
-    weft_check_input *input = &c->inputs[port];
-    const int64_t *shape = tensor->shape;
-    *input = (weft_check_input){.leaf = leaf, .tensor = *tensor, .n_elements = shape[0] * shape[1] * shape[2] * shape[3]};
-    input->data = weft_check_memory(c, (int64_t)weft_tensor_bytes(tensor), 1);
-    if (tensor->type == WEFT_I32)
-        input->words = input->data;
-    else
-        input->values = weft_check_memory(c, input->n_elements, sizeof(double));
-    return input;
 }
 
 void weft_check_weight(weft_check_case *c, size_t port, weft_type type, int64_t n, int64_t rows, weft_check_pattern pattern,
                        double rms) {
-    weft_check_input *input = declare(c, port, WEFT_LEAF_WEIGHT, &(weft_tensor){type, {n, rows, 1, 1}});
+    weft_check_input *input = weft_check_declare(c, port, WEFT_LEAF_WEIGHT, &(weft_tensor){type, {n, rows, 1, 1}});
     if (weft_check_ready(c)) fill(c, input, pattern, rms);
 }
 
 void weft_check_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows, weft_check_pattern pattern, double rms) {
-    weft_check_input *input = declare(c, port, WEFT_LEAF_INPUT, &(weft_tensor){WEFT_F32, {n, rows, 1, 1}});
+    weft_check_input *input = weft_check_declare(c, port, WEFT_LEAF_INPUT, &(weft_tensor){WEFT_F32, {n, rows, 1, 1}});
     if (weft_check_ready(c)) fill(c, input, pattern, rms);
 }
 
 int32_t *weft_check_words(weft_check_case *c, size_t port, weft_leaf leaf, int64_t n, int64_t rows) {
-    return declare(c, port, leaf, &(weft_tensor){WEFT_I32, {n, rows, 1, 1}})->words;
+    return weft_check_declare(c, port, leaf, &(weft_tensor){WEFT_I32, {n, rows, 1, 1}})->words;
 }
 
 void weft_check_real_state(weft_check_case *c, size_t port, const weft_tensor *tensor) {
-    weft_check_input *input = declare(c, port, WEFT_LEAF_STATE, tensor);
+    weft_check_input *input = weft_check_declare(c, port, WEFT_LEAF_STATE, tensor);
     for (int64_t i = 0; weft_check_ready(c) && i < input->n_elements; i++) weft_check_set(input, i, NAN);
 }

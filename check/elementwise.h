@@ -3,7 +3,12 @@
 
 #include "check/case.h"
 
-weft_status weft_check_binary(weft_check_run *run, double (*oracle)(double a, double b), weft_error *error);
-weft_status weft_check_unary(weft_check_run *run, double (*oracle)(double x), weft_error *error);
+/* The oracles of such ops. A second input of one column serves all columns. */
+void weft_oracle_binary(weft_check_case *c, double (*function)(double a, double b));
+void weft_oracle_unary(weft_check_case *c, double (*function)(double x));
+
+/* And their cases. */
+weft_status weft_check_binary(weft_check_run *run, weft_error *error);
+weft_status weft_check_unary(weft_check_run *run, weft_error *error);
 
 #endif

@@ -54,88 +54,31 @@ weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, bool quic
     return c;
 }
 
-void *weft_check_memory(weft_check_case *c, int64_t count, size_t size) {
-    void *memory = NULL;
-    if (c->n_memory < WEFT_CHECK_MAX_MEMORY) memory = weft_allocate(c->runtime, (size_t)count * size);
-    if (memory == NULL)
-        c->out_of_memory = true;
-    else
-        c->memory[c->n_memory++] = memory;
-    return memory;
-}
-
-bool weft_check_ready(const weft_check_case *c) {
-    return !c->out_of_memory;
-}
-
-void weft_check_params(weft_check_case *c, const void *params, size_t size) {
-    memcpy(c->params, params, size);
-    c->params_size = size;
-}
-
-static weft_check_output *declare(weft_check_case *c, size_t port, const weft_tensor *tensor, int32_t state) {
-    weft_check_output *output = &c->outputs[port];
-    const int64_t *shape = tensor->shape;
-    *output = (weft_check_output){.present = true, .state = state, .tensor = *tensor, .n_row = shape[0]};
-    output->n_rows = shape[1] * shape[2] * shape[3];
-    output->bytes = weft_tensor_bytes(tensor);
-    output->result = weft_check_memory(c, (int64_t)output->bytes, 1);
-    int64_t n_elements = output->n_row * output->n_rows;
-    if (tensor->type == WEFT_I32)
-        output->words = weft_check_memory(c, n_elements, sizeof(int32_t));
-    else
-        output->oracle = weft_check_memory(c, n_elements, sizeof(double));
-    return output;
-}
-
-void weft_check_result_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows) {
-    declare(c, port, &(weft_tensor){WEFT_F32, {n, rows, 1, 1}}, -1)->magnitude = weft_check_memory(c, n * rows, sizeof(double));
-}
-
-void weft_check_result_words(weft_check_case *c, size_t port, const weft_tensor *tensor) {
-    declare(c, port, tensor, -1);
-}
-
-void weft_check_state_output(weft_check_case *c, size_t port, size_t input) {
-    const weft_check_input *state = &c->inputs[input];
-    weft_check_output *output = declare(c, port, &state->tensor, (int32_t)input);
-    if (!weft_check_ready(c)) return;
-    if (output->words != NULL) memcpy(output->words, state->words, output->bytes);
-    for (int64_t i = 0; output->oracle != NULL && i < state->n_elements; i++) output->oracle[i] = NAN;
-}
-
-static void free_case(weft_check_case *c) {
-    for (size_t i = 0; i < c->n_memory; i++) weft_release(c->runtime, c->memory[i]);
-    c->n_memory = 0;
-}
-
 /* Whether a failure ends the run rather than the case. */
 static bool is_fatal(weft_status status) {
     return status == WEFT_OUT_OF_MEMORY || status == WEFT_CANCELLED || status == WEFT_DEVICE_LOST;
 }
 
-static void judge(weft_check_case *c, weft_status status, bool unstable, const char *message, weft_check_result *result) {
-    weft_check_limits limits = weft_check_limits_of(c->op, c->type, c->precision);
-    result->nmse_limit = limits.nmse;
-    result->error_limit = limits.error;
+static void judge(const weft_check_case *c, weft_status status, bool unstable, const char *message, weft_check_result *result) {
+    const char *failure = NULL;
+    if (status == WEFT_OK) failure = weft_check_judge(c, result);
     if (status == WEFT_UNSUPPORTED)
         result->skipped = message;
     else if (status != WEFT_OK)
         result->failure = message;
-    else if (unstable)
-        result->failure = "the same inputs gave different bits";
     else
-        result->failure = c->judge != NULL ? c->judge(c, result) : weft_check_compare(c, &limits, result);
+        result->failure = unstable ? "the same inputs gave different bits" : failure;
     result->passed = result->skipped == NULL && result->failure == NULL;
 }
 
 weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error) {
     weft_error local = {.status = WEFT_OK};
     bool unstable = false;
+    weft_check_oracle(c);
     weft_status status = weft_check_ready(c) ? weft_check_execute(c, run->device, &unstable, &local)
                                              : weft_fail(&local, WEFT_OUT_OF_MEMORY, "no memory for the data of %s", c->name);
     if (is_fatal(status)) {
-        free_case(c);
+        weft_check_free(c);
         return weft_fail(error, status, "%s", local.message);
     }
     weft_check_result result = {.op = c->op, .name = c->name, .kernel = c->kernel, .seed = run->options.seed};
@@ -147,7 +90,7 @@ weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *
     else
         run->summary->n_failed++;
     status = run->report == NULL ? WEFT_OK : run->report(run->user, &result);
-    free_case(c);
+    weft_check_free(c);
     return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the check was ended by its report function");
 }
 

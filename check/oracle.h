@@ -6,10 +6,8 @@
 
 #include "check/case.h"
 
-void weft_oracle_get_rows(const double *table, int64_t n, int64_t m, const int32_t *index, int64_t index_words, int64_t n_columns,
-                          const int32_t *sequences, int64_t sequence_words, int64_t n_sequences, double *y);
-/* magnitude: root of the sum of squared terms. */
-void weft_oracle_mul_mat(const double *weight, const double *x, int64_t k, int64_t n, int64_t t, double *y, double *magnitude);
+/* The product of the weight that is input `port`, read row by row, and t columns. magnitude: root of the sum of squared terms. */
+void weft_oracle_mul_mat(weft_check_case *c, size_t port, const double *x, int64_t t, double *y, double *magnitude);
 void weft_oracle_rms_norm(const double *x, const double *weight, int64_t n, int64_t n_groups, int64_t t, double epsilon, double *y);
 void weft_oracle_rope(const double *x, const int32_t *rows, const double *table, int64_t n_dims, int64_t n, int64_t head_dim,
                       int64_t t, int32_t order, double *y);
@@ -58,7 +56,7 @@ typedef struct weft_oracle_entry {
 void weft_oracle_rank(const double *logits, int64_t n_vocab, weft_oracle_entry *entries);
 
 /* Judges what a device chose for a case whose logits (n_vocab values a column) the device knows within `logit_tolerance`. Ports:
- * of heads and sequences. Outputs are chosen, top?, sequences. */
+ * of heads and sequences. Outputs are chosen, top?, sequences. Lives in the case's memory. */
 typedef struct weft_check_choice {
     const double *logits;
     int64_t n_vocab, n_top;
@@ -67,6 +65,8 @@ typedef struct weft_check_choice {
     weft_oracle_entry *entries; /* room for n_vocab */
 } weft_check_choice;
 const char *weft_check_judge_choice(const weft_check_case *c, weft_check_result *result);
+/* Makes the case one that is judged so, with all of `choice` but `entries` given. */
+void weft_check_choose(weft_check_case *c, const weft_check_choice *choice);
 /* Declares the outputs chosen, top (n_top > 0) and sequences. */
 void weft_check_choice_outputs(weft_check_case *c, int64_t n_top, int64_t n_columns, size_t sequences);
 /* Declares heads and sequences and fills them with greedy, target and padding columns, and (`draws`) every sampling option. */

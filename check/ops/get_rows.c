@@ -2,14 +2,19 @@
 
 #include "check/oracle.h"
 
-void weft_oracle_get_rows(const double *table, int64_t n, int64_t m, const int32_t *index, int64_t index_words, int64_t n_columns,
-                          const int32_t *sequences, int64_t sequence_words, int64_t n_sequences, double *y) {
-    for (int64_t column = 0; column < n_columns; column++) {
-        const int32_t *words = index + column * index_words;
+/* A table can be large: only the rows that are looked up are expanded. */
+void weft_check_oracle_get_rows(weft_check_case *c) {
+    const weft_check_input *table = &c->inputs[0], *index = &c->inputs[1], *sequences = &c->inputs[2];
+    int64_t n = table->tensor.shape[0], m = table->tensor.shape[1];
+    float *values = weft_check_memory(c, n, sizeof *values);
+    for (int64_t column = 0; weft_check_ready(c) && column < index->tensor.shape[1]; column++) {
+        const int32_t *words = index->words + column * index->tensor.shape[0];
         int64_t row = words[0];
-        if (row == -1 && sequences != NULL && words[1] >= 0 && words[1] < n_sequences)
-            row = sequences[words[1] * sequence_words + WEFT_SEQUENCE_LAST_TOKEN];
-        for (int64_t i = 0; i < n; i++) y[column * n + i] = row >= 0 && row < m ? table[row * n + i] : 0.0;
+        if (row == -1 && sequences->words != NULL && words[1] >= 0 && words[1] < sequences->tensor.shape[1])
+            row = sequences->words[words[1] * sequences->tensor.shape[0] + WEFT_SEQUENCE_LAST_TOKEN];
+        bool found = row >= 0 && row < m;
+        if (found) weft_check_row(table, row, values);
+        for (int64_t i = 0; i < n; i++) c->outputs[0].oracle[column * n + i] = found ? (double)values[i] : 0.0;
     }
 }
 
@@ -51,11 +56,7 @@ static weft_status check(weft_check_run *run, const shape *s, bool quick, weft_e
     int32_t *index = weft_check_words(c, 1, WEFT_LEAF_INPUT, s->words, s->t);
     int32_t *sequences = s->sequences ? weft_check_words(c, 2, WEFT_LEAF_STATE, SEQUENCE_WORDS, N_SEQUENCES) : NULL;
     weft_check_result_reals(c, 0, s->n, s->t);
-    if (weft_check_ready(c)) {
-        fill_index(c, s, index, sequences);
-        weft_oracle_get_rows(c->inputs[0].values, s->n, s->m, index, s->words, s->t, sequences, SEQUENCE_WORDS, N_SEQUENCES,
-                             c->outputs[0].oracle);
-    }
+    if (weft_check_ready(c)) fill_index(c, s, index, sequences);
     return weft_check_end(run, c, error);
 }
 

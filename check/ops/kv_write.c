@@ -14,6 +14,16 @@ void weft_oracle_kv_write(const weft_oracle_cache *cache, const double *k, const
     }
 }
 
+void weft_check_oracle_kv_write(weft_check_case *c) {
+    const double *k = weft_check_values(c, 0), *v = weft_check_values(c, 1);
+    if (!weft_check_ready(c)) return;
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[2], &c->inputs[4]);
+    double *kv = c->outputs[0].oracle;
+    weft_oracle_kv_write(&cache, k, v, c->inputs[3].words, c->inputs[3].tensor.shape[1], kv);
+    for (int64_t i = 0; c->inputs[2].tensor.type == WEFT_F16 && i < c->inputs[2].n_elements; i++)
+        kv[i] = weft_check_round_f16(kv[i]);
+}
+
 typedef struct shape {
     weft_type type;
     int64_t head_dim, n_kv_heads;
@@ -61,12 +71,6 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
             if (i % c->inputs[4].tensor.shape[0] >= WEFT_SEQUENCE_PAGES && i % 3 == 0) table[i] = i % 2 == 0 ? -1 : 1 << 20;
     }
     weft_check_state_output(c, 0, 2);
-    if (weft_check_ready(c)) {
-        weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[2], &c->inputs[4]);
-        double *kv = c->outputs[0].oracle;
-        weft_oracle_kv_write(&cache, c->inputs[0].values, c->inputs[1].values, c->inputs[3].words, r->t, kv);
-        for (int64_t i = 0; s->type == WEFT_F16 && i < c->inputs[2].n_elements; i++) kv[i] = weft_check_round_f16(kv[i]);
-    }
     return weft_check_end(run, c, error);
 }
 

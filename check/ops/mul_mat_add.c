@@ -2,6 +2,14 @@
 
 #include "check/oracle.h"
 
+void weft_check_oracle_mul_mat_add(weft_check_case *c) {
+    weft_check_output *y = &c->outputs[0];
+    const double *x = weft_check_values(c, 1), *bias = weft_check_values(c, 2), *residual = weft_check_values(c, 3);
+    weft_oracle_mul_mat(c, 0, x, y->n_rows, y->oracle, y->magnitude);
+    for (int64_t i = 0; weft_check_ready(c) && i < y->n_row * y->n_rows; i++)
+        y->oracle[i] += (bias == NULL ? 0.0 : bias[i % y->n_row]) + (residual == NULL ? 0.0 : residual[i]);
+}
+
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, bool bias, bool residual,
                          weft_error *error) {
     int64_t k = weft_check_k(m, type);
@@ -14,12 +22,6 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
     if (bias) weft_check_weight(c, 2, WEFT_F32, m->n, 1, WEFT_CHECK_NORMAL, 0.5);
     if (residual) weft_check_reals(c, 3, m->n, m->t, WEFT_CHECK_NORMAL, 0.5);
     weft_check_result_reals(c, 0, m->n, m->t);
-    if (weft_check_ready(c)) {
-        double *y = c->outputs[0].oracle;
-        weft_oracle_mul_mat(c->inputs[0].values, c->inputs[1].values, k, m->n, m->t, y, c->outputs[0].magnitude);
-        for (int64_t i = 0; bias && i < m->n * m->t; i++) y[i] += c->inputs[2].values[i % m->n];
-        for (int64_t i = 0; residual && i < m->n * m->t; i++) y[i] += c->inputs[3].values[i];
-    }
     return weft_check_end(run, c, error);
 }
 

@@ -1,18 +1,24 @@
 #include "weft/ops/norm_gated_mlp.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "check/oracle.h"
 
-static void oracle(weft_check_case *c, const weft_norm_gated_mlp_params *params, const weft_check_matrix *m, int64_t k, double *z,
-                   double *up) {
+void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
+    weft_norm_gated_mlp_params params;
+    memcpy(&params, c->params, sizeof params);
     weft_check_output *y = &c->outputs[0];
-    weft_oracle_rms_norm(c->inputs[0].values, c->inputs[1].values, k, 1, m->t, (double)params->epsilon, z);
-    weft_oracle_mul_mat(c->inputs[2].values, z, k, m->n, m->t, y->oracle, y->magnitude);
-    weft_oracle_mul_mat(c->inputs[3].values, z, k, m->n, m->t, up, NULL);
-    for (int64_t i = 0; i < m->n * m->t; i++) {
+    int64_t k = c->inputs[0].tensor.shape[0], n = y->n_row * y->n_rows;
+    const double *x = weft_check_values(c, 0), *norm = weft_check_values(c, 1);
+    double *z = weft_check_memory(c, c->inputs[0].n_elements, sizeof *z), *up = weft_check_memory(c, n, sizeof *up);
+    if (!weft_check_ready(c)) return;
+    weft_oracle_rms_norm(x, norm, k, 1, y->n_rows, (double)params.epsilon, z);
+    weft_oracle_mul_mat(c, 2, z, y->n_rows, y->oracle, y->magnitude);
+    weft_oracle_mul_mat(c, 3, z, y->n_rows, up, NULL);
+    for (int64_t i = 0; i < n; i++) {
         double gate = y->oracle[i];
-        y->oracle[i] = (params->activation == WEFT_ACTIVATION_SILU ? weft_oracle_silu(gate) : weft_oracle_gelu(gate)) * up[i];
+        y->oracle[i] = (params.activation == WEFT_ACTIVATION_SILU ? weft_oracle_silu(gate) : weft_oracle_gelu(gate)) * up[i];
         y->magnitude[i] *= fabs(up[i]); /* the slope of either activation is about 1 at most */
     }
 }
@@ -31,8 +37,6 @@ static weft_status check(weft_check_run *run, weft_type type, weft_type up_type,
     weft_check_weight(c, 2, type, k, m->n, WEFT_CHECK_NORMAL, rms / sqrt((double)k));
     weft_check_weight(c, 3, up_type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
     weft_check_result_reals(c, 0, m->n, m->t);
-    double *z = weft_check_memory(c, k * m->t, sizeof *z), *up = weft_check_memory(c, m->n * m->t, sizeof *up);
-    if (weft_check_ready(c)) oracle(c, &params, m, k, z, up);
     return weft_check_end(run, c, error);
 }
 

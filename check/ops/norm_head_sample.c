@@ -1,8 +1,31 @@
 #include "weft/ops/norm_head_sample.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "check/oracle.h"
+
+void weft_check_oracle_norm_head_sample(weft_check_case *c) {
+    weft_norm_head_sample_params params;
+    memcpy(&params, c->params, sizeof params);
+    int64_t k = c->inputs[0].tensor.shape[0], t = c->inputs[0].tensor.shape[1], n_vocab = c->inputs[2].tensor.shape[1];
+    const double *x = weft_check_values(c, 0), *norm = weft_check_values(c, 1);
+    double *z = weft_check_memory(c, k * t, sizeof *z), *logits = weft_check_memory(c, n_vocab * t, sizeof *logits), power = 0.0;
+    if (!weft_check_ready(c)) return;
+    weft_oracle_rms_norm(x, norm, k, 1, t, (double)params.epsilon, z);
+    weft_oracle_mul_mat(c, 2, z, t, logits, NULL);
+    for (int64_t i = 0; i < n_vocab * t; i++) power += logits[i] * logits[i];
+    /* A logit is off by the limit of its matrix product, a log-probability by that and the same of the normaliser. */
+    double tolerance =
+        weft_check_limits_of(c->op, c->inputs[2].tensor.type, c->precision).error * sqrt(power / (double)(n_vocab * t));
+    weft_check_choose(c, &(weft_check_choice){.logits = logits,
+                                              .n_vocab = n_vocab,
+                                              .n_top = params.n_top,
+                                              .logit_tolerance = tolerance,
+                                              .logprob_tolerance = 2.0 * tolerance + 1e-5,
+                                              .heads = 3,
+                                              .sequences = 4});
+}
 
 typedef struct shape {
     weft_check_matrix matrix; /* n: vocabulary; t: columns */
@@ -22,20 +45,6 @@ static weft_status check(weft_check_run *run, weft_type type, const shape *s, we
     weft_check_weight(c, 2, type, k, m->n, WEFT_CHECK_NORMAL, 2.0 / sqrt((double)k));
     weft_check_make_heads(c, 3, 4, m->t, m->n, weft_check_precision(run) == WEFT_EXACT);
     weft_check_choice_outputs(c, s->n_top, m->t, 4);
-    double *z = weft_check_memory(c, k * m->t, sizeof *z), *logits = weft_check_memory(c, m->n * m->t, sizeof *logits);
-    weft_check_choice choice = {.logits = logits, .n_vocab = m->n, .n_top = s->n_top, .heads = 3, .sequences = 4};
-    choice.entries = weft_check_memory(c, m->n, sizeof *choice.entries);
-    if (weft_check_ready(c)) {
-        weft_oracle_rms_norm(c->inputs[0].values, c->inputs[1].values, k, 1, m->t, (double)params.epsilon, z);
-        weft_oracle_mul_mat(c->inputs[2].values, z, k, m->n, m->t, logits, NULL);
-    }
-    double power = 0.0;
-    for (int64_t i = 0; weft_check_ready(c) && i < m->n * m->t; i++) power += logits[i] * logits[i];
-    /* A logit is off by the limit of its matrix product, a log-probability by that and the same of the normaliser. */
-    choice.logit_tolerance = weft_check_limits_of(c->op, type, c->precision).error * sqrt(power / (double)(m->n * m->t));
-    choice.logprob_tolerance = 2.0 * choice.logit_tolerance + 1e-5;
-    c->judge = weft_check_judge_choice;
-    c->judge_data = &choice;
     return weft_check_end(run, c, error);
 }
 

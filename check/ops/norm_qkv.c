@@ -1,12 +1,45 @@
 #include "weft/ops/norm_qkv.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "check/oracle.h"
 #include "weft/ops/rope.h"
 
 /* Inputs, in the order of the op's row. */
 enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
+
+/* One of the three projections, rotated where it has an order. */
+static void project(weft_check_case *c, const weft_norm_qkv_params *params, size_t which, const double *z, double *scratch,
+                    double *y) {
+    int64_t n = c->inputs[Q + which].tensor.shape[1], t = c->inputs[X].tensor.shape[1];
+    const double *bias = weft_check_values(c, Q_BIAS + which);
+    const double *norm = Q + which == V ? NULL : weft_check_values(c, Q_NORM + which), *table = weft_check_values(c, TABLE);
+    weft_oracle_mul_mat(c, Q + which, z, t, y, NULL);
+    if (!weft_check_ready(c)) return;
+    for (int64_t i = 0; bias != NULL && i < n * t; i++) y[i] += bias[i % n];
+    if (Q + which == V) return;
+    for (int64_t i = 0; i < n * t; i++) scratch[i] = y[i];
+    if (norm != NULL) weft_oracle_rms_norm(y, norm, n, n / params->head_dim, t, (double)params->head_epsilon, scratch);
+    weft_oracle_rope(scratch, c->inputs[ROWS].words, table, c->inputs[TABLE].tensor.shape[0], n, params->head_dim, t, params->order,
+                     y);
+}
+
+void weft_check_oracle_norm_qkv(weft_check_case *c) {
+    weft_norm_qkv_params params;
+    memcpy(&params, c->params, sizeof params);
+    int64_t n_embd = c->inputs[X].tensor.shape[0], t = c->inputs[X].tensor.shape[1], n_q = c->inputs[Q].tensor.shape[1];
+    const double *x = weft_check_values(c, X), *norm = weft_check_values(c, NORM);
+    double *z = weft_check_memory(c, n_embd * t, sizeof *z), *scratch = weft_check_memory(c, n_q * t, sizeof *scratch);
+    double *k = weft_check_memory(c, n_q * t, sizeof *k), *v = weft_check_memory(c, n_q * t, sizeof *v);
+    if (!weft_check_ready(c)) return;
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[KV], &c->inputs[SEQUENCES]);
+    weft_oracle_rms_norm(x, norm, n_embd, 1, t, (double)params.epsilon, z);
+    project(c, &params, 0, z, scratch, c->outputs[0].oracle);
+    project(c, &params, 1, z, scratch, k);
+    project(c, &params, 2, z, scratch, v);
+    if (weft_check_ready(c)) weft_oracle_kv_write(&cache, k, v, c->inputs[ROWS].words, t, c->outputs[1].oracle);
+}
 
 typedef struct shape {
     int64_t k, blocks; /* n_embd, as in weft_check_matrix */
@@ -52,32 +85,6 @@ static const shape shapes[] = {
      {.t = 33, .n_sequences = 4, .n_ctx = 150, .page_size = 64, .n_padding = 3}},
 };
 
-/* One of the three projections, rotated where it has an order. */
-static void project(const weft_check_case *c, const shape *s, const weft_norm_qkv_params *params, int which, const double *z,
-                    double *scratch, double *y) {
-    const weft_check_input *weight = &c->inputs[Q + which];
-    int64_t k = weight->tensor.shape[0], n = weight->tensor.shape[1], t = s->rows.t;
-    weft_oracle_mul_mat(weight->values, z, k, n, t, y, NULL);
-    for (int64_t i = 0; s->biases && i < n * t; i++) y[i] += c->inputs[Q_BIAS + which].values[i % n];
-    if (Q + which == V) return;
-    for (int64_t i = 0; i < n * t; i++) scratch[i] = y[i];
-    if (s->norms)
-        weft_oracle_rms_norm(y, c->inputs[Q_NORM + which].values, n, n / params->head_dim, t, (double)params->head_epsilon,
-                             scratch);
-    weft_oracle_rope(scratch, c->inputs[ROWS].words, c->inputs[TABLE].values, s->n_dims, n, params->head_dim, t, params->order, y);
-}
-
-static void oracle(weft_check_case *c, const shape *s, const weft_norm_qkv_params *params, double *z, double *scratch, double *k,
-                   double *v) {
-    int64_t n_embd = c->inputs[X].tensor.shape[0];
-    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[KV], &c->inputs[SEQUENCES]);
-    weft_oracle_rms_norm(c->inputs[X].values, c->inputs[NORM].values, n_embd, 1, s->rows.t, (double)params->epsilon, z);
-    project(c, s, params, 0, z, scratch, c->outputs[0].oracle);
-    project(c, s, params, 1, z, scratch, k);
-    project(c, s, params, 2, z, scratch, v);
-    weft_oracle_kv_write(&cache, k, v, c->inputs[ROWS].words, s->rows.t, c->outputs[1].oracle);
-}
-
 static void make_inputs(weft_check_case *c, const shape *s, weft_type type, weft_type v_type, weft_type kv_type) {
     int64_t n_embd = s->blocks * 256, n_kv = s->head_dim * s->n_kv_heads, n[] = {n_kv * s->group, n_kv, n_kv};
     if (weft_type_get(type)->block_elements < 256 && weft_type_get(v_type)->block_elements < 256) n_embd = s->blocks * 32;
@@ -105,12 +112,8 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
     weft_norm_qkv_params params = {.epsilon = 1e-5f, .head_epsilon = 1e-6f, .head_dim = s->head_dim, .order = s->order};
     weft_check_params(c, &params, sizeof params);
     make_inputs(c, s, type, v_type, kv_type);
-    int64_t n_q = c->inputs[Q].tensor.shape[1];
-    weft_check_result_reals(c, 0, n_q, r->t);
+    weft_check_result_reals(c, 0, c->inputs[Q].tensor.shape[1], r->t);
     weft_check_state_output(c, 1, KV);
-    double *z = weft_check_memory(c, c->inputs[X].n_elements, sizeof *z), *scratch = weft_check_memory(c, n_q * r->t, sizeof *z);
-    double *k = weft_check_memory(c, n_q * r->t, sizeof *k), *v = weft_check_memory(c, n_q * r->t, sizeof *v);
-    if (weft_check_ready(c)) oracle(c, s, &params, z, scratch, k, v);
     return weft_check_end(run, c, error);
 }
 

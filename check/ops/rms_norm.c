@@ -1,6 +1,7 @@
 #include "weft/ops/rms_norm.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "check/oracle.h"
 
@@ -13,6 +14,16 @@ void weft_oracle_rms_norm(const double *x, const double *weight, int64_t n, int6
         double scale = 1.0 / sqrt(squares / (double)size + epsilon);
         for (int64_t i = 0; i < size; i++) y[group * size + i] = x[group * size + i] * scale * (weight == NULL ? 1.0 : weight[i]);
     }
+}
+
+void weft_check_oracle_rms_norm(weft_check_case *c) {
+    weft_rms_norm_params params;
+    memcpy(&params, c->params, sizeof params);
+    const double *x = weft_check_values(c, 0), *weight = weft_check_values(c, 1);
+    int64_t n_groups = params.n_groups == 0 ? 1 : params.n_groups;
+    if (weft_check_ready(c))
+        weft_oracle_rms_norm(x, weight, c->outputs[0].n_row, n_groups, c->outputs[0].n_rows, (double)params.epsilon,
+                             c->outputs[0].oracle);
 }
 
 typedef struct shape {
@@ -47,9 +58,6 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
     weft_check_reals(c, 0, s->n, s->t, s->pattern, s->rms);
     if (s->weight) weft_check_weight(c, 1, WEFT_F32, s->n / n_groups, 1, WEFT_CHECK_NORMAL, 1.0);
     weft_check_result_reals(c, 0, s->n, s->t);
-    if (weft_check_ready(c))
-        weft_oracle_rms_norm(c->inputs[0].values, c->inputs[1].values, s->n, n_groups, s->t, (double)s->epsilon,
-                             c->outputs[0].oracle);
     return weft_check_end(run, c, error);
 }
 

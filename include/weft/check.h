@@ -28,6 +28,7 @@ typedef struct weft_check_result {
     uint64_t seed;
     double nmse, nmse_limit;   /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
     double error, error_limit; /* largest |y - oracle| over the root mean square of its row of the oracle */
+    int32_t worst_output;      /* which of the op's outputs the worst element is in */
     int64_t worst_row, worst_column;
     double worst_value, worst_oracle;
     bool passed;
