@@ -4,7 +4,8 @@ WEFT_KERNEL weft_copy(const __grid_constant__ weft_cuda_phase phase) {
     if (weft_cancelled(phase)) return;
     const weft_cuda_tensor &x = phase.inputs[0];
     float *y = weft_at<float>(phase.outputs[0]);
-    int64_t k = x.shape[0], n = weft_elements(x), row_bytes = weft_row_bytes(x.type, k);
+    int format = weft_format_of(x);
+    int64_t k = x.shape[0], n = weft_elements(x), row_bytes = weft_row_bytes(format, k);
     for (int64_t i = weft_thread(); i < n; i += weft_threads())
-        y[i] = weft_value(x.type, weft_at<const uint8_t>(x) + i / k * row_bytes, i % k);
+        y[i] = weft_value(format, weft_at<const uint8_t>(x) + i / k * row_bytes, k, i % k);
 }

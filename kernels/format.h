@@ -1,11 +1,13 @@
-/* Values of weights, as core/dequantise.c defines them, bit for bit: one at a time, or 256 of a row by a warp. */
+/* Values of weights, as core/dequantise.c defines them, bit for bit: one at a time, or 256 of a row by a warp. A format is a type
+ * and a layout. */
 #ifndef WEFT_KERNELS_FORMAT_H
 #define WEFT_KERNELS_FORMAT_H
 
 #include "kernels/common.h"
+#include "kernels/layout.h"
 
-/* The numbers of weft_type, which are GGUF's. */
-enum weft_cuda_type {
+/* The numbers of weft_type, which are GGUF's, and behind them those of the types in other layouts. */
+enum weft_cuda_format {
     WEFT_CUDA_F32 = 0,
     WEFT_CUDA_F16 = 1,
     WEFT_CUDA_Q4_0 = 2,
@@ -16,8 +18,13 @@ enum weft_cuda_type {
     WEFT_CUDA_Q4_K = 12,
     WEFT_CUDA_Q5_K = 13,
     WEFT_CUDA_Q6_K = 14,
-    WEFT_CUDA_BF16 = 30
+    WEFT_CUDA_BF16 = 30,
+    WEFT_CUDA_PLANAR_Q6_K = 256
 };
+
+static __device__ inline int weft_format_of(const weft_cuda_tensor &tensor) {
+    return tensor.layout == WEFT_CUDA_Q6_K_PLANAR ? (int)WEFT_CUDA_PLANAR_Q6_K : tensor.type;
+}
 
 /* All types but F32 need no more than this alignment, so that rows may begin anywhere a block does. */
 static __device__ inline uint32_t weft_read_u16(const uint8_t *bytes) {
@@ -37,8 +44,8 @@ static __device__ inline int weft_nibble(const uint8_t *bytes, int place) {
 }
 
 /* Bytes of a row of k values. */
-static __device__ inline int64_t weft_row_bytes(int type, int64_t k) {
-    switch (type) {
+static __device__ inline int64_t weft_row_bytes(int format, int64_t k) {
+    switch (format) {
     case WEFT_CUDA_F16:
     case WEFT_CUDA_BF16:
         return k * 2;
@@ -58,6 +65,8 @@ static __device__ inline int64_t weft_row_bytes(int type, int64_t k) {
         return k / 256 * 176;
     case WEFT_CUDA_Q6_K:
         return k / 256 * 210;
+    case WEFT_CUDA_PLANAR_Q6_K:
+        return weft_q6_k_row_bytes(k / 256);
     default:
         return k * 4;
     }
@@ -81,49 +90,60 @@ static __device__ inline float weft_value_k45(const uint8_t *block, int group, i
     return product - weft_read_f16(block + 2) * (float)minimum;
 }
 
-static __device__ inline float weft_value_q6_k(const uint8_t *block, int group, int place) {
+/* `low`, `high` and `scales` are those of the block. */
+static __device__ inline float weft_value_q6_k(const uint8_t *low, const uint8_t *high, const uint8_t *scales, float block_scale,
+                                               int group, int place) {
     int half = group / 4, run = group % 4;
-    int low = block[half * 64 + (run & 1) * 32 + place] >> run / 2 * 4 & 15;
-    int high = block[128 + half * 32 + place] >> run * 2 & 3;
-    float scale = weft_read_f16(block + 208) * (float)(int8_t)block[192 + group * 2 + place / 16];
-    return scale * (float)((low | high << 4) - 32);
+    int low_bits = low[half * 64 + (run & 1) * 32 + place] >> run / 2 * 4 & 15;
+    int high_bits = high[half * 32 + place] >> run * 2 & 3;
+    float scale = block_scale * (float)(int8_t)scales[group * 2 + place / 16];
+    return scale * (float)((low_bits | high_bits << 4) - 32);
 }
 
-/* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row. Where TYPE and group are
- * constants this is a few instructions. */
-template <int TYPE> static __device__ inline float weft_value_of(const uint8_t *row, int64_t chunk, int group, int place) {
+static __device__ inline float weft_value_planar_q6_k(const uint8_t *row, int64_t n_blocks, int64_t block, int group, int place) {
+    return weft_value_q6_k(row + block * WEFT_Q6_K_LOW, row + weft_q6_k_high_at(n_blocks) + block * WEFT_Q6_K_HIGH,
+                           row + weft_q6_k_scales_at(n_blocks) + block * WEFT_Q6_K_SCALES,
+                           weft_read_f16(row + weft_q6_k_block_scales_at(n_blocks) + block * 2), group, place);
+}
+
+/* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row of k. Where FORMAT and group
+ * are constants this is a few instructions. */
+template <int FORMAT>
+static __device__ inline float weft_value_of(const uint8_t *row, int64_t k, int64_t chunk, int group, int place) {
     int64_t block = chunk * 8 + group, i = block * 32 + place;
-    if (TYPE == WEFT_CUDA_F32) return ((const float *)row)[i];
-    if (TYPE == WEFT_CUDA_F16) return weft_read_f16(row + 2 * i);
-    if (TYPE == WEFT_CUDA_BF16) return weft_bits_to_real((int32_t)(weft_read_u16(row + 2 * i) << 16));
-    if (TYPE == WEFT_CUDA_Q4_0) {
+    if (FORMAT == WEFT_CUDA_F32) return ((const float *)row)[i];
+    if (FORMAT == WEFT_CUDA_F16) return weft_read_f16(row + 2 * i);
+    if (FORMAT == WEFT_CUDA_BF16) return weft_bits_to_real((int32_t)(weft_read_u16(row + 2 * i) << 16));
+    if (FORMAT == WEFT_CUDA_Q4_0) {
         row += block * 18;
         return weft_read_f16(row) * (float)(weft_nibble(row + 2, place) - 8);
     }
-    if (TYPE == WEFT_CUDA_Q4_1) {
+    if (FORMAT == WEFT_CUDA_Q4_1) {
         row += block * 20;
         return weft_read_f16(row) * (float)weft_nibble(row + 4, place) + weft_read_f16(row + 2);
     }
-    if (TYPE == WEFT_CUDA_Q5_0) {
+    if (FORMAT == WEFT_CUDA_Q5_0) {
         row += block * 22;
         int high = (int)(weft_read_u32(row + 2) >> place & 1) << 4;
         return weft_read_f16(row) * (float)((weft_nibble(row + 6, place) | high) - 16);
     }
-    if (TYPE == WEFT_CUDA_Q5_1) {
+    if (FORMAT == WEFT_CUDA_Q5_1) {
         row += block * 24;
         int high = (int)(weft_read_u32(row + 4) >> place & 1) << 4;
         return weft_read_f16(row) * (float)(weft_nibble(row + 8, place) | high) + weft_read_f16(row + 2);
     }
-    if (TYPE == WEFT_CUDA_Q8_0) {
+    if (FORMAT == WEFT_CUDA_Q8_0) {
         row += block * 34;
         return weft_read_f16(row) * (float)(int8_t)row[2 + place];
     }
-    if (TYPE == WEFT_CUDA_Q4_K) return weft_value_k45(row + chunk * 144, group, place, false);
-    if (TYPE == WEFT_CUDA_Q5_K) return weft_value_k45(row + chunk * 176, group, place, true);
-    return weft_value_q6_k(row + chunk * 210, group, place);
+    if (FORMAT == WEFT_CUDA_Q4_K) return weft_value_k45(row + chunk * 144, group, place, false);
+    if (FORMAT == WEFT_CUDA_Q5_K) return weft_value_k45(row + chunk * 176, group, place, true);
+    if (FORMAT == WEFT_CUDA_PLANAR_Q6_K) return weft_value_planar_q6_k(row, k / 256, chunk, group, place);
+    row += chunk * 210;
+    return weft_value_q6_k(row, row + 128, row + 192, weft_read_f16(row + 208), group, place);
 }
 
-#define WEFT_EACH_TYPE(EACH)                                                                                                       \
+#define WEFT_EACH_FORMAT(EACH)                                                                                                     \
     EACH(WEFT_CUDA_F32)                                                                                                            \
     EACH(WEFT_CUDA_F16)                                                                                                            \
     EACH(WEFT_CUDA_BF16)                                                                                                           \
@@ -134,30 +154,32 @@ template <int TYPE> static __device__ inline float weft_value_of(const uint8_t *
     EACH(WEFT_CUDA_Q8_0)                                                                                                           \
     EACH(WEFT_CUDA_Q4_K)                                                                                                           \
     EACH(WEFT_CUDA_Q5_K)                                                                                                           \
-    EACH(WEFT_CUDA_Q6_K)
+    EACH(WEFT_CUDA_Q6_K)                                                                                                           \
+    EACH(WEFT_CUDA_PLANAR_Q6_K)
 
-/* Value i of a row. */
-static __device__ inline float weft_value(int type, const uint8_t *row, int64_t i) {
+/* Value i of a row of k. */
+static __device__ inline float weft_value(int format, const uint8_t *row, int64_t k, int64_t i) {
     int64_t chunk = i / 256;
     int group = (int)(i % 256) / 32, place = (int)(i % 32);
-    switch (type) {
-#define EACH(TYPE)                                                                                                                 \
-    case TYPE:                                                                                                                     \
-        return weft_value_of<TYPE>(row, chunk, group, place);
-        WEFT_EACH_TYPE(EACH)
+    switch (format) {
+#define EACH(FORMAT)                                                                                                               \
+    case FORMAT:                                                                                                                   \
+        return weft_value_of<FORMAT>(row, k, chunk, group, place);
+        WEFT_EACH_FORMAT(EACH)
 #undef EACH
     }
     return 0.0f;
 }
 
-/* Lane `place`'s values of chunk `chunk` of a row: 256 * chunk + place, + 32, + 64 ... */
-static __device__ inline void weft_values(int type, const uint8_t *row, int64_t chunk, int place, float (&values)[8]) {
-    switch (type) {
-#define EACH(TYPE)                                                                                                                 \
-    case TYPE:                                                                                                                     \
-        _Pragma("unroll") for (int group = 0; group < 8; group++) values[group] = weft_value_of<TYPE>(row, chunk, group, place);   \
+/* Lane `place`'s values of chunk `chunk` of a row of k: 256 * chunk + place, + 32, + 64 ... */
+static __device__ inline void weft_values(int format, const uint8_t *row, int64_t k, int64_t chunk, int place, float (&values)[8]) {
+    switch (format) {
+#define EACH(FORMAT)                                                                                                               \
+    case FORMAT:                                                                                                                   \
+        _Pragma("unroll") for (int group = 0; group < 8; group++) values[group] =                                                  \
+            weft_value_of<FORMAT>(row, k, chunk, group, place);                                                                    \
         break;
-        WEFT_EACH_TYPE(EACH)
+        WEFT_EACH_FORMAT(EACH)
 #undef EACH
     }
 }

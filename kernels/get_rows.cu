@@ -22,6 +22,7 @@ WEFT_KERNEL weft_get_rows(const __grid_constant__ weft_cuda_phase phase) {
     int64_t n = table.shape[0], column = blockIdx.x, row = row_of(phase, column);
     float *y = weft_at<float>(phase.outputs[0]) + column * n;
     bool there = row >= 0 && row < table.shape[1];
-    const uint8_t *values = weft_at<const uint8_t>(table) + (there ? row : 0) * weft_row_bytes(table.type, n);
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) y[i] = there ? weft_value(table.type, values, i) : 0.0f;
+    int format = weft_format_of(table);
+    const uint8_t *values = weft_at<const uint8_t>(table) + (there ? row : 0) * weft_row_bytes(format, n);
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) y[i] = there ? weft_value(format, values, n, i) : 0.0f;
 }

@@ -15,14 +15,14 @@ static __device__ inline int64_t weft_product_row() {
 static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t row, const float *__restrict__ x, int64_t first,
                                         int count, float (&sums)[WEFT_TILE_COLUMNS]) {
     int64_t k = matrix.shape[0], n_chunks = k / 256;
-    int type = matrix.type, lane = weft_lane();
-    const uint8_t *weights = weft_at<const uint8_t>(matrix) + row * weft_row_bytes(type, k);
+    int format = weft_format_of(matrix), lane = weft_lane();
+    const uint8_t *weights = weft_at<const uint8_t>(matrix) + row * weft_row_bytes(format, k);
     x += first * k + lane;
 #pragma unroll
     for (int c = 0; c < WEFT_TILE_COLUMNS; c++) sums[c] = 0.0f;
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
         float values[8];
-        weft_values(type, weights, chunk, lane, values);
+        weft_values(format, weights, k, chunk, lane, values);
 #pragma unroll
         for (int c = 0; c < WEFT_TILE_COLUMNS; c++) {
             if (c < count) {
@@ -33,7 +33,7 @@ static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t 
         }
     }
     for (int64_t i = n_chunks * 256 + lane; i < k; i += WEFT_LANES) {
-        float value = weft_value(type, weights, i);
+        float value = weft_value(format, weights, k, i);
 #pragma unroll
         for (int c = 0; c < WEFT_TILE_COLUMNS; c++)
             if (c < count) sums[c] += value * x[c * k + (i - lane)];

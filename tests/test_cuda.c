@@ -9,15 +9,12 @@
 
 #include <cmocka.h>
 
-#include "core/runtime.h"
 #include "os/os.h"
+#include "tests/cuda_device.h"
 
 #define N 1024 /* values of a column */
 #define N_SLOTS 8
 #define STRIDE (N * sizeof(float))
-
-static weft_runtime *runtime;
-static const weft_backend *backend;
 
 /* A plan y = x + b + b + ..., x from the step ring and y to the result ring. */
 typedef struct rig {
@@ -268,17 +265,7 @@ static void test_costs(void **state) {
 }
 
 int main(void) {
-    weft_error error = {0};
-    weft_device_info info[8] = {0};
-    size_t count = 0;
-    if (weft_runtime_create(NULL, &runtime, &error)) return 1;
-    for (size_t i = 0; i < runtime->n_backends; i++)
-        if (strcmp(runtime->backends[i]->name, "cuda") == 0) backend = runtime->backends[i];
-    if (!backend || backend->devices(&runtime->host, info, 8, &count, &error) || info[0].unusable[0]) {
-        print_message("skipped: %s\n", backend ? info[0].unusable : "built without the cuda backend");
-        weft_runtime_destroy(runtime);
-        return 0;
-    }
+    if (!find_cuda()) return 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory), cmocka_unit_test(test_slots), cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_cancel), cmocka_unit_test(test_costs), cmocka_unit_test(test_fault),

@@ -1,5 +1,5 @@
-/* The CUDA backend: opening devices, and what is said about their loss. Listing is in devices.c, memory in memory.c, nodes in
- * ops.c, plans in plan.c and steps in queue.c. */
+/* The CUDA backend: opening devices, and what is said about their loss. Listing is in devices.c, memory in memory.c and
+ * staging.c, weights in weights.c, nodes in ops.c, plans in plan.c and steps in queue.c. */
 #include "backends/cuda/cuda.h"
 
 #include <string.h>
@@ -63,7 +63,8 @@ static void tear_down(weft_backend_device *device) {
     const weft_cuda_driver *driver = &device->driver;
     if (device->side != NULL) driver->stream_synchronise(device->side);
     weft_cuda_unload_modules(device);
-    weft_cuda_staging_destroy(device);
+    weft_cuda_ring_destroy(device, &device->staging);
+    weft_cuda_ring_destroy(device, &device->copies);
     weft_cuda_queue_destroy(device);
     if (device->side != NULL) driver->stream_destroy(device->side);
     if (device->stream != NULL) driver->stream_destroy(device->stream);
@@ -168,6 +169,8 @@ const weft_backend weft_cuda_backend = {
     .write = weft_cuda_write,
     .read = weft_cuda_read,
     .supports = weft_cuda_supports,
+    .weight_layout = weft_cuda_weight_layout,
+    .weight_pack = weft_cuda_weight_pack,
     .plan_create = weft_cuda_plan_create,
     .plan_destroy = weft_cuda_plan_destroy,
     .plan_submit = weft_cuda_plan_submit,
@@ -175,4 +178,5 @@ const weft_backend weft_cuda_backend = {
     .cancel = weft_cuda_cancel,
     .status = weft_cuda_device_status,
     .read_bandwidth = weft_cuda_read_bandwidth,
+    .stage = weft_cuda_stage,
 };

@@ -19,23 +19,25 @@ extern const size_t weft_cuda_n_images;
 
 /* ---- Devices: cuda.c ---- */
 
-/* Memory through which weights and states are copied: pieces in turn, each with the event of its last use. */
+/* Host memory that the device reads by itself, in pieces that are used in turn: staging.c. */
 #define WEFT_CUDA_N_PIECES 4
-#define WEFT_CUDA_PIECE_BYTES ((size_t)2 << 20)
+#define WEFT_CUDA_PIECE_BYTES ((size_t)4 << 20) /* at least */
 
-typedef struct weft_cuda_staging {
+typedef struct weft_cuda_ring {
     char *memory; /* NULL until first needed */
+    uint64_t address;
+    size_t piece_bytes;
     weft_cuda_event used[WEFT_CUDA_N_PIECES];
     size_t next;
-} weft_cuda_staging;
+} weft_cuda_ring;
 
 struct weft_backend_device {
     const weft_host *host;
     weft_cuda_driver driver;
     weft_cuda_context context;
-    weft_cuda_stream stream, side; /* `side` carries cancelling past what is queued */
-    weft_cuda_module *modules;     /* as weft_cuda_images */
-    weft_cuda_staging staging;
+    weft_cuda_stream stream, side;  /* `side` carries cancelling past what is queued */
+    weft_cuda_module *modules;      /* as weft_cuda_images */
+    weft_cuda_ring staging, copies; /* what a load fills, and what all other copies go through */
     int multiprocessors;
     /* Steps: see queue.c. */
     uint64_t control; /* weft_cuda_control on the device */
@@ -82,7 +84,29 @@ weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *bu
                             size_t bytes, weft_error *error);
 weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
                            weft_error *error);
-void weft_cuda_staging_destroy(weft_backend_device *device);
+
+/* ---- Staging: staging.c ---- */
+
+/* Takes the next piece, of `bytes` or more, once the device has done with what was in it. Who has made the device read it records
+ * its event. */
+weft_status weft_cuda_ring_take(weft_backend_device *device, weft_cuda_ring *ring, size_t bytes, size_t *piece, weft_error *error);
+/* The piece in which `memory` is. */
+bool weft_cuda_ring_find(const weft_cuda_ring *ring, const void *memory, size_t *piece);
+void weft_cuda_ring_destroy(weft_backend_device *device, weft_cuda_ring *ring);
+
+static inline char *weft_cuda_ring_piece(const weft_cuda_ring *ring, size_t piece) {
+    return ring->memory + piece * ring->piece_bytes;
+}
+
+weft_status weft_cuda_stage(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
+
+/* ---- Weights: weights.c ---- */
+
+void weft_cuda_weight_layout(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
+                             weft_layout *layout);
+weft_status weft_cuda_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
+                                  weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows, const void *from,
+                                  weft_error *error);
 
 /* ---- Ops: ops.c ---- */
 
@@ -94,6 +118,7 @@ typedef struct weft_cuda_op {
     uint64_t (*scratch_bytes)(const weft_cuda_phase *phase); /* NULL: none. Addresses are not known yet */
     const char *(*refuses)(const weft_cuda_phase *phase);    /* why this node cannot be run, or NULL; NULL: any can */
     bool in_place;
+    bool reads_layouts; /* weights may be in any layout of kernels/layout.h */
 } weft_cuda_op;
 
 const weft_cuda_op *weft_cuda_op_get(weft_op op); /* NULL where it is not implemented */

@@ -66,82 +66,63 @@ void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buf
 
 /* ---- Copies ---- */
 
-/* Made when first needed: a store without weights does without. */
-static weft_status need_staging(weft_backend_device *device, weft_error *error) {
-    weft_cuda_staging *staging = &device->staging;
-    if (staging->memory != NULL) return WEFT_OK;
-    void *memory = NULL;
-    weft_cuda_result result = device->driver.host_allocate(&memory, WEFT_CUDA_N_PIECES * WEFT_CUDA_PIECE_BYTES, 0);
-    staging->memory = memory;
-    for (size_t i = 0; i < WEFT_CUDA_N_PIECES && result == WEFT_CUDA_SUCCESS; i++)
-        result = device->driver.event_create(&staging->used[i], WEFT_CUDA_EVENT_BLOCKING | WEFT_CUDA_EVENT_NO_TIMING);
-    if (result != WEFT_CUDA_SUCCESS) weft_cuda_staging_destroy(device);
-    return weft_cuda_result_of(device, result, "allocate memory to copy through", error);
+/* A piece that a load filled is on its way when this returns: stream order does the rest. */
+static weft_status write_staged(weft_backend_device *device, uint64_t to, const void *from, size_t bytes, size_t piece,
+                                weft_error *error) {
+    const weft_cuda_driver *driver = &device->driver;
+    weft_cuda_result result = driver->copy_to_device(to, from, bytes, device->stream);
+    if (result == WEFT_CUDA_SUCCESS) result = driver->event_record(device->staging.used[piece], device->stream);
+    return weft_cuda_result_of(device, result, "write to the device", error);
 }
 
-void weft_cuda_staging_destroy(weft_backend_device *device) {
-    weft_cuda_staging *staging = &device->staging;
-    for (size_t i = 0; i < WEFT_CUDA_N_PIECES; i++)
-        if (staging->used[i] != NULL) device->driver.event_destroy(staging->used[i]);
-    if (staging->memory != NULL) device->driver.host_free(staging->memory);
-    *staging = (weft_cuda_staging){0};
-}
-
-/* Takes the next piece, once the device has done with what was in it. */
-static weft_cuda_result take_piece(weft_backend_device *device, size_t *piece) {
-    weft_cuda_staging *staging = &device->staging;
-    *piece = staging->next;
-    staging->next = (staging->next + 1) % WEFT_CUDA_N_PIECES;
-    return device->driver.event_synchronise(staging->used[*piece]);
-}
-
-/* The bytes are taken from the host before it returns and reach the device in stream order, before all that is submitted later: the
- * next piece of a file is read while this one travels. */
-static weft_cuda_result write_pieces(weft_backend_device *device, uint64_t to, const char *from, size_t bytes) {
-    weft_cuda_result result = WEFT_CUDA_SUCCESS;
-    for (size_t done = 0, count; done < bytes && result == WEFT_CUDA_SUCCESS; done += count) {
+/* The bytes are taken from the host before it returns and reach the device in stream order, before all that is submitted later. */
+static weft_status write_pieces(weft_backend_device *device, uint64_t to, const char *from, size_t bytes, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t done = 0, count; done < bytes && status == WEFT_OK; done += count) {
         size_t piece = 0;
         count = bytes - done < WEFT_CUDA_PIECE_BYTES ? bytes - done : WEFT_CUDA_PIECE_BYTES;
-        result = take_piece(device, &piece);
-        if (result != WEFT_CUDA_SUCCESS) break;
-        char *memory = device->staging.memory + piece * WEFT_CUDA_PIECE_BYTES;
+        status = weft_cuda_ring_take(device, &device->copies, count, &piece, error);
+        if (status != WEFT_OK) break;
+        char *memory = weft_cuda_ring_piece(&device->copies, piece);
         memcpy(memory, from + done, count);
-        result = device->driver.copy_to_device(to + done, memory, count, device->stream);
-        if (result == WEFT_CUDA_SUCCESS) result = device->driver.event_record(device->staging.used[piece], device->stream);
+        weft_cuda_result result = device->driver.copy_to_device(to + done, memory, count, device->stream);
+        if (result == WEFT_CUDA_SUCCESS) result = device->driver.event_record(device->copies.used[piece], device->stream);
+        status = weft_cuda_result_of(device, result, "write to the device", error);
     }
-    return result;
+    return status;
 }
 
 weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
                             size_t bytes, weft_error *error) {
     weft_status status = weft_cuda_enter(device, error);
     if (status != WEFT_OK) return status;
+    size_t piece = 0;
     if (buffer->view != NULL) {
         status = weft_cuda_result_of(device, device->driver.stream_synchronise(device->stream), "wait for its work", error);
         if (status == WEFT_OK) memcpy(buffer->view + offset, from, bytes);
+    } else if (weft_cuda_ring_find(&device->staging, from, &piece)) {
+        status = write_staged(device, buffer->address + offset, from, bytes, piece, error);
     } else {
-        status = need_staging(device, error);
-        if (status == WEFT_OK)
-            status = weft_cuda_result_of(device, write_pieces(device, buffer->address + offset, from, bytes), "write to the device",
-                                         error);
+        status = write_pieces(device, buffer->address + offset, from, bytes, error);
     }
     weft_cuda_leave(device);
     return status;
 }
 
-static weft_cuda_result read_pieces(weft_backend_device *device, char *into, uint64_t from, size_t bytes) {
-    weft_cuda_result result = WEFT_CUDA_SUCCESS;
-    for (size_t done = 0, count; done < bytes && result == WEFT_CUDA_SUCCESS; done += count) {
+static weft_status read_pieces(weft_backend_device *device, char *into, uint64_t from, size_t bytes, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (size_t done = 0, count; done < bytes && status == WEFT_OK; done += count) {
         size_t piece = 0;
         count = bytes - done < WEFT_CUDA_PIECE_BYTES ? bytes - done : WEFT_CUDA_PIECE_BYTES;
-        result = take_piece(device, &piece);
-        if (result != WEFT_CUDA_SUCCESS) break;
-        char *memory = device->staging.memory + piece * WEFT_CUDA_PIECE_BYTES;
-        result = device->driver.copy_to_host(memory, from + done, count, device->stream);
+        status = weft_cuda_ring_take(device, &device->copies, count, &piece, error);
+        if (status != WEFT_OK) break;
+        char *memory = weft_cuda_ring_piece(&device->copies, piece);
+        weft_cuda_result result = device->driver.copy_to_host(memory, from + done, count, device->stream);
         if (result == WEFT_CUDA_SUCCESS) result = device->driver.stream_synchronise(device->stream);
-        if (result == WEFT_CUDA_SUCCESS) memcpy(into + done, memory, count);
+        status = weft_cuda_result_of(device, result, "read from the device", error);
+        if (status == WEFT_OK) memcpy(into + done, memory, count);
     }
-    return result;
+    return status;
 }
 
 weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
@@ -152,10 +133,7 @@ weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buf
         status = weft_cuda_result_of(device, device->driver.stream_synchronise(device->stream), "wait for its work", error);
         if (status == WEFT_OK) memcpy(into, buffer->view + offset, bytes);
     } else {
-        status = need_staging(device, error);
-        if (status == WEFT_OK)
-            status = weft_cuda_result_of(device, read_pieces(device, into, buffer->address + offset, bytes), "read from the device",
-                                         error);
+        status = read_pieces(device, into, buffer->address + offset, bytes, error);
     }
     weft_cuda_leave(device);
     return status;

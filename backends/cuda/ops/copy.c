@@ -4,4 +4,4 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     weft_cuda_record(recorder, "weft_copy", weft_cuda_each_value(&phase->outputs[0]), phase);
 }
 
-const weft_cuda_op weft_cuda_op_copy = {.record = record};
+const weft_cuda_op weft_cuda_op_copy = {.record = record, .reads_layouts = true};

@@ -5,4 +5,4 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     weft_cuda_record(recorder, "weft_mul_mat_add", shape, phase);
 }
 
-const weft_cuda_op weft_cuda_op_mul_mat_add = {.record = record};
+const weft_cuda_op weft_cuda_op_mul_mat_add = {.record = record, .reads_layouts = true};

@@ -13,4 +13,4 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     weft_cuda_record(recorder, "weft_gated", weft_cuda_product(phase->inputs[GATE].shape[1], n_columns), phase);
 }
 
-const weft_cuda_op weft_cuda_op_norm_gated_mlp = {.record = record, .scratch_bytes = scratch_bytes};
+const weft_cuda_op weft_cuda_op_norm_gated_mlp = {.record = record, .scratch_bytes = scratch_bytes, .reads_layouts = true};

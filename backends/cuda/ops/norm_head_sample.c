@@ -27,4 +27,4 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     }
 }
 
-const weft_cuda_op weft_cuda_op_norm_head_sample = {.record = record, .scratch_bytes = scratch_bytes};
+const weft_cuda_op weft_cuda_op_norm_head_sample = {.record = record, .scratch_bytes = scratch_bytes, .reads_layouts = true};

@@ -20,4 +20,4 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     weft_cuda_record(recorder, "weft_store", weft_cuda_blocks(n_kv / params->head_dim, 2, 128), phase);
 }
 
-const weft_cuda_op weft_cuda_op_norm_qkv = {.record = record, .scratch_bytes = scratch_bytes};
+const weft_cuda_op weft_cuda_op_norm_qkv = {.record = record, .scratch_bytes = scratch_bytes, .reads_layouts = true};
