@@ -25,7 +25,7 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
               weft_vulkan_row_bytes(recorder->device, weight)};
     uint32_t tile = tile_of(product->n_columns);
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat,
-                                                         .constants = {(uint32_t)weight->type, tile},
+                                                         .constants = {weft_vulkan_matrix_type(weight), tile},
                                                          .push = &push,
                                                          .push_size = sizeof push,
                                                          .groups_x = weft_vulkan_groups(weight->shape[1], 64),

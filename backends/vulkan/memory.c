@@ -87,11 +87,16 @@ weft_status weft_vulkan_buffer_create(weft_backend_device *device, weft_memory m
                                    error);
 }
 
+void weft_vulkan_settle(weft_backend_device *device) {
+    if (weft_vulkan_finish(device, NULL) == WEFT_OK || weft_vulkan_status(device, NULL) != WEFT_OK) return; /* or runs nothing */
+    weft_vulkan_result(device, device->driver.vk.vkDeviceWaitIdle(device->device), "waiting for the device", NULL);
+}
+
 /* Takes one that was made in part, too. */
 void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     if (buffer == NULL) return;
-    weft_vulkan_finish(device, NULL); /* nothing that runs may lose its memory; a lost device runs nothing */
+    weft_vulkan_settle(device);
     if (buffer->buffer != VK_NULL_HANDLE) vk->vkDestroyBuffer(device->device, buffer->buffer, NULL);
     if (buffer->memory != VK_NULL_HANDLE) vk->vkFreeMemory(device->device, buffer->memory, NULL);
     weft_vulkan_release(device->host, buffer, sizeof *buffer);

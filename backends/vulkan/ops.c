@@ -24,6 +24,12 @@ static const char *const names[] = {
 #undef WEFT_OP
 };
 
+static const char *const packed_names[] = {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = #stem " exact, q6_k planar",
+#include "weft/ops.def"
+#undef WEFT_OP
+};
+
 /* Shaders count elements and cache rows in 32 bits, with signs; addresses have 64. */
 #define MOST_ELEMENTS ((int64_t)1 << 30)
 /* A head lies in an invocation's registers. */
@@ -36,6 +42,7 @@ const weft_vulkan_op *weft_vulkan_op_get(weft_op op) {
 static void tensor_of_query(const weft_query_tensor *from, weft_vulkan_tensor *to) {
     to->present = from->present;
     to->type = from->tensor.type;
+    to->layout = from->layout;
     memcpy(to->shape, from->tensor.shape, sizeof to->shape);
 }
 
@@ -68,6 +75,25 @@ static const char *obstacle(const weft_query *query) {
     return NULL;
 }
 
+/* Every shader reads weights through shaders/common/weights.glsl, which knows all layouts: whatever the uses are. A block of Q6_K
+ * has 210 bytes; apart, its parts lie where they can be read in words. */
+void weft_vulkan_weight_layout(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
+                               weft_layout *layout) {
+    (void)uses;
+    (void)n_uses;
+    if (weight->type != WEFT_Q6_K) return;
+    weft_vulkan_tensor packed = {.type = weight->type, .layout = WEFT_VULKAN_Q6_K_PLANAR, .shape = {weight->shape[0]}};
+    uint64_t n_rows = (uint64_t)(weight->shape[1] * weight->shape[2] * weight->shape[3]);
+    *layout = (weft_layout){
+        .id = packed.layout, .rows_at_once = 1, .bytes = n_rows * weft_vulkan_row_bytes(device, &packed), .name = "q6_k planar"};
+}
+
+static bool reads_packed(const weft_query *query) {
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++)
+        if (query->inputs[i].present && query->inputs[i].layout != WEFT_VULKAN_FILE) return true;
+    return false;
+}
+
 void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
     (void)device;
     *support = (weft_support){.name = ""};
@@ -84,7 +110,7 @@ void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, 
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) tensor_of_query(&query->outputs[i], &node.outputs[i]);
     if (query->params_size > 0) memcpy(node.params, query->params, query->params_size);
     support->supported = true;
-    support->name = names[query->op];
+    support->name = reads_packed(query) ? packed_names[query->op] : names[query->op];
     support->scratch_bytes = op->scratch_bytes == NULL ? 0 : op->scratch_bytes(&node);
     support->in_place = op->in_place;
     if (query->precision == WEFT_FAST) snprintf(support->reason, sizeof support->reason, "no fast kernel yet: exact arithmetic");

@@ -34,6 +34,7 @@ static void tensor_of_place(const weft_place *from, weft_vulkan_tensor *to) {
     to->present = from->buffer != NULL;
     to->address = to->present ? from->buffer->address + from->offset : 0;
     to->type = from->tensor.type;
+    to->layout = from->layout;
     memcpy(to->shape, from->tensor.shape, sizeof to->shape);
 }
 
@@ -120,7 +121,7 @@ weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_sche
 }
 
 void weft_vulkan_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {
-    weft_vulkan_finish(device, NULL); /* its commands may be running */
+    weft_vulkan_settle(device); /* its commands may be running */
     if (plan->commands != VK_NULL_HANDLE)
         device->driver.vk.vkFreeCommandBuffers(device->device, device->commands, 1, &plan->commands);
     weft_vulkan_release(device->host, plan, sizeof *plan);

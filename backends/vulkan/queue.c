@@ -14,10 +14,15 @@ static VkResult wait_for(weft_backend_device *device, uint64_t ticket, uint64_t 
 
 weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error) {
     weft_os_mutex_lock(&device->mutex);
-    uint64_t ticket = device->last_ticket;
+    uint64_t values[] = {device->last_ticket, device->n_copies};
     weft_os_mutex_unlock(&device->mutex);
-    if (ticket == 0 || device->ended == VK_NULL_HANDLE) return WEFT_OK;
-    return weft_vulkan_result(device, wait_for(device, ticket, UINT64_MAX), "waiting for the device", error);
+    weft_status status = weft_vulkan_status(device, error);
+    if (status != WEFT_OK || (values[0] == 0 && values[1] == 0)) return status;
+    VkSemaphore semaphores[] = {device->ended, device->copied};
+    VkSemaphoreWaitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 2, .pSemaphores = semaphores, .pValues = values};
+    VkResult result = device->driver.vk.vkWaitSemaphores(device->device, &info, UINT64_MAX);
+    return weft_vulkan_result(device, result, "waiting for the device", error);
 }
 
 /* With the mutex held: cancel must see the step in the records, or come before it is numbered. */

@@ -40,5 +40,7 @@ uint64_t weft_vulkan_take(weft_vulkan_scratch *scratch, uint64_t bytes) {
 
 uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_vulkan_tensor *matrix) {
     const weft_type_info *type = device->host->type(matrix->type);
-    return (uint32_t)((uint64_t)matrix->shape[0] / type->block_elements * type->block_bytes);
+    uint64_t n_blocks = (uint64_t)matrix->shape[0] / type->block_elements;
+    if (matrix->layout == WEFT_VULKAN_Q6_K_PLANAR) return (uint32_t)(n_blocks * 208 + (n_blocks * 2 + 15) / 16 * 16);
+    return (uint32_t)(n_blocks * type->block_bytes);
 }

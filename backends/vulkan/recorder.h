@@ -8,6 +8,7 @@ typedef struct weft_vulkan_tensor {
     uint64_t address; /* 0 where left out, and in a query */
     bool present;
     weft_type type;
+    uint32_t layout;
     int64_t shape[WEFT_MAX_DIMENSIONS];
 } weft_vulkan_tensor;
 
@@ -61,7 +62,12 @@ static inline uint64_t weft_vulkan_groups(int64_t n, int64_t each) {
     return (uint64_t)((n + each - 1) / each);
 }
 
-/* Bytes of a row of a matrix in the file's layout. */
+/* The number that shaders/common/weights.glsl knows a matrix's type and layout by. */
+static inline uint32_t weft_vulkan_matrix_type(const weft_vulkan_tensor *matrix) {
+    return (uint32_t)matrix->type | matrix->layout << 8;
+}
+
+/* Bytes of a row of a matrix in its layout. */
 uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_vulkan_tensor *matrix);
 
 #endif

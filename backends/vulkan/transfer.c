@@ -1,42 +1,97 @@
-/* Moving bytes between the host and buffers that it cannot see: through staging memory of two halves, one of which the host fills
- * or empties while the device copies the other.
+/* Moving bytes between the host and buffers that it cannot see, through pieces of memory that both see. Each piece has commands of
+ * its own and remembers which value of the semaphore `copied` says that the device has done with it, so that the host fills one
+ * while the device copies others. There are two rings of pieces: one that weights stream through, whose memory the core fills by
+ * itself and gives back, and one for what comes next to it.
  */
 #include <string.h>
 
-#include "backends/vulkan/vulkan.h"
+#include "backends/vulkan/recorder.h"
 
-#define STAGE_BYTES ((uint64_t)4 << 20)
+static VkResult wait_for(weft_backend_device *device, uint64_t value) {
+    if (value == 0) return VK_SUCCESS;
+    VkSemaphoreWaitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &device->copied, .pValues = &value};
+    return device->driver.vk.vkWaitSemaphores(device->device, &info, UINT64_MAX);
+}
 
-weft_status weft_vulkan_transfers_create(weft_backend_device *device, weft_error *error) {
+static VkResult create_ring(weft_backend_device *device, weft_vulkan_ring *ring) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     VkResult result = VK_SUCCESS;
-    for (size_t i = 0; i < WEFT_VULKAN_N_STAGES && result == VK_SUCCESS; i++) {
+    for (size_t i = 0; i < WEFT_VULKAN_N_PIECES && result == VK_SUCCESS; i++) {
         VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
                                             .commandPool = device->commands,
                                             .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                             .commandBufferCount = 1};
-        result = vk->vkAllocateCommandBuffers(device->device, &info, &device->stages[i].commands);
-        VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
-        if (result == VK_SUCCESS) result = vk->vkCreateFence(device->device, &fence, NULL, &device->stages[i].fence);
+        result = vk->vkAllocateCommandBuffers(device->device, &info, &ring->pieces[i].commands);
     }
+    return result;
+}
+
+weft_status weft_vulkan_transfers_create(weft_backend_device *device, weft_error *error) {
+    VkSemaphoreTypeCreateInfo timeline = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+                                          .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
+    VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &timeline};
+    VkResult result = device->driver.vk.vkCreateSemaphore(device->device, &semaphore, NULL, &device->copied);
+    if (result == VK_SUCCESS) result = create_ring(device, &device->stream);
+    if (result == VK_SUCCESS) result = create_ring(device, &device->side);
     return weft_vulkan_result(device, result, "what copies memory", error);
 }
 
-void weft_vulkan_transfers_destroy(weft_backend_device *device) {
-    weft_vulkan_buffer_destroy(device, device->staging);
-    for (size_t i = 0; i < WEFT_VULKAN_N_STAGES; i++)
-        if (device->stages[i].fence != VK_NULL_HANDLE)
-            device->driver.vk.vkDestroyFence(device->device, device->stages[i].fence, NULL);
+static void release_memory(weft_backend_device *device, weft_vulkan_ring *ring) {
+    for (size_t i = 0; i < WEFT_VULKAN_N_PIECES; i++) {
+        weft_vulkan_buffer_destroy(device, ring->pieces[i].memory);
+        ring->pieces[i].memory = NULL;
+    }
 }
 
-static VkResult wait_stage(weft_backend_device *device, weft_vulkan_stage *stage) {
-    const weft_vulkan_functions *vk = &device->driver.vk;
-    if (!stage->pending) return VK_SUCCESS;
-    VkResult result = vk->vkWaitForFences(device->device, 1, &stage->fence, VK_TRUE, UINT64_MAX);
-    if (result == VK_SUCCESS) result = vk->vkResetFences(device->device, 1, &stage->fence);
-    stage->pending = result != VK_SUCCESS;
-    return result;
+void weft_vulkan_transfers_destroy(weft_backend_device *device) {
+    release_memory(device, &device->stream);
+    release_memory(device, &device->side);
+    device->driver.vk.vkDestroySemaphore(device->device, device->copied, NULL);
 }
+
+/* ---- Pieces ---- */
+
+/* The next piece, with `bytes` of memory (0: whatever it has), once the device has done with it. */
+static weft_status take(weft_backend_device *device, weft_vulkan_ring *ring, uint64_t bytes, weft_vulkan_piece **taken,
+                        weft_error *error) {
+    weft_vulkan_piece *piece = &ring->pieces[ring->next];
+    weft_status status = weft_vulkan_result(device, wait_for(device, piece->copied), "waiting for a copy", error);
+    if (status != WEFT_OK) return status;
+    if (bytes > 0 && (piece->memory == NULL || piece->memory->bytes < bytes)) {
+        weft_vulkan_buffer_destroy(device, piece->memory);
+        piece->memory = NULL;
+        if (bytes < WEFT_VULKAN_PIECE_BYTES) bytes = WEFT_VULKAN_PIECE_BYTES;
+        status = weft_vulkan_buffer_make(device, WEFT_VULKAN_HOST, bytes, &piece->memory, error);
+        if (status != WEFT_OK) return status;
+    }
+    ring->next = (ring->next + 1) % WEFT_VULKAN_N_PIECES;
+    *taken = piece;
+    return WEFT_OK;
+}
+
+/* The piece that `from` begins, or NULL: it is the host's own memory. */
+static weft_vulkan_piece *piece_of(weft_backend_device *device, const void *from) {
+    for (size_t i = 0; i < WEFT_VULKAN_N_PIECES; i++) {
+        weft_vulkan_piece *piece = &device->stream.pieces[i];
+        if (piece->memory != NULL && piece->memory->mapped == from) return piece;
+    }
+    return NULL;
+}
+
+weft_status weft_vulkan_stage(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error) {
+    if (bytes == 0) {
+        weft_status status = weft_vulkan_finish(device, error);
+        release_memory(device, &device->stream);
+        return status;
+    }
+    weft_vulkan_piece *piece;
+    weft_status status = take(device, &device->stream, bytes, &piece, error);
+    if (status == WEFT_OK) *memory = piece->memory->mapped;
+    return status;
+}
+
+/* ---- Commands ---- */
 
 static void barrier(weft_backend_device *device, VkCommandBuffer commands, VkPipelineStageFlags from, VkAccessFlags written,
                     VkPipelineStageFlags to, VkAccessFlags used) {
@@ -44,99 +99,168 @@ static void barrier(weft_backend_device *device, VkCommandBuffer commands, VkPip
     device->driver.vk.vkCmdPipelineBarrier(commands, from, to, 0, 1, &memory, 0, NULL, 0, NULL);
 }
 
-/* Copies, or fills with zeros where `from` is NULL, after everything submitted before and before everything submitted later. */
-static VkResult submit_stage(weft_backend_device *device, weft_vulkan_stage *stage, const weft_backend_buffer *from,
-                             const weft_backend_buffer *to, VkBufferCopy region) {
-    const weft_vulkan_functions *vk = &device->driver.vk;
-    const VkPipelineStageFlags steps = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    const VkAccessFlags any =
-        VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+#define STEPS (VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT)
+#define WRITES (VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT)
+#define READS (VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT)
+
+/* What is recorded until weft_vulkan_end_copy comes after everything submitted before and before everything submitted later. */
+static VkResult begin_copy(weft_backend_device *device, weft_vulkan_piece *piece) {
     VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
-    VkResult result = vk->vkBeginCommandBuffer(stage->commands, &begin);
-    if (result != VK_SUCCESS) return result;
-    barrier(device, stage->commands, steps, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
-            VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
-    if (from == NULL)
-        vk->vkCmdFillBuffer(stage->commands, to->buffer, region.dstOffset, region.size, 0);
-    else
-        vk->vkCmdCopyBuffer(stage->commands, from->buffer, to->buffer, 1, &region);
-    barrier(device, stage->commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_ACCESS_TRANSFER_WRITE_BIT,
-            steps | VK_PIPELINE_STAGE_HOST_BIT, any | VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
-    result = vk->vkEndCommandBuffer(stage->commands);
-    if (result != VK_SUCCESS) return result;
-    VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &stage->commands};
-    result = vk->vkQueueSubmit(device->queue, 1, &submit, stage->fence);
-    stage->pending = result == VK_SUCCESS;
+    VkResult result = device->driver.vk.vkBeginCommandBuffer(piece->commands, &begin);
+    if (result == VK_SUCCESS) barrier(device, piece->commands, STEPS, WRITES, STEPS, READS | WRITES);
     return result;
 }
 
-/* Waits for both halves whatever has happened: their memory is about to be used otherwise. */
-static weft_status finish_stages(weft_backend_device *device, VkResult result, const char *what, weft_error *error) {
-    for (size_t i = 0; i < WEFT_VULKAN_N_STAGES; i++) {
-        VkResult waited = wait_stage(device, &device->stages[i]);
-        if (result == VK_SUCCESS) result = waited;
-    }
-    return weft_vulkan_result(device, result, what, error);
+static VkResult end_copy(weft_backend_device *device, weft_vulkan_piece *piece) {
+    const weft_vulkan_functions *vk = &device->driver.vk;
+    uint64_t value = device->n_copies + 1;
+    barrier(device, piece->commands, STEPS, WRITES, STEPS | VK_PIPELINE_STAGE_HOST_BIT,
+            READS | WRITES | VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
+    VkResult result = vk->vkEndCommandBuffer(piece->commands);
+    if (result != VK_SUCCESS) return result;
+    VkTimelineSemaphoreSubmitInfo timeline = {.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+                                              .signalSemaphoreValueCount = 1,
+                                              .pSignalSemaphoreValues = &value};
+    VkSubmitInfo submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                           .pNext = &timeline,
+                           .commandBufferCount = 1,
+                           .pCommandBuffers = &piece->commands,
+                           .signalSemaphoreCount = 1,
+                           .pSignalSemaphores = &device->copied};
+    result = vk->vkQueueSubmit(device->queue, 1, &submit, VK_NULL_HANDLE);
+    if (result == VK_SUCCESS) device->n_copies = piece->copied = value;
+    return result;
+}
+
+static VkResult copy(weft_backend_device *device, weft_vulkan_piece *piece, const weft_backend_buffer *from,
+                     const weft_backend_buffer *to, VkBufferCopy region) {
+    VkResult result = begin_copy(device, piece);
+    if (result != VK_SUCCESS) return result;
+    device->driver.vk.vkCmdCopyBuffer(piece->commands, from->buffer, to->buffer, 1, &region);
+    return end_copy(device, piece);
 }
 
 weft_status weft_vulkan_zero(weft_backend_device *device, weft_backend_buffer *buffer, weft_error *error) {
-    VkBufferCopy all = {.size = buffer->bytes};
-    return finish_stages(device, submit_stage(device, &device->stages[0], NULL, buffer, all), "clearing a buffer", error);
+    weft_vulkan_piece *piece;
+    if (buffer->mapped != NULL) {
+        memset(buffer->mapped, 0, buffer->bytes);
+        return WEFT_OK;
+    }
+    weft_status status = take(device, &device->side, 0, &piece, error);
+    if (status != WEFT_OK) return status;
+    VkResult result = begin_copy(device, piece);
+    if (result == VK_SUCCESS) {
+        device->driver.vk.vkCmdFillBuffer(piece->commands, buffer->buffer, 0, VK_WHOLE_SIZE, 0);
+        result = end_copy(device, piece);
+    }
+    return weft_vulkan_result(device, result, "clearing a buffer", error);
 }
 
-static weft_status reserve_staging(weft_backend_device *device, weft_error *error) {
-    if (device->staging != NULL) return WEFT_OK;
-    return weft_vulkan_buffer_make(device, WEFT_VULKAN_HOST, WEFT_VULKAN_N_STAGES * STAGE_BYTES, &device->staging, error);
+/* ---- Writing and reading ---- */
+
+static weft_status write_pieces(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
+                                size_t bytes, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (uint64_t done = 0, size; done < bytes && status == WEFT_OK; done += size) {
+        weft_vulkan_piece *piece;
+        size = bytes - done < WEFT_VULKAN_PIECE_BYTES ? bytes - done : WEFT_VULKAN_PIECE_BYTES;
+        status = take(device, &device->side, size, &piece, error);
+        if (status != WEFT_OK) break;
+        memcpy(piece->memory->mapped, (const char *)from + done, (size_t)size);
+        VkBufferCopy region = {.dstOffset = offset + done, .size = size};
+        status = weft_vulkan_result(device, copy(device, piece, piece->memory, buffer, region), "writing to the device", error);
+    }
+    return status == WEFT_OK ? weft_vulkan_finish(device, error) : status;
 }
 
 weft_status weft_vulkan_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
                               size_t bytes, weft_error *error) {
+    weft_vulkan_piece *piece = piece_of(device, from);
     if (buffer->mapped != NULL) {
         weft_status status = weft_vulkan_finish(device, error);
         if (status == WEFT_OK) memcpy(buffer->mapped + offset, from, bytes);
         return status;
     }
-    weft_status status = reserve_staging(device, error);
-    if (status != WEFT_OK) return status;
-    VkResult result = VK_SUCCESS;
-    size_t half = 0;
-    for (uint64_t done = 0; done < bytes && result == VK_SUCCESS; half = (half + 1) % WEFT_VULKAN_N_STAGES) {
-        uint64_t size = bytes - done < STAGE_BYTES ? bytes - done : STAGE_BYTES;
-        result = wait_stage(device, &device->stages[half]);
-        if (result != VK_SUCCESS) break;
-        memcpy(device->staging->mapped + half * STAGE_BYTES, (const char *)from + done, (size_t)size);
-        VkBufferCopy region = {.srcOffset = half * STAGE_BYTES, .dstOffset = offset + done, .size = size};
-        result = submit_stage(device, &device->stages[half], device->staging, buffer, region);
-        done += size;
-    }
-    return finish_stages(device, result, "writing to the device", error);
+    if (piece == NULL) return write_pieces(device, buffer, offset, from, bytes, error);
+    VkBufferCopy region = {.dstOffset = offset, .size = bytes};
+    return weft_vulkan_result(device, copy(device, piece, piece->memory, buffer, region), "writing to the device", error);
 }
 
-/* Two halves at a time: the device copies the second while the host takes the first. */
+/* Has the device copy the next bytes into a piece. */
+static weft_status ask(weft_backend_device *device, const weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
+                       weft_vulkan_piece **piece, weft_error *error) {
+    weft_status status = take(device, &device->side, bytes, piece, error);
+    if (status != WEFT_OK) return status;
+    VkBufferCopy region = {.srcOffset = offset, .size = bytes};
+    return weft_vulkan_result(device, copy(device, *piece, buffer, (*piece)->memory, region), "reading from the device", error);
+}
+
+/* Asks for two pieces at once, so that the device copies one while the host takes the other. */
+static weft_status read_pieces(weft_backend_device *device, const weft_backend_buffer *buffer, uint64_t offset, char *into,
+                               uint64_t bytes, weft_error *error) {
+    weft_vulkan_piece *now = NULL, *next = NULL;
+    uint64_t size = bytes < WEFT_VULKAN_PIECE_BYTES ? bytes : WEFT_VULKAN_PIECE_BYTES;
+    weft_status status = bytes > 0 ? ask(device, buffer, offset, size, &now, error) : WEFT_OK;
+    for (uint64_t done = 0; done < bytes && status == WEFT_OK; now = next) {
+        uint64_t left = bytes - done - size, next_size = left < WEFT_VULKAN_PIECE_BYTES ? left : WEFT_VULKAN_PIECE_BYTES;
+        if (next_size > 0) status = ask(device, buffer, offset + done + size, next_size, &next, error);
+        if (status == WEFT_OK) status = weft_vulkan_result(device, wait_for(device, now->copied), "reading from the device", error);
+        if (status == WEFT_OK) memcpy(into + done, now->memory->mapped, (size_t)size);
+        done += size;
+        size = next_size;
+    }
+    return status;
+}
+
 weft_status weft_vulkan_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
                              weft_error *error) {
-    if (buffer->mapped != NULL) {
-        weft_status status = weft_vulkan_finish(device, error);
-        if (status == WEFT_OK) memcpy(into, buffer->mapped + offset, bytes);
-        return status;
+    if (buffer->mapped == NULL) return read_pieces(device, buffer, offset, into, bytes, error);
+    weft_status status = weft_vulkan_finish(device, error);
+    if (status == WEFT_OK) memcpy(into, buffer->mapped + offset, bytes);
+    return status;
+}
+
+/* ---- Packing ---- */
+
+static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, const weft_vulkan_tensor *rows, uint64_t to,
+                        weft_error *error) {
+    VkResult result = begin_copy(device, piece);
+    if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "packing a weight", error);
+    weft_vulkan_recorder recorder = {.device = device, .commands = piece->commands, .error = error};
+    const struct {
+        uint64_t control, from, to;
+        uint32_t n_rows, n_blocks, row_bytes;
+    } push = {0,
+              piece->memory->address,
+              to,
+              (uint32_t)rows->shape[1],
+              (uint32_t)rows->shape[0] / 256,
+              weft_vulkan_row_bytes(device, rows)};
+    weft_vulkan_record(&recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_q6_k,
+                                                          .push = &push,
+                                                          .push_size = sizeof push,
+                                                          .groups_x = weft_vulkan_groups((int64_t)push.row_bytes / 4, 128),
+                                                          .groups_y = (uint64_t)push.n_rows});
+    if (recorder.status != WEFT_OK) {
+        device->driver.vk.vkEndCommandBuffer(piece->commands); /* what is being recorded cannot be begun again */
+        return recorder.status;
     }
-    weft_status status = reserve_staging(device, error);
+    return weft_vulkan_result(device, end_copy(device, piece), "packing a weight", error);
+}
+
+weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
+                                    weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows,
+                                    const void *from, weft_error *error) {
+    const weft_type_info *type = device->host->type(weight->type);
+    uint64_t bytes = (uint64_t)(weight->shape[0] / type->block_elements) * type->block_bytes;
+    weft_vulkan_tensor rows = {.type = weight->type, .layout = layout->id, .shape = {weight->shape[0], n_rows, 1, 1}};
+    uint64_t to = buffer->address + offset + (uint64_t)first_row * weft_vulkan_row_bytes(device, &rows);
+    weft_vulkan_piece *piece = piece_of(device, from);
+    if (piece != NULL) return pack(device, piece, &rows, to, error);
+    weft_status status = take(device, &device->side, bytes * (uint64_t)n_rows, &piece, error);
     if (status != WEFT_OK) return status;
-    VkResult result = VK_SUCCESS;
-    for (uint64_t done = 0; done < bytes && result == VK_SUCCESS;) {
-        uint64_t sizes[WEFT_VULKAN_N_STAGES] = {0}, at = done;
-        for (size_t i = 0; i < WEFT_VULKAN_N_STAGES && at < bytes && result == VK_SUCCESS; i++) {
-            sizes[i] = bytes - at < STAGE_BYTES ? bytes - at : STAGE_BYTES;
-            VkBufferCopy region = {.srcOffset = offset + at, .dstOffset = i * STAGE_BYTES, .size = sizes[i]};
-            result = submit_stage(device, &device->stages[i], buffer, device->staging, region);
-            at += sizes[i];
-        }
-        for (size_t i = 0; i < WEFT_VULKAN_N_STAGES && result == VK_SUCCESS; i++) {
-            result = wait_stage(device, &device->stages[i]);
-            if (result == VK_SUCCESS) memcpy((char *)into + done, device->staging->mapped + i * STAGE_BYTES, (size_t)sizes[i]);
-            done += sizes[i];
-        }
-    }
-    return finish_stages(device, result, "reading from the device", error);
+    memcpy(piece->memory->mapped, from, (size_t)(bytes * (uint64_t)n_rows));
+    status = pack(device, piece, &rows, to, error);
+    return status == WEFT_OK ? weft_vulkan_finish(device, error) : status;
 }

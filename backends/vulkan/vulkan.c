@@ -93,9 +93,9 @@ static void close_device(weft_backend_device *device) {
         vk->vkDeviceWaitIdle(device->device);
         weft_vulkan_cache_save(device);
         weft_vulkan_pipelines_destroy(device);
-        weft_vulkan_transfers_destroy(device);
         weft_vulkan_buffer_destroy(device, device->control);
         weft_vulkan_buffer_destroy(device, device->steps);
+        weft_vulkan_transfers_destroy(device);
         vk->vkDestroyPipelineCache(device->device, device->cache, NULL);
         vk->vkDestroySemaphore(device->device, device->ended, NULL);
         vk->vkDestroyPipelineLayout(device->device, device->layout, NULL);
@@ -156,6 +156,8 @@ const weft_backend weft_vulkan_backend = {
     .buffer_map = weft_vulkan_buffer_map,
     .write = weft_vulkan_write,
     .read = weft_vulkan_read,
+    .weight_layout = weft_vulkan_weight_layout,
+    .weight_pack = weft_vulkan_weight_pack,
     .supports = weft_vulkan_supports,
     .plan_create = weft_vulkan_plan_create,
     .plan_destroy = weft_vulkan_plan_destroy,
@@ -163,4 +165,5 @@ const weft_backend weft_vulkan_backend = {
     .wait = weft_vulkan_wait,
     .cancel = weft_vulkan_cancel,
     .status = weft_vulkan_status,
+    .stage = weft_vulkan_stage,
 };

@@ -9,7 +9,8 @@
 #define WEFT_VULKAN_MAX_CONSTANTS 2 /* specialisation constants of a shader */
 #define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
 #define WEFT_VULKAN_PARAMS_BYTES 64 /* room for any op's parameter block */
-#define WEFT_VULKAN_N_STAGES 2      /* staging memory is filled while the other half is copied */
+#define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: some are filled while others travel */
+#define WEFT_VULKAN_PIECE_BYTES ((uint64_t)4 << 20)
 
 struct weft_backend_buffer {
     VkBuffer buffer;
@@ -24,18 +25,29 @@ typedef enum weft_vulkan_memory {
     WEFT_VULKAN_HOST, /* mapped and coherent */
 } weft_vulkan_memory;
 
+/* Layouts of weights. */
+enum {
+    WEFT_VULKAN_FILE,
+    WEFT_VULKAN_Q6_K_PLANAR /* shaders/parts/pack_q6_k.comp */
+};
+
 typedef struct weft_vulkan_pipeline {
     uint32_t shader;
     uint32_t constants[WEFT_VULKAN_MAX_CONSTANTS];
     VkPipeline pipeline;
 } weft_vulkan_pipeline;
 
-/* One half of the staging memory and what copies from or to it. */
-typedef struct weft_vulkan_stage {
+/* Memory that host and device see, and what copies from or to it. */
+typedef struct weft_vulkan_piece {
+    weft_backend_buffer *memory; /* made when first needed */
     VkCommandBuffer commands;
-    VkFence fence;
-    bool pending;
-} weft_vulkan_stage;
+    uint64_t copied; /* the value of the device's `copied` once it has done with the piece; 0: it was never used */
+} weft_vulkan_piece;
+
+typedef struct weft_vulkan_ring {
+    weft_vulkan_piece pieces[WEFT_VULKAN_N_PIECES];
+    size_t next;
+} weft_vulkan_ring;
 
 typedef struct weft_vulkan_ended {
     uint64_t ticket;
@@ -57,8 +69,9 @@ struct weft_backend_device {
     VkShaderModule modules[WEFT_VULKAN_N_SHADERS];
     weft_vulkan_pipeline *pipelines;
     size_t n_pipelines, pipeline_capacity;
-    weft_vulkan_stage stages[WEFT_VULKAN_N_STAGES];
-    weft_backend_buffer *staging; /* made when first needed */
+    weft_vulkan_ring stream, side; /* what weights stream through; for all other copies */
+    uint64_t n_copies;
+    VkSemaphore copied;           /* its value is the number of copies that have ended */
     weft_backend_buffer *control; /* of the step that runs, on the device: shaders/common/common.glsl */
     weft_backend_buffer *steps;   /* the queue that shaders/parts/begin.comp reads */
     VkSemaphore ended;            /* its value is the last ticket that has ended */
@@ -88,6 +101,8 @@ weft_status weft_vulkan_buffer_create(weft_backend_device *device, weft_memory m
                                       weft_error *error);
 void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
 void *weft_vulkan_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
+/* Waits until nothing uses the device's memory, whatever it takes. */
+void weft_vulkan_settle(weft_backend_device *device);
 /* transfer.c */
 weft_status weft_vulkan_transfers_create(weft_backend_device *device, weft_error *error);
 void weft_vulkan_transfers_destroy(weft_backend_device *device);
@@ -96,6 +111,11 @@ weft_status weft_vulkan_write(weft_backend_device *device, weft_backend_buffer *
                               size_t bytes, weft_error *error);
 weft_status weft_vulkan_read(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
                              weft_error *error);
+
+weft_status weft_vulkan_stage(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
+weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
+                                    weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows,
+                                    const void *from, weft_error *error);
 
 /* pipeline.c and cache.c */
 weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
@@ -109,6 +129,8 @@ weft_status weft_vulkan_spirv(weft_backend_device *device, const uint32_t *code,
                               weft_error *error);
 
 /* ops.c and plan.c: the vtable's slots. */
+void weft_vulkan_weight_layout(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
+                               weft_layout *layout);
 void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, weft_support *support);
 weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                     weft_error *error);

@@ -1,4 +1,4 @@
-/* 32 consecutive elements of a row in the file's layout as floats, bit for bit what weft_dequantise gives (core/dequantise.c names
+/* 32 consecutive elements of a row as floats, bit for bit what weft_dequantise gives (core/dequantise.c names
  * the formats' sources). The type is a specialisation constant, so that a pipeline holds one case.
  */
 #include "shaders/common/arithmetic.glsl"
@@ -19,6 +19,7 @@ layout(constant_id = 0) const uint WEIGHT_TYPE = 0u;
 #define TYPE_Q5_K 13u
 #define TYPE_Q6_K 14u
 #define TYPE_BF16 30u
+#define TYPE_Q6_K_PLANAR 270u /* Q6_K as shaders/parts/pack_q6_k.comp lays it out */
 
 float half_at(uvec2 row, uint byte) {
     return half_to_float(uint(Halves(row).at[byte / 2u]));
@@ -101,6 +102,18 @@ void unpack_q6_k(uvec2 row, uint block, uint run, out vec4 w[8]) {
     }
 }
 
+/* The same with the parts of n blocks apart. */
+void unpack_q6_k_planar(uvec2 row, uint block, uint n, uint run, out vec4 w[8]) {
+    uint nibbles = block * 32u + run / 4u * 16u + (run & 1u) * 8u, pairs = n * 32u + block * 16u + run / 4u * 8u; /* in words */
+    float d = half_at(row, n * 208u + block * 2u);
+    for (uint q = 0u; q < 8u; q++) {
+        uvec4 low = uvec4(uint(Words(row).at[nibbles + q])) >> uvec4(0u, 8u, 16u, 24u) + (run & 3u) / 2u * 4u & 15u;
+        uvec4 high = uvec4(uint(Words(row).at[pairs + q])) >> uvec4(0u, 8u, 16u, 24u) + (run & 3u) * 2u & 3u;
+        precise float scale = d * float(signed_byte_at(row, n * 192u + block * 16u + run * 2u + q / 4u));
+        w[q] = scaled(scale, ivec4(low | high << 4) - 32);
+    }
+}
+
 float float_at(uvec2 row, uint i) {
     if (WEIGHT_TYPE == TYPE_F32) return Floats(row).at[i];
     uint bits = two_bytes_at(row, i * 2u);
@@ -153,6 +166,7 @@ void unpack(uvec2 row, uint piece, uint k, out vec4 w[8]) {
         unpack_group(row, block, piece & 7u, block + 48u, block + 16u, w);
         break;
     case TYPE_Q6_K: unpack_q6_k(row, piece / 8u * 210u, piece & 7u, w); break;
+    case TYPE_Q6_K_PLANAR: unpack_q6_k_planar(row, piece / 8u, k / 256u, piece & 7u, w); break;
     default:
         for (uint q = 0u; q < 8u; q++)
             for (uint l = 0u; l < 4u; l++) {

@@ -13,7 +13,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
               (uint32_t)x->shape[1],
               weft_vulkan_row_bytes(recorder->device, x)};
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_copy,
-                                                         .constants = {(uint32_t)x->type},
+                                                         .constants = {weft_vulkan_matrix_type(x)},
                                                          .push = &push,
                                                          .push_size = sizeof push,
                                                          .groups_x = weft_vulkan_groups(x->shape[0], 64 * 32),

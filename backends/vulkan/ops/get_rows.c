@@ -23,7 +23,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
               (uint32_t)sequences->shape[0],
               (uint32_t)sequences->shape[1]};
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_get_rows,
-                                                         .constants = {(uint32_t)table->type},
+                                                         .constants = {weft_vulkan_matrix_type(table)},
                                                          .push = &push,
                                                          .push_size = sizeof push,
                                                          .groups_x = weft_vulkan_groups(table->shape[0], 64 * 32),
