@@ -91,13 +91,22 @@ static weft_status list_backend(listing *list, const weft_backend *backend, weft
     return status;
 }
 
-static weft_status list_all(weft_runtime *runtime, listing *list, weft_error *error) {
+/* "cuda" and "cuda:0" are of the backend "cuda". */
+static bool is_of(const char *device, const weft_backend *backend) {
+    size_t length = strlen(backend->name);
+    return strncmp(device, backend->name, length) == 0 && (device[length] == 0 || device[length] == ':');
+}
+
+/* Asks every backend, or the one alone whose device is named: the others then load no driver. */
+static weft_status list_devices(weft_runtime *runtime, const char *device, listing *list, weft_error *error) {
     *list = (listing){.runtime = runtime};
     weft_os_mutex_lock(&runtime->mutex);
     size_t n_backends = runtime->n_backends;
     weft_os_mutex_unlock(&runtime->mutex);
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < n_backends && !status; i++) status = list_backend(list, runtime->backends[i], error);
+    for (size_t i = 0; i < n_backends && !status; i++) {
+        if (!device || is_of(device, runtime->backends[i])) status = list_backend(list, runtime->backends[i], error);
+    }
     if (status) weft_release(runtime, list->devices);
     return status;
 }
@@ -107,7 +116,7 @@ weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t c
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a runtime, a list and a count are needed");
     }
     listing all;
-    weft_status status = list_all(runtime, &all, error);
+    weft_status status = list_devices(runtime, NULL, &all, error);
     if (status) return status;
     for (size_t i = 0; i < all.n && i < capacity; i++) list[i] = all.devices[i].info;
     *count = all.n;
@@ -134,7 +143,7 @@ static void enumerate(const listing *list, char *text, size_t size) {
     }
 }
 
-/* The list is best first, so that the first device of a name is its best. */
+/* The list is best first, so that the first device of a name is its best. `found` stays as it is where there is none. */
 static weft_status find(const listing *list, const char *name, const listed **found, weft_error *error) {
     for (size_t i = 0; i < list->n; i++) {
         const listed *device = &list->devices[i];
@@ -145,8 +154,16 @@ static weft_status find(const listing *list, const char *name, const listed **fo
         *found = device;
         return WEFT_OK;
     }
+    return WEFT_OK;
+}
+
+static weft_status not_found(weft_runtime *runtime, const char *name, weft_error *error) {
     char there[360];
-    enumerate(list, there, sizeof there);
+    listing all;
+    weft_status status = list_devices(runtime, NULL, &all, error);
+    if (status) return status;
+    enumerate(&all, there, sizeof there);
+    weft_release(runtime, all.devices);
     if (strcmp(name, "auto") == 0) {
         return weft_fail(error, WEFT_NOT_FOUND, "no device can be used; there are: %s", there[0] ? there : "none");
     }
@@ -193,12 +210,14 @@ weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft
     if (!runtime || !device) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a runtime and a place for the device are needed");
     listing list;
     const listed *found = NULL;
-    weft_status status = list_all(runtime, &list, error);
+    if (!name) name = "auto";
+    weft_status status = list_devices(runtime, strcmp(name, "auto") == 0 ? NULL : name, &list, error);
     if (status) return status;
-    status = find(&list, name ? name : "auto", &found, error);
-    if (!status) status = open_listed(runtime, found, options ? options : &defaults, device, error);
+    status = find(&list, name, &found, error);
+    if (found) status = open_listed(runtime, found, options ? options : &defaults, device, error);
+    bool missing = !status && !found;
     weft_release(runtime, list.devices);
-    return status;
+    return missing ? not_found(runtime, name, error) : status;
 }
 
 void weft_device_close(weft_device *device) {

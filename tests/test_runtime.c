@@ -89,6 +89,68 @@ static void every_allocation_fails(void **state) {
 
 /* ---- Devices ---- */
 
+/* Two backends that count how often they are asked for their devices; the second has none that can be used. */
+static int n_asked[2];
+
+static weft_status list_first(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    (void)host;
+    (void)error;
+    n_asked[0]++;
+    *count = 2;
+    for (size_t i = 0; i < capacity && i < 2; i++) list[i] = (weft_device_info){.name = "first"};
+    return WEFT_OK;
+}
+
+static weft_status list_second(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    n_asked[1]++;
+    *count = 0;
+    (void)list;
+    (void)capacity;
+    return (host->fail)(error, WEFT_UNSUPPORTED, "no driver");
+}
+
+static void asks_the_named_backend_alone(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int asked[2];
+        weft_status status;
+    } cases[] = {
+        {"first", {1, 0}, WEFT_OK},
+        {"first:1", {1, 0}, WEFT_OK},
+        {"second", {0, 1}, WEFT_UNSUPPORTED},
+        {"second:0", {0, 1}, WEFT_UNSUPPORTED},
+        {"auto", {1, 1}, WEFT_OK},
+        {NULL, {1, 1}, WEFT_OK},
+        {"first:2", {2, 1}, WEFT_NOT_FOUND}, /* the message lists them all */
+        {"firstly", {1, 1}, WEFT_NOT_FOUND},
+        {"", {1, 1}, WEFT_NOT_FOUND},
+    };
+    weft_runtime *runtime = new_runtime();
+    weft_backend backends[2];
+    for (size_t i = 0; i < runtime->n_backends; i++)
+        if (strcmp(runtime->backends[i]->name, "null") == 0) backends[0] = backends[1] = *runtime->backends[i];
+    backends[0].name = "first";
+    backends[0].devices = list_first;
+    backends[0].rank = 1;
+    backends[1].name = "second";
+    backends[1].devices = list_second;
+    for (size_t i = 0; i < 2; i++) runtime->backends[i] = &backends[i];
+    runtime->n_backends = 2;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weft_device *device = NULL;
+        weft_error error = {0};
+        n_asked[0] = n_asked[1] = 0;
+        assert_int_equal(weft_device_open(runtime, cases[i].name, NULL, &device, &error), cases[i].status);
+        assert_int_equal(n_asked[0], cases[i].asked[0]);
+        assert_int_equal(n_asked[1], cases[i].asked[1]);
+        if (cases[i].status == WEFT_UNSUPPORTED) assert_says(&error, "no driver");
+        if (cases[i].status == WEFT_NOT_FOUND) assert_says(&error, "first:0, first:1, second:0 (no driver)");
+        weft_device_close(device);
+    }
+    weft_runtime_destroy(runtime);
+}
+
 static size_t listed_position(const weft_device_info *list, size_t count, const char *id) {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(list[i].id, id) == 0) return i;
@@ -261,10 +323,11 @@ static void refuses_broken_plug_ins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logs_and_allocates),     cmocka_unit_test(refuses_half_an_allocator),
-        cmocka_unit_test(every_allocation_fails), cmocka_unit_test(lists_best_first),
-        cmocka_unit_test(opens_by_name),          cmocka_unit_test(names_what_cannot_be_used),
-        cmocka_unit_test(loads_a_plug_in),        cmocka_unit_test(refuses_broken_plug_ins),
+        cmocka_unit_test(logs_and_allocates),        cmocka_unit_test(refuses_half_an_allocator),
+        cmocka_unit_test(every_allocation_fails),    cmocka_unit_test(asks_the_named_backend_alone),
+        cmocka_unit_test(lists_best_first),          cmocka_unit_test(opens_by_name),
+        cmocka_unit_test(names_what_cannot_be_used), cmocka_unit_test(loads_a_plug_in),
+        cmocka_unit_test(refuses_broken_plug_ins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

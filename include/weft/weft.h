@@ -176,8 +176,8 @@ typedef struct weft_device_options {
 
 typedef struct weft_device weft_device;
 
-/* Opens "auto" (the first usable device), a backend's name (its first usable device) or a device's id. There is no silent
- * fallback: a name that cannot be opened is an error that says why. */
+/* Opens "auto" (the first usable device), a backend's name (its first usable device) or a device's id, which asks that backend
+ * alone. There is no silent fallback: a name that cannot be opened is an error that says why. */
 WEFT_API weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft_device_options *options,
                                       weft_device **device, weft_error *error);
 /* Waits for what is in flight. Stores on the device must have been destroyed. */
