@@ -56,3 +56,39 @@ fetch_model() {
     fi
     printf '%s\n' "$model"
 }
+
+has_nvidia_driver() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | grep 'libcuda\.so\.1' >/dev/null; }
+
+# Where CMake looks for it.
+installed_nvcc() {
+    local nvcc
+    for nvcc in "$(command -v nvcc)" "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" "${CUDA_PATH:-/usr/local/cuda}/bin/nvcc"; do
+        ! [ -x "$nvcc" ] || { printf '%s\n' "$nvcc"; return 0; }
+    done
+    return 1
+}
+
+# Prints the path of NVIDIA's compiler, which is fetched once from PyPI where there is an NVIDIA driver to run what it makes and none is
+# installed; nothing where there is none to be had. The first CUDA 13, whose code every driver for CUDA 13 takes.
+nvcc_packages=(nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-crt nvidia-cuda-runtime nvidia-cuda-cccl)
+find_nvcc() {
+    local folder nvcc
+    installed_nvcc && return 0
+    has_nvidia_driver || return 0
+    folder=$(cache_folder)/nvcc-13.0
+    nvcc=$folder/nvidia/cu13/bin/nvcc
+    if ! [ -x "$nvcc" ]; then
+        need_packages "command -v python3:python3" "command -v g++:g++"
+        need_packages "python3 -m pip --version:python3-pip"
+        say "an NVIDIA driver and no nvcc: fetching CUDA's compiler (102 MB, 271 MB unpacked) into $folder"
+        rm -rf "$folder.new"
+        if ! PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder.new" "${nvcc_packages[@]/%/==13.0.*}" >&2; then
+            rm -rf "$folder.new"
+            say "it could not be fetched: built without the cuda backend"
+            return 0
+        fi
+        rm -rf "$folder"
+        mv "$folder.new" "$folder"
+    fi
+    printf '%s\n' "$nvcc"
+}
