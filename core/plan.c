@@ -26,6 +26,9 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->plan_create(device->handle, schedule, &plan->handle, &message);
+    if (!status && device->backend->plan_dispatches) {
+        plan->info.n_dispatches = device->backend->plan_dispatches(device->handle, plan->handle);
+    }
     return weft_device_unlock(device, status, &message, error);
 }
 

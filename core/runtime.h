@@ -28,6 +28,7 @@ struct weft_device {
     size_t index;
     weft_device_info info; /* as it was listed when the device was opened */
     weft_backend_device *handle;
+    uint64_t spin_ns;    /* as in weft_device_options; 0 where the device is the host */
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     const void *stager;  /* the load that uses the backend's staging memory, or NULL */
     uint64_t last_ticket;

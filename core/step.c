@@ -176,9 +176,21 @@ weft_status weft_plan_submit(weft_plan *plan, weft_ticket ticket, weft_error *er
 
 /* ---- Waiting ---- */
 
+/* Asks again and again for a time before it sleeps: true where the step has ended well meanwhile. */
+static bool spin(const weft_device *device, uint64_t device_ticket, uint64_t timeout_ns) {
+    uint64_t limit = device->spin_ns < timeout_ns ? device->spin_ns : timeout_ns;
+    if (limit == 0) return false;
+    weft_status status = WEFT_TIMEOUT;
+    for (uint64_t start = weft_os_now(); status == WEFT_TIMEOUT && weft_os_now() - start < limit; weft_os_pause()) {
+        status = device->backend->wait(device->handle, device_ticket, 0, NULL);
+    }
+    return status == WEFT_OK; /* otherwise the device is asked once more, for its message */
+}
+
 /* With no lock held. */
 static weft_status wait_for_device(weft_store *store, uint64_t device_ticket, uint64_t timeout_ns, weft_error *message) {
     weft_device *device = store->device;
+    if (spin(device, device_ticket, timeout_ns)) return WEFT_OK;
     weft_status status = device->backend->wait(device->handle, device_ticket, timeout_ns, message);
     if (status == WEFT_DEVICE_LOST) {
         weft_os_mutex_lock(&device->mutex);

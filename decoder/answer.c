@@ -101,7 +101,9 @@ static weft_status go_on(weft_session *session, int *idle, weft_error *error) {
     bool ran = false;
     int32_t n_rows = 0;
     if (engine->stepping) {
+        weft_engine_rest(engine);
         weft_os_condition_wait(&engine->changed, &engine->mutex, LOOK_NS);
+        weft_engine_work(engine);
         return WEFT_OK;
     }
     weft_status status = weft_step(engine, &ran, &n_rows, error);
@@ -154,9 +156,9 @@ static weft_status next_piece(weft_session *session, weft_piece *piece, weft_err
 }
 
 weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error) {
-    weft_os_mutex_lock(&session->engine->mutex);
+    weft_engine_enter(session->engine);
     weft_status status = next_piece(session, piece, error);
-    weft_os_mutex_unlock(&session->engine->mutex);
+    weft_engine_leave(session->engine);
     return status;
 }
 
@@ -177,8 +179,8 @@ static weft_status prefill(weft_session *session, weft_error *error) {
 }
 
 weft_status weft_session_prefill(weft_session *session, weft_error *error) {
-    weft_os_mutex_lock(&session->engine->mutex);
+    weft_engine_enter(session->engine);
     weft_status status = prefill(session, error);
-    weft_os_mutex_unlock(&session->engine->mutex);
+    weft_engine_leave(session->engine);
     return status;
 }

@@ -92,6 +92,7 @@ struct weft_engine {
     bool *slots;  /* n_sequences: taken */
     int32_t turn; /* where the decoding sequences begin when not all find room in a step */
     uint64_t load_ns, decode_weight_bytes;
+    uint64_t host_ns, working_since_ns; /* see weft_engine_work */
 };
 
 /* A token the device chose, until it is read. */
@@ -154,6 +155,13 @@ uint64_t weft_engine_decode_bytes(const weft_model *model);
 /* The plan for T rows and R heads, made when it is first asked for. */
 weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, weft_plan **plan,
                              weft_error *error);
+
+/* Take and give back the mutex, and count the time between as the host's. Inside, what waits is taken out by weft_engine_rest and
+ * weft_engine_work, called with the mutex held. */
+void weft_engine_enter(weft_engine *engine);
+void weft_engine_leave(weft_engine *engine);
+void weft_engine_rest(weft_engine *engine);
+void weft_engine_work(weft_engine *engine);
 
 /* Whether a sequence has or will have rows to run, if only its tokens are read and pages are found. */
 bool weft_session_active(const weft_session *session);

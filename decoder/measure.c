@@ -25,6 +25,37 @@ uint64_t weft_engine_decode_bytes(const weft_model *model) {
     return bytes;
 }
 
+void weft_engine_work(weft_engine *engine) {
+    engine->working_since_ns = weft_os_now();
+}
+
+void weft_engine_rest(weft_engine *engine) {
+    engine->host_ns += weft_os_now() - engine->working_since_ns;
+}
+
+void weft_engine_enter(weft_engine *engine) {
+    weft_os_mutex_lock(&engine->mutex);
+    weft_engine_work(engine);
+}
+
+void weft_engine_leave(weft_engine *engine) {
+    weft_engine_rest(engine);
+    weft_os_mutex_unlock(&engine->mutex);
+}
+
+/* The plan of one row and one head, of whichever kind of result was asked for. */
+static void describe_decoding(const weft_engine *engine, weft_engine_info *info) {
+    for (int gives = 0; gives < WEFT_GIVES_COUNT; gives++) {
+        const weft_plan *plan = engine->plans[gives][0][1];
+        weft_plan_info of_plan;
+        if (plan == NULL) continue;
+        weft_plan_describe(plan, &of_plan);
+        info->decode_phases = of_plan.n_phases;
+        info->decode_dispatches = of_plan.n_dispatches;
+        return;
+    }
+}
+
 void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
     weft_os_mutex_lock(&engine->mutex);
     *info = (weft_engine_info){
@@ -37,9 +68,11 @@ void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
         .n_pages_free = engine->pages.n_free,
         .load_ns = engine->load_ns,
         .n_steps = engine->n_steps,
+        .host_ns = engine->host_ns,
         .decode_weight_bytes = engine->decode_weight_bytes,
     };
     weft_store_measure(engine->store, &info->bytes);
+    describe_decoding(engine, info);
     weft_os_mutex_unlock(&engine->mutex);
 }
 

@@ -248,9 +248,9 @@ static weft_status wait_oldest(weft_engine *engine, const void **outputs, weft_e
     const weft_flight *flight = &engine->flights[engine->first_flight];
     bool cancelled = false;
     for (;;) {
-        weft_os_mutex_unlock(&engine->mutex);
+        weft_engine_leave(engine);
         weft_status status = weft_plan_wait(flight->plan, flight->ticket, cancelled ? UINT64_MAX : WAIT_NS, outputs, error);
-        weft_os_mutex_lock(&engine->mutex);
+        weft_engine_enter(engine);
         if (status != WEFT_TIMEOUT) return status;
         if (!is_wanted(engine)) {
             weft_store_cancel(engine->store);
@@ -291,8 +291,9 @@ weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *e
     int32_t rows = 0;
     weft_os_mutex_lock(&engine->mutex);
     while (engine->stepping) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
+    weft_engine_work(engine);
     weft_status status = weft_step(engine, &ran, &rows, error);
-    weft_os_mutex_unlock(&engine->mutex);
+    weft_engine_leave(engine);
     if (n_rows != NULL) *n_rows = rows;
     return status;
 }

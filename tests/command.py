@@ -189,6 +189,25 @@ class Files(unittest.TestCase):
         self.assertGreater(got["prefill_tokens_per_s"], 0)
         self.assertGreater(got["decode_tokens_per_s"], 0)
         self.assertGreater(got["read_bytes_per_s"], 0)
+        self.assertGreater(got["decode_phases"], 0)
+        self.assertGreater(got["host_us"], 0)
+        self.assertLessEqual(got["host_us"], got["host_us_99"])
+        bytes = got["bytes"]
+        self.assertEqual(bytes["total"], sum(bytes[part] for part in ("weights", "states", "arena", "rings")))
+        self.assertEqual(got["positions"], [])
+
+    def test_bench_at(self):
+        code, out, err = weft("bench", model(), "-p", "8", "-n", "3", "--repeat", "2", "--at", "5,60", "--json")
+        self.assertEqual(code, 0, err)
+        got = json.loads(out)["positions"]
+        self.assertEqual([entry["position"] for entry in got], [5, 60])
+        for entry in got:
+            self.assertGreater(entry["prefill_tokens_per_s"], 0)
+            self.assertGreater(entry["decode_tokens_per_s"], 0)
+            self.assertGreater(entry["host_us"], 0)
+        self.assertEqual(weft("bench", model(), "-p", "8", "-n", "3", "--at", "5", "--repeat", "1")[0], 0)
+        for wrong in ("", "0", "5,", "5;6", "x", "-1"):
+            self.assertEqual(weft("bench", model(), "--at", wrong)[0], 2, wrong)
 
     def test_chat(self):
         code, out, err = weft("chat", model(), "-n", "3", stdin=b"Hello\nand again\n")

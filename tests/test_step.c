@@ -38,8 +38,8 @@ static void make_store(weft_device *device, const weft_graph *graph, uint32_t n_
     assert_int_equal(weft_store_load(*store, NULL, NULL), WEFT_OK);
 }
 
-static void open_counter(counter *all, uint32_t n_slots) {
-    script_reset();
+/* After script_reset. */
+static void open_scripted(counter *all, uint32_t n_slots) {
     *all = (counter){0};
     assert_int_equal(fixture_open(&all->base, NULL), WEFT_OK);
     weft_graph *graph = make_graph(all->base.runtime);
@@ -47,6 +47,11 @@ static void open_counter(counter *all, uint32_t n_slots) {
     assert_int_equal(weft_plan_create(all->store, graph, &all->plan, NULL), WEFT_OK);
     assert_int_equal(weft_plan_create(all->store, graph, &all->other, NULL), WEFT_OK);
     weft_graph_destroy(graph);
+}
+
+static void open_counter(counter *all, uint32_t n_slots) {
+    script_reset();
+    open_scripted(all, n_slots);
 }
 
 static void close_counter(counter *all) {
@@ -353,6 +358,67 @@ static void several_threads_share_a_store(void **state) {
     close_counter(&all);
 }
 
+/* ---- Spinning ---- */
+
+static void open_spinning(counter *all, uint64_t spin_ns, bool is_host) {
+    script_reset();
+    script.spin_ns = spin_ns;
+    script.unmapped = !is_host;
+    open_scripted(all, 4);
+}
+
+/* A step that ends while the wait asks is never slept for, whether it ends well or not. */
+static void spins_until_the_end(void **state) {
+    (void)state;
+    counter all;
+    open_spinning(&all, UINT64_C(60000000000), false);
+    weft_ticket one = submit(all.plan, 1);
+    script.run_at_ask = 3;
+    collect(all.plan, one, 1);
+    assert_int_equal(script.n_asks, 3);
+    assert_int_equal(script.n_waits, 0);
+    script.fail_step = 2;
+    script.fail_status = WEFT_FAILED;
+    weft_ticket two = submit(all.plan, 2);
+    script.run_at_ask = 5;
+    assert_ends(all.plan, two, WEFT_FAILED, "scripted: fault");
+    assert_int_equal(script.n_asks, 5);
+    close_counter(&all);
+}
+
+/* Then it sleeps. A wait that only looks does so once, and one with a limit keeps it. */
+static void spins_for_a_time(void **state) {
+    (void)state;
+    counter all;
+    open_spinning(&all, 3000000, false);
+    uint64_t begin_ns = weft_os_now();
+    collect(all.plan, submit(all.plan, 1), 1);
+    assert_true(weft_os_now() - begin_ns >= 3000000);
+    assert_true(script.n_asks > 0);
+    assert_int_equal(script.n_waits, 1);
+    script.n_asks = 0;
+    weft_ticket two = submit(all.plan, 2);
+    assert_int_equal(weft_plan_wait(all.plan, two, 0, NULL, NULL), WEFT_TIMEOUT);
+    assert_int_equal(script.n_asks, 1);
+    all.base.device->spin_ns = UINT64_C(60000000000);
+    begin_ns = weft_os_now();
+    assert_int_equal(weft_plan_wait(all.plan, two, 1000000, NULL, NULL), WEFT_OK); /* whoever waits runs it in the end */
+    assert_true(weft_os_now() - begin_ns < UINT64_C(30000000000));
+    weft_plan_release(all.plan, two);
+    close_counter(&all);
+}
+
+static void spins_only_when_told_and_beside_the_host(void **state) {
+    (void)state;
+    counter all;
+    for (int i = 0; i < 2; i++) {
+        open_spinning(&all, i ? 1000000000 : 0, i == 1);
+        collect(all.plan, submit(all.plan, 1), 1);
+        assert_int_equal(script.n_asks, 0);
+        close_counter(&all);
+    }
+}
+
 /* Destroying with steps begun, held back and queued waits for what the device has, and hands on what was held back. */
 static void destroying_in_flight(void **state) {
     (void)state;
@@ -381,6 +447,9 @@ int main(void) {
         cmocka_unit_test(cancels_what_runs_and_what_waits),
         cmocka_unit_test(cancels_its_own_steps_only),
         cmocka_unit_test(several_threads_share_a_store),
+        cmocka_unit_test(spins_until_the_end),
+        cmocka_unit_test(spins_for_a_time),
+        cmocka_unit_test(spins_only_when_told_and_beside_the_host),
         cmocka_unit_test(destroying_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

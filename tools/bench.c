@@ -1,63 +1,44 @@
-/* weft bench: tokens a second, and how much of the device's memory bandwidth that is. */
-#include <math.h>
+/* weft bench: tokens a second, how much of the device's memory bandwidth that is, and what a step costs the host. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cjson/cJSON.h>
 
 #include "command.h"
 
-enum { MAX_REPEATS = 100 };
+enum { MAX_REPEATS = 100, MAX_POSITIONS = 16, MAX_SAMPLES = 65536, PREFILL_PIECE = 2048 };
 
 typedef struct bench_settings {
     engine_settings engine;
     int32_t n_prompt, n_predict, n_repeats;
+    const char *at;
+    int32_t positions[MAX_POSITIONS];
+    int32_t n_positions;
     bool json;
 } bench_settings;
 
-typedef struct bench_figures {
+/* Decoding, over some runs; sorted, the values are minimum first, maximum last. */
+typedef struct decode_figures {
+    int32_t position;                                 /* where it begins */
     double prefill[MAX_REPEATS], decode[MAX_REPEATS]; /* tokens/s */
-    double read_bandwidth;                            /* bytes/s; 0: unknown */
-} bench_figures;
+    double processor_us[MAX_REPEATS];                 /* of the whole process, a step */
+    double prefill_median, decode_median, processor_us_median;
+    double host_us, host_us_99; /* a step: the median, and what 99 of 100 do not exceed */
+} decode_figures;
+
+typedef struct bench {
+    const bench_settings *settings;
+    weft_engine *engine;
+    int32_t n_vocab;
+    double samples[MAX_SAMPLES]; /* us of the host, of each step of the runs that are under way */
+    size_t n_samples;
+    double read_bandwidth; /* bytes/s; 0: unknown */
+    decode_figures start, at[MAX_POSITIONS];
+} bench;
 
 static double rate(uint64_t n, uint64_t ns) {
     return ns ? (double)n * 1e9 / (double)ns : 0;
-}
-
-/* Tokens that are the same every run and look like no text: speed does not depend on them. */
-static weft_status add_prompt(weft_session *session, int32_t n_vocab, int32_t n_prompt, weft_error *error) {
-    weft_token *tokens = malloc((size_t)n_prompt * sizeof *tokens);
-    if (!tokens) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for %d tokens", n_prompt);
-    uint32_t state = 1;
-    for (int32_t i = 0; i < n_prompt; i++) {
-        state = state * 1664525u + 1013904223u;
-        tokens[i] = (weft_token)((state >> 8) % (uint32_t)n_vocab);
-    }
-    weft_status status = weft_session_add_tokens(session, tokens, (size_t)n_prompt, error);
-    free(tokens);
-    return status;
-}
-
-static weft_status run_once(const bench_settings *settings, weft_engine *engine, int32_t n_vocab, double *prefill, double *decode,
-                            weft_error *error) {
-    weft_session_options options = {.n_predict = settings->n_predict, .ignore_end = true};
-    weft_session *session = NULL;
-    weft_session_timing timing;
-    weft_piece piece = {.last = settings->n_predict == 0};
-    weft_status status = weft_session_create(engine, &options, &session, error);
-    if (status == WEFT_OK) status = add_prompt(session, n_vocab, settings->n_prompt, error);
-    if (status == WEFT_OK) interrupt_session(session);
-    if (status == WEFT_OK && piece.last) status = weft_session_prefill(session, error);
-    while (status == WEFT_OK && !piece.last) status = weft_session_next(session, &piece, error);
-    interrupt_session(NULL);
-    if (status == WEFT_OK && interrupted()) status = weft_fail(error, WEFT_CANCELLED, "stopped");
-    if (status == WEFT_OK) {
-        weft_session_measure(session, &timing);
-        *prefill = rate(timing.n_prefill, timing.prefill_ns);
-        *decode = rate(timing.n_decode, timing.decode_ns);
-    }
-    weft_session_destroy(session);
-    return status;
 }
 
 static int compare(const void *a, const void *b) {
@@ -65,76 +46,255 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Sorts; the values are then minimum first, maximum last. */
-static double median(double *values, int32_t n) {
-    qsort(values, (size_t)n, sizeof *values, compare);
+/* Sorts. */
+static double median(double *values, size_t n) {
+    qsort(values, n, sizeof *values, compare);
+    if (n == 0) return 0;
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-static bool print_result(const bench_settings *settings, weft_engine *engine, bench_figures *figures) {
-    int32_t n = settings->n_repeats;
-    weft_engine_info info;
-    weft_engine_describe(engine, &info);
-    double prefill = median(figures->prefill, n), decode = median(figures->decode, n);
-    double share = figures->read_bandwidth > 0 ? decode * (double)info.decode_weight_bytes / figures->read_bandwidth : 0;
-    if (!settings->json) {
-        printf("%s: %s\n", info.device.id, info.device.name);
-        printf("prefill %5d tokens  %10.1f tokens/s (%.1f .. %.1f)\n", settings->n_prompt, prefill, figures->prefill[0],
-               figures->prefill[n - 1]);
-        printf("decode  %5d tokens  %10.1f tokens/s (%.1f .. %.1f)\n", settings->n_predict, decode, figures->decode[0],
-               figures->decode[n - 1]);
-        printf("a token reads %.1f MB of weights: %.1f GB/s", (double)info.decode_weight_bytes * 1e-6,
-               decode * (double)info.decode_weight_bytes * 1e-9);
-        if (share > 0) printf(", %.0f %% of the %.1f GB/s the device reads", 100 * share, figures->read_bandwidth * 1e-9);
-        putchar('\n');
-        return true;
+static void summarise(bench *b, decode_figures *figures) {
+    size_t n = (size_t)b->settings->n_repeats;
+    figures->prefill_median = median(figures->prefill, n);
+    figures->decode_median = median(figures->decode, n);
+    figures->processor_us_median = median(figures->processor_us, n);
+    figures->host_us = median(b->samples, b->n_samples);
+    figures->host_us_99 = b->n_samples ? b->samples[(b->n_samples - 1) * 99 / 100] : 0;
+    b->n_samples = 0;
+}
+
+/* ---- Runs ---- */
+
+/* Tokens that are the same every run and look like no text: speed does not depend on them. Given and prefilled piece by piece, so
+ * that it can be seen how far it is. */
+static weft_status prefill(const bench *b, weft_session *session, int32_t n_prompt, weft_error *error) {
+    weft_token tokens[PREFILL_PIECE];
+    uint32_t state = 1;
+    weft_status status = WEFT_OK;
+    for (int32_t done = 0; status == WEFT_OK && done < n_prompt;) {
+        int32_t n = n_prompt - done < PREFILL_PIECE ? n_prompt - done : PREFILL_PIECE;
+        for (int32_t i = 0; i < n; i++) {
+            state = state * 1664525u + 1013904223u;
+            tokens[i] = (weft_token)((state >> 8) % (uint32_t)b->n_vocab);
+        }
+        status = weft_session_add_tokens(session, tokens, (size_t)n, error);
+        if (status == WEFT_OK) status = weft_session_prefill(session, error);
+        done += n;
+        if (n_prompt > PREFILL_PIECE) progress_bar("tokens", (uint64_t)done, (uint64_t)n_prompt);
     }
-    cJSON *json = cJSON_CreateObject();
-    const struct {
-        const char *name;
-        double value;
-    } numbers[] = {
-        {"n_prompt", settings->n_prompt},
-        {"n_predict", settings->n_predict},
-        {"repeats", n},
-        {"prefill_tokens_per_s", prefill},
-        {"prefill_min", figures->prefill[0]},
-        {"prefill_max", figures->prefill[n - 1]},
-        {"decode_tokens_per_s", decode},
-        {"decode_min", figures->decode[0]},
-        {"decode_max", figures->decode[n - 1]},
-        {"decode_weight_bytes", (double)info.decode_weight_bytes},
-        {"read_bytes_per_s", figures->read_bandwidth},
-        {"read_share", share},
-    };
-    bool complete = json && cJSON_AddStringToObject(json, "device", info.device.name) &&
-                    cJSON_AddStringToObject(json, "backend", info.device.backend);
-    for (size_t i = 0; complete && i < sizeof numbers / sizeof numbers[0]; i++)
-        complete = cJSON_AddNumberToObject(json, numbers[i].name, numbers[i].value);
-    return json_print(json, complete);
+    progress_end();
+    return status;
+}
+
+/* Reads n pieces. The first does not count for the host, as it may record a plan. */
+static weft_status decode(bench *b, weft_session *session, int32_t n, weft_error *error) {
+    weft_engine_info before, after;
+    weft_piece piece = {.last = false};
+    weft_status status = n > 0 ? weft_session_next(session, &piece, error) : WEFT_OK;
+    weft_engine_describe(b->engine, &before);
+    for (int32_t i = 1; status == WEFT_OK && i < n && !piece.last; i++) {
+        status = weft_session_next(session, &piece, error);
+        weft_engine_describe(b->engine, &after);
+        if (after.n_steps == before.n_steps) continue;
+        if (b->n_samples < MAX_SAMPLES)
+            b->samples[b->n_samples++] = (double)(after.host_ns - before.host_ns) * 1e-3 / (double)(after.n_steps - before.n_steps);
+        before = after;
+    }
+    if (status == WEFT_OK && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped");
+    return status;
+}
+
+/* Decodes, and notes speed and processor time as run number `index`. */
+static weft_status measure_decode(bench *b, weft_session *session, decode_figures *figures, int32_t index, weft_error *error) {
+    weft_session_timing before, after;
+    weft_session_measure(session, &before);
+    clock_t begin = clock();
+    weft_status status = decode(b, session, b->settings->n_predict, error);
+    clock_t ticks = clock() - begin;
+    weft_session_measure(session, &after);
+    figures->decode[index] = rate(after.n_decode - before.n_decode, after.decode_ns - before.decode_ns);
+    figures->processor_us[index] =
+        b->settings->n_predict ? (double)ticks * 1e6 / CLOCKS_PER_SEC / (double)b->settings->n_predict : 0;
+    return status;
+}
+
+/* Runs first .. first + n - 1, after each other in one session that begins at the figures' position. */
+static weft_status run_session(bench *b, decode_figures *figures, int32_t first, int32_t n, weft_error *error) {
+    weft_session_options options = {.ignore_end = true};
+    weft_session *session = NULL;
+    weft_session_timing timing;
+    weft_status status = weft_session_create(b->engine, &options, &session, error);
+    if (status == WEFT_OK) interrupt_session(session);
+    if (status == WEFT_OK) status = prefill(b, session, figures->position, error);
+    if (status == WEFT_OK) weft_session_measure(session, &timing);
+    for (int32_t i = first; status == WEFT_OK && i < first + n; i++) {
+        figures->prefill[i] = rate(timing.n_prefill, timing.prefill_ns);
+        status = measure_decode(b, session, figures, i, error);
+    }
+    interrupt_session(NULL);
+    weft_session_destroy(session);
+    return status;
 }
 
 /* A backend that cannot tell leaves 0. */
-static weft_status measure_bandwidth(const bench_settings *settings, weft_engine *engine, weft_runtime *runtime,
-                                     double *bytes_per_s, weft_error *error) {
+static weft_status measure_bandwidth(bench *b, weft_runtime *runtime, weft_error *error) {
     weft_engine_info info;
-    weft_engine_describe(engine, &info);
-    weft_engine_options chosen = engine_options(&settings->engine);
+    weft_engine_describe(b->engine, &info);
+    weft_engine_options chosen = engine_options(&b->settings->engine);
     weft_device *device = NULL;
     weft_status status = weft_device_open(runtime, info.device.id, &chosen.device_options, &device, error);
-    if (status == WEFT_OK) status = weft_device_read_bandwidth(device, bytes_per_s, error);
+    if (status == WEFT_OK) status = weft_device_read_bandwidth(device, &b->read_bandwidth, error);
     weft_device_close(device);
     return status == WEFT_UNSUPPORTED ? WEFT_OK : status;
 }
 
-static weft_status measure(const bench_settings *settings, weft_runtime *runtime, weft_engine *engine, int32_t n_vocab,
-                           bench_figures *figures, weft_error *error) {
-    double ignored[2];
-    weft_status status = run_once(settings, engine, n_vocab, &ignored[0], &ignored[1], error);
-    if (status == WEFT_OK) status = measure_bandwidth(settings, engine, runtime, &figures->read_bandwidth, error);
-    for (int32_t i = 0; status == WEFT_OK && i < settings->n_repeats; i++)
-        status = run_once(settings, engine, n_vocab, &figures->prefill[i], &figures->decode[i], error);
+/* One run to warm up, then those that count; at the positions that were asked for, one prefill serves all runs. */
+static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
+    const bench_settings *settings = b->settings;
+    b->start.position = settings->n_prompt;
+    weft_status status = run_session(b, &b->start, 0, 1, error);
+    b->n_samples = 0;
+    if (status == WEFT_OK) status = measure_bandwidth(b, runtime, error);
+    for (int32_t i = 0; status == WEFT_OK && i < settings->n_repeats; i++) status = run_session(b, &b->start, i, 1, error);
+    summarise(b, &b->start);
+    for (int32_t i = 0; status == WEFT_OK && i < settings->n_positions; i++) {
+        b->at[i].position = settings->positions[i];
+        status = run_session(b, &b->at[i], 0, settings->n_repeats, error);
+        summarise(b, &b->at[i]);
+    }
     return status;
+}
+
+/* ---- Output ---- */
+
+static void print_host(const weft_engine_info *info, const decode_figures *figures) {
+    printf("host %.1f us a step (99 %%: %.1f)", figures->host_us, figures->host_us_99);
+    if (!info->device.is_host) printf(", processor time %.0f us", figures->processor_us_median);
+    putchar('\n');
+}
+
+static void print_speed(const char *what, int32_t n, double middle, const double *values, int32_t n_values) {
+    printf("%s %5d tokens  %10.1f tokens/s (%.1f .. %.1f)\n", what, n, middle, values[0], values[n_values - 1]);
+}
+
+static void print_text(const bench *b, const weft_engine_info *info, double share) {
+    const bench_settings *settings = b->settings;
+    int32_t n = settings->n_repeats;
+    double decoded = b->start.decode_median * (double)info->decode_weight_bytes;
+    printf("%s: %s\n", info->device.id, info->device.name);
+    print_speed("prefill", settings->n_prompt, b->start.prefill_median, b->start.prefill, n);
+    print_speed("decode ", settings->n_predict, b->start.decode_median, b->start.decode, n);
+    printf("a token reads %.1f MB of weights: %.1f GB/s", (double)info->decode_weight_bytes * 1e-6, decoded * 1e-9);
+    if (share > 0) printf(", %.0f %% of the %.1f GB/s the device reads", 100 * share, b->read_bandwidth * 1e-9);
+    printf("\na step of one row: %zu phases, ", info->decode_phases);
+    if (info->decode_dispatches) printf("%zu dispatches, ", info->decode_dispatches);
+    print_host(info, &b->start);
+    for (int32_t i = 0; i < settings->n_positions; i++) {
+        const decode_figures *at = &b->at[i];
+        printf("from position %5d on: prefill to there %.1f tokens/s; decode %.1f tokens/s (%.1f .. %.1f), ", at->position,
+               at->prefill_median, at->decode_median, at->decode[0], at->decode[n - 1]);
+        print_host(info, at);
+    }
+    print_bytes(&info->bytes);
+    putchar('\n');
+}
+
+typedef struct named_number {
+    const char *name;
+    double value;
+} named_number;
+
+static bool add_numbers(cJSON *object, const named_number *numbers, size_t n) {
+    bool complete = object != NULL;
+    for (size_t i = 0; complete && i < n; i++) complete = cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value);
+    return complete;
+}
+
+static bool add_decode(cJSON *object, const decode_figures *figures, int32_t n) {
+    const named_number numbers[] = {
+        {"prefill_tokens_per_s", figures->prefill_median},
+        {"prefill_min", figures->prefill[0]},
+        {"prefill_max", figures->prefill[n - 1]},
+        {"decode_tokens_per_s", figures->decode_median},
+        {"decode_min", figures->decode[0]},
+        {"decode_max", figures->decode[n - 1]},
+        {"host_us", figures->host_us},
+        {"host_us_99", figures->host_us_99},
+        {"processor_us", figures->processor_us_median},
+    };
+    return add_numbers(object, numbers, sizeof numbers / sizeof numbers[0]);
+}
+
+static bool add_positions(cJSON *json, const bench *b) {
+    cJSON *list = cJSON_AddArrayToObject(json, "positions");
+    bool complete = list != NULL;
+    for (int32_t i = 0; complete && i < b->settings->n_positions; i++) {
+        cJSON *entry = cJSON_CreateObject();
+        complete = entry && cJSON_AddItemToArray(list, entry) && cJSON_AddNumberToObject(entry, "position", b->at[i].position) &&
+                   add_decode(entry, &b->at[i], b->settings->n_repeats);
+    }
+    return complete;
+}
+
+static bool print_json(const bench *b, const weft_engine_info *info, double share) {
+    const named_number numbers[] = {
+        {"n_prompt", b->settings->n_prompt},
+        {"n_predict", b->settings->n_predict},
+        {"repeats", b->settings->n_repeats},
+        {"decode_weight_bytes", (double)info->decode_weight_bytes},
+        {"read_bytes_per_s", b->read_bandwidth},
+        {"read_share", share},
+        {"decode_phases", (double)info->decode_phases},
+        {"decode_dispatches", (double)info->decode_dispatches},
+    };
+    const named_number bytes[] = {
+        {"weights", (double)info->bytes.weights}, {"states", (double)info->bytes.states}, {"arena", (double)info->bytes.arena},
+        {"rings", (double)info->bytes.rings},     {"total", (double)info->bytes.total},
+    };
+    cJSON *json = cJSON_CreateObject();
+    bool complete = json && cJSON_AddStringToObject(json, "device", info->device.name) &&
+                    cJSON_AddStringToObject(json, "backend", info->device.backend) &&
+                    add_numbers(json, numbers, sizeof numbers / sizeof numbers[0]) &&
+                    add_decode(json, &b->start, b->settings->n_repeats) && add_positions(json, b) &&
+                    add_numbers(cJSON_AddObjectToObject(json, "bytes"), bytes, sizeof bytes / sizeof bytes[0]);
+    return json_print(json, complete);
+}
+
+static bool print_result(const bench *b) {
+    weft_engine_info info;
+    weft_engine_describe(b->engine, &info);
+    double decoded = b->start.decode_median * (double)info.decode_weight_bytes;
+    double share = b->read_bandwidth > 0 ? decoded / b->read_bandwidth : 0;
+    if (b->settings->json) return print_json(b, &info, share);
+    print_text(b, &info, share);
+    return true;
+}
+
+/* ---- The command ---- */
+
+/* "100,16000" */
+static bool parse_positions(bench_settings *settings) {
+    const char *text = settings->at;
+    while (text) {
+        char *end;
+        long position = strtol(text, &end, 10);
+        if (end == text || position < 1 || position > 16777216 || settings->n_positions == MAX_POSITIONS) return false;
+        settings->positions[settings->n_positions++] = (int32_t)position;
+        if (*end && *end != ',') return false;
+        text = *end ? end + 1 : NULL;
+    }
+    return true;
+}
+
+/* Room for all that will run, where no other context was asked for. */
+static void choose_context(bench_settings *settings) {
+    if (settings->engine.n_ctx != 0) return;
+    int64_t n_ctx = (int64_t)settings->n_prompt + settings->n_predict + 1;
+    for (int32_t i = 0; i < settings->n_positions; i++) {
+        int64_t there = (int64_t)settings->positions[i] + (int64_t)settings->n_predict * settings->n_repeats + 1;
+        if (there > n_ctx) n_ctx = there;
+    }
+    settings->engine.n_ctx = n_ctx < INT32_MAX ? (int32_t)n_ctx : INT32_MAX;
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
@@ -143,35 +303,39 @@ static int run(const weft_command *command, int argc, char **argv) {
         {"n-prompt", 'p', OPTION_COUNT, &settings.n_prompt, 1, 16777216, NULL, "tokens to prefill; default 512"},
         {"n-predict", 'n', OPTION_COUNT, &settings.n_predict, 0, 16777216, NULL, "tokens to decode; default 128"},
         {"repeat", 'r', OPTION_COUNT, &settings.n_repeats, 1, MAX_REPEATS, NULL, "runs, after one to warm up; default 5"},
+        {"at", 0, OPTION_TEXT, &settings.at, 0, 0, "N,N...", "decodes from these positions on, too; each is prefilled to first"},
         {"json", 0, OPTION_FLAG, &settings.json, 0, 0, NULL, "one JSON object"},
     };
-    size_t n_options = engine_options_add(&settings.engine, options, 4);
+    size_t n_options = engine_options_add(&settings.engine, options, 5);
     const char *path;
     int code = options_parse(command, options, n_options, &path, 1, argc, argv);
     if (code >= 0) return code;
-    if (settings.engine.n_ctx == 0) settings.engine.n_ctx = settings.n_prompt + settings.n_predict + 1;
+    if (!parse_positions(&settings))
+        return usage_error(command, "--at takes up to %d positions like 100,16000, not \"%s\"", MAX_POSITIONS, settings.at);
+    choose_context(&settings);
 
-    static bench_figures figures;
+    static bench b;
+    b.settings = &settings;
     weft_error error = {0};
     weft_runtime *runtime = NULL;
     weft_model *model = NULL;
-    weft_engine *engine = NULL;
     weft_model_info info = {0};
     weft_engine_options chosen = engine_options(&settings.engine);
     interrupt_install();
     weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);
-    if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &engine, &error);
+    if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &b.engine, &error);
     progress_end();
     if (status == WEFT_OK) weft_model_describe(model, &info);
-    if (status == WEFT_OK) status = measure(&settings, runtime, engine, info.n_vocab, &figures, &error);
-    if (status == WEFT_OK && !print_result(&settings, engine, &figures))
-        status = weft_fail(&error, WEFT_OUT_OF_MEMORY, "out of memory");
-    weft_engine_destroy(engine);
+    b.n_vocab = info.n_vocab;
+    if (status == WEFT_OK) status = measure(&b, runtime, &error);
+    if (status == WEFT_OK && !print_result(&b)) status = weft_fail(&error, WEFT_OUT_OF_MEMORY, "out of memory");
+    weft_engine_destroy(b.engine);
     weft_model_close(model);
     weft_runtime_destroy(runtime);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 
-const weft_command command_bench = {"bench", "MODEL [options]",
-                                    "Prefill and decode speed, and the share of the device's read bandwidth.", run};
+const weft_command command_bench = {
+    "bench", "MODEL [options]",
+    "Prefill and decode speed, the share of the device's read bandwidth, and what a step costs the host.", run};

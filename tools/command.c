@@ -38,14 +38,14 @@ static _Atomic(weft_session *) interrupt_target;
 static bool bar_shown;
 
 bool progress_bar(void *user, uint64_t done, uint64_t total) {
-    (void)user;
+    const char *unit = user;
     uint32_t columns = weft_os_terminal_columns();
     if (columns >= 40 && total > 0) {
         enum { WIDTH = 24 };
         double share = (double)done / (double)total;
         int filled = (int)(share * WIDTH);
-        fprintf(stderr, "\r[%.*s%*s] %3.0f %% of %.1f MB ", filled, "########################", WIDTH - filled, "", 100 * share,
-                (double)total * 1e-6);
+        fprintf(stderr, "\r[%.*s%*s] %3.0f %% of ", filled, "########################", WIDTH - filled, "", 100 * share);
+        fprintf(stderr, "%.*f %s ", unit ? 0 : 1, (double)total * (unit ? 1 : 1e-6), unit ? unit : "MB");
         fflush(stderr);
         bar_shown = true;
         if (done >= total) progress_end();
@@ -56,6 +56,11 @@ bool progress_bar(void *user, uint64_t done, uint64_t total) {
 void progress_end(void) {
     if (bar_shown) fprintf(stderr, "\r%*s\r", 50, "");
     bar_shown = false;
+}
+
+void print_bytes(const weft_store_bytes *bytes) {
+    printf("%.1f MB = weights %.1f + KV cache %.1f + arena %.1f + rings %.2f", (double)bytes->total * 1e-6,
+           (double)bytes->weights * 1e-6, (double)bytes->states * 1e-6, (double)bytes->arena * 1e-6, (double)bytes->rings * 1e-6);
 }
 
 static void on_interrupt(int number) {

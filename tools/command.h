@@ -53,7 +53,7 @@ int usage_error(const weft_command *command, const char *format, ...);
 typedef struct engine_settings {
     const char *backend;
     int precision;
-    int32_t n_threads, n_ctx, max_rows;
+    int32_t n_threads, n_ctx, max_rows, spin_us;
     bool unfused;
     const char *simd, *plugin;
 } engine_settings;
@@ -69,10 +69,14 @@ weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error 
 /* "weft: MESSAGE" on stderr; EXIT_FAILED. */
 int fail(const weft_error *error);
 
-/* A bar on stderr if that is a terminal; for the `progress` members of options. False once Ctrl-C was pressed. */
+/* A bar on stderr if that is a terminal; for the `progress` members of options. `user` is what is counted, bytes where it is NULL.
+ * False once Ctrl-C was pressed. */
 bool progress_bar(void *user, uint64_t done, uint64_t total);
 /* Wipes the bar. */
 void progress_end(void);
+
+/* "12.3 MB = weights 10.0 + KV cache 2.0 + ...", on stdout. */
+void print_bytes(const weft_store_bytes *bytes);
 
 /* Ctrl-C: sets a flag, and cancels `session` if there is one. */
 void interrupt_install(void);

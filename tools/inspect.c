@@ -66,12 +66,13 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
                    (double)sizes[type] * 1e-6);
     for (size_t i = 0; i < n_needs; i++) {
         const device_need *need = &needs[i];
-        if (need->error.status)
-            printf("%s: %s\n", need->id, need->error.message);
-        else
-            printf("%s: %.1f MB = weights %.1f + KV cache %.1f + arena %.1f + rings %.2f; %.0f MB free\n", need->id,
-                   (double)need->bytes.total * 1e-6, (double)need->bytes.weights * 1e-6, (double)need->bytes.states * 1e-6,
-                   (double)need->bytes.arena * 1e-6, (double)need->bytes.rings * 1e-6, (double)need->memory_free * 1e-6);
+        printf("%s: ", need->id);
+        if (need->error.status) {
+            puts(need->error.message);
+            continue;
+        }
+        print_bytes(&need->bytes);
+        printf("; %.0f MB free\n", (double)need->memory_free * 1e-6);
     }
     if (!all) return;
     const char *key, *type;

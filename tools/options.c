@@ -147,6 +147,8 @@ size_t engine_options_add(engine_settings *settings, option_spec *options, size_
         {"threads", 't', OPTION_COUNT, &settings->n_threads, 1, 1024, NULL, "of the cpu backend; default one a core"},
         {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL, "positions of context; default the model's, 4096 at most"},
         {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
+        {"spin", 0, OPTION_COUNT, &settings->spin_us, 0, 1000000, NULL,
+         "microseconds that a wait for a GPU spins before it sleeps; default 0"},
         {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts instead of fused nodes"},
         {"simd", 0, OPTION_TEXT, &settings->simd, 0, 0, "NAME", "instructions of the cpu backend, as `weft devices` lists them"},
         {"plugin", 0, OPTION_TEXT, &settings->plugin, 0, 0, "PATH", "a backend in a shared library"},
@@ -158,7 +160,9 @@ size_t engine_options_add(engine_settings *settings, option_spec *options, size_
 weft_engine_options engine_options(const engine_settings *settings) {
     return (weft_engine_options){
         .device = settings->backend,
-        .device_options = {.n_threads = (uint32_t)settings->n_threads, .simd = settings->simd},
+        .device_options = {.n_threads = (uint32_t)settings->n_threads,
+                           .simd = settings->simd,
+                           .spin_ns = (uint64_t)settings->spin_us * 1000},
         .precision = settings->precision ? WEFT_EXACT : WEFT_FAST,
         .n_ctx = settings->n_ctx,
         .max_rows = settings->max_rows,

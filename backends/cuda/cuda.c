@@ -179,4 +179,5 @@ const weft_backend weft_cuda_backend = {
     .status = weft_cuda_device_status,
     .read_bandwidth = weft_cuda_read_bandwidth,
     .stage = weft_cuda_stage,
+    .plan_dispatches = weft_cuda_plan_dispatches,
 };

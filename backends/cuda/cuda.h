@@ -128,6 +128,7 @@ void weft_cuda_supports(weft_backend_device *device, const weft_query *query, we
 
 struct weft_backend_plan {
     weft_cuda_recording recording;
+    size_t n_launches;
 };
 
 typedef struct weft_cuda_shape {
@@ -141,6 +142,7 @@ void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cud
 
 weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                   weft_error *error);
+size_t weft_cuda_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan);
 void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan);
 
 weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *error);

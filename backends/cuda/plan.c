@@ -17,7 +17,7 @@ struct weft_cuda_recorder {
     bool *has_next;        /* for each phase: another comes after it */
     weft_cuda_node *after; /* what the next launch comes after */
     size_t n_after;
-    size_t n_phases;
+    size_t n_phases, n_launches;
     weft_status status;
     weft_error *error;
 };
@@ -38,6 +38,7 @@ static void add_kernel(weft_cuda_recorder *r, const char *name, weft_cuda_shape 
     r->status = weft_cuda_result_of(r->device, result, "record a kernel", r->error);
     r->after[0] = added;
     r->n_after = 1;
+    r->n_launches++;
 }
 
 void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cuda_shape shape, const weft_cuda_phase *phase) {
@@ -172,6 +173,7 @@ static weft_status record(weft_backend_device *device, const weft_schedule *sche
     if (r.status == WEFT_OK)
         r.status = weft_cuda_result_of(device, driver->graph_upload(plan->recording, device->stream), "upload a graph", error);
     if (r.graph != NULL) driver->graph_destroy(r.graph);
+    plan->n_launches = r.n_launches;
     release(host, r.last, n * sizeof *r.last);
     release(host, r.after, n * sizeof *r.after);
     release(host, r.has_next, n * sizeof *r.has_next);
@@ -194,6 +196,11 @@ weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedu
     }
     weft_cuda_leave(device);
     return status;
+}
+
+size_t weft_cuda_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan) {
+    (void)device;
+    return plan->n_launches;
 }
 
 void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {

@@ -22,10 +22,15 @@ struct weft_backend_buffer {
     bool owned; /* false: made by buffer_import */
 };
 
+typedef struct null_copy {
+    weft_ring_copy copy;
+    bool made; /* a result that a phase should have made: zeros */
+} null_copy;
+
 struct weft_backend_plan {
     weft_schedule schedule;
     /* A real backend keeps what it recorded of the phases; this one only moves step inputs and results. */
-    weft_ring_copy *copies; /* those of the step, then those of the results */
+    null_copy *copies; /* those of the step, then those of the results */
     size_t n_copies;
 };
 
@@ -134,15 +139,19 @@ static void *null_buffer_map(weft_backend_device *device, weft_backend_buffer *b
 
 static void run(const queued_step *step) {
     const weft_schedule *schedule = &step->plan->schedule;
-    const weft_ring_copy *copy = step->plan->copies;
+    const null_copy *copies = step->plan->copies;
     const char *inputs = schedule->n_step_copies ? schedule->step_ring->memory + step->step_slot * schedule->step_stride : NULL;
     char *results = schedule->n_result_copies ? schedule->result_ring->memory + step->result_slot * schedule->result_stride : NULL;
-    for (size_t i = 0; i < schedule->n_step_copies; i++, copy++) {
+    for (size_t i = 0; i < schedule->n_step_copies; i++) {
+        const weft_ring_copy *copy = &copies[i].copy;
         memcpy(copy->buffer->memory + copy->offset, inputs + copy->ring_offset, (size_t)copy->bytes);
     }
     /* Here a real backend runs its phases, in their order or in any that keeps what each names in `after`. */
-    for (size_t i = 0; i < schedule->n_result_copies; i++, copy++) {
-        memcpy(results + copy->ring_offset, copy->buffer->memory + copy->offset, (size_t)copy->bytes);
+    for (size_t i = schedule->n_step_copies; i < step->plan->n_copies; i++) {
+        const weft_ring_copy *copy = &copies[i].copy;
+        char *from = copy->buffer->memory + copy->offset;
+        if (copies[i].made) memset(from, 0, (size_t)copy->bytes);
+        memcpy(results + copy->ring_offset, from, (size_t)copy->bytes);
     }
 }
 
@@ -227,6 +236,17 @@ static void null_supports(weft_backend_device *device, const weft_query *query, 
     *support = (weft_support){.supported = true, .name = "nothing"};
 }
 
+/* What is left where a phase should have written is whatever had the memory before. */
+static bool is_made(const weft_schedule *schedule, const weft_ring_copy *result) {
+    for (size_t i = 0; i < schedule->n_phases; i++) {
+        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
+            const weft_place *place = &schedule->phases[i].outputs[j];
+            if (place->buffer == result->buffer && place->offset == result->offset) return true;
+        }
+    }
+    return false;
+}
+
 static weft_status null_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                     weft_error *error) {
     weft_backend_plan *made = allocate(device->host, sizeof *made);
@@ -239,9 +259,10 @@ static weft_status null_plan_create(weft_backend_device *device, const weft_sche
             return device->host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a plan");
         }
     }
-    weft_ring_copy *copy = made->copies;
-    for (size_t i = 0; i < schedule->n_step_copies; i++) *copy++ = schedule->step_copies[i];
-    for (size_t i = 0; i < schedule->n_result_copies; i++) *copy++ = schedule->result_copies[i];
+    null_copy *copy = made->copies;
+    for (size_t i = 0; i < schedule->n_step_copies; i++) *copy++ = (null_copy){.copy = schedule->step_copies[i]};
+    for (size_t i = 0; i < schedule->n_result_copies; i++)
+        *copy++ = (null_copy){.copy = schedule->result_copies[i], .made = is_made(schedule, &schedule->result_copies[i])};
     *plan = made;
     return WEFT_OK;
 }

@@ -71,21 +71,22 @@ static void record_end(weft_vulkan_recorder *recorder) {
                                                      VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &memory, 0, NULL, 0, NULL);
 }
 
-static weft_status record_all(weft_backend_device *device, const weft_schedule *schedule, VkCommandBuffer commands, uint32_t *ended,
+static weft_status record_all(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan *plan, uint32_t *ended,
                               weft_error *error) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                       .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT};
-    VkResult result = vk->vkBeginCommandBuffer(commands, &begin);
+    VkResult result = vk->vkBeginCommandBuffer(plan->commands, &begin);
     if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "recording a plan", error);
-    weft_vulkan_recorder recorder = {.device = device, .commands = commands, .error = error};
+    weft_vulkan_recorder recorder = {.device = device, .commands = plan->commands, .error = error};
     record_begin(&recorder);
     record_copies(&recorder, schedule->step_copies, schedule->n_step_copies, schedule->step_ring, schedule->step_stride, false);
     record_phases(&recorder, schedule, ended);
     record_copies(&recorder, schedule->result_copies, schedule->n_result_copies, schedule->result_ring, schedule->result_stride,
                   true);
     record_end(&recorder);
-    result = vk->vkEndCommandBuffer(commands);
+    result = vk->vkEndCommandBuffer(plan->commands);
+    plan->n_dispatches = recorder.n_dispatches;
     if (recorder.status != WEFT_OK) return recorder.status;
     return weft_vulkan_result(device, result, "recording a plan", error);
 }
@@ -110,7 +111,7 @@ weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_sche
         if (result != VK_SUCCESS) made->commands = VK_NULL_HANDLE;
         status = weft_vulkan_result(device, result, "a plan's commands", error);
     }
-    if (status == WEFT_OK) status = record_all(device, schedule, made->commands, ended, error);
+    if (status == WEFT_OK) status = record_all(device, schedule, made, ended, error);
     weft_vulkan_release(device->host, ended, bytes);
     if (status != WEFT_OK) {
         if (made != NULL) weft_vulkan_plan_destroy(device, made);
@@ -118,6 +119,11 @@ weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_sche
     }
     *plan = made;
     return WEFT_OK;
+}
+
+size_t weft_vulkan_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan) {
+    (void)device;
+    return plan->n_dispatches;
 }
 
 void weft_vulkan_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {

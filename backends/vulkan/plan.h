@@ -6,6 +6,7 @@
 
 struct weft_backend_plan {
     VkCommandBuffer commands;
+    size_t n_dispatches;
 };
 
 /* NULL: no such op here. */

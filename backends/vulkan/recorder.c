@@ -21,6 +21,7 @@ void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispat
     vk->vkCmdBindPipeline(recorder->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vk->vkCmdPushConstants(recorder->commands, device->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, (uint32_t)dispatch->push_size, push);
     vk->vkCmdDispatch(recorder->commands, cut(dispatch->groups_x, most[0]), cut(dispatch->groups_y, most[1]), 1);
+    recorder->n_dispatches++;
 }
 
 void weft_vulkan_record_barrier(weft_vulkan_recorder *recorder) {

@@ -23,7 +23,7 @@ typedef struct weft_vulkan_node {
 typedef struct weft_vulkan_recorder {
     weft_backend_device *device;
     VkCommandBuffer commands;
-    uint32_t n_barriers;
+    uint32_t n_barriers, n_dispatches;
     weft_status status;
     weft_error *error;
 } weft_vulkan_recorder;

@@ -166,4 +166,5 @@ const weft_backend weft_vulkan_backend = {
     .cancel = weft_vulkan_cancel,
     .status = weft_vulkan_status,
     .stage = weft_vulkan_stage,
+    .plan_dispatches = weft_vulkan_plan_dispatches,
 };

@@ -134,6 +134,7 @@ void weft_vulkan_weight_layout(weft_backend_device *device, const weft_tensor *w
 void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, weft_support *support);
 weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                     weft_error *error);
+size_t weft_vulkan_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan);
 void weft_vulkan_plan_destroy(weft_backend_device *device, weft_backend_plan *plan);
 weft_status weft_vulkan_plan_submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
                                     uint32_t result_slot, weft_error *error);

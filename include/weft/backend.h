@@ -191,6 +191,8 @@ typedef struct weft_backend {
      * piece. One load of a device does this at a time; other calls, with other memory, may come between. NULL: the core reads into
      * memory of its own. */
     weft_status (*stage)(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
+    /* How many launches the plan recorded for a step, those around the phases included. NULL: not known. */
+    size_t (*plan_dispatches)(weft_backend_device *device, const weft_backend_plan *plan);
 } weft_backend;
 
 /* The symbol a plug-in exports: returns the backend, which lives as long as the library is loaded, or NULL where `host` is of an

@@ -172,6 +172,8 @@ typedef struct weft_device_options {
     uint32_t n_threads;       /* cpu: 0 means one a physical core */
     const char *simd;         /* cpu: NULL the best there is, or "none", "avx2", "avx512vnni", "neon": for tests and comparisons */
     const char *cache_folder; /* vulkan: where compiled shaders are kept between runs, an existing folder; NULL: nowhere */
+    uint64_t spin_ns;         /* how long a wait asks again and again before it sleeps; 0: it sleeps at once. Not where the device's
+                                 memory is the host's */
 } weft_device_options;
 
 typedef struct weft_device weft_device;
@@ -342,6 +344,7 @@ WEFT_API void weft_plan_destroy(weft_plan *plan);
 
 typedef struct weft_plan_info {
     size_t n_phases;       /* nodes that are dispatched */
+    size_t n_dispatches;   /* launches recorded for a step, those that move its inputs and results included; 0: not known */
     uint64_t weight_bytes; /* weight bytes one step reads, as packed (an embedding counts the rows it looks up) */
     uint64_t arena_bytes;
 } weft_plan_info;

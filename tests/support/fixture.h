@@ -18,7 +18,8 @@ static inline weft_status fixture_open(fixture *all, weft_error *error) {
     if (!all->runtime) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a runtime");
     all->runtime->backends[0] = script.stages ? &scripted_staging_backend : &scripted_backend;
     all->runtime->n_backends = 1;
-    return weft_device_open(all->runtime, "scripted", NULL, &all->device, error);
+    weft_device_options options = {.spin_ns = script.spin_ns};
+    return weft_device_open(all->runtime, "scripted", &options, &all->device, error);
 }
 
 static inline void fixture_close(fixture *all) {

@@ -403,6 +403,8 @@ static weft_status wait_step(weft_backend_device *device, uint64_t ticket, uint6
     weft_os_mutex_lock(&device->mutex);
     queued *step = find(device, ticket);
     require(step != NULL, "a wait for a ticket that was never submitted");
+    if (timeout_ns == 0 && ++script.n_asks == script.run_at_ask) run_next(device);
+    if (timeout_ns > 0) script.n_waits++;
     while (step && !step->ended && !device->lost) {
         uint64_t passed = weft_os_now() - start;
         if (timeout_ns != UINT64_MAX && passed >= timeout_ns) break;

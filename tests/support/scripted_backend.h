@@ -22,9 +22,11 @@ typedef struct scripted {
     uint64_t memory_free; /* 0: plenty */
 
     /* Behaviour. */
-    bool stages;   /* the backend has staging memory: see fixture.h */
-    bool packs;    /* weights get layout 1 */
-    bool unmapped; /* device memory is not the host's to see */
+    bool stages;      /* the backend has staging memory: see fixture.h */
+    int run_at_ask;   /* a wait of no time runs the next step when it is this one; 0: none does */
+    uint64_t spin_ns; /* fixture_open opens the device with it */
+    bool packs;       /* weights get layout 1 */
+    bool unmapped;    /* device memory is not the host's to see */
     bool in_place;
     uint64_t scratch_bytes;
     uint64_t seed; /* of the order of phases */
@@ -33,9 +35,10 @@ typedef struct scripted {
     int n_buffers, n_plans, n_submits, n_steps; /* calls so far */
     int live_buffers, live_plans, live_pieces;
     int n_writes, n_packs, n_stages;
-    size_t n_uses;     /* those given with weights, all together */
-    size_t n_replaced; /* phases whose output lies on an input */
-    bool broken;       /* a rule of the interface was broken by the core: `complaint` says which */
+    int n_asks, n_waits; /* waits of no time, and others */
+    size_t n_uses;       /* those given with weights, all together */
+    size_t n_replaced;   /* phases whose output lies on an input */
+    bool broken;         /* a rule of the interface was broken by the core: `complaint` says which */
     const char *complaint;
     bool step_runs; /* the slow step is under way */
 
