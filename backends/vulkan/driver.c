@@ -39,18 +39,30 @@ static void keep_loaded(const weft_vulkan_driver *driver, const VkInstanceCreate
     if (driver->vk.vkCreateInstance(info, NULL, &instance) != VK_SUCCESS) weft_os_library_close(&library);
 }
 
+static weft_status refuse(const weft_host *host, weft_vulkan_driver *driver, VkResult result, weft_error *error) {
+    driver->refused = result;
+    switch (result) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "no host memory to start Vulkan");
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "Vulkan cannot be started: the device's memory is used up");
+    case VK_ERROR_INCOMPATIBLE_DRIVER:
+        return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan driver is installed");
+    default:
+        return host->fail(error, WEFT_UNSUPPORTED, "Vulkan cannot be started (VkResult %d): is a driver installed?", (int)result);
+    }
+}
+
 static weft_status create_instance(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
     uint32_t version = 0;
-    if (driver->vk.vkEnumerateInstanceVersion(&version) != VK_SUCCESS || version < VK_API_VERSION_1_2)
+    VkResult result = driver->vk.vkEnumerateInstanceVersion(&version);
+    if (result == VK_SUCCESS && version < VK_API_VERSION_1_2)
         return host->fail(error, WEFT_UNSUPPORTED, "the Vulkan loader is older than Vulkan 1.2");
     VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "weft", .apiVersion = VK_API_VERSION_1_2};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
-    VkResult result = driver->vk.vkCreateInstance(&info, NULL, &driver->instance);
-    if (result == VK_ERROR_OUT_OF_HOST_MEMORY) return host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a Vulkan instance");
-    if (result == VK_ERROR_INCOMPATIBLE_DRIVER) return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan driver is installed");
-    if (result != VK_SUCCESS)
-        return host->fail(error, WEFT_UNSUPPORTED, "Vulkan cannot be started (VkResult %d): is a driver installed?", (int)result);
+    if (result == VK_SUCCESS) result = driver->vk.vkCreateInstance(&info, NULL, &driver->instance);
+    if (result != VK_SUCCESS) return refuse(host, driver, result, error);
     keep_loaded(driver, &info);
     return WEFT_OK;
 }
@@ -58,17 +70,18 @@ static weft_status create_instance(const weft_host *host, weft_vulkan_driver *dr
 static weft_status enumerate(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
     uint32_t count = 0;
     VkResult result = driver->vk.vkEnumeratePhysicalDevices(driver->instance, &count, NULL);
-    if (result != VK_SUCCESS || count == 0) return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan device is installed");
+    if (result != VK_SUCCESS) return refuse(host, driver, result, error);
+    if (count == 0) return host->fail(error, WEFT_UNSUPPORTED, "no Vulkan device is installed");
     driver->devices = host->allocate(host->user, count * sizeof *driver->devices, 64);
     if (driver->devices == NULL) return host->fail(error, WEFT_OUT_OF_MEMORY, "no memory to list Vulkan devices");
     driver->n_devices = count;
     result = driver->vk.vkEnumeratePhysicalDevices(driver->instance, &count, driver->devices);
     if (result == VK_SUCCESS && count == driver->n_devices) return WEFT_OK;
-    return host->fail(error, WEFT_UNSUPPORTED, "the Vulkan devices cannot be listed (VkResult %d)", (int)result);
+    return refuse(host, driver, result, error);
 }
 
 weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
-    memset(driver, 0, sizeof *driver);
+    *driver = (weft_vulkan_driver){.refused = VK_SUCCESS};
     weft_status status = load(host, driver, error);
     if (status == WEFT_OK) status = create_instance(host, driver, error);
     if (status == WEFT_OK) status = enumerate(host, driver, error);
@@ -80,7 +93,7 @@ void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver)
     if (driver->devices != NULL) host->release(host->user, driver->devices, driver->n_devices * sizeof *driver->devices);
     if (driver->instance != VK_NULL_HANDLE) driver->vk.vkDestroyInstance(driver->instance, NULL);
     if (driver->library.handle != NULL) weft_os_library_close(&driver->library);
-    memset(driver, 0, sizeof *driver);
+    *driver = (weft_vulkan_driver){.refused = driver->refused};
 }
 
 /* ---- Traits ---- */
@@ -252,7 +265,8 @@ weft_status weft_vulkan_devices(const weft_host *host, weft_device_info *list, s
     weft_vulkan_driver driver;
     weft_error reason = {0};
     weft_status status = weft_vulkan_driver_open(host, &driver, &reason);
-    if (status == WEFT_OUT_OF_MEMORY) return host->fail(error, status, "%s", reason.message);
+    if (status == WEFT_OUT_OF_MEMORY && driver.refused != VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        return host->fail(error, status, "%s", reason.message);
     if (status != WEFT_OK) {
         *count = 1;
         if (capacity == 0) return WEFT_OK;

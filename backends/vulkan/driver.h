@@ -24,6 +24,7 @@ typedef struct weft_vulkan_driver {
     VkInstance instance;
     VkPhysicalDevice *devices;
     uint32_t n_devices;
+    VkResult refused; /* what the driver answered where it could not be opened; outlives that */
 } weft_vulkan_driver;
 
 typedef struct weft_vulkan_traits {

@@ -6,10 +6,20 @@
 /* Words of the queue, as in shaders/parts/begin.comp. */
 enum { QUEUE_CANCELLED = 0, QUEUE_ENTRIES = 4 };
 
-static VkResult wait_for(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns) {
+#define MOST_TRIES 8
+
+VkResult weft_vulkan_wait_for(weft_backend_device *device, uint32_t n, const VkSemaphore *semaphores, const uint64_t *values,
+                              uint64_t timeout_ns) {
     VkSemaphoreWaitInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &device->ended, .pValues = &ticket};
-    return device->driver.vk.vkWaitSemaphores(device->device, &info, timeout_ns);
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = n, .pSemaphores = semaphores, .pValues = values};
+    VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
+    for (int i = 0; i < MOST_TRIES && (result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY); i++)
+        result = device->driver.vk.vkWaitSemaphores(device->device, &info, timeout_ns);
+    return result;
+}
+
+static VkResult wait_for(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns) {
+    return weft_vulkan_wait_for(device, 1, &device->ended, &ticket, timeout_ns);
 }
 
 weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error) {
@@ -18,11 +28,9 @@ weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error) {
     weft_os_mutex_unlock(&device->mutex);
     weft_status status = weft_vulkan_status(device, error);
     if (status != WEFT_OK || (values[0] == 0 && values[1] == 0)) return status;
-    VkSemaphore semaphores[] = {device->ended, device->copied};
-    VkSemaphoreWaitInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 2, .pSemaphores = semaphores, .pValues = values};
-    VkResult result = device->driver.vk.vkWaitSemaphores(device->device, &info, UINT64_MAX);
-    return weft_vulkan_result(device, result, "waiting for the device", error);
+    const VkSemaphore semaphores[] = {device->ended, device->copied};
+    return weft_vulkan_result(device, weft_vulkan_wait_for(device, 2, semaphores, values, UINT64_MAX), "waiting for the device",
+                              error);
 }
 
 /* With the mutex held: cancel must see the step in the records, or come before it is numbered. */
@@ -50,6 +58,8 @@ static VkResult submit(weft_backend_device *device, const weft_backend_plan *pla
 
 weft_status weft_vulkan_plan_submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
                                     uint32_t result_slot, weft_error *error) {
+    weft_status status = weft_vulkan_status(device, error);
+    if (status != WEFT_OK) return status;
     weft_os_mutex_lock(&device->mutex);
     uint64_t oldest = device->records[device->n_submitted % WEFT_VULKAN_MAX_QUEUED].ticket;
     bool full = oldest != 0 && wait_for(device, oldest, 0) == VK_TIMEOUT;
@@ -69,6 +79,8 @@ static bool was_cancelled(weft_backend_device *device, uint64_t ticket) {
 }
 
 weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
+    weft_status status = weft_vulkan_status(device, error);
+    if (status != WEFT_OK) return status;
     VkResult result = wait_for(device, ticket, timeout_ns);
     if (result == VK_TIMEOUT) return device->host->fail(error, WEFT_TIMEOUT, "vulkan: the step has not ended yet");
     if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "waiting for a step", error);

@@ -8,10 +8,8 @@
 #include "backends/vulkan/recorder.h"
 
 static VkResult wait_for(weft_backend_device *device, uint64_t value) {
-    if (value == 0) return VK_SUCCESS;
-    VkSemaphoreWaitInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &device->copied, .pValues = &value};
-    return device->driver.vk.vkWaitSemaphores(device->device, &info, UINT64_MAX);
+    if (weft_vulkan_status(device, NULL) != WEFT_OK) return VK_ERROR_DEVICE_LOST;
+    return value == 0 ? VK_SUCCESS : weft_vulkan_wait_for(device, 1, &device->copied, &value, UINT64_MAX);
 }
 
 static VkResult create_ring(weft_backend_device *device, weft_vulkan_ring *ring) {

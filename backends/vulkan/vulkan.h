@@ -141,6 +141,9 @@ weft_status weft_vulkan_plan_submit(weft_backend_device *device, weft_backend_pl
 weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error);
 void weft_vulkan_cancel(weft_backend_device *device);
 weft_status weft_vulkan_status(weft_backend_device *device, weft_error *error);
+/* Waits until each semaphore has its value. A wait that the driver has no memory for is tried again. */
+VkResult weft_vulkan_wait_for(weft_backend_device *device, uint32_t n, const VkSemaphore *semaphores, const uint64_t *values,
+                              uint64_t timeout_ns);
 /* Waits until everything submitted has ended. */
 weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error);
 

@@ -1,0 +1,204 @@
+/* Each call of the Vulkan driver that may fail does so in turn, while a device is opened, weights are staged and packed, a plan is
+ * made and run, and a state is read: a status each time, nothing leaked, and a device that is usable after it ran out of memory and
+ * lost for good after it was lost, until it is opened again. Skipped where there is no device.
+ */
+#include "graph_support.h"
+#include "vulkan_faults.h"
+
+enum { N = 512, N_ROWS = 40 };
+
+/* A packed weight, one as it is in the file, and a state. */
+typedef struct job {
+    weft_runtime *runtime;
+    weft_device *device;
+    weft_store *store;
+    weft_plan *plan;
+    builder b;
+    float results[N_ROWS];
+    int32_t word;
+} job;
+
+static weft_status read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    (void)user;
+    (void)error;
+    const unsigned block = 210;
+    for (size_t i = 0; i < size; i++) {
+        uint64_t at = offset + i, place = at % block;
+        unsigned char byte = (unsigned char)(at * 2654435761u >> 13);
+        if (name[0] == 'q') ((unsigned char *)into)[i] = place == 208 ? 0x66 : place == 209 ? 0x2e : byte; /* d is about 0.1 */
+    }
+    for (size_t i = 0; i < size / 4 && name[0] == 'b'; i++) ((float *)into)[i] = (float)(offset / 4 + i);
+    return WEFT_OK;
+}
+
+static weft_status open_device(job *j, weft_error *error) {
+    if (j->device != NULL) return WEFT_OK;
+    return weft_device_open(j->runtime, "vulkan", NULL, &j->device, error);
+}
+
+static weft_status load(job *j, weft_error *error) {
+    if (j->store == NULL) {
+        const weft_graph *graphs[] = {j->b.graph};
+        weft_status status =
+            weft_store_create(j->device, graphs, 1, &(weft_store_options){.precision = WEFT_EXACT}, &j->store, error);
+        if (status != WEFT_OK) return status;
+    }
+    return weft_store_load(j->store, &(weft_weight_source){.read = read_weight}, error);
+}
+
+static weft_status plan(job *j, weft_error *error) {
+    return weft_plan_create(j->store, j->b.graph, &j->plan, error);
+}
+
+static weft_status run(job *j, weft_error *error) {
+    weft_ticket ticket;
+    void *inputs[2];
+    const void *outputs[1];
+    weft_status status = weft_plan_begin(j->plan, &ticket, inputs, error);
+    if (status != WEFT_OK) return status;
+    for (int i = 0; i < N; i++) ((float *)inputs[0])[i] = (float)(i % 7 - 3);
+    memcpy(inputs[1], (int32_t[]){1, 77}, 8);
+    status = weft_plan_submit(j->plan, ticket, error);
+    if (status != WEFT_OK) return status;
+    status = weft_plan_wait(j->plan, ticket, UINT64_MAX, outputs, error);
+    if (status == WEFT_OK) memcpy(j->results, outputs[0], sizeof j->results);
+    weft_plan_release(j->plan, ticket);
+    return status;
+}
+
+static weft_status read_state(job *j, weft_error *error) {
+    return weft_store_read_state(j->store, "words", 4, &j->word, sizeof j->word, error);
+}
+
+static weft_status measure(job *j, weft_error *error) {
+    weft_device_info info;
+    return weft_device_describe(j->device, &info, error);
+}
+
+static weft_status (*const steps[])(job *j, weft_error *error) = {open_device, load, plan, run, read_state, measure};
+
+static void build(job *j) {
+    begin_graph(&j->b, j->runtime);
+    weft_value x = add_leaf(&j->b, weft_graph_input, "x", WEFT_F32, N, 1, 1, 1);
+    weft_value updates = add_leaf(&j->b, weft_graph_input, "updates", WEFT_I32, 2, 1, 1, 1);
+    weft_value words = add_leaf(&j->b, weft_graph_state, "words", WEFT_I32, 4, 1, 1, 1);
+    NODE0(&j->b, WEFT_OP_SCATTER, "scatter", words, updates);
+    weft_value y = NODE0(&j->b, WEFT_OP_MUL_MAT, "y", add_weight(&j->b, "q", 0, WEFT_Q6_K, N, N_ROWS), x);
+    y = NODE0(&j->b, WEFT_OP_ADD, "z", y, add_weight(&j->b, "b", 0, WEFT_F32, N_ROWS, 1));
+    if (j->b.status == WEFT_OK) j->b.status = weft_graph_output(j->b.graph, y, &j->b.error);
+    if (j->b.status != WEFT_OK) fail_msg("%s", j->b.error.message);
+}
+
+static void close_job(job *j) {
+    weft_plan_destroy(j->plan);
+    weft_store_destroy(j->store);
+    weft_device_close(j->device);
+    j->plan = NULL;
+    j->store = NULL;
+    j->device = NULL;
+}
+
+static void begin_job(job *j, counting *c) {
+    *j = (job){.runtime = make_runtime(c)};
+    build(j);
+}
+
+static void end_job(job *j, const counting *c) {
+    weft_graph_destroy(j->b.graph);
+    end_runtime(j->runtime, c);
+    assert_int_equal(faults.n_objects, 0);
+}
+
+/* A lost device stays lost whatever is asked of it. */
+static void check_sticky(job *j, size_t step) {
+    weft_error error;
+    size_t end = j->plan != NULL ? COUNT(steps) : step + 1; /* later ones need what has failed */
+    for (size_t i = step; i < end && i > 0; i++) {
+        assert_int_equal(steps[i](j, &error), WEFT_DEVICE_LOST);
+        assert_non_null(strstr(error.message, "close it and open it again"));
+    }
+    if (j->device != NULL) assert_int_equal(measure(j, &error), WEFT_DEVICE_LOST);
+}
+
+static void check_failure(weft_status status, const weft_error *error) {
+    bool says = faults.failed != NULL && error->status == status && error->message[0] != 0;
+    if (faults.error == VK_ERROR_DEVICE_LOST) says = says && status == WEFT_DEVICE_LOST;
+    if (faults.error != VK_ERROR_DEVICE_LOST) /* a device that cannot even be listed is not there */
+        says = says && (status == WEFT_OUT_OF_MEMORY || (status == WEFT_UNSUPPORTED && strstr(error->message, "cannot be used")));
+    if (!says) fail_msg("%s fails: status %d, \"%s\"", faults.failed, (int)status, error->message);
+}
+
+/* One run in which one call fails. */
+static void run_with_fault(job *j) {
+    for (size_t i = 0; i < COUNT(steps); i++) {
+        weft_error error = {0};
+        weft_status status = steps[i](j, &error);
+        if (status == WEFT_OK) continue;
+        check_failure(status, &error);
+        if (faults.error == VK_ERROR_DEVICE_LOST) {
+            check_sticky(j, i);
+            close_job(j);
+            i = (size_t)-1; /* once more from the beginning */
+        } else {
+            i--; /* the same again */
+        }
+    }
+}
+
+static void fail_each(VkResult kind, const char *only, long at_least) {
+    counting c;
+    job j;
+    float expected[N_ROWS];
+    begin_job(&j, &c);
+    faults = (vulkan_faults){.discrete = true};
+    run_with_fault(&j);
+    memcpy(expected, j.results, sizeof expected);
+    close_job(&j);
+    long at = 0;
+    do {
+        faults = (vulkan_faults){.discrete = true, .error = kind, .only = only, .fail_at = ++at};
+        memset(j.results, 0xff, sizeof j.results);
+        j.word = 0;
+        run_with_fault(&j);
+        assert_memory_equal(j.results, expected, sizeof expected);
+        assert_int_equal(j.word, 77);
+        close_job(&j);
+        assert_int_equal(faults.n_objects, 0);
+    } while (faults.failed != NULL);
+    printf("%ld calls fail%s%s\n", at - 1, only != NULL ? " of " : "", only != NULL ? only : "");
+    assert_true(at > at_least);
+    end_job(&j, &c);
+}
+
+static void test_host_memory(void **state) {
+    (void)state;
+    fail_each(VK_ERROR_OUT_OF_HOST_MEMORY, NULL, 100);
+}
+
+static void test_device_memory(void **state) {
+    (void)state;
+    fail_each(VK_ERROR_OUT_OF_DEVICE_MEMORY, NULL, 100);
+}
+
+static void test_loss(void **state) {
+    (void)state;
+    fail_each(VK_ERROR_DEVICE_LOST, NULL, 10);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_device_memory),
+        cmocka_unit_test(test_loss),
+    };
+    weft_runtime *runtime = NULL;
+    weft_device *device = NULL;
+    weft_error error;
+    vulkan_faults_install();
+    if (weft_runtime_create(NULL, &runtime, &error) != WEFT_OK) return 1;
+    weft_status status = weft_device_open(runtime, "vulkan", NULL, &device, &error);
+    weft_device_close(device);
+    weft_runtime_destroy(runtime);
+    if (status != WEFT_OK) printf("skipped: %s\n", error.message);
+    return status != WEFT_OK ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
+}
