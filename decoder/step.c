@@ -40,7 +40,8 @@ static void fill_updates(const weft_engine *engine, const weft_flight *flight, i
             updates[2 * n + WEFT_UPDATE_VALUE] = part->session->page_table[page];
         }
     }
-    for (; n < weft_engine_updates(flight->T); n++) updates[2 * n + WEFT_UPDATE_INDEX] = -1;
+    const int32_t n_updates = weft_engine_updates(flight->T);
+    for (; n < n_updates; n++) updates[2 * n + WEFT_UPDATE_INDEX] = -1;
 }
 
 /* A head that does not choose scores the token that is there, or any where the logits alone are wanted. */

@@ -159,7 +159,9 @@ static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
     summarise(b, &b->start);
     for (int32_t i = 0; status == WEFT_OK && i < settings->n_positions; i++) {
         b->at[i].position = settings->positions[i];
-        status = run_session(b, &b->at[i], 0, settings->n_repeats, error);
+        if (settings->positions[i] < PREFILL_PIECE) status = run_session(b, &b->at[i], 0, 1, error); /* records its plans */
+        b->n_samples = 0;
+        if (status == WEFT_OK) status = run_session(b, &b->at[i], 0, settings->n_repeats, error);
         summarise(b, &b->at[i]);
     }
     return status;
