@@ -17,24 +17,39 @@
 
 /* The backend's name, for weft_device_open and weft_engine_options. */
 static const char *device_name;
+/* A processor that plays a graphics card, or instrumented code: a part of the work has to do. */
+static bool device_slow;
 
 /* 0 where there is such a device to test; otherwise what main returns, the reason printed. */
 static inline int device_tests_begin(int argc, char **argv) {
     weft_error error = {0};
     weft_runtime *runtime = NULL;
     weft_device *device = NULL;
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s BACKEND\n", argv[0]);
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s BACKEND ...\n", argv[0]);
         return 2;
     }
     device_name = argv[1];
     weft_status status = weft_runtime_create(NULL, &runtime, &error);
     if (status == WEFT_OK) status = weft_device_open(runtime, device_name, NULL, &device, &error);
+    weft_device_info info = {.rank = 0};
+    if (status == WEFT_OK) status = weft_device_describe(device, &info, &error);
+    device_slow = info.rank < 0;
+#if defined(__SANITIZE_ADDRESS__)
+    device_slow = true;
+#endif
     weft_device_close(device);
     weft_runtime_destroy(runtime);
     if (status == WEFT_OK) return 0;
     printf("%s: %s\n", status == WEFT_UNSUPPORTED ? "skipped" : "FAILED", error.message);
     return status == WEFT_UNSUPPORTED ? DEVICE_TESTS_SKIPPED : 1;
+}
+
+/* A file name of its own for each device: tests of several devices may run side by side. */
+static inline const char *device_path(const char *test) {
+    static char path[96];
+    snprintf(path, sizeof path, "%s_%s.tmp", test, device_name);
+    return path;
 }
 
 #endif

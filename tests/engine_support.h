@@ -109,6 +109,21 @@ static inline void answer_alone(weft_engine *engine, const question *q, answer *
     while (a->session) go_on_answer(a);
 }
 
+/* Begins the questions at different times, and goes on in turn, now and then by a step that is nobody's. */
+static inline void answer_together(weft_engine *engine, const question *questions, answer *answers, size_t n) {
+    weft_error error = {0};
+    uint32_t random = 5;
+    for (size_t begun = 0, over = 0; over < n;) {
+        if (begun < n && next_random(&random) % 3 == 0) begin_answer(engine, &questions[begun], &answers[begun]), begun++;
+        if (next_random(&random) % 4 == 0) CHECK(weft_engine_step(engine, NULL, &error));
+        over = 0;
+        for (size_t i = 0; i < begun; i++) {
+            if (answers[i].session) go_on_answer(&answers[i]);
+            over += answers[i].session == NULL;
+        }
+    }
+}
+
 static inline void assert_same_answer(const answer *a, const answer *b) {
     assert_int_equal(a->n, b->n);
     assert_memory_equal(a->tokens, b->tokens, sizeof a->tokens);

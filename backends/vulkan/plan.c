@@ -99,10 +99,10 @@ weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_sche
     weft_backend_plan *made = weft_vulkan_allocate(device->host, sizeof *made);
     uint32_t *ended = weft_vulkan_allocate(device->host, bytes);
     weft_status status = WEFT_OK;
+    if (made != NULL) *made = (weft_backend_plan){0};
     if (made == NULL || ended == NULL) {
         status = device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory for a plan");
     } else {
-        *made = (weft_backend_plan){0};
         VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
                                             .commandPool = device->commands,
                                             .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,

@@ -1,16 +1,15 @@
 /* Engines when things go wrong: every allocation fails in turn, steps are cancelled from another thread, threads share an engine,
  * sessions come and go at random. */
+#include "device_support.h"
 #include "engine_support.h"
 #include "limited_allocator.h"
-
-#define PATH "test_engine_faults.tmp"
 
 static weft_runtime *runtime;
 static weft_model *model;
 
 static weft_engine_options plain_options(void) {
     return (weft_engine_options){
-        .device = "cpu", .device_options = {.n_threads = 1}, .precision = WEFT_EXACT, .n_ctx = 128, .max_top = N_TOP};
+        .device = device_name, .device_options = {.n_threads = 1}, .precision = WEFT_EXACT, .n_ctx = 128, .max_top = N_TOP};
 }
 
 /* ---- Allocations ---- */
@@ -52,12 +51,12 @@ static void every_allocation_can_fail(void **state) {
     answer expected, a;
     weft_runtime *limited = limited_runtime(&limits);
     assert_non_null(limited);
-    CHECK(weft_model_open(limited, PATH, &opened, &error));
+    CHECK(weft_model_open(limited, device_path("device_engine_faults"), &opened, &error));
     CHECK(whole_life(opened, &expected, &error));
     assert_int_equal(expected.n, 3);
     size_t n_before = limits.n_live, bytes_before = limits.live;
     size_t n_failed = 0;
-    for (size_t n = 1;; n++) {
+    for (size_t n = 1;; n += device_slow ? 23 : 1) {
         error = (weft_error){0};
         limits.fail_at = limits.n_all + n;
         weft_status status = whole_life(opened, &a, &error);
@@ -77,7 +76,7 @@ static void every_allocation_can_fail(void **state) {
         }
     }
     print_message("%zu allocations failed in turn\n", n_failed);
-    assert_true(n_failed > 30);
+    assert_true(n_failed > (device_slow ? 10 : 100));
     weft_model_close(opened);
     weft_runtime_destroy(limited);
     assert_int_equal(limits.n_live, 0);
@@ -220,7 +219,8 @@ static void threads_share_an_engine(void **state) {
 
 static void sessions_come_and_go(void **state) {
     (void)state;
-    enum { N = 6, ROUNDS = 500 };
+    enum { N = 6 };
+    const int n_rounds = device_slow ? 200 : 500;
     const uint32_t seed = 77;
     uint32_t random = seed;
     weft_error error = {0};
@@ -244,7 +244,7 @@ static void sessions_come_and_go(void **state) {
         options.n_cache = 160;
         options.max_rows = 16;
         CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
-        for (int round = 0; round < ROUNDS; round++) {
+        for (int round = 0; round < n_rounds; round++) {
             size_t i = next_random(&random) % N;
             uint32_t what = next_random(&random) % 16;
             answer *a = &answers[i];
@@ -273,7 +273,7 @@ static void sessions_come_and_go(void **state) {
             weft_session_destroy(answers[i].session);
             answers[i].session = NULL;
         }
-        assert_true(n_whole > 5);
+        assert_true(n_whole > (device_slow ? 0 : 5));
         assert_int_equal(pages_free(engine), 20);
         weft_engine_destroy(engine);
     }
@@ -284,7 +284,7 @@ static int setup(void **state) {
     (void)state;
     weft_error error = {0};
     CHECK(weft_runtime_create(NULL, &runtime, &error));
-    model = open_synth(runtime, "tiny", "Q8_0", PATH);
+    model = open_synth(runtime, "tiny", "Q8_0", device_path("device_engine_faults"));
     return 0;
 }
 
@@ -292,10 +292,12 @@ static int teardown(void **state) {
     (void)state;
     weft_model_close(model);
     weft_runtime_destroy(runtime);
-    return remove(PATH);
+    return remove(device_path("device_engine_faults"));
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    int code = device_tests_begin(argc, argv);
+    if (code) return code;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation_can_fail), cmocka_unit_test(plans_of_every_size_fit),
         cmocka_unit_test(cancelled_answers_go_on),   cmocka_unit_test(cancelled_prompts_go_on),
