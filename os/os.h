@@ -22,6 +22,9 @@ void weft_os_file_close(weft_os_file *file);
 /* Reads exactly `size` bytes; a shorter file is WEFT_IO. */
 weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *into, size_t size, weft_error *error);
 
+/* Makes the folder and those it lies in where they are missing; WEFT_IO where it is none that can be written to. */
+weft_status weft_os_folder_make(const char *path, weft_error *error);
+
 /* ---- Memory ---- */
 /* Zeroed pages straight from the system, given back to it when freed; NULL when there are none. */
 void *weft_os_pages_allocate(size_t size);

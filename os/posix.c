@@ -78,6 +78,25 @@ weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *i
     return WEFT_OK;
 }
 
+weft_status weft_os_folder_make(const char *path, weft_error *error) {
+    char part[4096];
+    size_t size = strlen(path);
+    if (size == 0 || size >= sizeof part) return fail(error, WEFT_IO, "\"%.80s\" is no name of a folder", path);
+    memcpy(part, path, size + 1);
+    for (size_t i = 1; i <= size; i++) {
+        if (part[i] != '/' && part[i] != 0) continue;
+        char end = part[i];
+        part[i] = 0;
+        if (mkdir(part, 0700) != 0 && errno != EEXIST && end == 0)
+            return fail(error, WEFT_IO, "cannot make the folder %s: %s", path, strerror(errno));
+        part[i] = end;
+    }
+    struct stat status;
+    if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode)) return fail(error, WEFT_IO, "%s is not a folder", path);
+    if (access(path, W_OK | X_OK) != 0) return fail(error, WEFT_IO, "cannot write to the folder %s: %s", path, strerror(errno));
+    return WEFT_OK;
+}
+
 /* ---- Memory ---- */
 
 #define HUGE_PAGE ((size_t)2 << 20)

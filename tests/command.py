@@ -17,8 +17,9 @@ WEFT = None
 FOLDER = None
 
 
-def weft(*arguments, stdin=b""):
-    done = subprocess.run([WEFT, *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+def weft(*arguments, stdin=b"", environment={}):
+    done = subprocess.run([WEFT, *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300,
+                          env={**os.environ, **environment})
     return done.returncode, done.stdout, done.stderr
 
 
@@ -51,10 +52,65 @@ class Usage(unittest.TestCase):
             self.assertEqual((code, err), (0, b""), arguments)
             self.assertTrue(out)
 
-    def test_devices(self):
-        code, out, _ = weft("devices")
-        self.assertEqual(code, 0)
-        self.assertIn(b"cpu", out)
+
+
+class Devices(unittest.TestCase):
+    def devices(self, **environment):
+        code, out, err = weft("devices", "--json", environment=environment)
+        self.assertEqual((code, err, out.count(b"\n")), (0, b"", 1))
+        return json.loads(out)
+
+    def test_list(self):
+        code, out, err = weft("devices")
+        self.assertEqual((code, err), (0, b""))
+        got = self.devices()
+        self.assertEqual(len(got), len({entry["id"] for entry in got}))
+        for entry in got:
+            self.assertIn(entry["id"].encode(), out)
+            self.assertTrue(entry["id"].startswith(entry["backend"] + ":"), entry)
+            self.assertEqual(entry["usable"], entry["unusable"] is None, entry)
+            if not entry["usable"]:
+                self.assertIn(entry["unusable"].encode(), out)
+            elif entry["backend"] != "null":
+                self.assertTrue(0 < entry["memory_free"] <= entry["memory_total"], entry)
+                self.assertTrue(entry["name"] and entry["features"], entry)
+                self.assertTrue(entry["driver"] or entry["backend"] == "cpu", entry)
+        cpu = next(entry for entry in got if entry["backend"] == "cpu")
+        self.assertTrue(cpu["usable"] and cpu["is_host"])
+        usable = [entry["usable"] for entry in got]
+        self.assertEqual(usable, sorted(usable, reverse=True), "usable ones come first")
+
+    def test_no_driver(self):
+        """A backend whose driver finds nothing is listed with the reason, and the status is 0."""
+        before = {entry["backend"] for entry in self.devices()}
+        got = self.devices(VK_DRIVER_FILES="/nonexistent", VK_ICD_FILENAMES="/nonexistent", CUDA_VISIBLE_DEVICES="")
+        self.assertEqual({entry["backend"] for entry in got}, before)
+        for entry in got:
+            if entry["backend"] in ("vulkan", "cuda"):
+                self.assertFalse(entry["usable"], entry)
+                self.assertTrue(entry["unusable"], entry)
+
+    def test_cache_folder(self):
+        """Shaders are kept in the folder named, else in the user's cache folder; not being able to is an error where it was named."""
+        if not any(entry["backend"] == "vulkan" and entry["usable"] for entry in self.devices()):
+            self.skipTest("no Vulkan device")
+        check = ["check", "--on", "vulkan", "--op", "add", "--quick"]
+        named, home, xdg = FOLDER / "named" / "folder", FOLDER / "home", FOLDER / "xdg"
+        for arguments, environment, expected in [
+            (["--cache-folder", named], {}, named),
+            ([], {"XDG_CACHE_HOME": str(xdg)}, xdg / "weft"),
+            ([], {"XDG_CACHE_HOME": "relative", "HOME": str(home)}, home / ".cache" / "weft"),
+        ]:
+            code, _, err = weft(*check, *arguments, environment=environment)
+            self.assertEqual((code, err), (0, b""))
+            self.assertEqual(len(list(expected.glob("weft-vulkan-*.cache"))), 1, expected)
+        for environment in [{"XDG_CACHE_HOME": "/proc/none"}, {"XDG_CACHE_HOME": "", "HOME": ""}]:
+            self.assertEqual(weft(*check, environment=environment)[0], 0)
+        self.assertEqual(weft(*check, "--cache-folder", "", environment={"XDG_CACHE_HOME": str(FOLDER / "unused")})[0], 0)
+        self.assertFalse((FOLDER / "unused").exists() or pathlib.Path("relative").exists())
+        code, out, err = weft(*check, "--cache-folder", __file__)
+        self.assertEqual((code, out), (2, b""))
+        self.assertIn(b"--cache-folder", err)
 
 
 class Run(unittest.TestCase):
@@ -221,4 +277,6 @@ if __name__ == "__main__":
     WEFT = os.path.abspath(sys.argv.pop(1))
     with tempfile.TemporaryDirectory() as folder:
         FOLDER = pathlib.Path(folder)
+        os.environ["XDG_CACHE_HOME"] = str(FOLDER / "cache")  # not the user's own
+        os.environ["MESA_SHADER_CACHE_DISABLE"] = "true"  # which would lie in the same folders
         unittest.main()

@@ -65,6 +65,32 @@ static void refuses_what_is_not_a_file(void **state) {
     remove(path);
 }
 
+static void makes_folders(void **state) {
+    (void)state;
+    char path[512], inner[600], file[700];
+    weft_error error = {0};
+    make_path(path, sizeof path, "folder");
+    snprintf(inner, sizeof inner, "%s/a//b/", path);
+    assert_int_equal(weft_os_folder_make(inner, &error), WEFT_OK);
+    assert_int_equal(weft_os_folder_make(inner, &error), WEFT_OK);
+    snprintf(file, sizeof file, "%sfile", inner);
+    FILE *made = fopen(file, "wb");
+    assert_non_null(made);
+    fclose(made);
+    assert_int_equal(weft_os_folder_make(file, &error), WEFT_IO);
+    assert_non_null(strstr(error.message, file));
+    snprintf(file, sizeof file, "%sfile/below", inner);
+    assert_int_equal(weft_os_folder_make(file, &error), WEFT_IO);
+    assert_int_equal(weft_os_folder_make("", &error), WEFT_IO);
+    assert_int_equal(weft_os_folder_make("/proc/weft", &error), WEFT_IO);
+    snprintf(file, sizeof file, "%sfile", inner);
+    assert_int_equal(remove(file), 0);
+    assert_int_equal(remove(inner), 0);
+    snprintf(inner, sizeof inner, "%s/a", path);
+    assert_int_equal(remove(inner), 0);
+    assert_int_equal(remove(path), 0);
+}
+
 /* ---- Memory ---- */
 
 static void pages_are_zero_and_aligned(void **state) {
@@ -160,6 +186,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_by_position),
         cmocka_unit_test(refuses_what_is_not_a_file),
+        cmocka_unit_test(makes_folders),
         cmocka_unit_test(pages_are_zero_and_aligned),
         cmocka_unit_test(tells_about_the_machine),
         cmocka_unit_test(threads_meet),

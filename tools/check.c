@@ -23,7 +23,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_check_options chosen = {0};
     bool verbose = false;
     int precision = 1;
-    option_spec options[] = {
+    option_spec options[MAX_OPTIONS] = {
         {"on", 0, OPTION_TEXT, &settings.backend, 0, 0, "NAME", "the device; default cpu"},
         {"op", 0, OPTION_TEXT, &chosen.op, 0, 0, "NAME", "this op alone"},
         {"type", 0, OPTION_TEXT, &chosen.type, 0, 0, "NAME", "cases with weights of this type alone"},
@@ -31,22 +31,20 @@ static int run(const weft_command *command, int argc, char **argv) {
         {"seed", 0, OPTION_COUNT64, &chosen.seed, 0, 0, NULL, "of the random data; default 1"},
         {"quick", 0, OPTION_FLAG, &chosen.quick, 0, 0, NULL, "a subset"},
         {"verbose", 'v', OPTION_FLAG, &verbose, 0, 0, NULL, "list the cases that pass, too"},
-        {"threads", 't', OPTION_COUNT, &settings.n_threads, 1, 1024, NULL, "of the cpu backend; default one a core"},
-        {"simd", 0, OPTION_TEXT, &settings.simd, 0, 0, "NAME", "instructions of the cpu backend"},
-        {"plugin", 0, OPTION_TEXT, &settings.plugin, 0, 0, "PATH", "a backend in a shared library"},
     };
-    int code = options_parse(command, options, sizeof options / sizeof options[0], NULL, 0, argc, argv);
+    size_t n_options = device_options_add(&settings, options, 7);
+    int code = options_parse(command, options, n_options, NULL, 0, argc, argv);
     if (code >= 0) return code;
     chosen.precision = precision ? WEFT_EXACT : WEFT_FAST;
 
-    weft_device_options device_options = {.n_threads = (uint32_t)settings.n_threads, .simd = settings.simd};
+    weft_device_options device_chosen = device_options(&settings);
     weft_check_summary summary = {0};
     weft_error error = {0};
     weft_runtime *runtime = NULL;
     weft_device *device = NULL;
     interrupt_install();
     weft_status status = open_runtime(settings.plugin, &runtime, &error);
-    if (status == WEFT_OK) status = weft_device_open(runtime, settings.backend, &device_options, &device, &error);
+    if (status == WEFT_OK) status = weft_device_open(runtime, settings.backend, &device_chosen, &device, &error);
     if (status == WEFT_OK) status = weft_check_ops(device, &chosen, print_result, &verbose, &summary, &error);
     if (status == WEFT_OK) printf("%zu passed, %zu failed, %zu skipped\n", summary.n_passed, summary.n_failed, summary.n_skipped);
     weft_device_close(device);

@@ -24,6 +24,7 @@ typedef enum option_kind {
     OPTION_COUNT64, /* uint64_t */
     OPTION_REAL,    /* float: `min` .. `max` */
     OPTION_TEXT,    /* const char * */
+    OPTION_FOLDER,  /* const char *: one that can be written to, made where it is missing; or "" */
     OPTION_CHOICE   /* int: index into `choices` */
 } option_kind;
 
@@ -49,16 +50,21 @@ __attribute__((format(printf, 2, 3)))
 #endif
 int usage_error(const weft_command *command, const char *format, ...);
 
-/* The options of every command that opens an engine: --backend, --precision, --threads, --ctx, --max-rows ... */
+/* The options of commands that open a device, or an engine on one. */
 typedef struct engine_settings {
     const char *backend;
     int precision;
     int32_t n_threads, n_ctx, max_rows, spin_us;
     bool unfused;
     const char *simd, *plugin;
+    const char *cache_folder; /* NULL: the user's; "": none */
 } engine_settings;
-/* Appends their rows to `options` and returns the new count. */
+/* Append rows to `options` and return the new count: --threads, --simd, --cache-folder, --plugin ...; and those with --backend,
+ * --precision, --ctx, --max-rows ... */
+size_t device_options_add(engine_settings *settings, option_spec *options, size_t n_options);
 size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options);
+/* The library's options for these settings. */
+weft_device_options device_options(const engine_settings *settings);
 /* The library's options for these settings, with the progress bar. */
 weft_engine_options engine_options(const engine_settings *settings);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "os/os.h"
 
 int usage_error(const weft_command *command, const char *format, ...) {
     va_list arguments;
@@ -29,6 +30,8 @@ static const char *argument_name(const option_spec *option) {
         return option->choices ? option->choices : "TEXT";
     case OPTION_CHOICE:
         return option->choices;
+    case OPTION_FOLDER:
+        return "PATH";
     default:
         return "N";
     }
@@ -84,6 +87,7 @@ static bool set_choice(const option_spec *option, const char *text) {
 }
 
 static int set_option(const weft_command *command, const option_spec *option, const char *text) {
+    weft_error error;
     switch (option->kind) {
     case OPTION_FLAG:
         *(bool *)option->value = true;
@@ -94,6 +98,10 @@ static int set_option(const weft_command *command, const option_spec *option, co
     case OPTION_CHOICE:
         if (set_choice(option, text)) return -1;
         return usage_error(command, "--%s takes %s, not \"%s\"", option->name, option->choices, text);
+    case OPTION_FOLDER:
+        *(const char **)option->value = text;
+        if (!text[0] || weft_os_folder_make(text, &error) == WEFT_OK) return -1;
+        return usage_error(command, "--%s: %s", option->name, error.message);
     case OPTION_COUNT64:
         if (set_number(option, text)) return -1;
         return usage_error(command, "--%s takes a whole number from 0 to 2^64 - 1, not \"%s\"", option->name, text);
@@ -137,36 +145,4 @@ int options_parse(const weft_command *command, const option_spec *options, size_
     if (n_given > n_positional) return usage_error(command, "unexpected argument \"%s\"", argv[optind + (int)n_positional]);
     for (size_t i = 0; i < n_positional; i++) positional[i] = argv[optind + (int)i];
     return -1;
-}
-
-size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
-    const option_spec rows[] = {
-        {"backend", 0, OPTION_TEXT, &settings->backend, 0, 0, "NAME", "auto, or a backend or device that `weft devices` lists"},
-        {"precision", 0, OPTION_CHOICE, &settings->precision, 0, 0, "fast|exact",
-         "exact is the same on every backend; default fast"},
-        {"threads", 't', OPTION_COUNT, &settings->n_threads, 1, 1024, NULL, "of the cpu backend; default one a core"},
-        {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL, "positions of context; default the model's, 4096 at most"},
-        {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
-        {"spin", 0, OPTION_COUNT, &settings->spin_us, 0, 1000000, NULL,
-         "microseconds that a wait for a GPU spins before it sleeps; default 0"},
-        {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts instead of fused nodes"},
-        {"simd", 0, OPTION_TEXT, &settings->simd, 0, 0, "NAME", "instructions of the cpu backend, as `weft devices` lists them"},
-        {"plugin", 0, OPTION_TEXT, &settings->plugin, 0, 0, "PATH", "a backend in a shared library"},
-    };
-    memcpy(options + n_options, rows, sizeof rows);
-    return n_options + sizeof rows / sizeof rows[0];
-}
-
-weft_engine_options engine_options(const engine_settings *settings) {
-    return (weft_engine_options){
-        .device = settings->backend,
-        .device_options = {.n_threads = (uint32_t)settings->n_threads,
-                           .simd = settings->simd,
-                           .spin_ns = (uint64_t)settings->spin_us * 1000},
-        .precision = settings->precision ? WEFT_EXACT : WEFT_FAST,
-        .n_ctx = settings->n_ctx,
-        .max_rows = settings->max_rows,
-        .unfused = settings->unfused,
-        .progress = progress_bar,
-    };
 }

@@ -1,0 +1,69 @@
+/* The options that commands share: of devices and engines. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "os/os.h"
+
+size_t device_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
+    const option_spec rows[] = {
+        {"threads", 't', OPTION_COUNT, &settings->n_threads, 1, 1024, NULL, "of the cpu backend; default one a core"},
+        {"simd", 0, OPTION_TEXT, &settings->simd, 0, 0, "NAME", "instructions of the cpu backend, as `weft devices` lists them"},
+        {"spin", 0, OPTION_COUNT, &settings->spin_us, 0, 1000000, NULL,
+         "microseconds that a wait for a GPU spins before it sleeps; default 0"},
+        {"cache-folder", 0, OPTION_FOLDER, &settings->cache_folder, 0, 0, NULL,
+         "of compiled shaders; default weft in $XDG_CACHE_HOME or ~/.cache; \"\" for none"},
+        {"plugin", 0, OPTION_TEXT, &settings->plugin, 0, 0, "PATH", "a backend in a shared library"},
+    };
+    memcpy(options + n_options, rows, sizeof rows);
+    return n_options + sizeof rows / sizeof rows[0];
+}
+
+size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
+    const option_spec rows[] = {
+        {"backend", 0, OPTION_TEXT, &settings->backend, 0, 0, "NAME", "auto, or a backend or device that `weft devices` lists"},
+        {"precision", 0, OPTION_CHOICE, &settings->precision, 0, 0, "fast|exact",
+         "exact is the same on every backend; default fast"},
+        {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL, "positions of context; default the model's, 4096 at most"},
+        {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
+        {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts instead of fused nodes"},
+    };
+    memcpy(options + n_options, rows, sizeof rows);
+    return device_options_add(settings, options, n_options + sizeof rows / sizeof rows[0]);
+}
+
+/* The user's cache folder (XDG Base Directory Specification), made where it is missing; NULL where there is none to be had. */
+static const char *default_cache_folder(void) {
+    static char folder[1024];
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = 0;
+    if (cache && cache[0] == '/')
+        n = snprintf(folder, sizeof folder, "%s/weft", cache);
+    else if (home && home[0] == '/')
+        n = snprintf(folder, sizeof folder, "%s/.cache/weft", home);
+    if (n <= 0 || (size_t)n >= sizeof folder || weft_os_folder_make(folder, NULL) != WEFT_OK) return NULL;
+    return folder;
+}
+
+weft_device_options device_options(const engine_settings *settings) {
+    const char *folder = settings->cache_folder ? settings->cache_folder : default_cache_folder();
+    return (weft_device_options){
+        .n_threads = (uint32_t)settings->n_threads,
+        .simd = settings->simd,
+        .cache_folder = folder && folder[0] ? folder : NULL,
+        .spin_ns = (uint64_t)settings->spin_us * 1000,
+    };
+}
+
+weft_engine_options engine_options(const engine_settings *settings) {
+    return (weft_engine_options){
+        .device = settings->backend,
+        .device_options = device_options(settings),
+        .precision = settings->precision ? WEFT_EXACT : WEFT_FAST,
+        .n_ctx = settings->n_ctx,
+        .max_rows = settings->max_rows,
+        .unfused = settings->unfused,
+        .progress = progress_bar,
+    };
+}
