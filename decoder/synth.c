@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "os/os.h"
+
 #define CHUNK ((size_t)1 << 20)
 #define MAX_TENSORS_A_LAYER 12
 #define MAX_TENSORS_ELSEWHERE 4
@@ -190,12 +192,22 @@ static weft_status write_all(synth *s) {
     return status;
 }
 
+/* The finished file takes the place of what has its name, which a device or a folder must not lose. */
+static weft_status check_target(const synth *s) {
+    weft_os_file file;
+    weft_status status = weft_os_file_open(&file, s->path, s->error);
+    if (status == WEFT_OK) weft_os_file_close(&file);
+    return status == WEFT_NOT_FOUND ? WEFT_OK : status;
+}
+
 static weft_status write_file(synth *s) {
+    weft_status status = check_target(s);
+    if (status) return status;
     errno = 0;
     s->file = fopen(s->partial, "wb");
     if (!s->file) return weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->partial, strerror(errno));
     setvbuf(s->file, NULL, _IONBF, 0); /* pieces are large already */
-    weft_status status = write_all(s);
+    status = write_all(s);
     errno = 0;
     if (fclose(s->file) != 0 && status == WEFT_OK) {
         status = weft_fail(s->error, WEFT_IO, "%s: cannot write: %s", s->path, strerror(errno));

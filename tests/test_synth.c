@@ -297,6 +297,25 @@ static void says_what_is_wrong(void **state) {
     assert_int_equal(weft_synth(runtime, &options, PATH, &error), WEFT_INVALID_ARGUMENT);
 }
 
+static bool count_calls(void *user, uint64_t done, uint64_t total) {
+    (void)done;
+    (void)total;
+    ++*(int *)user;
+    return true;
+}
+
+/* What is no regular file is not replaced, and nothing is written to find that out. */
+static void takes_no_folders_or_devices_place(void **state) {
+    (void)state;
+    weft_error error = {0};
+    int n_calls = 0;
+    weft_synth_options options = {.shape = "tiny", .mix = "Q4_0", .progress = count_calls, .progress_user = &n_calls};
+    assert_int_equal(weft_synth(runtime, &options, ".", &error), WEFT_IO);
+    assert_non_null(strstr(error.message, "not a regular file"));
+    assert_int_equal(n_calls, 0);
+    assert_false(exists("..partial"));
+}
+
 static void survives_every_failing_allocation(void **state) {
     (void)state;
     weft_status status = WEFT_OUT_OF_MEMORY;
@@ -342,6 +361,7 @@ int main(void) {
         cmocka_unit_test(frequency_factors_rise),
         cmocka_unit_test(cancelling_leaves_what_was_there),
         cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(takes_no_folders_or_devices_place),
         cmocka_unit_test(survives_every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, begin, end);
