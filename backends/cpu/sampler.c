@@ -1,5 +1,6 @@
 /* Sampling. Sums go over ranges of a fixed number of logits: in lanes inside a range, and over the ranges in ascending order in
- * double. The order of tokens is a heap, of which only as much is sorted as somebody asks for.
+ * double. Tokens are put in order by buckets of logits, and inside a bucket by a heap, of which only as much is sorted as somebody
+ * asks for.
  */
 #include "backends/cpu/sampler.h"
 
@@ -10,6 +11,9 @@
 #include "weft/ops/sample.h"
 
 #define RANGE 4096
+/* Far enough down for all that temperatures up to 1 leave anything of; what is below shares the last bucket. */
+#define N_BUCKETS 2048
+#define BUCKETS_A_LOGIT 64.0f
 
 void weft_cpu_sampler_init(weft_cpu_sampler *sampler, const weft_cpu_phase *phase, const weft_cpu_tensor *heads,
                            const weft_cpu_tensor *sequences, int64_t n_vocab, int64_t n_top, int64_t first, int64_t n_columns,
@@ -100,12 +104,22 @@ static int32_t id_of(uint64_t key) {
     return (int32_t)(UINT32_MAX - (uint32_t)key);
 }
 
-/* The tokens of a column in order, sorted as far as asked for: a heap of those not yet taken, and behind it, from the end on
- * downwards, those taken. */
+/* The tokens of a column in order, sorted as far as asked for. Buckets of logits stand in `keys` with the first of the order last;
+ * in the one that is being taken there is a heap of the keys not yet taken, and behind it, from the end on downwards, those taken.
+ */
 typedef struct token_order {
     uint64_t *keys;
-    int64_t n, n_left;
+    uint32_t begins[N_BUCKETS];
+    int64_t n, n_taken, n_left; /* n_left: in the heap */
+    uint32_t bucket, n_opened;
 } token_order;
+
+/* Logits that are not less come no later, and equal ones together. */
+static uint32_t bucket_of(float x, float max) {
+    if (!(x > -INFINITY)) x = -INFINITY;
+    float distance = x == max ? 0.0f : (max - x) * BUCKETS_A_LOGIT;
+    return distance < (float)(N_BUCKETS - 1) ? (uint32_t)distance : N_BUCKETS - 1;
+}
 
 static void sift_down(uint64_t *heap, int64_t n, int64_t at) {
     uint64_t key = heap[at];
@@ -117,19 +131,35 @@ static void sift_down(uint64_t *heap, int64_t n, int64_t at) {
     heap[at] = key;
 }
 
-static void order_begin(token_order *order, const float *x, int64_t n) {
-    order->n = order->n_left = n;
-    for (int64_t i = 0; i < n; i++) order->keys[i] = key_of(x[i], (uint32_t)i);
-    for (int64_t i = n / 2 - 1; i >= 0; i--) sift_down(order->keys, n, i);
+static void order_begin(token_order *order, const float *x, float max, int64_t n) {
+    uint32_t places[N_BUCKETS] = {0}; /* first how many there are, then where the next goes */
+    uint32_t end = (uint32_t)n;
+    for (int64_t i = 0; i < n; i++) places[bucket_of(x[i], max)]++;
+    for (size_t i = 0; i < N_BUCKETS; i++) order->begins[i] = places[i] = end -= places[i];
+    for (int64_t i = 0; i < n; i++) order->keys[places[bucket_of(x[i], max)]++] = key_of(x[i], (uint32_t)i);
+    order->n = n;
+    order->n_taken = order->n_left = order->n_opened = 0;
+}
+
+/* Makes the next bucket that is not empty a heap. */
+static void open_bucket(token_order *order) {
+    while (order->n_left == 0) {
+        order->bucket = order->n_opened++;
+        order->n_left = order->n - order->n_taken - order->begins[order->bucket];
+    }
+    uint64_t *heap = order->keys + order->begins[order->bucket];
+    for (int64_t i = order->n_left / 2 - 1; i >= 0; i--) sift_down(heap, order->n_left, i);
 }
 
 /* Token `i` of the order, i below n. */
 static int32_t order_at(token_order *order, int64_t i) {
-    while (order->n - order->n_left <= i) {
-        uint64_t key = order->keys[0];
-        order->keys[0] = order->keys[--order->n_left];
-        if (order->n_left > 1) sift_down(order->keys, order->n_left, 0);
-        order->keys[order->n_left] = key;
+    for (; order->n_taken <= i; order->n_taken++) {
+        if (order->n_left == 0) open_bucket(order);
+        uint64_t *heap = order->keys + order->begins[order->bucket];
+        uint64_t key = heap[0];
+        heap[0] = heap[--order->n_left];
+        if (order->n_left > 1) sift_down(heap, order->n_left, 0);
+        heap[order->n_left] = key;
     }
     return id_of(order->keys[order->n - 1 - i]);
 }
@@ -213,8 +243,9 @@ static void choose_chunk(void *user, int64_t column, uint32_t thread) {
     float max = column_largest(s, column);
     double log_sum = log(sum_ranges(s, s->sums, column));
     float temperature = temperature_of(s, head);
-    token_order order = {.keys = s->orders + (int64_t)thread * s->n_vocab};
-    if (temperature != 0.0f || s->n_top > 0) order_begin(&order, x, s->n_vocab);
+    token_order order;
+    order.keys = s->orders + (int64_t)thread * s->n_vocab;
+    if (temperature != 0.0f || s->n_top > 0) order_begin(&order, x, max, s->n_vocab);
     if (has_target(s, head))
         chosen[0] = head[WEFT_HEAD_TARGET];
     else if (temperature == 0.0f)
