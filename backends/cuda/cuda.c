@@ -59,6 +59,17 @@ static weft_status set_up(weft_backend_device *device, int number, weft_error *e
     return status;
 }
 
+/* Where the context cannot be made current any more, what is in it goes when it is destroyed. */
+static void forget(weft_backend_device *device) {
+    device->stream = device->side = NULL;
+    device->staging = device->copies = (weft_cuda_ring){0};
+    if (device->modules != NULL) memset(device->modules, 0, weft_cuda_n_images * sizeof *device->modules);
+    memset(device->ended, 0, sizeof device->ended);
+    device->cancel_word = NULL;
+    device->queue = NULL;
+    device->control = 0;
+}
+
 static void tear_down(weft_backend_device *device) {
     const weft_cuda_driver *driver = &device->driver;
     if (device->side != NULL) driver->stream_synchronise(device->side);
@@ -137,6 +148,7 @@ static weft_status cuda_open(const weft_host *host, size_t index, const weft_dev
 static void cuda_close(weft_backend_device *device) {
     if (device == NULL) return;
     bool entered = weft_cuda_enter_to_free(device);
+    if (!entered) forget(device);
     tear_down(device);
     if (entered) weft_cuda_leave(device);
     device->driver.context_destroy(device->context);

@@ -60,7 +60,8 @@ struct weft_backend_buffer {
 /* Makes the device's context current, and what was current before it current again. Fails where the device is lost. */
 weft_status weft_cuda_enter(weft_backend_device *device, weft_error *error);
 void weft_cuda_leave(weft_backend_device *device);
-/* For giving back, lost or not: waits for the device's work. False: there is nothing to leave. */
+/* For giving back, lost or not: waits for the device's work. False: the context cannot be entered, and nothing in it given back
+ * before it is destroyed. */
 bool weft_cuda_enter_to_free(weft_backend_device *device);
 /* weft_cuda_check that remembers the loss of a device. */
 weft_status weft_cuda_result_of(weft_backend_device *device, weft_cuda_result result, const char *what, weft_error *error);

@@ -53,9 +53,10 @@ weft_status weft_cuda_buffer_create(weft_backend_device *device, weft_memory mem
 }
 
 void weft_cuda_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
-    bool entered = weft_cuda_enter_to_free(device);
-    free_memory(device, buffer);
-    if (entered) weft_cuda_leave(device);
+    if (weft_cuda_enter_to_free(device)) {
+        free_memory(device, buffer);
+        weft_cuda_leave(device);
+    }
     device->host->release(device->host->user, buffer, sizeof *buffer);
 }
 

@@ -204,8 +204,9 @@ size_t weft_cuda_plan_dispatches(weft_backend_device *device, const weft_backend
 }
 
 void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {
-    bool entered = weft_cuda_enter_to_free(device);
-    device->driver.recording_destroy(plan->recording);
-    if (entered) weft_cuda_leave(device);
+    if (weft_cuda_enter_to_free(device)) {
+        device->driver.recording_destroy(plan->recording);
+        weft_cuda_leave(device);
+    }
     release(device->host, plan, sizeof *plan);
 }

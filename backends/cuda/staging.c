@@ -53,10 +53,11 @@ bool weft_cuda_ring_find(const weft_cuda_ring *ring, const void *memory, size_t 
 static weft_status end(weft_backend_device *device, weft_error *error) {
     if (device->staging.memory == NULL) return WEFT_OK;
     weft_cuda_result result = device->driver.context_push(device->context);
-    bool entered = result == WEFT_CUDA_SUCCESS;
-    if (entered) result = device->driver.stream_synchronise(device->stream);
-    weft_cuda_ring_destroy(device, &device->staging);
-    if (entered) weft_cuda_leave(device);
+    if (result == WEFT_CUDA_SUCCESS) {
+        result = device->driver.stream_synchronise(device->stream);
+        weft_cuda_ring_destroy(device, &device->staging);
+        weft_cuda_leave(device);
+    }
     return weft_cuda_result_of(device, result, "copy to the device", error);
 }
 

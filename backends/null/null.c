@@ -294,7 +294,7 @@ const weft_backend weft_null_backend = {
     .plan_submit = null_plan_submit,
     .wait = null_wait,
     .cancel = null_cancel,
-    /* status is left out: host memory is not lost. */
+    /* status is left out: host memory is not lost; stage too: it would only copy what can be read into place. */
 };
 
 /* A backend in a library of its own also needs
