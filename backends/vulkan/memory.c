@@ -44,6 +44,10 @@ static weft_status allocate_memory(weft_backend_device *device, weft_vulkan_memo
     VkMemoryAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = needs.size, .memoryTypeIndex = type};
     VkResult result = vk->vkAllocateMemory(device->device, &info, NULL, &buffer->memory);
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY && needs.size > device->traits.largest_allocation)
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY,
+                                  "vulkan: one buffer of %.1f MiB cannot be had: the driver promises %.1f MiB in one allocation",
+                                  (double)needs.size / 1048576.0, (double)device->traits.largest_allocation / 1048576.0);
     if (result == VK_SUCCESS) result = vk->vkBindBufferMemory(device->device, buffer->buffer, buffer->memory, 0);
     VkMemoryPropertyFlags has = device->traits.memory.memoryTypes[type].propertyFlags;
     const VkMemoryPropertyFlags mappable = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;

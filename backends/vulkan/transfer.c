@@ -101,7 +101,6 @@ static void barrier(weft_backend_device *device, VkCommandBuffer commands, VkPip
 #define WRITES (VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT)
 #define READS (VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT)
 
-/* What is recorded until weft_vulkan_end_copy comes after everything submitted before and before everything submitted later. */
 static VkResult begin_copy(weft_backend_device *device, weft_vulkan_piece *piece) {
     VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
@@ -139,20 +138,28 @@ static VkResult copy(weft_backend_device *device, weft_vulkan_piece *piece, cons
     return end_copy(device, piece);
 }
 
+weft_status weft_vulkan_commands_begin(weft_backend_device *device, weft_vulkan_piece **piece, weft_error *error) {
+    weft_status status = take(device, &device->side, 0, piece, error);
+    return status == WEFT_OK ? weft_vulkan_result(device, begin_copy(device, *piece), "recording commands", error) : status;
+}
+
+weft_status weft_vulkan_commands_end(weft_backend_device *device, weft_vulkan_piece *piece, weft_status recorded, const char *what,
+                                     weft_error *error) {
+    if (recorded == WEFT_OK) return weft_vulkan_result(device, end_copy(device, piece), what, error);
+    device->driver.vk.vkEndCommandBuffer(piece->commands); /* what is being recorded cannot be begun again */
+    return recorded;
+}
+
 weft_status weft_vulkan_zero(weft_backend_device *device, weft_backend_buffer *buffer, weft_error *error) {
-    weft_vulkan_piece *piece;
     if (buffer->mapped != NULL) {
         memset(buffer->mapped, 0, buffer->bytes);
         return WEFT_OK;
     }
-    weft_status status = take(device, &device->side, 0, &piece, error);
+    weft_vulkan_piece *piece;
+    weft_status status = weft_vulkan_commands_begin(device, &piece, error);
     if (status != WEFT_OK) return status;
-    VkResult result = begin_copy(device, piece);
-    if (result == VK_SUCCESS) {
-        device->driver.vk.vkCmdFillBuffer(piece->commands, buffer->buffer, 0, VK_WHOLE_SIZE, 0);
-        result = end_copy(device, piece);
-    }
-    return weft_vulkan_result(device, result, "clearing a buffer", error);
+    device->driver.vk.vkCmdFillBuffer(piece->commands, buffer->buffer, 0, VK_WHOLE_SIZE, 0);
+    return weft_vulkan_commands_end(device, piece, WEFT_OK, "clearing a buffer", error);
 }
 
 /* ---- Writing and reading ---- */
@@ -240,11 +247,7 @@ static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, c
                                                           .push_size = sizeof push,
                                                           .groups_x = weft_vulkan_groups((int64_t)push.row_bytes / 4, 128),
                                                           .groups_y = (uint64_t)push.n_rows});
-    if (recorder.status != WEFT_OK) {
-        device->driver.vk.vkEndCommandBuffer(piece->commands); /* what is being recorded cannot be begun again */
-        return recorder.status;
-    }
-    return weft_vulkan_result(device, end_copy(device, piece), "packing a weight", error);
+    return weft_vulkan_commands_end(device, piece, recorder.status, "packing a weight", error);
 }
 
 weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,

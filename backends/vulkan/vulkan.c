@@ -165,6 +165,7 @@ const weft_backend weft_vulkan_backend = {
     .wait = weft_vulkan_wait,
     .cancel = weft_vulkan_cancel,
     .status = weft_vulkan_status,
+    .read_bandwidth = weft_vulkan_read_bandwidth,
     .stage = weft_vulkan_stage,
     .plan_dispatches = weft_vulkan_plan_dispatches,
 };

@@ -117,6 +117,14 @@ weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_tens
                                     weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows,
                                     const void *from, weft_error *error);
 
+/* What is recorded into the piece's commands in between comes after everything submitted before and before everything submitted
+ * later. The end submits it, unless recording had failed. */
+weft_status weft_vulkan_commands_begin(weft_backend_device *device, weft_vulkan_piece **piece, weft_error *error);
+weft_status weft_vulkan_commands_end(weft_backend_device *device, weft_vulkan_piece *piece, weft_status recorded, const char *what,
+                                     weft_error *error);
+/* bandwidth.c */
+weft_status weft_vulkan_read_bandwidth(weft_backend_device *device, double *bytes_per_s, weft_error *error);
+
 /* pipeline.c and cache.c */
 weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
                                       weft_error *error);

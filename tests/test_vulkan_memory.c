@@ -1,0 +1,436 @@
+/* Memory of the Vulkan backend as on a card whose memory the host does not see, and its limits: staged copies, packed weights,
+ * matrices larger than a descriptor could hold, allocations that a driver refuses, what devices say, barriers, the pipeline cache
+ * of another driver. Skipped where there is no device.
+ */
+#define _GNU_SOURCE /* mkdtemp, popen */
+#include <math.h>
+
+#include "core/runtime.h"
+#include "graph_support.h"
+#include "vulkan_faults.h"
+
+static const char *program;
+static weft_runtime *runtime;
+static const weft_backend *backend;
+static weft_backend_device *device;
+
+static void must(weft_status status, const weft_error *error) {
+    if (status != WEFT_OK) fail_msg("%s", error->message);
+}
+
+static void open_backend(void) {
+    weft_error error = {0};
+    weft_device_options options = {0};
+    must(backend->open(&runtime->host, 0, &options, &device, &error), &error);
+}
+
+static weft_backend_buffer *create(uint64_t bytes) {
+    weft_error error = {0};
+    weft_backend_buffer *buffer = NULL;
+    must(backend->buffer_create(device, WEFT_MEMORY_DEVICE, bytes, &buffer, &error), &error);
+    return buffer;
+}
+
+static unsigned char pattern(uint64_t i) {
+    return (unsigned char)(i * UINT64_C(0x9e3779b97f4a7c15) >> 56);
+}
+
+/* ---- Copies ---- */
+
+/* Pieces handed on, taken back unused, and larger than usual, with other copies between. */
+static void test_stage(void **state) {
+    (void)state;
+    enum { PIECE = 1000004, N_PIECES = 19, LARGE = 9000000 };
+    const size_t bytes = (size_t)PIECE * N_PIECES;
+    weft_error error = {0};
+    faults = (vulkan_faults){.discrete = true};
+    open_backend();
+    weft_backend_buffer *buffer = create(bytes), *other = create(4096);
+    assert_null(backend->buffer_map(device, buffer));
+    unsigned char *back = malloc(bytes);
+    assert_non_null(back);
+    must(backend->read(device, buffer, 0, back, bytes, &error), &error);
+    for (size_t i = 0; i < bytes; i++) assert_int_equal(back[i], 0);
+    for (uint64_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < N_PIECES; i++) {
+            void *memory = NULL;
+            for (int n = i == 11 ? 2 : 1; n > 0; n--) must(backend->stage(device, PIECE, &memory, &error), &error);
+            assert_int_equal((uintptr_t)memory % 64, 0);
+            for (size_t j = 0; j < PIECE; j++) ((unsigned char *)memory)[j] = pattern(i * PIECE + j + round);
+            if (i % 5 == 2) must(backend->write(device, other, 0, "between", 8, &error), &error);
+            must(backend->write(device, buffer, i * PIECE, memory, PIECE, &error), &error);
+        }
+        if (round == 0) must(backend->stage(device, 0, NULL, &error), &error);
+        must(backend->read(device, buffer, 0, back, bytes, &error), &error);
+        for (size_t i = 0; i < bytes; i++) assert_int_equal(back[i], pattern(i + round));
+    }
+    void *memory = NULL;
+    must(backend->stage(device, LARGE, &memory, &error), &error);
+    for (size_t i = 0; i < LARGE; i++) ((unsigned char *)memory)[i] = pattern(i + 5);
+    must(backend->write(device, buffer, 64, memory, LARGE, &error), &error);
+    must(backend->stage(device, 0, NULL, &error), &error);
+    must(backend->read(device, buffer, 64, back, LARGE, &error), &error);
+    for (size_t i = 0; i < LARGE; i++) assert_int_equal(back[i], pattern(i + 5));
+    for (size_t i = 0; i < bytes; i++) back[i] = pattern(i + 9); /* and without staging */
+    must(backend->write(device, buffer, 0, back, bytes, &error), &error);
+    memset(back, 0, bytes);
+    must(backend->read(device, buffer, 0, back, bytes, &error), &error);
+    for (size_t i = 0; i < bytes; i++) assert_int_equal(back[i], pattern(i + 9));
+    free(back);
+    backend->buffer_destroy(device, other);
+    backend->buffer_destroy(device, buffer);
+    backend->close(device);
+    assert_int_equal(faults.n_objects, 0);
+}
+
+/* ---- Packing ---- */
+
+enum { Q6_K_BYTES = 210 };
+
+/* Byte `at` of a packed row of n blocks, from the file's row: the layout's definition. */
+static unsigned char packed_byte(const unsigned char *row, size_t n, size_t at) {
+    static const struct { size_t bytes, first; /* of a block's part */ } parts[] = {{128, 0}, {64, 128}, {16, 192}, {2, 208}};
+    for (size_t p = 0; p < COUNT(parts); p++) {
+        if (at < n * parts[p].bytes) return row[at / parts[p].bytes * Q6_K_BYTES + parts[p].first + at % parts[p].bytes];
+        at -= n * parts[p].bytes;
+    }
+    return 0;
+}
+
+static void check_packing(size_t n_blocks, size_t n_rows, size_t rows_at_once, bool staged) {
+    const weft_tensor weight = {WEFT_Q6_K, {(int64_t)(256 * n_blocks), (int64_t)n_rows, 1, 1}};
+    const weft_use use = {WEFT_OP_MUL_MAT, 0, 1, WEFT_EXACT};
+    const size_t from_bytes = n_blocks * Q6_K_BYTES, row_bytes = n_blocks * 208 + (n_blocks * 2 + 15) / 16 * 16, offset = 192;
+    weft_layout layout = {0};
+    weft_error error = {0};
+    backend->weight_layout(device, &weight, &use, 1, &layout);
+    assert_string_equal(layout.name, "q6_k planar");
+    assert_int_equal(layout.bytes, row_bytes * n_rows);
+    weft_backend_buffer *buffer = create(offset + layout.bytes + 64);
+    unsigned char *file = malloc(from_bytes * n_rows), *packed = malloc(offset + layout.bytes + 64);
+    assert_true(file && packed);
+    for (size_t i = 0; i < from_bytes * n_rows; i++) file[i] = pattern(i);
+    for (size_t row = 0; row < n_rows; row += rows_at_once) {
+        size_t rows = n_rows - row < rows_at_once ? n_rows - row : rows_at_once;
+        const void *from = file + row * from_bytes;
+        void *memory = NULL;
+        if (staged) {
+            must(backend->stage(device, rows * from_bytes, &memory, &error), &error);
+            memcpy(memory, from, rows * from_bytes);
+            from = memory;
+        }
+        must(backend->weight_pack(device, &weight, &layout, buffer, offset, (int64_t)row, (int64_t)rows, from, &error), &error);
+    }
+    if (staged) must(backend->stage(device, 0, NULL, &error), &error);
+    must(backend->read(device, buffer, 0, packed, offset + layout.bytes + 64, &error), &error);
+    for (size_t i = 0; i < offset + layout.bytes + 64; i++) {
+        size_t at = i - offset;
+        bool inside = i >= offset && at < layout.bytes;
+        unsigned char expected = inside ? packed_byte(file + at / row_bytes * from_bytes, n_blocks, at % row_bytes) : 0;
+        if (packed[i] != expected)
+            fail_msg("%zu blocks, %zu rows: byte %zu is %02x, not %02x", n_blocks, n_rows, i, packed[i], expected);
+    }
+    free(packed);
+    free(file);
+    backend->buffer_destroy(device, buffer);
+}
+
+static void test_packing(void **state) {
+    (void)state;
+    faults = (vulkan_faults){.discrete = true};
+    open_backend();
+    for (int staged = 0; staged < 2; staged++) {
+        check_packing(1, 1, 1, staged);
+        check_packing(2, 5, 2, staged);
+        check_packing(3, 17, 17, staged);
+        check_packing(8, 33, 7, staged);
+        check_packing(9, 100, 64, staged);
+        check_packing(56, 900, 357, staged); /* pieces of 4 MiB */
+    }
+    backend->close(device);
+    assert_int_equal(faults.n_objects, 0);
+}
+
+/* ---- A matrix of 160 MiB ---- */
+
+enum { LARGE_K = 1024, LARGE_N = 40 * 1024, LARGE_T = 2 };
+
+static float element(uint64_t i) {
+    return (float)(int32_t)(i * UINT64_C(0x9e3779b97f4a7c15) >> 40) / 8388608.0f - 1.0f;
+}
+
+static weft_status read_elements(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    (void)user;
+    (void)name;
+    (void)error;
+    for (size_t i = 0; i < size / 4; i++) ((float *)into)[i] = element(offset / 4 + i);
+    return WEFT_OK;
+}
+
+/* y = weight . x for a weight of n rows, on a device of its own; where it fails, its message is in `error`. */
+static weft_status multiply(int64_t n, float *y, weft_error *error) {
+    builder b;
+    weft_device *opened = NULL;
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    weft_ticket ticket;
+    void *x[1];
+    const void *outputs[1];
+    must(weft_device_open(runtime, "vulkan", NULL, &opened, error), error);
+    begin_graph(&b, runtime);
+    weft_value input = add_leaf(&b, weft_graph_input, "x", WEFT_F32, LARGE_K, LARGE_T, 1, 1);
+    weft_value result = NODE0(&b, WEFT_OP_MUL_MAT, "y", add_weight(&b, "w", 0, WEFT_F32, LARGE_K, n), input);
+    must(b.status, &b.error);
+    must(weft_graph_output(b.graph, result, error), error);
+    const weft_graph *graphs[] = {b.graph};
+    must(weft_store_create(opened, graphs, 1, &(weft_store_options){.precision = WEFT_EXACT}, &store, error), error);
+    weft_status status = weft_store_load(store, &(weft_weight_source){.read = read_elements}, error);
+    if (status == WEFT_OK) {
+        must(weft_plan_create(store, b.graph, &plan, error), error);
+        must(weft_plan_begin(plan, &ticket, x, error), error);
+        for (int i = 0; i < LARGE_K * LARGE_T; i++) ((float *)x[0])[i] = element((uint64_t)i + 77777);
+        must(weft_plan_submit(plan, ticket, error), error);
+        must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, error), error);
+        memcpy(y, outputs[0], (size_t)n * LARGE_T * sizeof *y);
+        weft_plan_release(plan, ticket);
+    }
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(b.graph);
+    weft_device_close(opened);
+    return status;
+}
+
+static void check_rows(const float *y, int64_t n, int64_t every) {
+    double worst = 0, square_sum = 0;
+    int64_t n_checked = 0;
+    for (int64_t row = n - 1; row >= 0; row -= row == n - 1 ? 1 : every) {
+        for (int64_t t = 0; t < LARGE_T; t++, n_checked++) {
+            double sum = 0;
+            for (int64_t i = 0; i < LARGE_K; i++)
+                sum += (double)element((uint64_t)(row * LARGE_K + i)) * (double)element((uint64_t)(t * LARGE_K + i) + 77777);
+            double error = fabs(sum - (double)y[t * n + row]);
+            worst = error > worst || !(error <= worst) ? error : worst;
+            square_sum += sum * sum;
+        }
+    }
+    double rms = sqrt(square_sum / (double)n_checked);
+    if (!(worst <= 1e-5 * rms)) fail_msg("%lld rows: off by %g where the root mean square is %g", (long long)n, worst, rms);
+}
+
+static void test_large_matrix(void **state) {
+    (void)state;
+    weft_error error = {0};
+    float *y = malloc((size_t)LARGE_N * LARGE_T * sizeof *y);
+    assert_non_null(y);
+    for (int discrete = 0; discrete < 2; discrete++) {
+        faults = (vulkan_faults){.discrete = discrete};
+        for (size_t i = 0; i < (size_t)LARGE_N * LARGE_T; i++) y[i] = NAN;
+        must(multiply(LARGE_N, y, &error), &error);
+        check_rows(y, LARGE_N, 173);
+    }
+    free(y);
+}
+
+/* A single weight that a driver has no allocation for is a status with the figures; smaller ones fit. */
+static void test_largest_allocation(void **state) {
+    (void)state;
+    weft_error error = {0};
+    float y[1000 * LARGE_T];
+    faults = (vulkan_faults){.discrete = true, .largest_allocation = (uint64_t)5 << 20};
+    must(multiply(1000, y, &error), &error);
+    check_rows(y, 1000, 7);
+    assert_int_equal(faults.n_refused, 0);
+    assert_int_equal(multiply(4000, y, &error), WEFT_OUT_OF_MEMORY);
+    assert_int_equal(faults.n_refused, 1);
+    if (!strstr(error.message, "15.6 MiB") || !strstr(error.message, "5.0 MiB")) fail_msg("\"%s\"", error.message);
+    assert_int_equal(faults.n_objects, 0);
+}
+
+/* ---- What devices say ---- */
+
+static void check_unusable(const char *reason) {
+    weft_error error = {0};
+    weft_device_info info = {0};
+    weft_device *opened = NULL;
+    size_t count = 0;
+    must(backend->devices(&runtime->host, &info, 1, &count, &error), &error);
+    if (!strstr(info.unusable, reason)) fail_msg("\"%s\" does not say \"%s\"", info.unusable, reason);
+    assert_int_equal(weft_device_open(runtime, "vulkan:0", NULL, &opened, &error), WEFT_UNSUPPORTED);
+    if (!strstr(error.message, reason)) fail_msg("\"%s\" does not say \"%s\"", error.message, reason);
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_device_info info = {0};
+    size_t count = 0;
+    faults = (vulkan_faults){.no_extensions = true};
+    must(backend->devices(&runtime->host, &info, 1, &count, &error), &error);
+    assert_string_equal(info.unusable, "");
+    assert_null(strstr(info.features, "int8 dot products"));
+    for (const char *const *text =
+             (const char *const[]){"vulkan 1.", "subgroups of ", "16- and 8-bit storage", "heaps of ", "one allocation ", NULL};
+         *text != NULL; text++)
+        if (!strstr(info.features, *text)) fail_msg("\"%s\" does not say \"%s\"", info.features, *text);
+    faults = (vulkan_faults){.api_version = VK_API_VERSION_1_1};
+    check_unusable("it has Vulkan 1.1 and 1.2 is needed");
+    faults = (vulkan_faults){.no_features = true};
+    check_unusable("it lacks storageBuffer16BitAccess, storageBuffer8BitAccess, bufferDeviceAddress, timelineSemaphore");
+    faults = (vulkan_faults){0};
+}
+
+static void test_read_bandwidth(void **state) {
+    (void)state;
+    weft_error error = {0};
+    double bytes_per_s = 0;
+    open_backend();
+    must(backend->read_bandwidth(device, &bytes_per_s, &error), &error);
+    printf("%.2f GB/s\n", bytes_per_s * 1e-9);
+    assert_true(bytes_per_s > 1e7 && bytes_per_s < 1e14);
+    backend->close(device);
+}
+
+/* ---- Barriers ---- */
+
+/* Barriers of a plan of `n_chains` chains of `length` products, each chain with an input and a result of its own. */
+static long count_barriers(int n_chains, int length) {
+    builder b;
+    weft_error error = {0};
+    weft_device *opened = NULL;
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    must(weft_device_open(runtime, "vulkan", NULL, &opened, &error), &error);
+    begin_graph(&b, runtime);
+    weft_value at[8];
+    for (int c = 0; c < n_chains; c++) {
+        char name[16];
+        snprintf(name, sizeof name, "x%d", c);
+        at[c] = add_leaf(&b, weft_graph_input, name, WEFT_F32, 64, 1, 1, 1);
+    }
+    for (int i = 0; i < length; i++)
+        for (int c = 0; c < n_chains; c++)
+            at[c] = NODE0(&b, WEFT_OP_MUL_MAT, "y", add_weight(&b, "w", i * n_chains + c, WEFT_F32, 64, 64), at[c]);
+    for (int c = 0; c < n_chains && b.status == WEFT_OK; c++) b.status = weft_graph_output(b.graph, at[c], &b.error);
+    must(b.status, &b.error);
+    const weft_graph *graphs[] = {b.graph};
+    /* `keep`: chains share no memory, which would order them */
+    must(weft_store_create(opened, graphs, 1, &(weft_store_options){.precision = WEFT_EXACT, .keep = true}, &store, &error),
+         &error);
+    must(weft_store_load(store, &(weft_weight_source){.read = read_elements}, &error), &error);
+    long before = faults.n_barriers;
+    must(weft_plan_create(store, b.graph, &plan, &error), &error);
+    long n = faults.n_barriers - before;
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(b.graph);
+    weft_device_close(opened);
+    return n;
+}
+
+static void test_barriers(void **state) {
+    (void)state;
+    faults = (vulkan_faults){0};
+    long one = count_barriers(1, 1);
+    for (int length = 2; length < 6; length++) {
+        assert_int_equal(count_barriers(1, length), one + length - 1);
+        for (int n_chains = 2; n_chains <= 8; n_chains *= 2)
+            assert_int_equal(count_barriers(n_chains, length), one + length - 1); /* independent phases need none between them */
+    }
+}
+
+/* ---- The file of compiled shaders ---- */
+
+static void use_cache(const char *folder, uint8_t uuid) {
+    weft_error error = {0};
+    weft_device_options options = {.cache_folder = folder};
+    faults = (vulkan_faults){.cache_uuid = uuid, .discrete = true};
+    must(backend->open(&runtime->host, 0, &options, &device, &error), &error);
+    check_packing(1, 1, 1, false); /* makes a pipeline */
+    backend->close(device);
+    faults = (vulkan_faults){0};
+}
+
+static int count_files(const char *folder, const char *of) {
+    char command[300], line[16] = "";
+    snprintf(command, sizeof command, "ls %s | grep -c '%s'", folder, of);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    assert_non_null(fgets(line, sizeof line, pipe));
+    pclose(pipe);
+    return atoi(line);
+}
+
+static void run_command(const char *format, const char *folder) {
+    char command[400];
+    snprintf(command, sizeof command, format, folder, folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* A driver of another version has a file of its own, and does not take one that says to be its own and is not. */
+static void test_cache_of_another_driver(void **state) {
+    (void)state;
+    char folder[] = "/tmp/weft-test-vulkan-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    use_cache(folder, 0);
+    assert_int_equal(count_files(folder, "cache$"), 1);
+    run_command("cp %s/*.cache %s/old", folder);
+    use_cache(folder, 1);
+    assert_int_equal(count_files(folder, "cache$"), 2);
+    run_command("for f in %s/*.cache; do cp %s/old $f; done", folder); /* one is now the other's */
+    use_cache(folder, 1);
+    use_cache(folder, 0);
+    use_cache("/proc", 0); /* nobody may write there */
+    assert_int_equal(count_files(folder, "cache$"), 2);
+    run_command("rm -r %s", folder);
+}
+
+/* Processes that write at the same time leave one whole file. */
+static void test_cache_of_many_processes(void **state) {
+    (void)state;
+    char folder[] = "/tmp/weft-test-vulkan-XXXXXX", command[400];
+    FILE *processes[4];
+    assert_non_null(mkdtemp(folder));
+    snprintf(command, sizeof command, "%s cache %s", program, folder);
+    for (size_t i = 0; i < COUNT(processes); i++) assert_non_null(processes[i] = popen(command, "w"));
+    for (size_t i = 0; i < COUNT(processes); i++) assert_int_equal(pclose(processes[i]), 0);
+    assert_int_equal(count_files(folder, "."), 1);
+    use_cache(folder, 0);
+    run_command("rm -r %s", folder);
+}
+
+/* One of those. */
+static void fill_cache(const char *folder) {
+    for (int i = 0; i < 5; i++) use_cache(folder, 0);
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_large_matrix),
+        cmocka_unit_test(test_largest_allocation),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_read_bandwidth),
+        cmocka_unit_test(test_barriers),
+        cmocka_unit_test(test_cache_of_another_driver),
+        cmocka_unit_test(test_cache_of_many_processes),
+    };
+    weft_error error = {0};
+    weft_device_info info = {0};
+    size_t count = 0;
+    vulkan_faults_install();
+    if (weft_runtime_create(NULL, &runtime, &error) != WEFT_OK) return 1;
+    for (size_t i = 0; i < runtime->n_backends; i++)
+        if (strcmp(runtime->backends[i]->name, "vulkan") == 0) backend = runtime->backends[i];
+    if (backend->devices(&runtime->host, &info, 1, &count, &error) != WEFT_OK) return 1;
+    if (info.unusable[0]) printf("skipped: %s\n", info.unusable);
+    int code = 0;
+    program = argv[0];
+    if (argc == 3 && strcmp(argv[1], "cache") == 0)
+        fill_cache(argv[2]);
+    else if (!info.unusable[0])
+        code = cmocka_run_group_tests(tests, NULL, NULL);
+    weft_runtime_destroy(runtime);
+    return code;
+}
