@@ -20,7 +20,7 @@ struct weft_bpe {
     const weft_vocabulary *vocabulary;
     weft_pretokenizer *pretokenizer;
     pair_slot *pairs;
-    uint32_t mask;
+    uint32_t mask, shift;
     atomic_uchar *whole; /* whether merging a token's bytes leads to that token: found out when first asked */
 };
 
@@ -30,8 +30,7 @@ static const char merges_key[] = "tokenizer.ggml.merges";
 
 static pair_slot *slot_of(const weft_bpe *bpe, weft_token left, weft_token right) {
     uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    uint32_t at = (uint32_t)(key * 0x9E3779B97F4A7C15u >> 32); /* 2^64 / golden ratio */
-    for (at ^= at >> 15;; at++) {
+    for (uint32_t at = (uint32_t)(key * bpe->vocabulary->factor >> 32) >> bpe->shift;; at++) {
         pair_slot *slot = &bpe->pairs[at & bpe->mask];
         if (slot->left == WEFT_NO_TOKEN || (slot->left == left && slot->right == right)) return slot;
     }
@@ -86,6 +85,7 @@ static weft_status read_merges(weft_bpe *bpe, const weft_gguf *gguf, weft_error 
     } else {
         for (size_t i = 0; i < n_slots; i++) bpe->pairs[i].left = WEFT_NO_TOKEN;
         bpe->mask = (uint32_t)(n_slots - 1);
+        for (bpe->shift = 32; n_slots > 1; n_slots /= 2) bpe->shift--;
         status = add_merges(bpe, gguf, merges, bytes, error);
     }
     weft_release(bpe->runtime, bytes);

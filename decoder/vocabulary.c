@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "decoder/random.h"
+#include "os/os.h"
+
 #define TOKEN_LIMIT ((uint64_t)1 << 24) /* the largest vocabularies in use have under 300,000 tokens */
 
 /* ---- Spellings ---- */
@@ -76,19 +79,24 @@ static bool unspell_sentencepiece(weft_text text, char *bytes, size_t *size) {
 
 /* ---- Lookup by bytes ---- */
 
-static uint32_t hash_bytes(const char *bytes, size_t size) {
-    const uint64_t factor = 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio */
-    uint64_t hash = size * factor;
+/* An odd number that nobody knows beforehand: tokens could be made to meet in one place of a table whose factor is known, which
+ * would then take very long to fill. */
+static uint64_t choose_factor(const void *place) {
+    return weft_random_mix(weft_random_mix(weft_os_now()) ^ (uint64_t)(uintptr_t)place) | 1;
+}
+
+/* Multiply and shift (Dietzfelbinger et al. 1997), word by word. */
+static uint32_t hash_bytes(const weft_vocabulary *vocabulary, const char *bytes, size_t size) {
+    uint64_t factor = vocabulary->factor, hash = size * factor;
     while (size) {
         uint64_t word = 0;
         size_t n = size < sizeof word ? size : sizeof word;
         memcpy(&word, bytes, n);
-        hash = (hash ^ word) * factor;
-        hash ^= hash >> 32;
+        hash = (hash ^ hash >> 32 ^ word) * factor;
         bytes += n;
         size -= n;
     }
-    return (uint32_t)hash;
+    return (uint32_t)(hash >> 32);
 }
 
 weft_text weft_vocabulary_text(const weft_vocabulary *vocabulary, weft_token token) {
@@ -101,7 +109,7 @@ static bool same(weft_text text, const char *bytes, size_t size) {
 }
 
 static weft_vocabulary_slot *slot_of(const weft_vocabulary *vocabulary, const char *bytes, size_t size, uint32_t hash) {
-    uint32_t at = hash & vocabulary->mask;
+    uint32_t at = hash >> vocabulary->shift;
     for (;; at = (at + 1) & vocabulary->mask) {
         weft_vocabulary_slot *slot = &vocabulary->slots[at];
         if (slot->token == WEFT_NO_TOKEN) return slot;
@@ -110,13 +118,13 @@ static weft_vocabulary_slot *slot_of(const weft_vocabulary *vocabulary, const ch
 }
 
 weft_token weft_vocabulary_find(const weft_vocabulary *vocabulary, const char *bytes, size_t size) {
-    return slot_of(vocabulary, bytes, size, hash_bytes(bytes, size))->token;
+    return slot_of(vocabulary, bytes, size, hash_bytes(vocabulary, bytes, size))->token;
 }
 
 static void add_to_lookup(weft_vocabulary *vocabulary, weft_token token) {
     weft_text text = weft_vocabulary_text(vocabulary, token);
     if (text.size == 0) return;
-    uint32_t hash = hash_bytes(text.bytes, text.size);
+    uint32_t hash = hash_bytes(vocabulary, text.bytes, text.size);
     weft_vocabulary_slot *slot = slot_of(vocabulary, text.bytes, text.size, hash);
     if (slot->token == WEFT_NO_TOKEN) *slot = (weft_vocabulary_slot){hash, token};
 }
@@ -212,6 +220,8 @@ static weft_status allocate(weft_vocabulary *vocabulary, uint64_t total, weft_er
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a vocabulary of %d tokens", (int)vocabulary->n_tokens);
     for (uint32_t i = 0; i < n_slots; i++) vocabulary->slots[i].token = WEFT_NO_TOKEN;
     vocabulary->mask = n_slots - 1;
+    for (vocabulary->shift = 32; n_slots > 1; n_slots /= 2) vocabulary->shift--;
+    vocabulary->factor = choose_factor(vocabulary->slots);
     return WEFT_OK;
 }
 

@@ -35,7 +35,8 @@ typedef struct weft_vocabulary {
     uint32_t n_special;
     uint32_t special_first[257]; /* where in `sorted` those that begin with each byte are */
     weft_vocabulary_slot *slots; /* of ordinary text by its bytes; of duplicates, the lowest id */
-    uint32_t mask;               /* number of slots - 1 */
+    uint32_t mask, shift;        /* number of slots - 1; the top bits of a hash choose one */
+    uint64_t factor;             /* of hashes, another one each time */
     weft_token byte_tokens[256]; /* WEFT_NO_TOKEN where there is none */
 } weft_vocabulary;
 
