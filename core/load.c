@@ -27,11 +27,12 @@ static weft_status check_memory(weft_store *store, weft_error *error) {
     weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->memory_info(device->handle, &total, &free_bytes, &message);
     status = weft_device_unlock(device, status, &message, error);
-    if (status || total == 0 || need.total <= free_bytes) return status;
+    if (status || total == 0 || need.taken <= free_bytes) return status;
     return weft_fail(error, WEFT_OUT_OF_MEMORY,
-                     "%s has %.1f MiB free and %.1f MiB are needed: weights %.1f + states %.1f + activations %.1f + rings %.1f",
-                     device->info.id[0] ? device->info.id : device->info.backend, weft_mib(free_bytes), weft_mib(need.total),
-                     weft_mib(need.weights), weft_mib(need.states), weft_mib(need.arena), weft_mib(need.rings));
+                     "%s has %.1f MiB free and %.1f MiB are needed: weights %.1f + states %.1f + activations %.1f + rings %.1f%s",
+                     device->info.id[0] ? device->info.id : device->info.backend, weft_mib(free_bytes), weft_mib(need.taken),
+                     weft_mib(need.weights), weft_mib(need.states), weft_mib(need.arena), weft_mib(need.rings),
+                     need.taken == need.total ? "" : ", as the device gives memory");
 }
 
 static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, weft_error *error) {

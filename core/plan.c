@@ -29,6 +29,9 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
     if (!status && device->backend->plan_dispatches) {
         plan->info.n_dispatches = device->backend->plan_dispatches(device->handle, plan->handle);
     }
+    if (!status && device->backend->plan_takes) {
+        plan->info.recording_bytes = device->backend->plan_takes(device->handle, plan->handle);
+    }
     return weft_device_unlock(device, status, &message, error);
 }
 

@@ -79,13 +79,25 @@ static void put_kernel(printer *p, const weft_core_node *node, const char *befor
     put_escaped(p, support.reason);
 }
 
+/* How the device would keep a weight, where not as in the file. */
+static void put_layout(printer *p, const weft_core_node *node, const char *before) {
+    weft_layout layout;
+    if (!p->device || node->leaf != WEFT_LEAF_WEIGHT) return;
+    weft_query_layout(p->device, p->graph, node->outputs[0], p->precision, &layout);
+    if (layout.id == 0) return;
+    put(p, "%s%" PRIu64 " as ", before, layout.bytes);
+    put_escaped(p, layout.name ? layout.name : "packed");
+}
+
 static void put_text_leaf(printer *p, const weft_core_node *node) {
     weft_value value = node->outputs[0];
     put(p, "%%%d = %s \"", value, leaf_text(node->leaf));
     put_escaped(p, node->name);
     put(p, "\" ");
     put_tensor(p, value);
-    put(p, ", %" PRIu64 " bytes\n", weft_tensor_bytes(&p->graph->values[value].tensor));
+    put(p, ", %" PRIu64 " bytes", weft_tensor_bytes(&p->graph->values[value].tensor));
+    put_layout(p, node, ", ");
+    put(p, "\n");
 }
 
 static void put_text_node(printer *p, const weft_core_node *node) {
@@ -156,6 +168,7 @@ static void put_dot_node(printer *p, size_t index) {
         put_tensor(p, node->outputs[i]);
     }
     if (leaf) {
+        put_layout(p, node, "\\n");
         put(p, "\", style=%s];\n", node->leaf == WEFT_LEAF_STATE ? "bold" : "dashed");
         return;
     }

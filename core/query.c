@@ -32,3 +32,33 @@ void weft_query_ask(weft_device *device, const weft_query *query, weft_support *
     device->backend->supports(device->handle, query, support);
     weft_os_mutex_unlock(&device->mutex);
 }
+
+/* The number of columns an op works on is that of its first output. */
+weft_use weft_query_use(const weft_graph *graph, const weft_core_node *node, size_t index, weft_precision precision) {
+    weft_value output = node->outputs[0];
+    return (weft_use){.op = node->op,
+                      .input = (uint32_t)index,
+                      .n_columns = output == WEFT_NONE ? 1 : graph->values[output].tensor.shape[1],
+                      .precision = precision};
+}
+
+void weft_query_layout(weft_device *device, const weft_graph *graph, weft_value weight, weft_precision precision,
+                       weft_layout *layout) {
+    weft_use uses[32]; /* a graph's ops are fewer */
+    size_t n_uses = 0;
+    *layout = (weft_layout){0};
+    if (!device->backend->weight_layout) return;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        for (size_t input = 0; input < WEFT_MAX_INPUTS; input++) {
+            if (graph->nodes[i].inputs[input] != weight || graph->nodes[i].op == WEFT_OP_NONE) continue;
+            weft_use use = weft_query_use(graph, &graph->nodes[i], input, precision);
+            size_t same = 0;
+            while (same < n_uses && (uses[same].op != use.op || uses[same].input != use.input)) same++;
+            if (same == n_uses && n_uses < sizeof uses / sizeof *uses) uses[n_uses++] = use;
+        }
+    }
+    if (n_uses == 0) return;
+    weft_os_mutex_lock(&device->mutex);
+    device->backend->weight_layout(device->handle, &graph->values[weight].tensor, uses, n_uses, layout);
+    weft_os_mutex_unlock(&device->mutex);
+}

@@ -15,4 +15,11 @@ void weft_query_make(const weft_graph *graph, const weft_core_node *node, weft_p
 /* Asks the device, which is locked meanwhile. */
 void weft_query_ask(weft_device *device, const weft_query *query, weft_support *support);
 
+/* One use of a weight: as input `index` of a node. */
+weft_use weft_query_use(const weft_graph *graph, const weft_core_node *node, size_t index, weft_precision precision);
+
+/* Asks the device, which is locked meanwhile, how a weight should lie that is used as in `graph`; id 0 is as in the file. */
+void weft_query_layout(weft_device *device, const weft_graph *graph, weft_value weight, weft_precision precision,
+                       weft_layout *layout);
+
 #endif

@@ -93,16 +93,11 @@ static bool add_use(weft_store *store, weft_resident *weight, const weft_use *us
     return true;
 }
 
-/* The number of columns an op works on is that of its first output. */
 static bool add_uses(weft_store *store, const weft_graph *graph, const weft_core_node *node) {
-    weft_value output = node->outputs[0];
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
         weft_value input = node->inputs[i];
         if (input == WEFT_NONE || weft_graph_leaf(graph, input) != WEFT_LEAF_WEIGHT) continue;
-        weft_use use = {.op = node->op,
-                        .input = (uint32_t)i,
-                        .n_columns = output == WEFT_NONE ? 1 : graph->values[output].tensor.shape[1],
-                        .precision = store->options.precision};
+        weft_use use = weft_query_use(graph, node, i, store->options.precision);
         const char *name = graph->nodes[graph->values[input].node].name;
         if (!add_use(store, weft_store_find(store, name), &use)) return false;
     }
@@ -184,6 +179,17 @@ static uint64_t at_least_one(uint64_t bytes) {
     return bytes ? bytes : WEFT_PLACE_ALIGNMENT;
 }
 
+static void measure_buffers(weft_store *store) {
+    weft_device *device = store->device;
+    weft_os_mutex_lock(&device->mutex);
+    for (size_t i = 0; i < store->n_buffers; i++) {
+        weft_store_buffer *buffer = &store->buffers[i];
+        buffer->taken = device->backend->buffer_takes ? device->backend->buffer_takes(device->handle, buffer->memory, buffer->bytes)
+                                                      : buffer->bytes;
+    }
+    weft_os_mutex_unlock(&device->mutex);
+}
+
 static weft_status plan_buffers(weft_store *store, weft_error *error) {
     uint64_t total = 0, n_slots = store->options.n_slots;
     store->buffers = weft_allocate(store->device->runtime, (store->n_residents + 3) * sizeof *store->buffers);
@@ -199,6 +205,7 @@ static weft_status plan_buffers(weft_store *store, weft_error *error) {
     store->arena = add_buffer(store, WEFT_LEAF_NOT, WEFT_MEMORY_DEVICE, at_least_one(store->arena_bytes));
     store->step_ring = add_buffer(store, WEFT_LEAF_NOT, WEFT_MEMORY_RING, store->step_stride * n_slots);
     store->result_ring = add_buffer(store, WEFT_LEAF_NOT, WEFT_MEMORY_RING, store->result_stride * n_slots);
+    measure_buffers(store);
     return WEFT_OK;
 }
 
@@ -212,6 +219,10 @@ void weft_store_measure(const weft_store *store, weft_store_bytes *bytes) {
                                                               : &bytes->arena;
         *kind += buffer->bytes;
         bytes->total += buffer->bytes;
+        bytes->taken += buffer->taken;
+    }
+    for (size_t i = 0; i < store->n_residents; i++) {
+        if (store->residents[i].layout.id != 0) bytes->packed += store->residents[i].layout.bytes;
     }
 }
 

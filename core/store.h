@@ -23,7 +23,7 @@ typedef struct weft_resident {
 typedef struct weft_store_buffer {
     weft_leaf holds; /* weights or states; WEFT_LEAF_NOT: the arena and the rings */
     weft_memory memory;
-    uint64_t bytes;
+    uint64_t bytes, taken; /* taken: of the memory the device tells of */
     weft_backend_buffer *handle;
 } weft_store_buffer;
 

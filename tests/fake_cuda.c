@@ -19,6 +19,7 @@ fake_cuda weft_fake_cuda;
 #define fake weft_fake_cuda
 
 #define MEMORY_BYTES ((size_t)128 << 20)
+#define PAGE_BYTES ((size_t)2 << 20)
 #define MOST_CONTEXTS 8
 #define MOST_FUNCTIONS 16
 #define MOST_PENDING 256
@@ -238,12 +239,12 @@ weft_cuda_result fake_memory_info(size_t *free_bytes, size_t *total) {
 weft_cuda_result fake_memory_allocate(uint64_t *address, size_t bytes) {
     RETURN_FAILURE(called_inside);
     must(bytes > 0, "no bytes are allocated");
-    if (bytes > MEMORY_BYTES - fake.device_bytes) return WEFT_CUDA_OUT_OF_MEMORY;
+    if (bytes > MEMORY_BYTES - PAGE_BYTES - fake.device_bytes) return WEFT_CUDA_OUT_OF_MEMORY;
     char *block = aligned_alloc(BLOCK_HEADER, BLOCK_HEADER + (bytes + BLOCK_HEADER - 1) / BLOCK_HEADER * BLOCK_HEADER);
     if (block == NULL) return WEFT_CUDA_OUT_OF_MEMORY;
     memcpy(block, &bytes, sizeof bytes);
     memset(block + BLOCK_HEADER, 0xcd, bytes);
-    fake.device_bytes += bytes;
+    fake.device_bytes += (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     *address = (uintptr_t)(block + BLOCK_HEADER);
     return keep(block);
 }
@@ -252,7 +253,7 @@ weft_cuda_result fake_memory_free(uint64_t address) {
     char *block = (char *)(uintptr_t)address - BLOCK_HEADER;
     size_t bytes;
     memcpy(&bytes, block, sizeof bytes);
-    fake.device_bytes -= bytes;
+    fake.device_bytes -= (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     return end(__func__, block);
 }
 

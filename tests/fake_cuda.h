@@ -16,7 +16,7 @@ typedef struct fake_cuda {
     bool failing;
     const char *failed;  /* the call that failed, by its name in driver.def */
     size_t n_live;       /* what was made and not given back, contexts too */
-    size_t device_bytes; /* of device memory taken */
+    size_t device_bytes; /* of device memory taken, in pages of 2 MiB */
     const char *broken;  /* a rule of the driver that was broken, or NULL */
 } fake_cuda;
 

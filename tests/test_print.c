@@ -71,6 +71,33 @@ static void text(void **state) {
     end_runtime(runtime, &c);
 }
 
+/* Asked with all uses of the weight in the graph. */
+static void fake_layout(weft_backend_device *handle, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
+                        weft_layout *layout) {
+    (void)handle;
+    assert_int_equal(n_uses, 1);
+    assert_true(uses[0].op == WEFT_OP_MUL_MAT && uses[0].input == 0 && uses[0].n_columns == 2 && uses[0].precision == WEFT_FAST);
+    if (weight->type == WEFT_Q8_0) *layout = (weft_layout){.id = 3, .bytes = 384, .name = "in \"rows\""};
+}
+
+static void layouts(void **state) {
+    (void)state;
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    weft_graph *graph = make_small(runtime);
+    fake_device fake;
+    make_device(runtime, &fake);
+    weft_backend packing = fake_backend;
+    packing.weight_layout = fake_layout;
+    fake.device.backend = &packing;
+    print(&first, graph, WEFT_GRAPH_TEXT, &fake.device);
+    assert_non_null(strstr(first.text, "Q8_0 [32, 10], 340 bytes, 384 as in \\\"rows\\\"\n%1"));
+    print(&first, graph, WEFT_GRAPH_DOT, &fake.device);
+    assert_non_null(strstr(first.text, "Q8_0 [32, 10]\\n384 as in \\\"rows\\\"\", style=dashed"));
+    weft_graph_destroy(graph);
+    end_runtime(runtime, &c);
+}
+
 static void dot(void **state) {
     (void)state;
     counting c;
@@ -173,9 +200,7 @@ static void costs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text),
-        cmocka_unit_test(dot),
-        cmocka_unit_test(the_same_each_time),
+        cmocka_unit_test(text),  cmocka_unit_test(layouts), cmocka_unit_test(dot), cmocka_unit_test(the_same_each_time),
         cmocka_unit_test(costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

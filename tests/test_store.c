@@ -109,6 +109,7 @@ static void shares_and_measures(void **state) {
     for (int packs = 0; packs < 2; packs++) {
         script_reset();
         script.packs = packs;
+        script.granularity = packs ? 1 << 16 : 0;
         whole all = {0};
         weft_store_bytes bytes;
         weft_plan_info info;
@@ -118,6 +119,8 @@ static void shares_and_measures(void **state) {
         assert_int_equal(bytes.weights, packs ? 192 + 192 + 768 : 128 + 128 + 704);
         assert_int_equal(bytes.states, 2 * 64);
         assert_int_equal(bytes.total, bytes.weights + bytes.states + bytes.arena + bytes.rings);
+        assert_int_equal(bytes.packed, packs ? 160 + 160 + 736 : 0);
+        assert_int_equal(bytes.taken, packs ? 3 << 16 : bytes.total);
         size_t before = all.base.limits.live;
         assert_int_equal(weft_store_load(all.store, &weight_source, NULL), WEFT_OK);
         /* What was said is what is taken, but for the script's own descriptions of buffers. */
@@ -128,6 +131,7 @@ static void shares_and_measures(void **state) {
         assert_int_equal(script.n_uses, 2 + 2 + 2);
         weft_plan_describe(all.plans[0], &info);
         assert_int_equal(info.n_phases, 3);
+        assert_int_equal(info.recording_bytes, 300);
         assert_int_equal(info.weight_bytes, packs ? 2 * 160 : 2 * 96);
         assert_int_equal(step_whole(&all, NULL), WEFT_OK);
         close_whole(&all);
@@ -422,6 +426,24 @@ static void states_are_read_and_written(void **state) {
     script_end();
 }
 
+/* What is asked of a device is what it would take, not what is used of that. */
+static void counts_as_the_device_gives(void **state) {
+    (void)state;
+    whole all = {0};
+    weft_error error = {0};
+    script_reset();
+    script.granularity = 1 << 20;
+    script.memory_free = (3 << 20) - 1;
+    assert_int_equal(open_whole(&all, NULL, &error), WEFT_OK);
+    assert_int_equal(weft_store_load(all.store, &weight_source, &error), WEFT_OUT_OF_MEMORY);
+    assert_says(&error, "has 3.0 MiB free and 3.0 MiB are needed: weights 0.0");
+    assert_says(&error, "as the device gives memory");
+    script.memory_free = 3 << 20;
+    assert_int_equal(load_whole(&all, &error), WEFT_OK);
+    close_whole(&all);
+    script_end();
+}
+
 /* ---- Every allocation failed in turn, from the runtime to the step ---- */
 
 static weft_status live_a_whole_life(size_t fail_at, bool all_later, bool packs, bool stages, size_t *n_all) {
@@ -457,10 +479,11 @@ static void every_allocation_fails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shares_and_measures),         cmocka_unit_test(graphs_must_agree),
-        cmocka_unit_test(names_what_cannot_run),       cmocka_unit_test(loads_in_pieces),
-        cmocka_unit_test(loads_again_after_failures),  cmocka_unit_test(one_load_stages_at_a_time),
-        cmocka_unit_test(states_are_read_and_written), cmocka_unit_test(every_allocation_fails),
+        cmocka_unit_test(shares_and_measures),        cmocka_unit_test(graphs_must_agree),
+        cmocka_unit_test(names_what_cannot_run),      cmocka_unit_test(loads_in_pieces),
+        cmocka_unit_test(loads_again_after_failures), cmocka_unit_test(one_load_stages_at_a_time),
+        cmocka_unit_test(counts_as_the_device_gives), cmocka_unit_test(states_are_read_and_written),
+        cmocka_unit_test(every_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,4 +192,6 @@ const weft_backend weft_cuda_backend = {
     .read_bandwidth = weft_cuda_read_bandwidth,
     .stage = weft_cuda_stage,
     .plan_dispatches = weft_cuda_plan_dispatches,
+    .buffer_takes = weft_cuda_buffer_takes,
+    .plan_takes = weft_cuda_plan_takes,
 };

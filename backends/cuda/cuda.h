@@ -79,6 +79,7 @@ weft_status weft_cuda_read_bandwidth(weft_backend_device *device, double *bytes_
 
 weft_status weft_cuda_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
                                     weft_error *error);
+uint64_t weft_cuda_buffer_takes(weft_backend_device *device, weft_memory memory, uint64_t bytes);
 void weft_cuda_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
 void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
 weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
@@ -130,6 +131,7 @@ void weft_cuda_supports(weft_backend_device *device, const weft_query *query, we
 struct weft_backend_plan {
     weft_cuda_recording recording;
     size_t n_launches;
+    uint64_t taken; /* bytes of the device's memory */
 };
 
 typedef struct weft_cuda_shape {
@@ -143,6 +145,7 @@ void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cud
 
 weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                   weft_error *error);
+uint64_t weft_cuda_plan_takes(weft_backend_device *device, const weft_backend_plan *plan);
 size_t weft_cuda_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan);
 void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan);
 

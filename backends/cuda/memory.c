@@ -3,6 +3,14 @@
 
 #include "backends/cuda/cuda.h"
 
+/* The driver maps device memory by pages of this size. Smaller blocks may share one; memory of the host is none of it. */
+#define PAGE_BYTES ((uint64_t)2 << 20)
+
+uint64_t weft_cuda_buffer_takes(weft_backend_device *device, weft_memory memory, uint64_t bytes) {
+    (void)device;
+    return memory == WEFT_MEMORY_RING ? 0 : (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
 static weft_status allocate_memory(weft_backend_device *device, weft_memory kind, weft_backend_buffer *buffer, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
     size_t bytes = (size_t)buffer->bytes;

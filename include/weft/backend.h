@@ -193,6 +193,10 @@ typedef struct weft_backend {
     weft_status (*stage)(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
     /* How many launches the plan recorded for a step, those around the phases included. NULL: not known. */
     size_t (*plan_dispatches)(weft_backend_device *device, const weft_backend_plan *plan);
+    /* What a buffer would take, and what a plan's recording has taken, of the memory that memory_info tells of. NULL: `bytes`, and
+     * nothing. */
+    uint64_t (*buffer_takes)(weft_backend_device *device, weft_memory memory, uint64_t bytes);
+    uint64_t (*plan_takes)(weft_backend_device *device, const weft_backend_plan *plan);
 } weft_backend;
 
 /* The symbol a plug-in exports: returns the backend, which lives as long as the library is loaded, or NULL where `host` is of an

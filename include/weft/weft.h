@@ -301,10 +301,13 @@ typedef struct weft_store_options {
 /* Exact bytes on the device, before anything is allocated. */
 typedef struct weft_store_bytes {
     uint64_t weights; /* as packed */
+    uint64_t packed;  /* of these, the ones that lie otherwise than in the file */
     uint64_t states;
     uint64_t arena; /* activations and scratch of the largest plan */
     uint64_t rings; /* step and result slots */
     uint64_t total;
+    uint64_t taken; /* of the memory that weft_device_info tells of: rounded up as the device gives memory, without what it leaves
+                       to the host */
 } weft_store_bytes;
 
 /* Prepares memory for plans of `graphs` (each as built, unfused): fuses and places each, collects weights and states, lets
@@ -347,6 +350,7 @@ typedef struct weft_plan_info {
     size_t n_dispatches;   /* launches recorded for a step, those that move its inputs and results included; 0: not known */
     uint64_t weight_bytes; /* weight bytes one step reads, as packed (an embedding counts the rows it looks up) */
     uint64_t arena_bytes;
+    uint64_t recording_bytes; /* of the device's memory, for the recording itself; 0 where the device does not tell */
 } weft_plan_info;
 WEFT_API void weft_plan_describe(const weft_plan *plan, weft_plan_info *info);
 

@@ -133,6 +133,18 @@ static weft_status buffer_create(weft_backend_device *device, weft_memory kind, 
     return WEFT_OK;
 }
 
+/* With a granularity: as a device gives memory that rounds what it is asked for up, and leaves rings to the host. */
+static uint64_t buffer_takes(weft_backend_device *device, weft_memory kind, uint64_t bytes) {
+    (void)device;
+    if (!script.granularity) return bytes;
+    return kind == WEFT_MEMORY_RING ? 0 : (bytes + script.granularity - 1) / script.granularity * script.granularity;
+}
+
+static uint64_t plan_takes(weft_backend_device *device, const weft_backend_plan *plan) {
+    (void)device;
+    return plan->schedule.n_phases * 100;
+}
+
 static void buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
     const weft_host *host = device->host;
     script.live_buffers--;
@@ -449,7 +461,8 @@ static weft_status device_status(weft_backend_device *device, weft_error *error)
     .open = open_device, .close = close_device, .memory_info = memory_info, .buffer_create = buffer_create,                        \
     .buffer_destroy = buffer_destroy, .buffer_map = buffer_map, .write = write_buffer, .read = read_buffer, .supports = supports,  \
     .weight_layout = weight_layout, .weight_pack = weight_pack, .plan_create = plan_create, .plan_destroy = plan_destroy,          \
-    .plan_submit = plan_submit, .wait = wait_step, .cancel = cancel, .status = device_status
+    .plan_submit = plan_submit, .wait = wait_step, .cancel = cancel, .status = device_status, .buffer_takes = buffer_takes,        \
+    .plan_takes = plan_takes
 /* clang-format on */
 
 const weft_backend scripted_backend = {SLOTS};

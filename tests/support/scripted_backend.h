@@ -29,7 +29,8 @@ typedef struct scripted {
     bool unmapped;    /* device memory is not the host's to see */
     bool in_place;
     uint64_t scratch_bytes;
-    uint64_t seed; /* of the order of phases */
+    uint64_t granularity; /* of device memory; 0: none */
+    uint64_t seed;        /* of the order of phases */
 
     /* What happened. */
     int n_buffers, n_plans, n_submits, n_steps; /* calls so far */
