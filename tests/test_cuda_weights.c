@@ -281,6 +281,83 @@ static void takes_memory(void **state) {
     close_device();
 }
 
+/* ---- Accounting ---- */
+
+static uint64_t free_of(weft_device *opened) {
+    weft_error error = {0};
+    weft_device_info info;
+    must(weft_device_describe(opened, &info, &error), &error);
+    return info.memory_free;
+}
+
+static weft_status read_pattern(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    (void)user;
+    (void)name;
+    (void)error;
+    memset(into, (int)(offset % 100), size);
+    return WEFT_OK;
+}
+
+static weft_graph *make_graph(void) {
+    weft_error error = {0};
+    weft_graph *graph = NULL;
+    weft_tensor weight = {WEFT_Q6_K, {4096, 30000, 1, 1}}, x = {WEFT_F32, {4096, 8, 1, 1}}, kept = {WEFT_I32, {9000000, 1, 1, 1}};
+    weft_tensor updates = {WEFT_I32, {2, 1, 1, 1}};
+    weft_value w, in, state, changes, outputs[WEFT_MAX_OUTPUTS], inputs[WEFT_MAX_INPUTS] = {0};
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) inputs[i] = WEFT_NONE;
+    must(weft_graph_create(runtime, &graph, &error), &error);
+    must(weft_graph_weight(graph, "w", &weight, &w, &error), &error);
+    must(weft_graph_input(graph, "x", &x, &in, &error), &error);
+    must(weft_graph_state(graph, "kept", &kept, &state, &error), &error);
+    must(weft_graph_input(graph, "updates", &updates, &changes, &error), &error);
+    inputs[0] = state, inputs[1] = changes;
+    must(weft_graph_add(graph, WEFT_OP_SCATTER, "put", inputs, NULL, 0, outputs, &error), &error);
+    inputs[0] = w, inputs[1] = in;
+    must(weft_graph_add(graph, WEFT_OP_MUL_MAT, "y", inputs, NULL, 0, outputs, &error), &error);
+    must(weft_graph_output(graph, outputs[0], &error), &error);
+    return graph;
+}
+
+/* What a load is said to take is what the free memory shrinks by, but for blocks that share a page of 2 MiB with what was there
+ * before: at most a page for each of the three buffers. */
+static void takes_what_it_states(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_device *opened = NULL;
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    weft_store_bytes bytes;
+    weft_plan_info info;
+    weft_weight_source source = {.read = read_pattern};
+    must(weft_device_open(runtime, "cuda:0", NULL, &opened, &error), &error);
+    weft_graph *graph = make_graph();
+    uint64_t at_first = free_of(opened);
+    must(weft_store_create(opened, (const weft_graph *const[]){graph}, 1, NULL, &store, &error), &error);
+    weft_store_measure(store, &bytes);
+    assert_int_equal(free_of(opened), at_first);
+    must(weft_store_load(store, &source, &error), &error);
+    uint64_t loaded = free_of(opened), taken = at_first - loaded;
+    printf("a load of %.2f MiB states %.2f and takes %.2f\n", (double)bytes.total / 1048576.0, (double)bytes.taken / 1048576.0,
+           (double)taken / 1048576.0);
+    assert_true(taken <= bytes.taken && bytes.taken - taken <= 3 * (2 << 20));
+    must(weft_plan_create(store, graph, &plan, &error), &error);
+    weft_plan_describe(plan, &info);
+    assert_int_equal(loaded - free_of(opened), info.recording_bytes);
+    void *inputs[2];
+    weft_ticket ticket;
+    must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
+    must(weft_plan_submit(plan, ticket, &error), &error);
+    must(weft_plan_wait(plan, ticket, UINT64_MAX, NULL, &error), &error);
+    weft_plan_release(plan, ticket);
+    printf("a recording of 2 phases: %llu bytes; its first step %lld more\n", (unsigned long long)info.recording_bytes,
+           (long long)(loaded - info.recording_bytes - free_of(opened)));
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(graph);
+    printf("not given back before the device is closed: %lld bytes\n", (long long)(at_first - free_of(opened)));
+    weft_device_close(opened);
+}
+
 int main(void) {
     if (!find_cuda()) return 0;
     const struct CMUnitTest tests[] = {
@@ -288,6 +365,7 @@ int main(void) {
         cmocka_unit_test(packs),
         cmocka_unit_test(streams_a_file),
         cmocka_unit_test(takes_memory),
+        cmocka_unit_test(takes_what_it_states),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     weft_runtime_destroy(runtime);
