@@ -2,7 +2,7 @@
  *
  * A case is one node: inputs, parameters, outputs. An op file has the op's oracle, which fills the outputs of any case from its
  * inputs, and names random cases (weft_check_begin), declares their inputs and outputs, and hands them over (weft_check_end), which
- * asks the oracle, runs, compares and reports. The nodes of a model become cases in node.c.
+ * asks the oracle, runs, compares and reports. The nodes of a model become cases in model/node.c.
  */
 #ifndef WEFT_CHECK_CASE_H
 #define WEFT_CHECK_CASE_H
@@ -100,6 +100,8 @@ weft_check_begin(weft_check_run *run, weft_type type, bool quick, const char *fo
 /* Asks the oracle, runs, compares, reports and frees the case. Not OK only where the whole run must end. */
 weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error);
 bool weft_check_ready(const weft_check_case *c);
+/* Whether a failure ends the run rather than the case. */
+bool weft_check_is_fatal(weft_status status);
 void weft_check_free(weft_check_case *c);
 
 /* Zeroed memory that lives as long as the case; NULL makes the case not ready. */
@@ -148,8 +150,9 @@ const char *weft_check_compare(const weft_check_case *c, const weft_check_limits
 const char *weft_check_judge(const weft_check_case *c, weft_check_result *result);
 
 /* Builds the graph, runs it three times (with NaN for every F32 step input, so that memory which is reused holds NaN; then twice
- * as given) and fills the outputs' results. `unstable` is set where the last two runs differ in a bit. */
-weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool *unstable, weft_error *error);
+ * as given) and fills the outputs' results. `parts`: of a fused op, its parts run instead. `unstable` is set where the last two
+ * runs differ in a bit. */
+weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool parts, bool *unstable, weft_error *error);
 
 /* The cases of an op. */
 typedef weft_status (*weft_check_cases)(weft_check_run *run, weft_error *error);

@@ -27,14 +27,18 @@ static const char *compare_words(const weft_check_case *c, const weft_check_outp
     return NULL;
 }
 
-/* Mean square of a row, sums that cancel taken at what their terms add up to. */
+/* An element, a sum that cancels taken at what its terms add up to. */
+static double size_of(const weft_check_output *output, int64_t element) {
+    double size = fabs(output->oracle[element]);
+    return output->magnitude != NULL && output->magnitude[element] > size ? output->magnitude[element] : size;
+}
+
+/* Mean square of a row. */
 static double row_power(const weft_check_output *output, int64_t row, double floor) {
     double power = 0.0, count = 0.0;
     for (int64_t i = row * output->n_row; i < (row + 1) * output->n_row; i++) {
         if (!isfinite(output->oracle[i])) continue;
-        double size = fabs(output->oracle[i]);
-        if (output->magnitude != NULL && output->magnitude[i] > size) size = output->magnitude[i];
-        power += size * size;
+        power += size_of(output, i) * size_of(output, i);
         count += 1.0;
     }
     power = count == 0.0 ? 0.0 : power / count;
@@ -65,7 +69,8 @@ static const char *compare_row(const weft_check_case *c, const weft_check_output
         double off = difference((double)value, output->oracle[i]);
         sum->error_power += off * off;
         sum->oracle_power += power;
-        double error = off / sqrt(power);
+        /* In rows with few large elements, those are off by as much as they are large. */
+        double error = off / fmax(sqrt(power), size_of(output, i));
         if (error > result->error || (sum->count == 0.0 && result->error == 0.0)) {
             result->error = error;
             note_worst(result, c, output, i, (double)value, output->oracle[i]);

@@ -1,5 +1,6 @@
-/* Runs a case as a graph of one node, through the same stores and plans as any model. */
+/* Runs a case as a graph of one node, or of the parts of a fused one, through the same stores and plans as any model. */
 #include "check/case.h"
+#include "check/parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 typedef struct execution {
     weft_check_case *c;
+    bool parts;
     weft_graph *graph;
     weft_store *store;
     weft_plan *plan;
@@ -52,9 +54,11 @@ static weft_status build(execution *run, weft_error *error) {
     weft_status status = weft_graph_create(c->runtime, &run->graph, error);
     for (size_t i = 0; i < WEFT_MAX_INPUTS && status == WEFT_OK; i++)
         status = add_leaf(run->graph, &c->inputs[i], i, &inputs[i], error);
-    if (status == WEFT_OK)
-        status = weft_graph_add(run->graph, c->op, "node", inputs, c->params_size == 0 ? NULL : c->params, c->params_size, outputs,
-                                error);
+    if (status == WEFT_OK && run->parts)
+        status = weft_check_add_parts(c, run->graph, inputs, outputs, error);
+    else if (status == WEFT_OK)
+        status = weft_graph_add(run->graph, c->op, c->node == NULL ? "node" : c->node, inputs,
+                                c->params_size == 0 ? NULL : c->params, c->params_size, outputs, error);
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS && status == WEFT_OK; i++)
         if (c->outputs[i].present && c->outputs[i].state < 0) status = weft_graph_output(run->graph, outputs[i], error);
     return status;
@@ -124,14 +128,21 @@ static weft_status step(execution *run, bool poison, bool *unstable, weft_error 
     return status;
 }
 
-/* The node is the last one added. */
+/* Leaves come first. The kernel that is named is that of the last node, which stands for the others where there are parts. */
 static weft_status ask(execution *run, weft_device *device, weft_error *error) {
-    weft_node_support support;
-    weft_status status =
-        weft_graph_support(run->graph, weft_graph_node_count(run->graph) - 1, device, run->c->precision, &support, error);
-    if (status != WEFT_OK) return status;
-    run->c->kernel = support.kernel;
-    return support.supported ? WEFT_OK : weft_fail(error, WEFT_UNSUPPORTED, "%s", support.reason);
+    size_t n_nodes = weft_graph_node_count(run->graph);
+    for (size_t i = 0; i < n_nodes; i++) {
+        weft_node_support support;
+        weft_node node;
+        weft_status status = weft_graph_node(run->graph, i, &node, error);
+        if (status != WEFT_OK) return status;
+        if (node.op == WEFT_OP_NONE) continue;
+        status = weft_graph_support(run->graph, i, device, run->c->precision, &support, error);
+        if (status != WEFT_OK) return status;
+        run->c->kernel = support.kernel;
+        if (!support.supported) return weft_fail(error, WEFT_UNSUPPORTED, "%s", support.reason);
+    }
+    return WEFT_OK;
 }
 
 static weft_status prepare(execution *run, weft_device *device, weft_error *error) {
@@ -139,14 +150,16 @@ static weft_status prepare(execution *run, weft_device *device, weft_error *erro
     if (status == WEFT_OK) status = ask(run, device, error);
     const weft_graph *graphs[] = {run->graph};
     if (status == WEFT_OK)
-        status = weft_store_create(device, graphs, 1, &(weft_store_options){.precision = run->c->precision}, &run->store, error);
+        status = weft_store_create(device, graphs, 1,
+                                   &(weft_store_options){.precision = run->c->precision, .unfused = run->parts, .n_slots = 1},
+                                   &run->store, error);
     if (status == WEFT_OK) status = weft_store_load(run->store, &(weft_weight_source){.read = read_weight, .user = run->c}, error);
     if (status == WEFT_OK) status = weft_plan_create(run->store, run->graph, &run->plan, error);
     return status;
 }
 
-weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool *unstable, weft_error *error) {
-    execution run = {.c = c};
+weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool parts, bool *unstable, weft_error *error) {
+    execution run = {.c = c, .parts = parts};
     *unstable = false;
     weft_status status = prepare(&run, device, error);
     if (status == WEFT_OK) status = step(&run, true, NULL, error);

@@ -54,8 +54,7 @@ weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, bool quic
     return c;
 }
 
-/* Whether a failure ends the run rather than the case. */
-static bool is_fatal(weft_status status) {
+bool weft_check_is_fatal(weft_status status) {
     return status == WEFT_OUT_OF_MEMORY || status == WEFT_CANCELLED || status == WEFT_DEVICE_LOST;
 }
 
@@ -75,9 +74,9 @@ weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *
     weft_error local = {.status = WEFT_OK};
     bool unstable = false;
     weft_check_oracle(c);
-    weft_status status = weft_check_ready(c) ? weft_check_execute(c, run->device, &unstable, &local)
+    weft_status status = weft_check_ready(c) ? weft_check_execute(c, run->device, false, &unstable, &local)
                                              : weft_fail(&local, WEFT_OUT_OF_MEMORY, "no memory for the data of %s", c->name);
-    if (is_fatal(status)) {
+    if (weft_check_is_fatal(status)) {
         weft_check_free(c);
         return weft_fail(error, status, "%s", local.message);
     }

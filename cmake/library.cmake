@@ -6,6 +6,8 @@ file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
 if(WEFT_DECODER)
   file(GLOB_RECURSE WEFT_DECODER_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/decoder/*.c)
   list(APPEND WEFT_SOURCES ${WEFT_DECODER_SOURCES})
+else()
+  list(FILTER WEFT_SOURCES EXCLUDE REGEX "/check/model/")
 endif()
 # The backends compiled in: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
 # of the list that core/registry.c includes. cmake/NAME.cmake, where there is one, adds what a backend is made of besides, or says in

@@ -1,6 +1,5 @@
 /* Creating and destroying engines. */
 #include "decoder/engine.h"
-#include "decoder/source.h"
 
 /* The queue on devices that run beside the host. A device that is the host runs a step while it is waited for, so that nothing
  * would be gained by queueing past the end of an answer. */

@@ -1,7 +1,7 @@
 /* Weights from the model's file, and the rope table from its definition. */
 #include <string.h>
 
-#include "decoder/source.h"
+#include "decoder/model.h"
 
 /* The table is asked for by bytes; whole positions are computed straight into place, and a part of one through a copy. */
 static weft_status read_rope_table(weft_model *model, uint64_t offset, unsigned char *into, size_t size, weft_error *error) {

@@ -1,57 +1,114 @@
-/* weft check: every op on a device against the double-precision oracle. */
+/* weft check: a model node by node, or every op, on devices against the double-precision oracle. */
 #include <stdio.h>
+#include <string.h>
 
-#include "command.h"
-#include "weft/check.h"
+#include <cjson/cJSON.h>
 
-static weft_status print_result(void *user, const weft_check_result *result) {
-    const bool *verbose = user;
-    if (result->skipped) {
-        if (*verbose) printf("skip  %-48s %s\n", result->name, result->skipped);
-    } else if (*verbose || !result->passed) {
-        printf("%s  %-48s nmse %.2e (limit %.0e), error %.2e of row RMS (limit %.0e)  %s\n", result->passed ? "ok  " : "FAIL",
-               result->name, result->nmse, result->nmse_limit, result->error, result->error_limit, result->kernel);
-        if (!result->passed)
-            printf("      worst at [%lld, %lld]: %.9g, oracle %.9g; seed %llu\n", (long long)result->worst_column,
-                   (long long)result->worst_row, result->worst_value, result->worst_oracle, (unsigned long long)result->seed);
+#include "check.h"
+
+/* ---- Devices ---- */
+
+static weft_status open_devices(weft_runtime *runtime, const check_settings *settings, check_devices *devices, weft_error *error) {
+    weft_device_options chosen = device_options(&settings->engine);
+    const char *place = settings->engine.backend;
+    for (;;) {
+        char name[WEFT_NAME_SIZE];
+        size_t length = strcspn(place, ",");
+        if (length == 0 || length >= sizeof name)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "--on %s: a list of devices has commas between names",
+                             settings->engine.backend);
+        if (devices->count == MAX_CHECK_DEVICES)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "--on takes %d devices at most", MAX_CHECK_DEVICES);
+        snprintf(name, sizeof name, "%.*s", (int)length, place);
+        weft_device **device = &devices->devices[devices->count];
+        weft_status status = weft_device_open(runtime, name, &chosen, device, error);
+        if (status != WEFT_OK) return status;
+        status = weft_device_describe(*device, &devices->infos[devices->count++], error);
+        if (status != WEFT_OK) return status;
+        if (place[length] == '\0') return WEFT_OK;
+        place += length + 1;
     }
-    return interrupted() ? WEFT_CANCELLED : WEFT_OK;
+}
+
+bool check_json_devices(cJSON *json, const check_devices *devices) {
+    cJSON *list = cJSON_AddArrayToObject(json, "devices");
+    bool complete = list != NULL;
+    for (size_t i = 0; complete && i < devices->count; i++) {
+        const weft_device_info *info = &devices->infos[i];
+        cJSON *entry = cJSON_CreateObject();
+        complete = entry != NULL && cJSON_AddItemToArray(list, entry) && cJSON_AddStringToObject(entry, "id", info->id) &&
+                   json_add_text(entry, "name", info->name, strlen(info->name)) &&
+                   json_add_text(entry, "driver", info->driver, strlen(info->driver));
+    }
+    return complete;
+}
+
+/* ---- The command ---- */
+
+static int check_usage(const weft_command *command, check_settings *settings) {
+    if (settings->model != NULL && settings->ops) return usage_error(command, "a model or --ops, not both");
+    if (settings->model != NULL && (settings->table.op != NULL || settings->table.type != NULL || settings->table.quick))
+        return usage_error(command, "--op, --type and --quick choose cases of the op table; they do not go with a model");
+    if (settings->model == NULL && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt != NULL))
+        return usage_error(command, "--greedy, --fused and --prompt need a model");
+    if (settings->walk.fused && strchr(settings->engine.backend, ',') != NULL)
+        return usage_error(command, "--fused holds a device's fused nodes against their parts: it takes one device");
+    return -1;
+}
+
+static int parse(const weft_command *command, check_settings *settings, int argc, char **argv) {
+    engine_settings *engine = &settings->engine;
+    option_spec options[MAX_OPTIONS] = {
+        {"on", 0, OPTION_TEXT, &engine->backend, 0, 0, "A,B,...",
+         "the devices; the first is what others are held against; default cpu"},
+        {"precision", 0, OPTION_CHOICE, &engine->precision, 0, 0, "fast|exact", "default exact"},
+        {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
+        {"verbose", 'v', OPTION_FLAG, &settings->verbose, 0, 0, NULL, "where the worst elements are; cases that pass, too"},
+        {"prompt", 'p', OPTION_TEXT, &settings->walk.prompt, 0, 0, NULL, "what the model reads; default a sentence"},
+        {"steps", 'n', OPTION_COUNT, &settings->walk.n_decode, 1, 65536, NULL, "of one row after the prompt; default 3"},
+        {"nodes", 0, OPTION_CHOICE, &settings->nodes, 0, 0, "layers|all|none", "a line a layer (its worst node), or a node"},
+        {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "each fused node against its unfused parts instead"},
+        {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare this many greedy tokens"},
+        {"max-rows", 0, OPTION_COUNT, &settings->walk.max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
+        {"page-size", 0, OPTION_COUNT, &settings->walk.page_size, 1, 65536, NULL,
+         "positions a KV page, a power of two; default 64"},
+        {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL, "the op table's cases; what is done without a model"},
+        {"op", 0, OPTION_TEXT, &settings->table.op, 0, 0, "NAME", "cases of this op alone"},
+        {"type", 0, OPTION_TEXT, &settings->table.type, 0, 0, "NAME", "cases with weights of this type alone"},
+        {"seed", 0, OPTION_COUNT64, &settings->table.seed, 0, 0, NULL, "of the cases' random data; default 1"},
+        {"quick", 0, OPTION_FLAG, &settings->table.quick, 0, 0, NULL, "a subset of the cases"},
+    };
+    size_t n_own = 0;
+    while (options[n_own].name != NULL) n_own++;
+    size_t n_options = device_options_add(engine, options, n_own);
+    int code = options_parse_some(command, options, n_options, &settings->model, 0, 1, argc, argv);
+    if (code >= 0) return code;
+    settings->table.precision = settings->walk.precision = engine->precision ? WEFT_EXACT : WEFT_FAST;
+    return check_usage(command, settings);
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    engine_settings settings = {.backend = "cpu"};
-    weft_check_options chosen = {0};
-    bool verbose = false;
-    int precision = 1;
-    option_spec options[MAX_OPTIONS] = {
-        {"on", 0, OPTION_TEXT, &settings.backend, 0, 0, "NAME", "the device; default cpu"},
-        {"op", 0, OPTION_TEXT, &chosen.op, 0, 0, "NAME", "this op alone"},
-        {"type", 0, OPTION_TEXT, &chosen.type, 0, 0, "NAME", "cases with weights of this type alone"},
-        {"precision", 0, OPTION_CHOICE, &precision, 0, 0, "fast|exact", "default exact"},
-        {"seed", 0, OPTION_COUNT64, &chosen.seed, 0, 0, NULL, "of the random data; default 1"},
-        {"quick", 0, OPTION_FLAG, &chosen.quick, 0, 0, NULL, "a subset"},
-        {"verbose", 'v', OPTION_FLAG, &verbose, 0, 0, NULL, "list the cases that pass, too"},
-    };
-    size_t n_options = device_options_add(&settings, options, 7);
-    int code = options_parse(command, options, n_options, NULL, 0, argc, argv);
+    check_settings settings = {.engine = {.backend = "cpu", .precision = 1}};
+    int code = parse(command, &settings, argc, argv);
     if (code >= 0) return code;
-    chosen.precision = precision ? WEFT_EXACT : WEFT_FAST;
 
-    weft_device_options device_chosen = device_options(&settings);
-    weft_check_summary summary = {0};
     weft_error error = {0};
     weft_runtime *runtime = NULL;
-    weft_device *device = NULL;
+    check_devices devices = {.count = 0};
+    bool failed = false;
     interrupt_install();
-    weft_status status = open_runtime(settings.plugin, &runtime, &error);
-    if (status == WEFT_OK) status = weft_device_open(runtime, settings.backend, &device_chosen, &device, &error);
-    if (status == WEFT_OK) status = weft_check_ops(device, &chosen, print_result, &verbose, &summary, &error);
-    if (status == WEFT_OK) printf("%zu passed, %zu failed, %zu skipped\n", summary.n_passed, summary.n_failed, summary.n_skipped);
-    weft_device_close(device);
+    weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
+    if (status == WEFT_OK) status = open_devices(runtime, &settings, &devices, &error);
+    if (status == WEFT_OK)
+        status = settings.model == NULL ? check_table(&settings, &devices, &failed, &error)
+                                        : check_model(&settings, runtime, &devices, &failed, &error);
+    progress_end();
+    for (size_t i = 0; i < MAX_CHECK_DEVICES; i++) weft_device_close(devices.devices[i]);
     weft_runtime_destroy(runtime);
     if (status != WEFT_OK) return fail(&error);
-    return summary.n_failed || summary.n_passed == 0 ? EXIT_FAILED : EXIT_DONE;
+    return failed ? EXIT_FAILED : EXIT_DONE;
 }
 
-const weft_command command_check = {"check", "[options]",
-                                    "Runs the op table's cases on a device against the double-precision oracle.", run};
+const weft_command command_check = {"check", "[MODEL] [options]",
+                                    "Checks every node of a model, or every op, on devices against the double-precision oracle.",
+                                    run};

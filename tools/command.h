@@ -44,6 +44,9 @@ typedef struct option_spec {
  * --help or a usage error. */
 int options_parse(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                   size_t n_positional, int argc, char **argv);
+/* The same where only the first n_needed arguments are required; the others are NULL if they are not given. */
+int options_parse_some(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
+                       size_t n_needed, size_t n_positional, int argc, char **argv);
 /* "weft run: message" and a hint on stderr; EXIT_USAGE. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))

@@ -114,6 +114,11 @@ static int set_option(const weft_command *command, const option_spec *option, co
 
 int options_parse(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                   size_t n_positional, int argc, char **argv) {
+    return options_parse_some(command, options, n_options, positional, n_positional, n_positional, argc, argv);
+}
+
+int options_parse_some(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
+                       size_t n_needed, size_t n_positional, int argc, char **argv) {
     struct option rows[MAX_OPTIONS + 2] = {0};
     char letters[2 * MAX_OPTIONS + 3] = ":";
     size_t n_letters = 1;
@@ -141,8 +146,8 @@ int options_parse(const weft_command *command, const option_spec *options, size_
         if (code >= 0) return code;
     }
     size_t n_given = (size_t)(argc - optind);
-    if (n_given < n_positional) return usage_error(command, "%s", n_given ? "an argument is missing" : "its arguments are missing");
+    if (n_given < n_needed) return usage_error(command, "%s", n_given ? "an argument is missing" : "its arguments are missing");
     if (n_given > n_positional) return usage_error(command, "unexpected argument \"%s\"", argv[optind + (int)n_positional]);
-    for (size_t i = 0; i < n_positional; i++) positional[i] = argv[optind + (int)i];
+    for (size_t i = 0; i < n_positional; i++) positional[i] = i < n_given ? argv[optind + (int)i] : NULL;
     return -1;
 }

@@ -12,14 +12,16 @@ void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
     int64_t k = c->inputs[0].tensor.shape[0], n = y->n_row * y->n_rows;
     const double *x = weft_check_values(c, 0), *norm = weft_check_values(c, 1);
     double *z = weft_check_memory(c, c->inputs[0].n_elements, sizeof *z), *up = weft_check_memory(c, n, sizeof *up);
+    double *up_size = weft_check_memory(c, n, sizeof *up_size);
     if (!weft_check_ready(c)) return;
     weft_oracle_rms_norm(x, norm, k, 1, y->n_rows, (double)params.epsilon, z);
     weft_oracle_mul_mat(c, 2, z, y->n_rows, y->oracle, y->magnitude);
-    weft_oracle_mul_mat(c, 3, z, y->n_rows, up, NULL);
+    weft_oracle_mul_mat(c, 3, z, y->n_rows, up, up_size);
+    if (!weft_check_ready(c)) return;
     for (int64_t i = 0; i < n; i++) {
-        double gate = y->oracle[i];
-        y->oracle[i] = (params.activation == WEFT_ACTIVATION_SILU ? weft_oracle_silu(gate) : weft_oracle_gelu(gate)) * up[i];
-        y->magnitude[i] *= fabs(up[i]); /* the slope of either activation is about 1 at most */
+        double gate = params.activation == WEFT_ACTIVATION_SILU ? weft_oracle_silu(y->oracle[i]) : weft_oracle_gelu(y->oracle[i]);
+        y->oracle[i] = gate * up[i];
+        y->magnitude[i] = hypot(y->magnitude[i] * up[i], gate * up_size[i]); /* the slope of either activation is about 1 at most */
     }
 }
 

@@ -9,18 +9,19 @@
 /* Inputs, in the order of the op's row. */
 enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
 
-/* One of the three projections, rotated where it has an order. */
+/* One of the three projections, rotated where it has an order. Rotating leaves the magnitude of a pair as it is. */
 static void project(weft_check_case *c, const weft_norm_qkv_params *params, size_t which, const double *z, double *scratch,
-                    double *y) {
+                    double *y, double *magnitude) {
     int64_t n = c->inputs[Q + which].tensor.shape[1], t = c->inputs[X].tensor.shape[1];
     const double *bias = weft_check_values(c, Q_BIAS + which);
     const double *norm = Q + which == V ? NULL : weft_check_values(c, Q_NORM + which), *table = weft_check_values(c, TABLE);
-    weft_oracle_mul_mat(c, Q + which, z, t, y, NULL);
+    weft_oracle_mul_mat(c, Q + which, z, t, y, magnitude);
     if (!weft_check_ready(c)) return;
     for (int64_t i = 0; bias != NULL && i < n * t; i++) y[i] += bias[i % n];
     if (Q + which == V) return;
     for (int64_t i = 0; i < n * t; i++) scratch[i] = y[i];
     if (norm != NULL) weft_oracle_rms_norm(y, norm, n, n / params->head_dim, t, (double)params->head_epsilon, scratch);
+    for (int64_t i = 0; i < n * t; i++) magnitude[i] *= y[i] == 0.0 ? 1.0 : fabs(scratch[i] / y[i]);
     weft_oracle_rope(scratch, c->inputs[ROWS].words, table, c->inputs[TABLE].tensor.shape[0], n, params->head_dim, t, params->order,
                      y);
 }
@@ -32,13 +33,17 @@ void weft_check_oracle_norm_qkv(weft_check_case *c) {
     const double *x = weft_check_values(c, X), *norm = weft_check_values(c, NORM);
     double *z = weft_check_memory(c, n_embd * t, sizeof *z), *scratch = weft_check_memory(c, n_q * t, sizeof *scratch);
     double *k = weft_check_memory(c, n_q * t, sizeof *k), *v = weft_check_memory(c, n_q * t, sizeof *v);
+    double *k_size = weft_check_memory(c, n_q * t, sizeof *k_size), *v_size = weft_check_memory(c, n_q * t, sizeof *v_size);
+    c->outputs[1].magnitude = weft_check_memory(c, c->inputs[KV].n_elements, sizeof(double));
     if (!weft_check_ready(c)) return;
     weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[KV], &c->inputs[SEQUENCES]);
     weft_oracle_rms_norm(x, norm, n_embd, 1, t, (double)params.epsilon, z);
-    project(c, &params, 0, z, scratch, c->outputs[0].oracle);
-    project(c, &params, 1, z, scratch, k);
-    project(c, &params, 2, z, scratch, v);
-    if (weft_check_ready(c)) weft_oracle_kv_write(&cache, k, v, c->inputs[ROWS].words, t, c->outputs[1].oracle);
+    project(c, &params, 0, z, scratch, c->outputs[0].oracle, c->outputs[0].magnitude);
+    project(c, &params, 1, z, scratch, k, k_size);
+    project(c, &params, 2, z, scratch, v, v_size);
+    if (!weft_check_ready(c)) return;
+    weft_oracle_kv_write(&cache, k, v, c->inputs[ROWS].words, t, c->outputs[1].oracle);
+    weft_oracle_kv_write(&cache, k_size, v_size, c->inputs[ROWS].words, t, c->outputs[1].magnitude);
 }
 
 typedef struct shape {

@@ -4,7 +4,7 @@
 #ifndef WEFT_CHECK_H
 #define WEFT_CHECK_H
 
-#include "weft/weft.h"
+#include "weft/decoder.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,9 +26,10 @@ typedef struct weft_check_result {
     const char *skipped; /* why it did not run, or NULL */
     const char *failure; /* why it did not pass, or NULL */
     uint64_t seed;
-    double nmse, nmse_limit;   /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
-    double error, error_limit; /* largest |y - oracle| over the root mean square of its row of the oracle */
-    int32_t worst_output;      /* which of the op's outputs the worst element is in */
+    double nmse, nmse_limit; /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
+    double error,
+        error_limit;      /* largest |y - oracle| over the root mean square of its row of the oracle, or its own size if larger */
+    int32_t worst_output; /* which of the op's outputs the worst element is in */
     int64_t worst_row, worst_column;
     double worst_value, worst_oracle;
     bool passed;
@@ -43,6 +44,70 @@ typedef struct weft_check_summary {
 WEFT_API weft_status weft_check_ops(weft_device *device, const weft_check_options *options,
                                     weft_status (*report)(void *user, const weft_check_result *result), void *user,
                                     weft_check_summary *summary, weft_error *error);
+
+/* ---- Models: each node of real steps on several devices ---- */
+
+/* How far values lie from what they are held against. */
+typedef struct weft_check_measure {
+    bool present;              /* false: there was nothing to measure */
+    const char *failure;       /* why it is not good enough, or NULL */
+    double nmse, nmse_limit;   /* as in weft_check_result; limits are 0 where nothing is asked */
+    double error, error_limit; /* of a chosen token: of its log-probability */
+    int32_t worst_output;
+    int64_t worst_row, worst_column;
+    double worst_value, worst_expected;
+} weft_check_measure;
+
+/* One node of one step on one device. */
+typedef struct weft_check_node {
+    int32_t step, n_rows; /* from 0; rows of the step, padding counted */
+    size_t index;         /* in the order of the first device's graph; behind them, nodes that only this device's graph has */
+    size_t device;
+    const char *name; /* "blk.3.attention" */
+    int32_t layer;    /* -1 outside the layers */
+    weft_op op;
+    const char *kernel;
+    const char *skipped; /* why the device did not run it by itself, or NULL */
+    /* Run by itself on the inputs it has in the first device's run, against the oracle; and then against the first device's result,
+     * without a limit. */
+    weft_check_measure alone, difference;
+    /* What the device's own run of the whole step gave, against the oracle on the inputs the node had in that run: what `alone`
+     * finds is a kernel's fault, what only this finds is the plan's (order, barriers, memory). */
+    weft_check_measure in_step;
+    /* The same values against those of the first device's run: what the errors of all nodes before it have added up to. */
+    weft_check_measure drift;
+    /* With `fused`: the result of its parts by themselves against the oracle, and of the fused node against that of its parts. */
+    weft_check_measure parts, fused;
+    bool passed;
+} weft_check_node;
+
+typedef struct weft_check_model_options {
+    weft_precision precision;
+    const char *prompt; /* NULL: a sentence of some 16 tokens */
+    int32_t n_decode;   /* steps of one row after the prompt, with the first device's tokens; 0: 3 */
+    int32_t max_rows;   /* of a prompt's step, a power of two; 0: 512 */
+    int32_t page_size;  /* 0: the engine's */
+    bool fused;         /* hold each fused node against its parts, on the first device alone, in place of everything else */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* nodes; false cancels */
+    void *progress_user;
+} weft_check_model_options;
+
+typedef struct weft_check_model_summary {
+    size_t n_passed, n_failed, n_skipped; /* nodes, once for each device and step */
+    bool failed;                          /* the rest is of the first one that did */
+    char first_name[WEFT_NAME_SIZE];
+    size_t first_device;
+    int32_t first_step;
+} weft_check_model_summary;
+
+/* Runs the same steps (the prompt, then single rows) on every device and examines every node of the fused graphs. Needs host memory
+ * for the largest node's tensors in double precision (matrices as they are in the file) and a KV cache for each device. `options`
+ * may be NULL. `report` sees the nodes in the order of the first device's graph, the devices of a node in theirs; a status it
+ * returns ends the run. A node that fails is counted, not an error. */
+WEFT_API weft_status weft_check_model(weft_model *model, weft_device *const *devices, size_t n_devices,
+                                      const weft_check_model_options *options,
+                                      weft_status (*report)(void *user, const weft_check_node *node), void *user,
+                                      weft_check_model_summary *summary, weft_error *error);
 
 #ifdef __cplusplus
 }

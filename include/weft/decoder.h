@@ -60,6 +60,9 @@ typedef struct weft_model_tensor {
 } weft_model_tensor;
 /* False past the last. */
 WEFT_API bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor);
+/* Where the weights of a graph of weft_model_graph come from: the file's tensors, and "rope_table", which is computed. The model
+ * must outlive it. */
+WEFT_API weft_weight_source weft_model_source(weft_model *model);
 
 /* ---- Tokens ---- */
 
@@ -126,8 +129,10 @@ WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);
  * NULL) receives how many rows it had; 0 when there was nothing to do. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error);
 
-/* Builds the graph the engine would plan for T = n_rows of which n_heads reach the output head, to print or examine.
- * The caller destroys it. */
+/* Builds the graph the engine would plan for T = n_rows of which n_heads reach the output head, to print or examine. Its step
+ * inputs are "rows", "updates" and, where n_heads > 0, "heads"; its states "sequences" and "kv.LAYER" (weft/ops/step.h); its
+ * results the chosen tokens, the max_top most likely where there are any, and the logits where asked for. The caller destroys it.
+ */
 WEFT_API weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
                                       weft_graph **graph, weft_error *error);
 

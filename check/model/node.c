@@ -1,0 +1,208 @@
+/* A node of a step that was run as a case: its inputs as they were, and what it gave. */
+#include <stdio.h>
+#include <string.h>
+
+#include "check/model/track.h"
+#include "weft/ops/step.h"
+
+/* ---- States ---- */
+
+static const struct op_ports {
+    weft_op op;
+    const char *inputs, *outputs;
+} op_ports[] = {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) {WEFT_OP_##enum_name, inputs, outputs},
+#include "weft/ops.def"
+#undef WEFT_OP
+};
+
+/* Word `index` of a list, without the mark of an optional one; its length is 0 past the last. */
+static const char *word_at(const char *list, size_t index, size_t *length) {
+    while (index > 0 && *list != '\0') index -= *list++ == ' ';
+    *length = strcspn(list, " ?");
+    return list;
+}
+
+int32_t weft_check_state_port(weft_op op, size_t port) {
+    for (size_t i = 0; i < sizeof op_ports / sizeof op_ports[0]; i++) {
+        if (op_ports[i].op != op) continue;
+        size_t length, other;
+        const char *name = word_at(op_ports[i].outputs, port, &length);
+        for (size_t input = 0; length > 0; input++) {
+            const char *word = word_at(op_ports[i].inputs, input, &other);
+            if (other == 0) break;
+            if (other == length && memcmp(word, name, length) == 0) return (int32_t)input;
+        }
+    }
+    return -1;
+}
+
+/* The input that a node's output is a new version of; WEFT_NONE: it is no state. */
+static weft_value earlier_version(const weft_check_track *track, weft_value value) {
+    const weft_node *node = &track->nodes[track->producers[value]];
+    for (size_t i = 0; node->op != WEFT_OP_NONE && i < WEFT_MAX_OUTPUTS; i++) {
+        if (node->outputs[i] != value) continue;
+        int32_t input = weft_check_state_port(node->op, i);
+        return input < 0 ? WEFT_NONE : node->inputs[input];
+    }
+    return WEFT_NONE;
+}
+
+static const weft_node *state_of(const weft_check_track *track, weft_value value) {
+    for (weft_value earlier = earlier_version(track, value); earlier != WEFT_NONE; earlier = earlier_version(track, value))
+        value = earlier;
+    return &track->nodes[track->producers[value]];
+}
+
+/* Who writes the version that follows. */
+static const weft_node *next_writer(const weft_check_track *track, weft_value value) {
+    for (size_t i = 0; i < track->n_nodes; i++) {
+        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
+            weft_value output = track->nodes[i].outputs[j];
+            if (output != WEFT_NONE && earlier_version(track, output) == value) return &track->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Of a state's versions the host has the first and the last. One between is known where what follows it is known: choosing tokens
+ * changes last tokens alone, and no earlier node does. */
+static weft_status read_version(const weft_check_track *track, weft_value value, void *into, weft_error *error) {
+    const weft_node *leaf = state_of(track, value), *writer = next_writer(track, value);
+    const weft_check_copy *before = weft_check_copy_find(track->states, track->n_states, leaf->name);
+    if (before == NULL) return weft_fail(error, WEFT_NOT_FOUND, "there is no state %s", leaf->name);
+    size_t bytes = (size_t)weft_tensor_bytes(&before->tensor);
+    if (leaf->outputs[0] == value) {
+        memcpy(into, before->data, bytes);
+        return WEFT_OK;
+    }
+    if (writer != NULL && writer->op != WEFT_OP_SAMPLE && writer->op != WEFT_OP_NORM_HEAD_SAMPLE)
+        return weft_fail(error, WEFT_UNSUPPORTED, "state %s is written again by %s before it can be read", leaf->name,
+                         writer->name);
+    weft_status status = weft_store_read_state(track->store, leaf->name, 0, into, bytes, error);
+    int64_t n_words = before->tensor.shape[0], n_elements = n_words * before->tensor.shape[1];
+    for (int64_t i = WEFT_SEQUENCE_LAST_TOKEN; status == WEFT_OK && writer != NULL && i < n_elements; i += n_words)
+        ((int32_t *)into)[i] = ((const int32_t *)before->data)[i];
+    return status;
+}
+
+/* ---- Inputs ---- */
+
+/* What an input is to a node that stands alone: results of other nodes become step inputs. */
+static weft_leaf leaf_kind(const weft_check_track *track, weft_value value) {
+    const weft_node *from = &track->nodes[track->producers[value]];
+    if (from->op == WEFT_OP_NONE) return from->leaf;
+    return earlier_version(track, value) == WEFT_NONE ? WEFT_LEAF_INPUT : WEFT_LEAF_STATE;
+}
+
+static weft_status read_input(const weft_check_track *track, weft_model *model, weft_value value, weft_check_input *input,
+                              weft_error *error) {
+    const weft_node *from = &track->nodes[track->producers[value]];
+    size_t bytes = (size_t)weft_tensor_bytes(&input->tensor);
+    weft_weight_source source = weft_model_source(model);
+    const weft_check_copy *given;
+    switch (input->leaf) {
+    case WEFT_LEAF_WEIGHT:
+        return source.read(source.user, from->name, 0, input->data, bytes, error);
+    case WEFT_LEAF_STATE:
+        return read_version(track, value, input->data, error);
+    default:
+        if (from->op != WEFT_OP_NONE) return weft_plan_read(track->plan, value, input->data, bytes, error);
+        given = weft_check_copy_find(track->inputs, track->n_inputs, from->name);
+        if (given == NULL) return weft_fail(error, WEFT_NOT_FOUND, "there is no step input %s", from->name);
+        memcpy(input->data, given->data, bytes);
+        return WEFT_OK;
+    }
+}
+
+static weft_status add_input(const weft_check_track *track, weft_model *model, weft_value value, size_t port,
+                             const weft_check_case *like, weft_check_case *c, weft_error *error) {
+    weft_tensor tensor;
+    weft_leaf leaf = leaf_kind(track, value);
+    weft_status status = weft_graph_tensor(track->graph, value, &tensor, error);
+    if (status != WEFT_OK) return status;
+    if (leaf == WEFT_LEAF_WEIGHT && like != NULL && like->inputs[port].leaf == WEFT_LEAF_WEIGHT) {
+        c->inputs[port] = like->inputs[port];
+        return WEFT_OK;
+    }
+    weft_check_input *input = weft_check_declare(c, port, leaf, &tensor);
+    if (!weft_check_ready(c)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the inputs of %s", c->name);
+    return read_input(track, model, value, input, error);
+}
+
+/* The type that decides the limits: that of a quantised matrix, where there is one. */
+static weft_type weight_type(const weft_check_case *c) {
+    weft_type type = WEFT_CHECK_NO_TYPE;
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
+        const weft_tensor *tensor = &c->inputs[i].tensor;
+        if (c->inputs[i].leaf != WEFT_LEAF_WEIGHT || tensor->shape[1] == 1) continue;
+        if (type == WEFT_CHECK_NO_TYPE || weft_type_get(tensor->type)->block_elements > 1) type = tensor->type;
+    }
+    return type;
+}
+
+static weft_status add_outputs(const weft_check_track *track, const weft_node *node, weft_check_case *c, weft_error *error) {
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        weft_tensor tensor;
+        if (node->outputs[i] == WEFT_NONE) continue;
+        int32_t state = weft_check_state_port(node->op, i);
+        weft_status status = weft_graph_tensor(track->graph, node->outputs[i], &tensor, error);
+        if (status != WEFT_OK) return status;
+        if (state >= 0)
+            weft_check_state_output(c, i, (size_t)state);
+        else
+            weft_check_declare_output(c, i, &tensor);
+    }
+    return weft_check_ready(c) ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the outputs of %s", c->name);
+}
+
+weft_status weft_check_node_case(const weft_check_track *track, weft_model *model, weft_precision precision, size_t index,
+                                 const weft_check_case *like, weft_check_case *c, weft_error *error) {
+    const weft_node *node = &track->nodes[index];
+    *c = (weft_check_case){.runtime = track->runtime, .op = node->op, .precision = precision, .node = node->name};
+    snprintf(c->name, sizeof c->name, "%s", node->name);
+    if (node->params_size > sizeof c->params) return weft_fail(error, WEFT_UNSUPPORTED, "%s has too many parameters", node->name);
+    if (node->params_size > 0) weft_check_params(c, node->params, node->params_size);
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < WEFT_MAX_INPUTS && status == WEFT_OK; i++)
+        if (node->inputs[i] != WEFT_NONE) status = add_input(track, model, node->inputs[i], i, like, c, error);
+    if (status != WEFT_OK) return status;
+    c->type = weight_type(c);
+    return add_outputs(track, node, c, error);
+}
+
+bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b) {
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
+        const weft_check_input *left = &a->inputs[i], *right = &b->inputs[i];
+        if (left->leaf != right->leaf) return false;
+        if (left->data == right->data) continue;
+        size_t bytes = (size_t)weft_tensor_bytes(&left->tensor);
+        if (bytes != weft_tensor_bytes(&right->tensor) || memcmp(left->data, right->data, bytes) != 0) return false;
+    }
+    return true;
+}
+
+/* ---- Results ---- */
+
+/* What a step gives back is taken from where the host gets it. */
+static const void *given_back(const weft_check_track *track, const weft_node *node, size_t port, size_t bytes) {
+    bool chooses = node->op == WEFT_OP_SAMPLE || node->op == WEFT_OP_NORM_HEAD_SAMPLE;
+    return chooses && port < 2 && track->result_bytes[port] == bytes ? track->results[port] : NULL;
+}
+
+weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error) {
+    const weft_node *node = &track->nodes[index];
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS && status == WEFT_OK; i++) {
+        weft_check_output *output = &c->outputs[i];
+        if (!output->present) continue;
+        const void *given = given_back(track, node, i, (size_t)output->bytes);
+        if (given != NULL)
+            memcpy(output->result, given, (size_t)output->bytes);
+        else if (output->state >= 0)
+            status = read_version(track, node->outputs[i], output->result, error);
+        else
+            status = weft_plan_read(track->plan, node->outputs[i], output->result, (size_t)output->bytes, error);
+    }
+    return status;
+}

@@ -1,0 +1,127 @@
+/* The steps that every device runs: a prompt in as few steps as its rows allow, then single rows. */
+#include <string.h>
+
+#include "check/model/track.h"
+#include "weft/ops/step.h"
+
+#define DEFAULT_PROMPT "The three most common ways to check a calculation are to repeat it, to"
+#define DEFAULT_DECODE 3
+#define DEFAULT_ROWS 512
+#define DEFAULT_PAGE_SIZE 64
+#define MOST_DECODE 65536
+
+/* The sequence lies in the second of two slots, and no page is where its number in the sequence would have it. */
+#define SLOT 1
+#define N_SLOTS 2
+
+/* Most likely tokens that are given back with the chosen one. */
+#define N_TOP 4
+
+static weft_status read_prompt(const char *text, int32_t n_decode, weft_check_script *script, weft_error *error) {
+    size_t size = strlen(text), count = 0, capacity = size + 8;
+    weft_model_info info;
+    weft_model_describe(script->model, &info);
+    script->tokens = weft_allocate(script->runtime, (capacity + (size_t)n_decode + 1) * sizeof *script->tokens);
+    if (script->tokens == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a prompt of %zu bytes", size);
+    weft_status status = weft_tokenize(script->model, text, size, true, script->tokens, capacity, &count, error);
+    if (status != WEFT_OK) return status;
+    if (count == 0) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the prompt has no tokens");
+    if (count + (size_t)n_decode > (size_t)info.n_ctx_train)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%zu tokens and %d more are more than the model's %d positions", count,
+                         (int)n_decode, (int)info.n_ctx_train);
+    script->n_prompt = (int32_t)count;
+    script->n_positions = script->n_prompt + n_decode;
+    return WEFT_OK;
+}
+
+static int32_t rows_for(int32_t n_tokens) {
+    int32_t n_rows = 1;
+    while (n_rows < n_tokens) n_rows *= 2;
+    return n_rows;
+}
+
+static weft_status make_steps(int32_t max_rows, weft_check_script *script, weft_error *error) {
+    int32_t n_steps = (script->n_prompt - 1) / max_rows + 1 + script->n_positions - script->n_prompt;
+    script->steps = weft_allocate(script->runtime, (size_t)n_steps * sizeof *script->steps);
+    if (script->steps == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %d steps", (int)n_steps);
+    for (int32_t first = 0; first < script->n_positions;) {
+        int32_t left = script->n_prompt - first, n_tokens = left < 1 ? 1 : left < max_rows ? left : max_rows;
+        script->steps[script->n_steps++] = (weft_check_step){
+            .first = first, .n_tokens = n_tokens, .n_rows = rows_for(n_tokens), .n_heads = first + n_tokens >= script->n_prompt};
+        first += n_tokens;
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
+                                     weft_check_script *script, weft_error *error) {
+    int32_t n_decode = options->n_decode == 0 ? DEFAULT_DECODE : options->n_decode;
+    int32_t max_rows = options->max_rows == 0 ? DEFAULT_ROWS : options->max_rows;
+    int32_t page_size = options->page_size == 0 ? DEFAULT_PAGE_SIZE : options->page_size;
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    *script = (weft_check_script){.runtime = runtime, .model = model};
+    if (n_decode < 0 || n_decode > MOST_DECODE)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d steps after the prompt; 1 to %d are possible", (int)n_decode,
+                         MOST_DECODE);
+    if (max_rows < 1 || max_rows > DEFAULT_ROWS || rows_for(max_rows) != max_rows)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "max_rows is %d, but must be a power of two up to %d", (int)max_rows,
+                         DEFAULT_ROWS);
+    weft_status status = read_prompt(options->prompt == NULL ? DEFAULT_PROMPT : options->prompt, n_decode, script, error);
+    if (status == WEFT_OK) status = make_steps(max_rows, script, error);
+    script->engine = (weft_engine_options){.precision = options->precision,
+                                           .n_ctx = (script->n_positions / page_size + 2) * page_size,
+                                           .n_sequences = N_SLOTS,
+                                           .page_size = page_size,
+                                           .max_rows = max_rows,
+                                           .max_top = info.n_vocab < N_TOP ? info.n_vocab : N_TOP};
+    if (status != WEFT_OK) weft_check_script_release(script);
+    return status;
+}
+
+void weft_check_script_release(weft_check_script *script) {
+    weft_release(script->runtime, script->tokens);
+    weft_release(script->runtime, script->steps);
+    script->tokens = NULL;
+    script->steps = NULL;
+}
+
+weft_status weft_check_script_graph(const weft_check_script *script, const weft_check_step *step, weft_graph **graph,
+                                    weft_error *error) {
+    return weft_model_graph(script->model, &script->engine, step->n_rows, step->n_heads, graph, error);
+}
+
+static void fill_rows(const weft_check_script *script, const weft_check_step *step, bool follows, int32_t *words) {
+    for (int32_t i = 0; i < step->n_rows; i++, words += WEFT_ROW_WORDS) {
+        int32_t position = step->first + i;
+        words[WEFT_ROW_TOKEN] = words[WEFT_ROW_SEQUENCE] = -1;
+        if (i >= step->n_tokens) continue;
+        if (!follows) words[WEFT_ROW_TOKEN] = script->tokens[position];
+        words[WEFT_ROW_SEQUENCE] = SLOT;
+        words[WEFT_ROW_CACHE_INDEX] = words[WEFT_ROW_ROPE_POSITION] = position;
+    }
+}
+
+/* Pages are taken from the end of the pool, every other one. */
+static void fill_updates(const weft_check_script *script, const weft_check_step *step, int64_t n_updates, int32_t *words) {
+    int32_t page_size = script->engine.page_size, max_pages = script->engine.n_ctx / page_size;
+    int32_t page = (step->first + page_size - 1) / page_size, last = (step->first + step->n_tokens - 1) / page_size;
+    for (int64_t i = 0; i < n_updates; i++, page++, words += 2) {
+        words[WEFT_UPDATE_INDEX] = page > last ? -1 : SLOT * (WEFT_SEQUENCE_PAGES + max_pages) + WEFT_SEQUENCE_PAGES + page;
+        words[WEFT_UPDATE_VALUE] = page > last ? 0 : N_SLOTS * max_pages - 1 - 2 * page;
+    }
+}
+
+static void fill_heads(const weft_check_step *step, int32_t *words) {
+    memset(words, 0, WEFT_HEAD_WORDS * sizeof *words);
+    words[WEFT_HEAD_ROW] = step->n_tokens - 1;
+    words[WEFT_HEAD_SEQUENCE] = SLOT;
+    words[WEFT_HEAD_TARGET] = -1;
+}
+
+void weft_check_script_fill(const weft_check_script *script, const weft_check_step *step, const char *name,
+                            const weft_tensor *tensor, bool follows, int32_t *words) {
+    if (strcmp(name, "rows") == 0) fill_rows(script, step, follows, words);
+    if (strcmp(name, "updates") == 0) fill_updates(script, step, tensor->shape[1], words);
+    if (strcmp(name, "heads") == 0) fill_heads(step, words);
+}

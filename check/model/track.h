@@ -1,0 +1,82 @@
+/* A device's run of a model's steps, of which everything can be read afterwards: inputs, activations, and states before and after.
+ */
+#ifndef WEFT_CHECK_TRACK_H
+#define WEFT_CHECK_TRACK_H
+
+#include "check/case.h"
+
+/* Rows first .. first + n_tokens - 1 of the one sequence that is run. */
+typedef struct weft_check_step {
+    int32_t first, n_tokens;
+    int32_t n_rows, n_heads; /* T and R of the graph */
+} weft_check_step;
+
+/* What is run, the same for every device. */
+typedef struct weft_check_script {
+    weft_runtime *runtime;
+    weft_model *model;
+    weft_engine_options engine; /* what the graphs are built for */
+    int32_t *tokens;            /* the prompt, then what the first device chooses */
+    int32_t n_prompt, n_positions;
+    weft_check_step *steps;
+    int32_t n_steps;
+} weft_check_script;
+
+weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
+                                     weft_check_script *script, weft_error *error);
+void weft_check_script_release(weft_check_script *script);
+weft_status weft_check_script_graph(const weft_check_script *script, const weft_check_step *step, weft_graph **graph,
+                                    weft_error *error);
+/* Writes the step input called `name`. `follows`: the sequence's last token on the device is the one the step begins with. */
+void weft_check_script_fill(const weft_check_script *script, const weft_check_step *step, const char *name,
+                            const weft_tensor *tensor, bool follows, int32_t *words);
+
+/* Host copy of a state or step input. */
+typedef struct weft_check_copy {
+    char name[WEFT_NAME_SIZE];
+    weft_tensor tensor;
+    void *data;
+} weft_check_copy;
+
+typedef struct weft_check_track {
+    weft_runtime *runtime;
+    weft_device *device;
+    weft_store *store;
+    weft_plan *plan; /* of the step that ran last, and its graph: */
+    weft_check_step step;
+    const weft_graph *graph;
+    weft_node *nodes;
+    size_t n_nodes;
+    int32_t *producers; /* the node that gives each value */
+    size_t n_values;
+    weft_check_copy *inputs, *states; /* states: before the step */
+    size_t n_inputs, n_states;
+    int32_t *results[2]; /* chosen and top, as the host got them */
+    size_t result_bytes[2];
+    double drift; /* of the node examined last, against the first device */
+} weft_check_track;
+
+weft_status weft_check_track_create(const weft_check_script *script, weft_device *device, weft_check_track *track,
+                                    weft_error *error);
+void weft_check_track_release(weft_check_track *track);
+/* Runs a step. While it waits, `go_on` is asked; false cancels. */
+weft_status weft_check_track_run(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
+                                 bool (*go_on)(void *user), void *user, weft_error *error);
+
+/* The node of that name and op; -1: none. */
+int32_t weft_check_track_find(const weft_check_track *track, const char *name, weft_op op);
+/* The host copy of that name; NULL: none. */
+const weft_check_copy *weft_check_copy_find(const weft_check_copy *copies, size_t n_copies, const char *name);
+/* The input that output `port` of an op is a new version of, or -1. */
+int32_t weft_check_state_port(weft_op op, size_t port);
+
+/* Makes a case of node `index` with the inputs it had in the step that ran last. Weights and rope tables are taken from `like` (may
+ * be NULL), a case of the same node on another track that lives longer. WEFT_UNSUPPORTED where an input cannot be read any more. */
+weft_status weft_check_node_case(const weft_check_track *track, weft_model *model, weft_precision precision, size_t index,
+                                 const weft_check_case *like, weft_check_case *c, weft_error *error);
+/* Fills the case's results with what the node gave in that step. */
+weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error);
+/* Whether two cases of a node have the same inputs, bit for bit. */
+bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b);
+
+#endif

@@ -1,0 +1,27 @@
+/* Going through the nodes of steps that were run. */
+#ifndef WEFT_CHECK_WALK_H
+#define WEFT_CHECK_WALK_H
+
+#include "check/model/track.h"
+
+typedef struct weft_check_walk {
+    weft_check_script script;
+    bool fused;
+    weft_check_track *tracks;
+    size_t n_tracks;
+    weft_status (*report)(void *user, const weft_check_node *node);
+    void *user;
+    bool (*progress)(void *user, uint64_t done, uint64_t total);
+    void *progress_user;
+    uint64_t done, total;
+    weft_check_model_summary *summary;
+    int32_t step;
+    double drift; /* what the limits of the nodes so far add up to */
+} weft_check_walk;
+
+/* Whether to go on. */
+bool weft_check_walk_goes_on(void *walk);
+/* Examines every node of the step that all tracks ran last. */
+weft_status weft_check_walk_nodes(weft_check_walk *walk, weft_error *error);
+
+#endif

@@ -1,0 +1,240 @@
+/* weft check MODEL: the nodes of real steps, for people and for programs. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "check.h"
+
+enum { ALONE, IN_STEP, DRIFT, PARTS, FUSED, N_MEASURES };
+static const char *const measure_names[N_MEASURES] = {"alone", "in_step", "drift", "parts", "fused"};
+static const char *const measure_texts[N_MEASURES] = {"by itself", "in its step", "against the first device, end to end",
+                                                      "its parts", "against its parts"};
+
+/* A line: a node, or the worst of a layer's nodes, measure by measure. */
+typedef struct line {
+    bool used;
+    char name[WEFT_NAME_SIZE], kernel[WEFT_NAME_SIZE], skipped[160];
+    int32_t layer, step, n_rows;
+    weft_op op;
+    weft_check_measure measures[N_MEASURES], difference;
+    bool passed;
+} line;
+
+typedef struct model_run {
+    const check_settings *settings;
+    const check_devices *devices;
+    line lines[MAX_CHECK_DEVICES];
+    cJSON *nodes; /* NULL: text */
+    bool complete;
+    int32_t printed_step;
+} model_run;
+
+static const weft_check_measure *measure_of(const weft_check_node *node, int which) {
+    const weft_check_measure *measures[N_MEASURES] = {&node->alone, &node->in_step, &node->drift, &node->parts, &node->fused};
+    return measures[which];
+}
+
+/* How much of its limits a measure uses up. */
+static double share(const weft_check_measure *measure) {
+    if (!measure->present) return -1.0;
+    if (measure->failure != NULL) return INFINITY;
+    double nmse = measure->nmse_limit > 0.0 ? measure->nmse / measure->nmse_limit : 0.0;
+    return fmax(nmse, measure->error_limit > 0.0 ? measure->error / measure->error_limit : 0.0);
+}
+
+/* ---- Text ---- */
+
+static void print_numbers(const weft_check_measure *measure) {
+    if (measure->present)
+        printf("  %8.1e %8.1e", measure->nmse, measure->error);
+    else
+        printf("  %8s %8s", "-", "-");
+}
+
+static void print_heading(const model_run *run, const line *l) {
+    bool fused = run->settings->walk.fused;
+    printf("step %d of %d row%s\n", (int)l->step, (int)l->n_rows, l->n_rows == 1 ? "" : "s");
+    printf("  %-5s %-22s %-10s  %-17s  %-17s  %-17s  %s\n", "layer", "worst node", "device", fused ? "its parts" : "by itself",
+           fused ? "fused" : "in its step", fused ? "against its parts" : "end to end", "limits");
+    printf("  %-5s %-22s %-10s", "", "", "");
+    for (int i = 0; i < 4; i++) printf("  %8s %8s", "nmse", "error");
+    printf("\n");
+}
+
+static void print_worst(const char *text, const weft_check_measure *m) {
+    printf("        %s: nmse %.2e (limit %.1e), error %.2e of row RMS (limit %.1e), worst in output %d at [%lld, %lld]: %.9g for "
+           "%.9g\n",
+           text, m->nmse, m->nmse_limit, m->error, m->error_limit, (int)m->worst_output, (long long)m->worst_column,
+           (long long)m->worst_row, m->worst_value, m->worst_expected);
+}
+
+static void print_line(model_run *run, const line *l, size_t device) {
+    static const int plain[] = {ALONE, IN_STEP, DRIFT}, fused[] = {PARTS, ALONE, FUSED};
+    const int *columns = run->settings->walk.fused ? fused : plain;
+    char layer[16] = "-";
+    if (run->printed_step != l->step) print_heading(run, l);
+    run->printed_step = l->step;
+    if (l->layer >= 0) snprintf(layer, sizeof layer, "%d", (int)l->layer);
+    printf("  %-5s %-22s %-10s", layer, l->name, run->devices->infos[device].id);
+    for (int i = 0; i < 3; i++) print_numbers(&l->measures[columns[i]]);
+    const weft_check_measure *limits = l->measures[ALONE].present ? &l->measures[ALONE] : &l->measures[IN_STEP];
+    printf("  %8.0e %8.0e%s\n", limits->nmse_limit, limits->error_limit, l->passed ? "" : "  FAIL");
+    if (l->skipped[0]) printf("        not run by itself: %s\n", l->skipped);
+    for (int i = 0; i < N_MEASURES; i++) {
+        const weft_check_measure *m = &l->measures[i];
+        if (m->failure != NULL) printf("        %s, %s: %s\n", l->name, measure_texts[i], m->failure);
+        if (m->failure != NULL || (run->settings->verbose && m->present)) print_worst(measure_texts[i], m);
+    }
+    if (run->settings->verbose && l->difference.present) print_worst("by itself, against the first device", &l->difference);
+}
+
+/* ---- JSON ---- */
+
+static bool add_number(cJSON *object, const char *name, double value) {
+    return isfinite(value) ? cJSON_AddNumberToObject(object, name, value) != NULL : cJSON_AddNullToObject(object, name) != NULL;
+}
+
+static bool add_measure(cJSON *object, const char *name, const weft_check_measure *m, bool limits) {
+    if (!m->present) return true;
+    cJSON *entry = cJSON_AddObjectToObject(object, name);
+    bool complete = entry != NULL && add_number(entry, "nmse", m->nmse) && add_number(entry, "error", m->error) &&
+                    add_number(entry, "worst_output", m->worst_output) && add_number(entry, "worst_row", (double)m->worst_row) &&
+                    add_number(entry, "worst_column", (double)m->worst_column) &&
+                    add_number(entry, "worst_value", m->worst_value) && add_number(entry, "worst_expected", m->worst_expected);
+    if (limits)
+        complete = complete && add_number(entry, "nmse_limit", m->nmse_limit) && add_number(entry, "error_limit", m->error_limit);
+    if (m->failure != NULL) complete = complete && cJSON_AddStringToObject(entry, "failure", m->failure);
+    return complete;
+}
+
+static bool add_line(const model_run *run, const line *l, size_t device) {
+    cJSON *entry = cJSON_CreateObject();
+    if (entry == NULL || !cJSON_AddItemToArray(run->nodes, entry)) return false;
+    bool complete = cJSON_AddNumberToObject(entry, "step", l->step) && cJSON_AddNumberToObject(entry, "n_rows", l->n_rows) &&
+                    cJSON_AddNumberToObject(entry, "layer", l->layer) && cJSON_AddStringToObject(entry, "name", l->name) &&
+                    cJSON_AddStringToObject(entry, "op", weft_op_name(l->op)) &&
+                    cJSON_AddStringToObject(entry, "device", run->devices->infos[device].id) &&
+                    cJSON_AddStringToObject(entry, "kernel", l->kernel) && cJSON_AddBoolToObject(entry, "passed", l->passed);
+    if (l->skipped[0]) complete = complete && cJSON_AddStringToObject(entry, "skipped", l->skipped);
+    for (int i = 0; i < N_MEASURES && complete; i++) complete = add_measure(entry, measure_names[i], &l->measures[i], true);
+    return complete && add_measure(entry, "difference", &l->difference, false);
+}
+
+/* ---- Lines ---- */
+
+static void flush_lines(model_run *run) {
+    for (size_t i = 0; i < run->devices->count; i++) {
+        line *l = &run->lines[i];
+        if (!l->used) continue;
+        if (run->nodes == NULL)
+            print_line(run, l, i);
+        else
+            run->complete = run->complete && add_line(run, l, i);
+        l->used = false;
+    }
+}
+
+static void start_line(line *l, const weft_check_node *node) {
+    *l = (line){.used = true, .layer = node->layer, .step = node->step, .n_rows = node->n_rows, .passed = true};
+}
+
+static void add_to_line(line *l, const weft_check_node *node) {
+    double own = -1.0, worst = -2.0;
+    for (int i = 0; i < N_MEASURES; i++) {
+        worst = fmax(worst, share(&l->measures[i]));
+        own = fmax(own, share(measure_of(node, i)));
+    }
+    if (own > worst || l->name[0] == '\0' || (l->passed && !node->passed)) {
+        snprintf(l->name, sizeof l->name, "%s", node->name);
+        snprintf(l->kernel, sizeof l->kernel, "%s", node->kernel);
+        l->op = node->op;
+    }
+    if (node->skipped != NULL) snprintf(l->skipped, sizeof l->skipped, "%s: %.90s", node->name, node->skipped);
+    for (int i = 0; i < N_MEASURES; i++)
+        if (share(measure_of(node, i)) > share(&l->measures[i])) l->measures[i] = *measure_of(node, i);
+    if (node->difference.nmse >= l->difference.nmse) l->difference = node->difference;
+    l->passed = l->passed && node->passed;
+}
+
+static weft_status take_node(void *user, const weft_check_node *node) {
+    model_run *run = user;
+    const line *first = &run->lines[0];
+    bool new_line = run->settings->nodes == CHECK_ALL ? run->lines[node->device].used || node->device == 0
+                                                      : first->used && (first->layer != node->layer || first->step != node->step);
+    progress_end();
+    if (new_line) flush_lines(run);
+    line *l = &run->lines[node->device];
+    if (!l->used) start_line(l, node);
+    add_to_line(l, node);
+    return WEFT_OK;
+}
+
+/* ---- The run ---- */
+
+static weft_status walk(model_run *run, weft_model *model, weft_check_model_summary *summary, weft_error *error) {
+    static char nodes[] = "nodes";
+    weft_check_model_options options = run->settings->walk;
+    options.progress = progress_bar;
+    options.progress_user = nodes;
+    weft_status status =
+        weft_check_model(model, run->devices->devices, run->devices->count, &options, take_node, run, summary, error);
+    progress_end();
+    if (status != WEFT_OK) return status;
+    flush_lines(run);
+    return WEFT_OK;
+}
+
+static void print_summary(const model_run *run, const weft_check_model_summary *summary) {
+    printf("%zu passed, %zu failed, %zu skipped\n", summary->n_passed, summary->n_failed, summary->n_skipped);
+    if (summary->failed)
+        printf("the first node over its limit is %s on %s in step %d\n", summary->first_name,
+               run->devices->infos[summary->first_device].id, (int)summary->first_step);
+}
+
+static bool add_summary(const model_run *run, cJSON *json, const weft_check_model_summary *summary) {
+    bool complete = cJSON_AddNumberToObject(json, "n_passed", (double)summary->n_passed) &&
+                    cJSON_AddNumberToObject(json, "n_failed", (double)summary->n_failed) &&
+                    cJSON_AddNumberToObject(json, "n_skipped", (double)summary->n_skipped);
+    if (!complete) return false;
+    if (!summary->failed) return cJSON_AddNullToObject(json, "first_failure") != NULL;
+    cJSON *first = cJSON_AddObjectToObject(json, "first_failure");
+    return first != NULL && cJSON_AddStringToObject(first, "name", summary->first_name) &&
+           cJSON_AddStringToObject(first, "device", run->devices->infos[summary->first_device].id) &&
+           cJSON_AddNumberToObject(first, "step", summary->first_step);
+}
+
+static cJSON *start_json(const check_settings *settings, const check_devices *devices, model_run *run) {
+    cJSON *json = cJSON_CreateObject();
+    if (json != NULL && json_add_text(json, "model", settings->model, strlen(settings->model)) &&
+        cJSON_AddStringToObject(json, "precision", settings->walk.precision == WEFT_EXACT ? "exact" : "fast") &&
+        check_json_devices(json, devices) && (run->nodes = cJSON_AddArrayToObject(json, "nodes")) != NULL)
+        return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+weft_status check_model(const check_settings *settings, weft_runtime *runtime, const check_devices *devices, bool *failed,
+                        weft_error *error) {
+    static model_run run;
+    run = (model_run){.settings = settings, .devices = devices, .complete = true, .printed_step = -1};
+    weft_check_model_summary summary = {0};
+    weft_model *model = NULL;
+    weft_status status = weft_model_open(runtime, settings->model, &model, error);
+    cJSON *json = NULL;
+    if (status == WEFT_OK && settings->json && (json = start_json(settings, devices, &run)) == NULL)
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
+    if (status == WEFT_OK && settings->nodes != CHECK_NONE) {
+        status = walk(&run, model, &summary, error);
+        *failed = *failed || summary.failed || summary.n_passed == 0;
+        if (status == WEFT_OK && !settings->json) print_summary(&run, &summary);
+    }
+    weft_model_close(model);
+    if (status != WEFT_OK || json == NULL) {
+        cJSON_Delete(json);
+        return status;
+    }
+    bool complete = run.complete && add_summary(&run, json, &summary);
+    return json_print(json, complete) ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
+}
