@@ -57,7 +57,7 @@ static weft_status score_all(weft_engine *engine, perplexity *totals, weft_token
         weft_token *window = tokens + i * n_ctx;
         if (bos != WEFT_NO_TOKEN) window[0] = bos;
         status = score(engine, totals, window, n_ctx, error);
-        progress_share(NULL, i + 1, n_windows);
+        progress_bar("windows", i + 1, n_windows);
     }
     return status;
 }
