@@ -28,11 +28,13 @@ bool weft_session_active(const weft_session *session) {
     return is_generating(session) || session->wants_prompt;
 }
 
-/* A sequence that may not choose a token yet waits with everything: what it computed anew after having been set back would only
- * take pages from those that can go on. */
+/* A sequence that may not choose a token yet waits with everything but a prompt that is asked for: what it computed anew after
+ * having been set back would only take pages from those that can go on. */
 int32_t weft_session_pending(const weft_session *session) {
-    if (!weft_session_active(session) || (is_generating(session) && !may_choose(session))) return 0;
-    return (is_generating(session) ? expected(session) : session->n_prompt) - session->n_queued;
+    if (!weft_session_active(session)) return 0;
+    if (is_generating(session) && may_choose(session)) return expected(session) - session->n_queued;
+    int32_t n_left = session->n_prompt - session->n_queued;
+    return session->wants_prompt && n_left > 0 ? n_left : 0;
 }
 
 bool weft_session_chooses(const weft_session *session, int32_t position) {

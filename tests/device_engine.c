@@ -215,6 +215,27 @@ static void idle_sessions_make_room(void **state) {
     weft_engine_destroy(engine);
 }
 
+/* An answer that is far ahead of its reader waits, but not with a prompt that is asked for. */
+static void prompts_do_not_wait_for_readers(void **state) {
+    (void)state;
+    weft_error error = {0};
+    question q = {.seed = 5, .n_prompt = 20, .n_predict = 30};
+    answer plain, a;
+    weft_engine *engine = create((weft_engine_options){.precision = WEFT_EXACT, .n_ctx = 128, .max_top = N_TOP}, 1);
+    answer_alone(engine, &q, &plain);
+    begin_answer(engine, &q, &a);
+    go_on_answer(&a);
+    int32_t n_rows = 1;
+    while (n_rows > 0) CHECK(weft_engine_step(engine, &n_rows, &error));
+    assert_int_equal(a.session->n_tokens - a.session->n_read, WEFT_MAX_UNREAD);
+    weft_session_set_back(a.session);
+    CHECK(weft_session_prefill(a.session, &error));
+    assert_int_equal(a.session->n_cached, 20);
+    while (a.session) go_on_answer(&a);
+    assert_same_answer(&a, &plain);
+    weft_engine_destroy(engine);
+}
+
 /* More page table entries than one step can carry are spread over several. */
 static void long_page_tables_are_sent_in_parts(void **state) {
     (void)state;
@@ -263,6 +284,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(refusing_when_full_is_a_clear_error),
         cmocka_unit_test(a_sequence_that_cannot_fit_is_a_clear_error),
         cmocka_unit_test(idle_sessions_make_room),
+        cmocka_unit_test(prompts_do_not_wait_for_readers),
         cmocka_unit_test(long_page_tables_are_sent_in_parts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -83,24 +83,34 @@ static void every_allocation_can_fail(void **state) {
 }
 
 /* No plan of an engine needs more than its store has. */
+static void plans_fit(weft_engine *engine, int32_t max_rows) {
+    weft_error error = {0};
+    weft_plan *plan;
+    for (int32_t rows = 1; rows <= max_rows; rows *= 2) {
+        CHECK(weft_engine_plan(engine, rows, 0, WEFT_GIVES_TOKEN, &plan, &error));
+        for (weft_gives gives = WEFT_GIVES_TOKEN; gives < WEFT_GIVES_COUNT; gives++)
+            for (int32_t heads = 1; heads <= rows && heads <= engine->config.max_heads[gives]; heads *= 2)
+                CHECK(weft_engine_plan(engine, rows, heads, gives, &plan, &error));
+    }
+}
+
 static void plans_of_every_size_fit(void **state) {
     (void)state;
     weft_error error = {0};
     for (int precision = 0; precision < 2; precision++) {
-        weft_engine_options options = plain_options();
-        weft_engine *engine = NULL;
-        weft_plan *plan;
-        options.precision = precision ? WEFT_EXACT : WEFT_FAST;
-        options.logits = true;
-        options.max_rows = 128;
-        CHECK(weft_engine_create(model, &options, &engine, &error));
-        for (int32_t rows = 1; rows <= 128; rows *= 2) {
-            CHECK(weft_engine_plan(engine, rows, 0, WEFT_GIVES_TOKEN, &plan, &error));
-            for (weft_gives gives = WEFT_GIVES_TOKEN; gives < WEFT_GIVES_COUNT; gives++)
-                for (int32_t heads = 1; heads <= rows && heads <= engine->config.max_heads[gives]; heads *= 2)
-                    CHECK(weft_engine_plan(engine, rows, heads, gives, &plan, &error));
+        for (int32_t max_rows = 1; max_rows <= 128; max_rows *= 2) {
+            for (int32_t n_ctx = 128; n_ctx <= 2048; n_ctx *= 16) {
+                weft_engine_options options = plain_options();
+                weft_engine *engine = NULL;
+                options.precision = precision ? WEFT_EXACT : WEFT_FAST;
+                options.logits = true;
+                options.n_ctx = n_ctx;
+                options.max_rows = max_rows;
+                CHECK(weft_engine_create(model, &options, &engine, &error));
+                plans_fit(engine, max_rows);
+                weft_engine_destroy(engine);
+            }
         }
-        weft_engine_destroy(engine);
     }
 }
 

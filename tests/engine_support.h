@@ -34,6 +34,8 @@ typedef struct question {
     uint32_t seed;
     int32_t n_prompt, n_predict;
     float temperature;
+    int32_t top_k;
+    float top_p, min_p;
 } question;
 
 /* One answer, with the bits of everything the device said about it. */
@@ -71,6 +73,9 @@ static inline void begin_answer(weft_engine *engine, const question *q, answer *
     CHECK(weft_session_create(engine,
                               &(weft_session_options){.n_predict = q->n_predict,
                                                       .temperature = q->temperature,
+                                                      .top_k = q->top_k,
+                                                      .top_p = q->top_p,
+                                                      .min_p = q->min_p,
                                                       .seed = q->seed,
                                                       .ignore_end = true,
                                                       .n_top = engine->config.max_top},

@@ -1,29 +1,32 @@
-/* An allocator for tests: counts, has a budget, and fails a chosen allocation. */
+/* An allocator for tests: counts, has a budget, and fails a chosen allocation. Any thread may use it. */
 #ifndef WEFT_TESTS_LIMITED_ALLOCATOR_H
 #define WEFT_TESTS_LIMITED_ALLOCATOR_H
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "weft/weft.h"
 
 typedef struct limited_allocator {
-    size_t live, peak;    /* bytes */
-    size_t n_live, n_all; /* allocations */
-    size_t budget;        /* bytes that may be live at once; 0: no limit */
-    size_t fail_at;       /* number of the allocation that fails, from 1; 0: none */
-    bool fail_after;      /* all later ones fail too */
+    atomic_size_t live, peak;    /* bytes */
+    atomic_size_t n_live, n_all; /* allocations */
+    size_t budget;               /* bytes that may be live at once; 0: no limit */
+    size_t fail_at;              /* number of the allocation that fails, from 1; 0: none */
+    bool fail_after;             /* all later ones fail too */
 } limited_allocator;
 
 static inline void *limited_allocate(void *user, size_t size, size_t alignment) {
     limited_allocator *limits = user;
-    limits->n_all++;
-    if (limits->fail_at && (limits->fail_after ? limits->n_all >= limits->fail_at : limits->n_all == limits->fail_at)) return NULL;
+    size_t n = ++limits->n_all;
+    if (limits->fail_at && (limits->fail_after ? n >= limits->fail_at : n == limits->fail_at)) return NULL;
     if (limits->budget && limits->live + size > limits->budget) return NULL;
     void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (!memory) return NULL;
-    limits->live += size;
+    size_t live = limits->live += size;
     limits->n_live++;
-    if (limits->live > limits->peak) limits->peak = limits->live;
+    if (live > limits->peak) limits->peak = live;
+    memset(memory, 0xa5, size);
     return memory;
 }
 
