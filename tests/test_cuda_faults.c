@@ -36,6 +36,11 @@ static weft_status read_bytes(void *user, const char *name, uint64_t offset, voi
     return WEFT_OK;
 }
 
+static weft_status read_first(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    if (strcmp(name, "packed")) return weft_fail(error, WEFT_IO, "the file ends here");
+    return read_bytes(user, name, offset, into, size, error);
+}
+
 static const weft_weight_source bytes_source = {.read = read_bytes};
 
 /* ---- A life: everything a program does with a device, once ---- */
@@ -252,6 +257,10 @@ static void states_what_it_takes(void **state) {
     assert_int_equal(weft_store_create(l.device, (const weft_graph *const *)&l.graph, 1, &options, &l.store, &error), WEFT_OK);
     weft_store_measure(l.store, &bytes);
     size_t device_bytes = driver->device_bytes, n_live = driver->n_live;
+    weft_weight_source broken = {.read = read_first};
+    assert_int_equal(weft_store_load(l.store, &broken, &error), WEFT_IO);
+    assert_int_equal(driver->device_bytes, device_bytes);
+    assert_int_equal(driver->n_live, n_live);
     assert_int_equal(weft_store_load(l.store, &bytes_source, &error), WEFT_OK);
     assert_int_equal(driver->device_bytes - device_bytes, bytes.taken);
     assert_int_equal(bytes.packed, ROWS * weft_q6_k_row_bytes(K / 256));

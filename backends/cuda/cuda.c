@@ -81,7 +81,8 @@ static void tear_down(weft_backend_device *device) {
     if (device->stream != NULL) driver->stream_destroy(device->stream);
 }
 
-/* After a kernel's fault the driver refuses every new context in the process; only the process's end clears that. */
+/* After a kernel's fault the driver refuses every new context in the process; only the process's end clears that (CUDA driver API,
+ * CUresult 700, 702, 710, 714 to 719). */
 static weft_status fail_after_fault(weft_backend_device *device, weft_cuda_result result, weft_error *error) {
     char text[160];
     weft_cuda_describe(&device->driver, result, text, sizeof text);
