@@ -1,0 +1,63 @@
+# What a test of the Vulkan backend runs under where Khronos' validation layer is installed: the layer, synchronisation validation
+# included, may print nothing.
+find_file(WEFT_VULKAN_LAYER VkLayer_khronos_validation.json
+  PATHS /usr/local/share/vulkan/explicit_layer.d /usr/share/vulkan/explicit_layer.d /etc/vulkan/explicit_layer.d NO_DEFAULT_PATH
+  DOC "Khronos' validation layer, which the tests of the Vulkan backend run under")
+if("vulkan" IN_LIST WEFT_BACKENDS_BUILT AND NOT WEFT_VULKAN_LAYER)
+  message(STATUS "Tests: no Vulkan validation layer (Debian: vulkan-validationlayers); the Vulkan backend's run without")
+endif()
+set(WEFT_VALIDATION
+  VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation
+  VK_LAYER_ENABLES=VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT
+  LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/leaks.txt:print_suppressions=0)
+function(weft_validate test)
+  set_tests_properties(${test} PROPERTIES LABELS vulkan)
+  if(WEFT_VULKAN_LAYER)
+    set_tests_properties(${test} PROPERTIES ENVIRONMENT "${WEFT_VALIDATION}"
+      FAIL_REGULAR_EXPRESSION "VUID-;UNASSIGNED-;SYNC-HAZARD;Validation (Error|Warning|Performance Warning)")
+  endif()
+endfunction()
+
+# The layers themselves, and tests under the one that reverses what no barrier keeps apart: a missing barrier makes them fail where
+# the validation layer, which does not follow shaders through addresses, says nothing.
+function(weft_add_layer_test test layer_environment expected)
+  add_test(NAME ${test} COMMAND vulkan_layer vulkan)
+  set_tests_properties(${test} PROPERTIES LABELS vulkan ENVIRONMENT "${layer_environment}" PASS_REGULAR_EXPRESSION "${expected}")
+  if(NOT vulkan IN_LIST WEFT_TESTS_REQUIRE)
+    set_tests_properties(${test} PROPERTIES SKIP_RETURN_CODE 77)
+  endif()
+endfunction()
+
+function(weft_add_layer_tests)
+  if(NOT vulkan IN_LIST WEFT_BACKENDS_BUILT)
+    return()
+  endif()
+  add_executable(vulkan_layer vulkan_layer.c)
+  target_include_directories(vulkan_layer PRIVATE ${PROJECT_BINARY_DIR}/generated)
+  target_link_libraries(vulkan_layer PRIVATE weft_objects weft_options)
+  if(WEFT_VULKAN_LAYER)
+    weft_add_layer_test(vulkan_layer "${WEFT_VALIDATION}" SYNC-HAZARD-WRITE-AFTER-WRITE)
+  endif()
+
+  set(folder ${PROJECT_BINARY_DIR}/layers)
+  add_library(layer_reversed MODULE layer_reversed.c)
+  target_link_libraries(layer_reversed PRIVATE weft_options Threads::Threads)
+  set_target_properties(layer_reversed PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${folder})
+  file(CONFIGURE OUTPUT ${folder}/reversed.json @ONLY CONTENT [[{
+  "file_format_version": "1.1.2",
+  "layer": {
+    "name": "VK_LAYER_WEFT_reversed", "type": "GLOBAL", "library_path": "@folder@/layer_reversed.so", "api_version": "1.3.0",
+    "implementation_version": "1", "description": "Records what no barrier keeps apart last first"
+  }
+}
+]])
+  set(reversed VK_LAYER_PATH=${folder} VK_INSTANCE_LAYERS=VK_LAYER_WEFT_reversed)
+  weft_add_layer_test(vulkan_reversed "${reversed}" "value of fill 1")
+  if(WEFT_SANITIZE)
+    return()
+  endif()
+  add_test(NAME ops.vulkan.reversed COMMAND weft_command check --cache-folder= --on vulkan)
+  add_test(NAME device_session.vulkan.reversed COMMAND device_session vulkan)
+  set_tests_properties(ops.vulkan.reversed device_session.vulkan.reversed PROPERTIES
+    LABELS vulkan ENVIRONMENT "${reversed}" SKIP_RETURN_CODE 77 SKIP_REGULAR_EXPRESSION "device \"vulkan\" cannot be used")
+endfunction()
