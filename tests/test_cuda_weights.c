@@ -200,13 +200,20 @@ static void print_rate(const char *what, uint64_t bytes, uint64_t ns) {
     printf("%s: %.2f GB/s\n", what, (double)bytes / (double)ns);
 }
 
+#define PATH "test_cuda_weights.tmp"
+
+static int remove_file(void **state) {
+    (void)state;
+    remove(PATH);
+    return 0;
+}
+
 /* Prints at what rate a file in the system's cache reaches the device, plain and packed. */
 static void streams_a_file(void **state) {
     (void)state;
     const uint64_t bytes = (uint64_t)1 << 30;
     const int64_t n_blocks = 16, row_bytes = n_blocks * BLOCK_BYTES;
-    static const char path[] = "test_cuda_weights.tmp";
-    FILE *written = fopen(path, "wb");
+    FILE *written = fopen(PATH, "wb");
     assert_non_null(written);
     char *some = malloc(1 << 20);
     assert_non_null(some);
@@ -215,7 +222,7 @@ static void streams_a_file(void **state) {
     assert_int_equal(fclose(written), 0);
     weft_os_file file;
     weft_error error = {0};
-    must(weft_os_file_open(&file, path, &error), &error);
+    must(weft_os_file_open(&file, PATH, &error), &error);
     open_device();
     weft_tensor weight = {WEFT_Q6_K, {256 * n_blocks, (int64_t)(bytes / (uint64_t)row_bytes), 1, 1}};
     weft_layout layout = {.id = WEFT_CUDA_Q6_K_PLANAR};
@@ -245,7 +252,6 @@ static void streams_a_file(void **state) {
     backend->buffer_destroy(device, buffer);
     close_device();
     weft_os_file_close(&file);
-    remove(path);
     free(some);
 }
 
@@ -364,7 +370,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stages),
         cmocka_unit_test(packs),
-        cmocka_unit_test(streams_a_file),
+        cmocka_unit_test_teardown(streams_a_file, remove_file),
         cmocka_unit_test(takes_memory),
         cmocka_unit_test(takes_what_it_states),
     };
