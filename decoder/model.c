@@ -105,6 +105,10 @@ void weft_model_close(weft_model *model) {
     weft_release(runtime, model);
 }
 
+weft_runtime *weft_model_runtime(const weft_model *model) {
+    return model->runtime;
+}
+
 void weft_model_describe(const weft_model *model, weft_model_info *info) {
     const weft_hyperparameters *hyper = &model->hyper;
     *info = (weft_model_info){

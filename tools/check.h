@@ -31,6 +31,10 @@ weft_status check_table(const check_settings *settings, const check_devices *dev
 weft_status check_model(const check_settings *settings, weft_runtime *runtime, const check_devices *devices, bool *failed,
                         weft_error *error);
 
+/* `json` may be NULL; gets "greedy". */
+weft_status check_greedy(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                         bool *failed, weft_error *error);
+
 /* Adds "devices". */
 bool check_json_devices(struct cJSON *json, const check_devices *devices);
 

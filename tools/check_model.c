@@ -230,11 +230,12 @@ weft_status check_model(const check_settings *settings, weft_runtime *runtime, c
         *failed = *failed || summary.failed || summary.n_passed == 0;
         if (status == WEFT_OK && !settings->json) print_summary(&run, &summary);
     }
+    bool complete = json == NULL || status != WEFT_OK || (run.complete && add_summary(&run, json, &summary));
+    if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
     weft_model_close(model);
     if (status != WEFT_OK || json == NULL) {
         cJSON_Delete(json);
         return status;
     }
-    bool complete = run.complete && add_summary(&run, json, &summary);
     return json_print(json, complete) ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
 }

@@ -17,20 +17,25 @@
 /* Most likely tokens that are given back with the chosen one. */
 #define N_TOP 4
 
-static weft_status read_prompt(const char *text, int32_t n_decode, weft_check_script *script, weft_error *error) {
+weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const char *text, int32_t n_more, int32_t **tokens,
+                              int32_t *n_tokens, weft_error *error) {
+    if (text == NULL) text = DEFAULT_PROMPT;
     size_t size = strlen(text), count = 0, capacity = size + 8;
     weft_model_info info;
-    weft_model_describe(script->model, &info);
-    script->tokens = weft_allocate(script->runtime, (capacity + (size_t)n_decode + 1) * sizeof *script->tokens);
-    if (script->tokens == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a prompt of %zu bytes", size);
-    weft_status status = weft_tokenize(script->model, text, size, true, script->tokens, capacity, &count, error);
-    if (status != WEFT_OK) return status;
-    if (count == 0) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the prompt has no tokens");
-    if (count + (size_t)n_decode > (size_t)info.n_ctx_train)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%zu tokens and %d more are more than the model's %d positions", count,
-                         (int)n_decode, (int)info.n_ctx_train);
-    script->n_prompt = (int32_t)count;
-    script->n_positions = script->n_prompt + n_decode;
+    weft_model_describe(model, &info);
+    int32_t *made = weft_allocate(runtime, (capacity + (size_t)n_more + 1) * sizeof *made);
+    if (made == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a prompt of %zu bytes", size);
+    weft_status status = weft_tokenize(model, text, size, true, made, capacity, &count, error);
+    if (status == WEFT_OK && count == 0) status = weft_fail(error, WEFT_INVALID_ARGUMENT, "the prompt has no tokens");
+    if (status == WEFT_OK && info.has_weights && count + (size_t)n_more > (size_t)info.n_ctx_train)
+        status = weft_fail(error, WEFT_INVALID_ARGUMENT, "%zu tokens and %d more are more than the model's %d positions", count,
+                           (int)n_more, (int)info.n_ctx_train);
+    if (status != WEFT_OK) {
+        weft_release(runtime, made);
+        return status;
+    }
+    *tokens = made;
+    *n_tokens = (int32_t)count;
     return WEFT_OK;
 }
 
@@ -67,7 +72,8 @@ weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, c
     if (max_rows < 1 || max_rows > DEFAULT_ROWS || rows_for(max_rows) != max_rows)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "max_rows is %d, but must be a power of two up to %d", (int)max_rows,
                          DEFAULT_ROWS);
-    weft_status status = read_prompt(options->prompt == NULL ? DEFAULT_PROMPT : options->prompt, n_decode, script, error);
+    weft_status status = weft_check_prompt(model, runtime, options->prompt, n_decode, &script->tokens, &script->n_prompt, error);
+    script->n_positions = script->n_prompt + n_decode;
     if (status == WEFT_OK) status = make_steps(max_rows, script, error);
     script->engine = (weft_engine_options){.precision = options->precision,
                                            .n_ctx = (script->n_positions / page_size + 2) * page_size,

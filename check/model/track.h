@@ -22,6 +22,9 @@ typedef struct weft_check_script {
     int32_t n_steps;
 } weft_check_script;
 
+/* Tokens of a prompt (NULL: the one that is taken where none is given) with room for `n_more` and one; the caller releases them. */
+weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const char *text, int32_t n_more, int32_t **tokens,
+                              int32_t *n_tokens, weft_error *error);
 weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
                                      weft_check_script *script, weft_error *error);
 void weft_check_script_release(weft_check_script *script);

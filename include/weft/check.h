@@ -109,6 +109,32 @@ WEFT_API weft_status weft_check_model(weft_model *model, weft_device *const *dev
                                       weft_status (*report)(void *user, const weft_check_node *node), void *user,
                                       weft_check_model_summary *summary, weft_error *error);
 
+/* ---- Models: what they say ---- */
+
+/* A token that a device chose and the first one did not. */
+typedef struct weft_check_parting {
+    size_t device;
+    int32_t index;           /* of the token, from 0 after the prompt */
+    weft_token tokens[2];    /* the first device's and this one's */
+    double logits[2][2];     /* logits[i][j]: on the first device (i = 0) or this one, of tokens[j] */
+    double nmse, nmse_limit; /* of this device's logits against the first one's there */
+    double gap, gap_limit;   /* the larger of both devices' differences of the two logits; what a tie may have */
+    bool tie;                /* the logits are as close as they should be, and the gap is within what they differ by everywhere */
+} weft_check_parting;
+
+typedef struct weft_check_greedy_summary {
+    int32_t n_tokens;             /* compared on each device */
+    size_t n_ties, n_differences; /* of all devices; after either the device goes on with the first one's token */
+} weft_check_greedy_summary;
+
+/* Lets each engine choose `n_tokens` greedily after the prompt (NULL: as weft_check_model), end tokens counting as others, and
+ * tells where one parts from the first: its own device, options and precision for each, of which n_ctx, n_sequences and logits are
+ * chosen here. Differences are counted, not errors. `progress` counts tokens. */
+WEFT_API weft_status weft_check_greedy(weft_model *model, const weft_engine_options *engines, size_t n_engines, const char *prompt,
+                                       int32_t n_tokens, weft_status (*report)(void *user, const weft_check_parting *parting),
+                                       bool (*progress)(void *user, uint64_t done, uint64_t total), void *user,
+                                       weft_check_greedy_summary *summary, weft_error *error);
+
 #ifdef __cplusplus
 }
 #endif

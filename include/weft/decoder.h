@@ -31,6 +31,8 @@ typedef struct weft_model weft_model;
 WEFT_API weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model **model, weft_error *error);
 /* Its engines must have been destroyed. */
 WEFT_API void weft_model_close(weft_model *model);
+/* The runtime it was opened with. */
+WEFT_API weft_runtime *weft_model_runtime(const weft_model *model);
 
 typedef struct weft_model_info {
     const char *path;
