@@ -94,7 +94,7 @@ class Devices(unittest.TestCase):
         """Shaders are kept in the folder named, else in the user's cache folder; not being able to is an error where it was named."""
         if not any(entry["backend"] == "vulkan" and entry["usable"] for entry in self.devices()):
             self.skipTest("no Vulkan device")
-        check = ["check", "--on", "vulkan", "--op", "add", "--quick"]
+        check = ["check", "--ops", "--on", "vulkan", "--op", "add", "--quick"]
         named, home, xdg = FOLDER / "named" / "folder", FOLDER / "home", FOLDER / "xdg"
         for arguments, environment, expected in [
             (["--cache-folder", named], {}, named),

@@ -66,10 +66,7 @@ static size_t read_list(const char **at, const char *key, weft_token *list, size
 }
 
 static void read_agreed(void) {
-    char path[1024];
-    const char *slash = strrchr(__FILE__, '/');
-    snprintf(path, sizeof path, "%.*s/data/smollm2_greedy.json", slash == NULL ? 1 : (int)(slash - __FILE__),
-             slash == NULL ? "." : __FILE__);
+    const char *path = WEFT_TEST_DATA "smollm2_greedy.json";
     char *text = read_text(path);
     if (text == NULL) fail_msg("%s is missing", path);
     static weft_token list[4096];

@@ -56,7 +56,7 @@ function(weft_add_layer_tests)
   if(WEFT_SANITIZE)
     return()
   endif()
-  add_test(NAME ops.vulkan.reversed COMMAND weft_command check --cache-folder= --on vulkan)
+  add_test(NAME ops.vulkan.reversed COMMAND weft_command check --ops --cache-folder= --on vulkan)
   add_test(NAME device_session.vulkan.reversed COMMAND device_session vulkan)
   set_tests_properties(ops.vulkan.reversed device_session.vulkan.reversed PROPERTIES
     LABELS vulkan ENVIRONMENT "${reversed}" SKIP_RETURN_CODE 77 SKIP_REGULAR_EXPRESSION "device \"vulkan\" cannot be used")
