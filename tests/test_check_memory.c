@@ -65,7 +65,75 @@ static void test_every_allocation(void **state) {
     }
 }
 
+/* ---- Models ---- */
+
+#define PATH "test_check_memory.tmp"
+
+typedef enum model_kind { NODES, FUSED, TOKENS, N_MODEL_KINDS } model_kind;
+
+static weft_status check_model(weft_model *model, weft_device *device, model_kind kind, weft_error *error) {
+    const weft_engine_options engines[] = {{.device = "cpu", .precision = WEFT_FAST, .device_options = {.n_threads = 1}},
+                                           {.device = "cpu", .precision = WEFT_EXACT, .device_options = {.n_threads = 1}}};
+    const weft_check_model_options options = {.precision = WEFT_EXACT, .prompt = "ab", .n_decode = 1, .fused = kind == FUSED};
+    weft_device *devices[] = {device, device};
+    weft_check_model_summary summary = {0};
+    weft_check_greedy_summary tokens = {0};
+    if (kind == TOKENS) return weft_check_greedy(model, engines, 2, "ab", 60, NULL, NULL, NULL, &tokens, error);
+    weft_status status = weft_check_model(model, devices, 2, &options, NULL, NULL, &summary, error);
+    /* Nodes whose memory ran out are no nodes that failed. */
+    assert_int_equal(summary.n_failed, 0);
+    return status;
+}
+
+static bool run_model_once(model_kind kind, size_t fail_at, size_t *n_allocations) {
+    limited_allocator limits = {0};
+    weft_runtime *runtime = limited_runtime(&limits);
+    weft_device *device = NULL;
+    weft_model *model = NULL;
+    weft_error error = {0};
+    assert_non_null(runtime);
+    assert_int_equal(weft_device_open(runtime, "cpu", &(weft_device_options){.n_threads = 1}, &device, &error), WEFT_OK);
+    assert_int_equal(weft_model_open(runtime, PATH, &model, &error), WEFT_OK);
+    size_t before = limits.n_all;
+    limits.fail_at = fail_at == 0 ? 0 : before + fail_at;
+    weft_status status = check_model(model, device, kind, &error);
+    bool reached = fail_at != 0 && limits.n_all >= limits.fail_at;
+    *n_allocations = limits.n_all - before;
+    if (status != (reached ? WEFT_OUT_OF_MEMORY : WEFT_OK))
+        fail_msg("kind %d: allocation %zu: status %d, %s", (int)kind, fail_at, (int)status, error.message);
+    if (reached && error.message[0] == '\0') fail_msg("kind %d: allocation %zu: no message", (int)kind, fail_at);
+    weft_model_close(model);
+    weft_device_close(device);
+    weft_runtime_destroy(runtime);
+    if (limits.n_live != 0) fail_msg("kind %d: allocation %zu: %zu pieces of memory are left", (int)kind, fail_at, limits.n_live);
+    return reached;
+}
+
+/* Some two hundred of them, spread over the run by a step that meets every kind. */
+static void test_every_allocation_of_a_model(void **state) {
+    (void)state;
+    weft_runtime *runtime = NULL;
+    weft_error error = {0};
+    const weft_synth_options synth = {.shape = "tiny-qwen2", .mix = "Q4_0", .seed = 3};
+    assert_int_equal(weft_runtime_create(NULL, &runtime, &error), WEFT_OK);
+    assert_int_equal(weft_synth(runtime, &synth, PATH, &error), WEFT_OK);
+    weft_runtime_destroy(runtime);
+    for (model_kind kind = NODES; kind < N_MODEL_KINDS; kind++) {
+        size_t n_all = 0, ignored, count = 0;
+        assert_false(run_model_once(kind, 0, &n_all));
+        for (size_t n = 1; n <= n_all; n += 1 + n_all / 200) count += run_model_once(kind, n, &ignored);
+        printf("model %d: %zu failures of %zu allocations\n", (int)kind, count, n_all);
+        assert_true(count > 50);
+    }
+}
+
+static int remove_file(void **state) {
+    (void)state;
+    return remove(PATH);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_allocation)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_allocation),
+                                       cmocka_unit_test_teardown(test_every_allocation_of_a_model, remove_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

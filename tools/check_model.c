@@ -19,6 +19,7 @@ typedef struct line {
     int32_t layer, step, n_rows;
     weft_op op;
     weft_check_measure measures[N_MEASURES], difference;
+    char measured[N_MEASURES][WEFT_NAME_SIZE]; /* the node each is of */
     bool passed;
 } line;
 
@@ -84,7 +85,7 @@ static void print_line(model_run *run, const line *l, size_t device) {
     if (l->skipped[0]) printf("        not run by itself: %s\n", l->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
         const weft_check_measure *m = &l->measures[i];
-        if (m->failure != NULL) printf("        %s, %s: %s\n", l->name, measure_texts[i], m->failure);
+        if (m->failure != NULL) printf("        %s, %s: %s\n", l->measured[i], measure_texts[i], m->failure);
         if (m->failure != NULL || (run->settings->verbose && m->present)) print_worst(measure_texts[i], m);
     }
     if (run->settings->verbose && l->difference.present) print_worst("by itself, against the first device", &l->difference);
@@ -152,8 +153,11 @@ static void add_to_line(line *l, const weft_check_node *node) {
         l->op = node->op;
     }
     if (node->skipped != NULL) snprintf(l->skipped, sizeof l->skipped, "%s: %.90s", node->name, node->skipped);
-    for (int i = 0; i < N_MEASURES; i++)
-        if (share(measure_of(node, i)) > share(&l->measures[i])) l->measures[i] = *measure_of(node, i);
+    for (int i = 0; i < N_MEASURES; i++) {
+        if (share(measure_of(node, i)) <= share(&l->measures[i])) continue;
+        l->measures[i] = *measure_of(node, i);
+        snprintf(l->measured[i], sizeof l->measured[i], "%s", node->name);
+    }
     if (node->difference.nmse >= l->difference.nmse) l->difference = node->difference;
     l->passed = l->passed && node->passed;
 }
