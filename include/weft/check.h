@@ -123,7 +123,7 @@ typedef struct weft_check_parting {
 } weft_check_parting;
 
 typedef struct weft_check_greedy_summary {
-    int32_t n_tokens;             /* compared on each device */
+    int32_t n_tokens;             /* compared on each device; fewer than asked for where one parted 64 times */
     size_t n_ties, n_differences; /* of all devices; after either the device goes on with the first one's token */
 } weft_check_greedy_summary;
 
