@@ -57,17 +57,17 @@ static void print_numbers(const weft_check_measure *measure) {
 static void print_heading(const model_run *run, const line *l) {
     bool fused = run->settings->walk.fused;
     printf("step %d of %d row%s\n", (int)l->step, (int)l->n_rows, l->n_rows == 1 ? "" : "s");
-    printf("  %-5s %-22s %-10s  %-17s  %-17s  %-17s  %s\n", "layer", "worst node", "device", fused ? "its parts" : "by itself",
-           fused ? "fused" : "in its step", fused ? "against its parts" : "end to end", "limits");
+    printf("  %-5s %-22s %-10s  %-17s  %-17s  %-17s  %s\n", "layer", run->settings->nodes == CHECK_ALL ? "node" : "worst node",
+           "device", fused ? "its parts" : "by itself", fused ? "fused" : "in its step", fused ? "against its parts" : "end to end",
+           "limits");
     printf("  %-5s %-22s %-10s", "", "", "");
     for (int i = 0; i < 4; i++) printf("  %8s %8s", "nmse", "error");
     printf("\n");
 }
 
-static void print_worst(const char *text, const weft_check_measure *m) {
-    printf("        %s: nmse %.2e (limit %.1e), error %.2e of row RMS (limit %.1e), worst in output %d at [%lld, %lld]: %.9g for "
-           "%.9g\n",
-           text, m->nmse, m->nmse_limit, m->error, m->error_limit, (int)m->worst_output, (long long)m->worst_column,
+static void print_worst(const weft_check_measure *m) {
+    printf("          nmse %.2e (limit %.1e), error %.2e (limit %.1e), worst in output %d at [%lld, %lld]: %.9g for %.9g\n",
+           m->nmse, m->nmse_limit, m->error, m->error_limit, (int)m->worst_output, (long long)m->worst_column,
            (long long)m->worst_row, m->worst_value, m->worst_expected);
 }
 
@@ -85,10 +85,14 @@ static void print_line(model_run *run, const line *l, size_t device) {
     if (l->skipped[0]) printf("        not run by itself: %s\n", l->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
         const weft_check_measure *m = &l->measures[i];
-        if (m->failure != NULL) printf("        %s, %s: %s\n", l->measured[i], measure_texts[i], m->failure);
-        if (m->failure != NULL || (run->settings->verbose && m->present)) print_worst(measure_texts[i], m);
+        if (m->failure == NULL && !(run->settings->verbose && m->present)) continue;
+        printf("        %s, %s%s%s\n", l->measured[i], measure_texts[i], m->failure != NULL ? ": " : "",
+               m->failure != NULL ? m->failure : "");
+        print_worst(m);
     }
-    if (run->settings->verbose && l->difference.present) print_worst("by itself, against the first device", &l->difference);
+    if (!run->settings->verbose || !l->difference.present) return;
+    printf("        by itself, against the first device by itself\n");
+    print_worst(&l->difference);
 }
 
 /* ---- JSON ---- */
