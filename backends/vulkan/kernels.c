@@ -1,37 +1,5 @@
 #include "backends/vulkan/kernels.h"
 
-/* Columns of a tile for which a weight is unpacked once. */
-static uint32_t tile_of(int64_t n_columns) {
-    enum { LARGEST_TILE = 4 };
-    uint32_t tile = 1;
-    while (tile < n_columns && tile < LARGEST_TILE) tile *= 2;
-    return tile;
-}
-
-void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
-    const weft_vulkan_tensor *weight = product->weight;
-    const struct {
-        uint64_t control, weight, x, y, bias, residual;
-        uint32_t k, n, n_columns, row_bytes;
-    } push = {0,
-              weight->address,
-              product->x,
-              product->y,
-              product->bias,
-              product->residual,
-              (uint32_t)weight->shape[0],
-              (uint32_t)weight->shape[1],
-              (uint32_t)product->n_columns,
-              weft_vulkan_row_bytes(recorder->device, weight)};
-    uint32_t tile = tile_of(product->n_columns);
-    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat,
-                                                         .constants = {weft_vulkan_matrix_type(weight), tile},
-                                                         .push = &push,
-                                                         .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 64),
-                                                         .groups_y = weft_vulkan_groups(product->n_columns, tile)});
-}
-
 void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t weight, uint64_t y, int64_t n, int64_t n_groups,
                           float epsilon) {
     const struct {
@@ -45,17 +13,18 @@ void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t w
                                                          .groups_x = (uint64_t)n_groups});
 }
 
-weft_vulkan_normed weft_vulkan_normed_take(weft_vulkan_scratch *scratch, const weft_vulkan_tensor *x, int64_t n) {
-    uint64_t bytes = (uint64_t)(n * x->shape[1]) * sizeof(float);
-    weft_vulkan_normed normed;
-    normed.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
-    for (size_t i = 0; i < 2; i++) normed.results[i] = weft_vulkan_take(scratch, bytes);
+weft_vulkan_normed weft_vulkan_normed_take(const weft_backend_device *device, const weft_vulkan_node *node,
+                                           weft_vulkan_scratch *scratch, int64_t n) {
+    const weft_vulkan_tensor *x = &node->inputs[0];
+    weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(device, node, scratch, x->shape[0], x->shape[1])};
+    normed.columns.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
+    for (size_t i = 0; i < 2; i++) normed.results[i] = weft_vulkan_take(scratch, (uint64_t)(n * x->shape[1]) * sizeof(float));
     return normed;
 }
 
-uint64_t weft_vulkan_normed_bytes(const weft_vulkan_tensor *x, int64_t n) {
+uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n) {
     weft_vulkan_scratch scratch = {0};
-    weft_vulkan_normed_take(&scratch, x, n);
+    weft_vulkan_normed_take(device, node, &scratch, n);
     return scratch.used;
 }
 

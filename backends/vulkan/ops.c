@@ -16,18 +16,34 @@ static const weft_vulkan_op *const ops[] = {
 #undef WEFT_OP
 };
 
-#define N_OPS (sizeof ops / sizeof ops[0])
+enum { N_OPS = sizeof ops / sizeof ops[0] };
 
-static const char *const names[] = {
+/* By whether a weight is packed and whether products are of int8. */
+static const char *const names[2][2][N_OPS] = {
+    {
+        {
 #define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = #stem " exact",
 #include "weft/ops.def"
 #undef WEFT_OP
-};
-
-static const char *const packed_names[] = {
+        },
+        {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = #stem " int8",
+#include "weft/ops.def"
+#undef WEFT_OP
+        },
+    },
+    {
+        {
 #define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = #stem " exact, q6_k planar",
 #include "weft/ops.def"
 #undef WEFT_OP
+        },
+        {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = #stem " int8, q6_k planar",
+#include "weft/ops.def"
+#undef WEFT_OP
+        },
+    },
 };
 
 /* Shaders count elements and cache rows in 32 bits, with signs; addresses have 64. */
@@ -94,8 +110,19 @@ static bool reads_packed(const weft_query *query) {
     return false;
 }
 
+/* Why a node of `fast` runs in exact arithmetic, wholly or in part. */
+static void explain(const weft_backend_device *device, const weft_vulkan_op *op, bool is_int8, weft_support *support) {
+    const char *obstacle_to_int8 = weft_vulkan_int8_obstacle(device), *reason = "";
+    if (!op->multiplies)
+        reason = "no fast kernel yet";
+    else if (obstacle_to_int8 != NULL)
+        reason = obstacle_to_int8;
+    else if (!is_int8)
+        reason = "no fast kernel for float matrices yet";
+    if (reason[0] != 0) snprintf(support->reason, sizeof support->reason, "%s: exact arithmetic", reason);
+}
+
 void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
-    (void)device;
     *support = (weft_support){.name = ""};
     const weft_vulkan_op *op = weft_vulkan_op_get(query->op);
     const char *why_not = op == NULL || query->params_size > WEFT_VULKAN_PARAMS_BYTES
@@ -105,13 +132,14 @@ void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, 
         snprintf(support->reason, sizeof support->reason, "%s", why_not);
         return;
     }
-    weft_vulkan_node node = {0};
+    weft_vulkan_node node = {.fast = query->precision == WEFT_FAST};
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) tensor_of_query(&query->inputs[i], &node.inputs[i]);
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) tensor_of_query(&query->outputs[i], &node.outputs[i]);
     if (query->params_size > 0) memcpy(node.params, query->params, query->params_size);
+    bool is_int8 = op->multiplies && weft_vulkan_is_int8(device, &node);
     support->supported = true;
-    support->name = reads_packed(query) ? packed_names[query->op] : names[query->op];
-    support->scratch_bytes = op->scratch_bytes == NULL ? 0 : op->scratch_bytes(&node);
+    support->name = names[reads_packed(query)][is_int8][query->op];
+    support->scratch_bytes = op->scratch_bytes == NULL ? 0 : op->scratch_bytes(device, &node);
     support->in_place = op->in_place;
-    if (query->precision == WEFT_FAST) snprintf(support->reason, sizeof support->reason, "no fast kernel yet: exact arithmetic");
+    if (query->precision == WEFT_FAST) explain(device, op, is_int8, support);
 }

@@ -14,6 +14,10 @@ static const struct {
 #undef WEFT_VULKAN_SHADER
 };
 
+bool weft_vulkan_has_shader(uint32_t shader) {
+    return shaders[shader].code != NULL;
+}
+
 static weft_status load_module(weft_backend_device *device, uint32_t shader, weft_error *error) {
     if (device->modules[shader] != VK_NULL_HANDLE) return WEFT_OK;
     uint32_t *words;

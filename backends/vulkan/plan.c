@@ -43,6 +43,7 @@ static void record_phase(weft_vulkan_recorder *recorder, const weft_phase *phase
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) tensor_of_place(&phase->inputs[i], &node.inputs[i]);
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) tensor_of_place(&phase->outputs[i], &node.outputs[i]);
     if (phase->scratch.buffer != NULL) node.scratch = phase->scratch.buffer->address + phase->scratch.offset;
+    node.fast = phase->precision == WEFT_FAST;
     if (phase->params_size > 0) memcpy(node.params, phase->params, phase->params_size);
     weft_vulkan_op_get(phase->op)->record(recorder, &node);
 }

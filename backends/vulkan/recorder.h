@@ -16,6 +16,7 @@ typedef struct weft_vulkan_tensor {
 typedef struct weft_vulkan_node {
     weft_vulkan_tensor inputs[WEFT_MAX_INPUTS], outputs[WEFT_MAX_OUTPUTS];
     uint64_t scratch;
+    bool fast; /* precision */
     _Alignas(8) unsigned char params[WEFT_VULKAN_PARAMS_BYTES];
 } weft_vulkan_node;
 
@@ -50,8 +51,9 @@ uint64_t weft_vulkan_take(weft_vulkan_scratch *scratch, uint64_t bytes);
 typedef struct weft_vulkan_op {
     /* Dispatches need no barrier between them and the phases around. */
     void (*record)(weft_vulkan_recorder *recorder, const weft_vulkan_node *node);
-    uint64_t (*scratch_bytes)(const weft_vulkan_node *node); /* NULL: none */
+    uint64_t (*scratch_bytes)(const weft_backend_device *device, const weft_vulkan_node *node); /* NULL: none */
     bool in_place;
+    bool multiplies; /* has a fast kernel, of int8 products */
 } weft_vulkan_op;
 
 static inline int64_t weft_vulkan_elements(const weft_vulkan_tensor *tensor) {
@@ -66,6 +68,10 @@ static inline uint64_t weft_vulkan_groups(int64_t n, int64_t each) {
 static inline uint32_t weft_vulkan_matrix_type(const weft_vulkan_tensor *matrix) {
     return (uint32_t)matrix->type | matrix->layout << 8;
 }
+
+/* Whether the products of a node are, where its matrices are quantised, those of int8; and why they cannot be, or NULL. */
+bool weft_vulkan_is_int8(const weft_backend_device *device, const weft_vulkan_node *node);
+const char *weft_vulkan_int8_obstacle(const weft_backend_device *device);
 
 /* Bytes of a row of a matrix in its layout. */
 uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_vulkan_tensor *matrix);

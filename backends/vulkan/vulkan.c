@@ -42,12 +42,18 @@ static weft_status memory_info(weft_backend_device *device, uint64_t *total, uin
 static weft_status create_device(weft_backend_device *device, weft_error *error) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     const float priority = 1.0f;
-    const char *const extension = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    const char *extensions[2];
+    uint32_t n_extensions = 0;
+    if (device->traits.has_memory_budget) extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (device->traits.has_dot_product) extensions[n_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, .shaderIntegerDotProduct = VK_TRUE};
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = device->traits.queue_family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .pNext = device->traits.has_dot_product ? &dot : NULL,
                                             .storageBuffer8BitAccess = VK_TRUE,
                                             .bufferDeviceAddress = VK_TRUE,
                                             .timelineSemaphore = VK_TRUE};
@@ -57,8 +63,8 @@ static weft_status create_device(weft_backend_device *device, weft_error *error)
                                .pNext = &v11,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount = device->traits.has_memory_budget ? 1 : 0,
-                               .ppEnabledExtensionNames = &extension};
+                               .enabledExtensionCount = n_extensions,
+                               .ppEnabledExtensionNames = extensions};
     VkResult result = vk->vkCreateDevice(device->physical, &info, NULL, &device->device);
     if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, device->traits.queue_family, 0, &device->queue);
     return weft_vulkan_result(device, result, "opening the device", error);

@@ -128,6 +128,8 @@ weft_status weft_vulkan_read_bandwidth(weft_backend_device *device, double *byte
 /* pipeline.c and cache.c */
 weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
                                       weft_error *error);
+/* Whether the build's compiler knew what the shader requires. */
+bool weft_vulkan_has_shader(uint32_t shader);
 void weft_vulkan_pipelines_destroy(weft_backend_device *device);
 /* A file that cannot be used is left out; it is never an error. */
 weft_status weft_vulkan_cache_load(weft_backend_device *device, const char *folder, weft_error *error);

@@ -38,7 +38,11 @@ uint two_bytes_at(uvec2 row, uint byte) {
     return uint(Halves(row).at[byte / 2u]);
 }
 
+/* Those of some types at whole words. */
 uint word_at(uvec2 row, uint byte) {
+    if (WEIGHT_TYPE == TYPE_Q4_1 || WEIGHT_TYPE == TYPE_Q5_1 || WEIGHT_TYPE == TYPE_Q4_K || WEIGHT_TYPE == TYPE_Q5_K ||
+        WEIGHT_TYPE == TYPE_Q6_K_PLANAR)
+        return uint(Words(row).at[byte / 4u]);
     return two_bytes_at(row, byte) | two_bytes_at(row, byte + 2u) << 16;
 }
 
@@ -91,25 +95,25 @@ void unpack_group(uvec2 row, uint block, uint g, uint bytes, uint bits, out vec4
     }
 }
 
-/* Each half of a block of Q6_K has four runs of 32: low nibbles of its first and second 32 bytes, then the high ones; two more bits
- * of each apart. */
-void unpack_q6_k(uvec2 row, uint block, uint run, out vec4 w[8]) {
-    for (uint q = 0u; q < 8u; q++) {
-        uvec4 low = four_bytes_at(row, block + run / 4u * 64u + (run & 1u) * 32u + 4u * q) >> (run & 3u) / 2u * 4u & 15u;
-        uvec4 high = four_bytes_at(row, block + 128u + run / 4u * 32u + 4u * q) >> (run & 3u) * 2u & 3u;
-        precise float scale = half_at(row, block + 208u) * float(signed_byte_at(row, block + 192u + run * 2u + q / 4u));
-        w[q] = scaled(scale, ivec4(low | high << 4) - 32);
-    }
+/* Where the parts of a block of Q6_K begin in a row. */
+struct q6_k_block {
+    uint low, high, scales, d;
+};
+
+q6_k_block q6_k_block_of(uint block, uint n_blocks) {
+    if (WEIGHT_TYPE == TYPE_Q6_K_PLANAR)
+        return q6_k_block(block * 128u, n_blocks * 128u + block * 64u, n_blocks * 192u + block * 16u, n_blocks * 208u + block * 2u);
+    return q6_k_block(block * 210u, block * 210u + 128u, block * 210u + 192u, block * 210u + 208u);
 }
 
-/* The same with the parts of n blocks apart. */
-void unpack_q6_k_planar(uvec2 row, uint block, uint n, uint run, out vec4 w[8]) {
-    uint nibbles = block * 32u + run / 4u * 16u + (run & 1u) * 8u, pairs = n * 32u + block * 16u + run / 4u * 8u; /* in words */
-    float d = half_at(row, n * 208u + block * 2u);
+/* Each half of a block of Q6_K has four runs of 32: low nibbles of its first and second 32 bytes, then the high ones; two more bits
+ * of each apart. */
+void unpack_q6_k(uvec2 row, q6_k_block at, uint run, out vec4 w[8]) {
+    float d = half_at(row, at.d);
     for (uint q = 0u; q < 8u; q++) {
-        uvec4 low = uvec4(uint(Words(row).at[nibbles + q])) >> uvec4(0u, 8u, 16u, 24u) + (run & 3u) / 2u * 4u & 15u;
-        uvec4 high = uvec4(uint(Words(row).at[pairs + q])) >> uvec4(0u, 8u, 16u, 24u) + (run & 3u) * 2u & 3u;
-        precise float scale = d * float(signed_byte_at(row, n * 192u + block * 16u + run * 2u + q / 4u));
+        uvec4 low = four_bytes_at(row, at.low + run / 4u * 64u + (run & 1u) * 32u + 4u * q) >> (run & 3u) / 2u * 4u & 15u;
+        uvec4 high = four_bytes_at(row, at.high + run / 4u * 32u + 4u * q) >> (run & 3u) * 2u & 3u;
+        precise float scale = d * float(signed_byte_at(row, at.scales + run * 2u + q / 4u));
         w[q] = scaled(scale, ivec4(low | high << 4) - 32);
     }
 }
@@ -165,8 +169,8 @@ void unpack(uvec2 row, uint piece, uint k, out vec4 w[8]) {
         block = piece / 8u * 176u;
         unpack_group(row, block, piece & 7u, block + 48u, block + 16u, w);
         break;
-    case TYPE_Q6_K: unpack_q6_k(row, piece / 8u * 210u, piece & 7u, w); break;
-    case TYPE_Q6_K_PLANAR: unpack_q6_k_planar(row, piece / 8u, k / 256u, piece & 7u, w); break;
+    case TYPE_Q6_K:
+    case TYPE_Q6_K_PLANAR: unpack_q6_k(row, q6_k_block_of(piece / 8u, k / 256u), piece & 7u, w); break;
     default:
         for (uint q = 0u; q < 8u; q++)
             for (uint l = 0u; l < 4u; l++) {

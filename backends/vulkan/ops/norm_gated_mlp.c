@@ -5,18 +5,20 @@
 /* Inputs */
 enum { X, NORM, GATE, UP };
 
-static uint64_t scratch_bytes(const weft_vulkan_node *node) {
-    return weft_vulkan_normed_bytes(&node->inputs[X], node->inputs[GATE].shape[1]);
+static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+    return weft_vulkan_normed_bytes(device, node, node->inputs[GATE].shape[1]);
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_norm_gated_mlp_params *params = (const void *)node->params;
     const weft_vulkan_tensor *x = &node->inputs[X];
     weft_vulkan_normed parts =
-        weft_vulkan_normed_take(&(weft_vulkan_scratch){.base = node->scratch}, x, node->inputs[GATE].shape[1]);
-    weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.x, x->shape[0], x->shape[1], params->epsilon);
+        weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, node->inputs[GATE].shape[1]);
+    weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.columns.x, x->shape[0], x->shape[1],
+                         params->epsilon);
     weft_vulkan_record_barrier(recorder);
-    weft_vulkan_product product = {.weight = &node->inputs[GATE], .x = parts.x, .y = parts.results[0], .n_columns = x->shape[1]};
+    weft_vulkan_columns_prepare(recorder, &parts.columns);
+    weft_vulkan_product product = {.weight = &node->inputs[GATE], .columns = &parts.columns, .y = parts.results[0]};
     weft_vulkan_mul_mat(recorder, &product);
     product.weight = &node->inputs[UP];
     product.y = parts.results[1];
@@ -27,4 +29,4 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
                             parts.results[1], node->outputs[0].address, n, n);
 }
 
-const weft_vulkan_op weft_vulkan_op_norm_gated_mlp = {.record = record, .scratch_bytes = scratch_bytes};
+const weft_vulkan_op weft_vulkan_op_norm_gated_mlp = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};

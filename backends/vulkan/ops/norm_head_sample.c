@@ -7,23 +7,25 @@ enum { X, NORM, WEIGHT, HEADS };
 
 typedef struct head_parts {
     weft_vulkan_sampler sampler;
-    uint64_t normed, logits; /* of the columns of one run */
+    weft_vulkan_columns normed; /* of one run */
+    uint64_t logits;
 } head_parts;
 
-static head_parts parts_of(const weft_vulkan_node *node, weft_vulkan_scratch *scratch) {
+static head_parts parts_of(const weft_backend_device *device, const weft_vulkan_node *node, weft_vulkan_scratch *scratch) {
     const weft_norm_head_sample_params *params = (const void *)node->params;
     int64_t n_columns = node->inputs[X].shape[1], n_vocab = node->inputs[WEIGHT].shape[1];
     if (n_columns > WEFT_VULKAN_SAMPLE_COLUMNS) n_columns = WEFT_VULKAN_SAMPLE_COLUMNS;
     head_parts parts;
     weft_vulkan_sampler_init(&parts.sampler, node, HEADS, n_vocab, params->n_top, scratch);
-    parts.normed = weft_vulkan_take(scratch, (uint64_t)(node->inputs[X].shape[0] * n_columns) * sizeof(float));
+    parts.normed = weft_vulkan_columns_take(device, node, scratch, node->inputs[X].shape[0], n_columns);
+    parts.normed.x = weft_vulkan_take(scratch, (uint64_t)(node->inputs[X].shape[0] * n_columns) * sizeof(float));
     parts.logits = weft_vulkan_take(scratch, (uint64_t)(n_vocab * n_columns) * sizeof(float));
     return parts;
 }
 
-static uint64_t scratch_bytes(const weft_vulkan_node *node) {
+static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
     weft_vulkan_scratch scratch = {0};
-    parts_of(node, &scratch);
+    parts_of(device, node, &scratch);
     return scratch.used;
 }
 
@@ -31,18 +33,19 @@ static void record_columns(weft_vulkan_recorder *recorder, const weft_vulkan_nod
                            int64_t n_columns) {
     const weft_norm_head_sample_params *params = (const void *)node->params;
     int64_t n_embd = node->inputs[X].shape[0];
+    weft_vulkan_columns columns = parts->normed;
+    columns.n_columns = n_columns;
     weft_vulkan_rms_norm(recorder, node->inputs[X].address + (uint64_t)(first * n_embd) * sizeof(float), node->inputs[NORM].address,
-                         parts->normed, n_embd, n_columns, params->epsilon);
+                         columns.x, n_embd, n_columns, params->epsilon);
     weft_vulkan_record_barrier(recorder);
-    weft_vulkan_mul_mat(
-        recorder,
-        &(weft_vulkan_product){.weight = &node->inputs[WEIGHT], .x = parts->normed, .y = parts->logits, .n_columns = n_columns});
+    weft_vulkan_columns_prepare(recorder, &columns);
+    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[WEIGHT], .columns = &columns, .y = parts->logits});
     weft_vulkan_record_barrier(recorder);
     weft_vulkan_sample(recorder, &parts->sampler, parts->logits, first, n_columns);
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    head_parts parts = parts_of(node, &(weft_vulkan_scratch){.base = node->scratch});
+    head_parts parts = parts_of(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch});
     int64_t n_columns = node->inputs[X].shape[1];
     for (int64_t first = 0; first < n_columns; first += WEFT_VULKAN_SAMPLE_COLUMNS) {
         int64_t left = n_columns - first;
@@ -51,4 +54,4 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
     }
 }
 
-const weft_vulkan_op weft_vulkan_op_norm_head_sample = {.record = record, .scratch_bytes = scratch_bytes};
+const weft_vulkan_op weft_vulkan_op_norm_head_sample = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};

@@ -5,8 +5,8 @@
 /* Inputs, and the three matrices in their order. */
 enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
 
-static uint64_t scratch_bytes(const weft_vulkan_node *node) {
-    return weft_vulkan_normed_bytes(&node->inputs[X], node->inputs[K].shape[1]);
+static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+    return weft_vulkan_normed_bytes(device, node, node->inputs[K].shape[1]);
 }
 
 /* Norm and rotation of the heads of one matrix's result, in place. */
@@ -40,16 +40,18 @@ static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_node 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_norm_qkv_params *params = (const void *)node->params;
     const weft_vulkan_tensor *x = &node->inputs[X];
-    weft_vulkan_normed parts = weft_vulkan_normed_take(&(weft_vulkan_scratch){.base = node->scratch}, x, node->inputs[K].shape[1]);
+    weft_vulkan_normed parts =
+        weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, node->inputs[K].shape[1]);
     const uint64_t results[] = {node->outputs[0].address, parts.results[0], parts.results[1]};
-    weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.x, x->shape[0], x->shape[1], params->epsilon);
+    weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.columns.x, x->shape[0], x->shape[1],
+                         params->epsilon);
     weft_vulkan_record_barrier(recorder);
+    weft_vulkan_columns_prepare(recorder, &parts.columns);
     for (int i = 0; i < 3; i++)
         weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[Q + i],
-                                                             .x = parts.x,
+                                                             .columns = &parts.columns,
                                                              .y = results[i],
-                                                             .bias = node->inputs[Q_BIAS + i].address,
-                                                             .n_columns = x->shape[1]});
+                                                             .bias = node->inputs[Q_BIAS + i].address});
     weft_vulkan_record_barrier(recorder);
     for (int i = 0; i < 2; i++)
         record_heads(recorder, node, results[i], node->inputs[Q + i].shape[1], node->inputs[Q_NORM + i].address);
@@ -58,4 +60,4 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
                          &node->inputs[SEQUENCES]);
 }
 
-const weft_vulkan_op weft_vulkan_op_norm_qkv = {.record = record, .scratch_bytes = scratch_bytes};
+const weft_vulkan_op weft_vulkan_op_norm_qkv = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};

@@ -12,7 +12,8 @@ static weft_vulkan_sampler sampler_of(const weft_vulkan_node *node, weft_vulkan_
     return sampler;
 }
 
-static uint64_t scratch_bytes(const weft_vulkan_node *node) {
+static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+    (void)device;
     weft_vulkan_scratch scratch = {0};
     sampler_of(node, &scratch);
     return scratch.used;

@@ -1,0 +1,130 @@
+/* Products of matrices with columns: in exact arithmetic, or in `fast` with activations as int8 where the matrix is quantised and
+ * the device multiplies four int8 at once.
+ */
+#include "backends/vulkan/kernels.h"
+
+static bool is_quantised(const weft_backend_device *device, weft_type type) {
+    const weft_type_info *info = device->host->type(type);
+    return info != NULL && info->block_elements > 1;
+}
+
+const char *weft_vulkan_int8_obstacle(const weft_backend_device *device) {
+    if (!weft_vulkan_has_shader(WEFT_VULKAN_SHADER_mul_mat_int8)) return "this build's glslc lacks GL_EXT_integer_dot_product";
+    if (!device->traits.has_dot_product) return "the device has no int8 dot product";
+    return NULL;
+}
+
+bool weft_vulkan_is_int8(const weft_backend_device *device, const weft_vulkan_node *node) {
+    if (!node->fast || weft_vulkan_int8_obstacle(device) != NULL) return false;
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++)
+        if (node->inputs[i].present && is_quantised(device, node->inputs[i].type)) return true;
+    return false;
+}
+
+weft_vulkan_columns weft_vulkan_columns_take(const weft_backend_device *device, const weft_vulkan_node *node,
+                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns) {
+    weft_vulkan_columns columns = {.k = k, .n_columns = n_columns, .is_int8 = weft_vulkan_is_int8(device, node)};
+    if (!columns.is_int8) return columns;
+    columns.quants = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
+    columns.scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
+    return columns;
+}
+
+void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns) {
+    if (!columns->is_int8) return;
+    const struct {
+        uint64_t control, x, quants, scales;
+        uint32_t n;
+    } push = {0, columns->x, columns->quants, columns->scales, (uint32_t)(columns->k / 32 * columns->n_columns)};
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_quantise,
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = weft_vulkan_groups((int64_t)push.n, 64)});
+    weft_vulkan_record_barrier(recorder);
+}
+
+/* Columns for which a weight is unpacked once. */
+static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
+    uint32_t tile = 1;
+    while (tile < n_columns && tile < largest) tile *= 2;
+    return tile;
+}
+
+static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    const weft_vulkan_tensor *weight = product->weight;
+    const struct {
+        uint64_t control, weight, quants, scales, y, bias, residual;
+        uint32_t k, n, n_columns, row_bytes;
+    } push = {0,
+              weight->address,
+              product->columns->quants,
+              product->columns->scales,
+              product->y,
+              product->bias,
+              product->residual,
+              (uint32_t)weight->shape[0],
+              (uint32_t)weight->shape[1],
+              (uint32_t)product->columns->n_columns,
+              weft_vulkan_row_bytes(recorder->device, weight)};
+    uint32_t tile = tile_of(product->columns->n_columns, 16);
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat_int8,
+                                                         .constants = {weft_vulkan_matrix_type(weight), tile},
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 4),
+                                                         .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
+}
+
+static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    const weft_vulkan_tensor *weight = product->weight;
+    const struct {
+        uint64_t control, weight, x, y, bias, residual;
+        uint32_t k, n, n_columns, row_bytes;
+    } push = {0,
+              weight->address,
+              product->columns->x,
+              product->y,
+              product->bias,
+              product->residual,
+              (uint32_t)weight->shape[0],
+              (uint32_t)weight->shape[1],
+              (uint32_t)product->columns->n_columns,
+              weft_vulkan_row_bytes(recorder->device, weight)};
+    uint32_t tile = tile_of(product->columns->n_columns, 4);
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat,
+                                                         .constants = {weft_vulkan_matrix_type(weight), tile},
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 64),
+                                                         .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
+}
+
+void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    if (product->columns->is_int8 && is_quantised(recorder->device, product->weight->type))
+        record_int8(recorder, product);
+    else
+        record_exact(recorder, product);
+}
+
+static weft_vulkan_columns columns_of(const weft_backend_device *device, const weft_vulkan_node *node,
+                                      weft_vulkan_scratch *scratch) {
+    weft_vulkan_columns columns =
+        weft_vulkan_columns_take(device, node, scratch, node->inputs[1].shape[0], node->inputs[1].shape[1]);
+    columns.x = node->inputs[1].address;
+    return columns;
+}
+
+uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+    weft_vulkan_scratch scratch = {0};
+    columns_of(device, node, &scratch);
+    return scratch.used;
+}
+
+void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual) {
+    weft_vulkan_columns columns = columns_of(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch});
+    weft_vulkan_columns_prepare(recorder, &columns);
+    weft_vulkan_mul_mat(
+        recorder,
+        &(weft_vulkan_product){
+            .weight = &node->inputs[0], .columns = &columns, .y = node->outputs[0].address, .bias = bias, .residual = residual});
+}

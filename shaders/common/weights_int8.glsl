@@ -1,0 +1,89 @@
+/* 32 consecutive quants of a row as int8, four to a word, with what makes values of them: value = scale * quant + minimum. Some types
+ * have a scale for each 16 quants. What weights.glsl gives is the same in floats.
+ */
+#include "shaders/common/weights.glsl"
+
+#define LOW_NIBBLES 0x0f0f0f0fu
+
+/* In each byte, its value less `offset`: the bytes are below 128 and the offset is at most 32. */
+int moved(uint bytes, uint offset) {
+    return int((bytes | 0x80808080u) - offset * 0x01010101u ^ 0x80808080u);
+}
+
+/* Bits 4 q .. 4 q + 3, each as bit 4 of a byte. */
+uint fifth_bits_of_word(uint bits, uint q) {
+    return (bits >> 4u * q & 15u) * 0x00204081u << 4 & 0x10101010u;
+}
+
+void nibbles_int8(uvec2 row, uint bytes, uint bits, uint offset, out int w[8]) {
+    for (uint q = 0u; q < 4u; q++) {
+        uint both = word_at(row, bytes + 4u * q);
+        w[q] = moved(both & LOW_NIBBLES | fifth_bits_of_word(bits, q), offset);
+        w[q + 4u] = moved(both >> 4 & LOW_NIBBLES | fifth_bits_of_word(bits, q + 4u), offset);
+    }
+}
+
+void group_int8(uvec2 row, uint block, uint g, uint bytes, uint bits, out int w[8], out vec2 scale, out float minimum) {
+    uvec2 parts = group_parts(row, block + 4u, g);
+    scale = vec2(half_at(row, block) * float(parts.x));
+    minimum = -(half_at(row, block + 2u) * float(parts.y));
+    for (uint q = 0u; q < 8u; q++) {
+        uint quants = word_at(row, bytes + g / 2u * 32u + 4u * q) >> (g & 1u) * 4u & LOW_NIBBLES;
+        if (bits != 0u) quants |= (word_at(row, bits + 4u * q) >> g & 0x01010101u) << 4;
+        w[q] = int(quants);
+    }
+}
+
+void q6_k_int8(uvec2 row, q6_k_block at, uint run, out int w[8], out vec2 scale) {
+    float d = half_at(row, at.d);
+    for (uint q = 0u; q < 8u; q++) {
+        uint low = word_at(row, at.low + run / 4u * 64u + (run & 1u) * 32u + 4u * q) >> (run & 3u) / 2u * 4u & LOW_NIBBLES;
+        uint high = word_at(row, at.high + run / 4u * 32u + 4u * q) >> (run & 3u) * 2u & 0x03030303u;
+        w[q] = moved(low | high << 4, 32u);
+    }
+    scale = d * vec2(signed_byte_at(row, at.scales + run * 2u), signed_byte_at(row, at.scales + run * 2u + 1u));
+}
+
+void unpack_int8(uvec2 row, uint piece, uint k, out int w[8], out vec2 scale, out float minimum) {
+    uint block = piece;
+    minimum = 0.0;
+    switch (WEIGHT_TYPE) {
+    case TYPE_Q4_0:
+        block *= 18u;
+        scale = vec2(half_at(row, block));
+        nibbles_int8(row, block + 2u, 0u, 8u, w);
+        break;
+    case TYPE_Q4_1:
+        block *= 20u;
+        scale = vec2(half_at(row, block));
+        minimum = half_at(row, block + 2u);
+        nibbles_int8(row, block + 4u, 0u, 0u, w);
+        break;
+    case TYPE_Q5_0:
+        block *= 22u;
+        scale = vec2(half_at(row, block));
+        nibbles_int8(row, block + 6u, word_at(row, block + 2u), 16u, w);
+        break;
+    case TYPE_Q5_1:
+        block *= 24u;
+        scale = vec2(half_at(row, block));
+        minimum = half_at(row, block + 2u);
+        nibbles_int8(row, block + 8u, word_at(row, block + 4u), 0u, w);
+        break;
+    case TYPE_Q8_0:
+        block *= 34u;
+        scale = vec2(half_at(row, block));
+        for (uint q = 0u; q < 8u; q++) w[q] = int(word_at(row, block + 2u + 4u * q));
+        break;
+    case TYPE_Q4_K:
+        block = piece / 8u * 144u;
+        group_int8(row, block, piece & 7u, block + 16u, 0u, w, scale, minimum);
+        break;
+    case TYPE_Q5_K:
+        block = piece / 8u * 176u;
+        group_int8(row, block, piece & 7u, block + 48u, block + 16u, w, scale, minimum);
+        break;
+    default: /* TYPE_Q6_K and TYPE_Q6_K_PLANAR */
+        q6_k_int8(row, q6_k_block_of(piece / 8u, k / 256u), piece & 7u, w, scale);
+    }
+}

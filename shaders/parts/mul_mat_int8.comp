@@ -1,0 +1,90 @@
+#version 450
+/* What mul_mat.comp computes, from int8 activations (quantise.comp) and the weight's own quants: whole products of 32 in integers. A
+ * workgroup has 4 rows and a tile of columns; 32 invocations share a row, one after the other a piece each, and their sums are added
+ * in their order, whatever the tile: a result does not depend on the columns beside it.
+ */
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_integer_dot_product : require
+#include "shaders/common/common.glsl"
+#include "shaders/common/weights_int8.glsl"
+
+layout(constant_id = 1) const uint TILE = 1u; /* columns, 16 at most */
+
+#define LANES 32u
+#define ROWS 4u
+#define LINE (LANES + 1u) /* of `sums`: apart, so that lines begin in different banks */
+
+layout(local_size_x = 128) in;
+
+layout(push_constant, std430) uniform Parameters {
+    uvec2 control, weight, quants, scales, y, bias, residual; /* the last two may be left out */
+    uint k, n, n_columns, row_bytes;
+} p;
+
+shared float sums[ROWS * TILE * LINE];
+
+void finish(uint row, uint column, float product) {
+    precise float value = product;
+    uint place = column * p.n + row;
+    if (is_present(p.bias)) value = value + Floats(p.bias).at[row];
+    if (is_present(p.residual)) value = value + Floats(p.residual).at[place];
+    Floats(p.y).at[place] = value;
+}
+
+/* One piece of the row with one of the column. */
+float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {
+    uint block = column * (p.k / PIECE) + piece;
+    Words x = Words(address_of(p.quants, block, PIECE));
+    Floats scales = Floats(address_of(p.scales, block, 8u));
+    ivec2 halves = ivec2(0);
+    for (uint q = 0u; q < 4u; q++) {
+        halves.x += dotPacked4x8EXT(w[q], x.at[q]);
+        halves.y += dotPacked4x8EXT(w[q + 4u], x.at[q + 4u]);
+    }
+    precise float product = scale.x * float(halves.x);
+    if (WEIGHT_TYPE == TYPE_Q6_K || WEIGHT_TYPE == TYPE_Q6_K_PLANAR) {
+        precise float second = scale.y * float(halves.y);
+        product = product + second;
+    } else {
+        product = scale.x * float(halves.x + halves.y);
+    }
+    product = product * scales.at[0];
+    precise float moved = minimum * scales.at[1];
+    product = product + moved;
+    return product;
+}
+
+/* Adds the lanes up: an invocation a result. */
+void combine(uint first_row, uint first_column) {
+    for (uint i = gl_LocalInvocationID.x; i < ROWS * TILE; i += gl_WorkGroupSize.x) {
+        uint row = first_row + i / TILE, column = first_column + i % TILE;
+        precise float sum = 0.0;
+        for (uint l = 0u; l < LANES; l++) sum = sum + sums[i * LINE + l];
+        if (row < p.n && column < p.n_columns) finish(row, column, sum);
+    }
+}
+
+void multiply(uint first_row, uint first_column) {
+    uint lane = gl_LocalInvocationID.x % LANES, own = gl_LocalInvocationID.x / LANES;
+    uvec2 weights = address_of(p.weight, min(first_row + own, p.n - 1u), p.row_bytes);
+    precise float sum[TILE];
+    for (uint c = 0u; c < TILE; c++) sum[c] = 0.0;
+    for (uint piece = lane; piece < p.k / PIECE; piece += LANES) {
+        int w[8];
+        vec2 scale;
+        float minimum;
+        unpack_int8(weights, piece, p.k, w, scale, minimum);
+        for (uint c = 0u; c < TILE; c++)
+            sum[c] = sum[c] + product_of(w, scale, minimum, min(first_column + c, p.n_columns - 1u), piece);
+    }
+    for (uint c = 0u; c < TILE; c++) sums[(own * TILE + c) * LINE + lane] = sum[c];
+    barrier();
+    combine(first_row, first_column);
+    barrier();
+}
+
+void main() {
+    LEAVE_IF_STOPPED();
+    for (uint c = gl_WorkGroupID.y * TILE; c < p.n_columns; c += gl_NumWorkGroups.y * TILE)
+        for (uint row = gl_WorkGroupID.x * ROWS; row < p.n; row += gl_NumWorkGroups.x * ROWS) multiply(row, c);
+}
