@@ -280,6 +280,45 @@ static void test_devices(void **state) {
     faults = (vulkan_faults){0};
 }
 
+/* What runs a product of a matrix of `type`. */
+static weft_support product_of(bool no_extensions, weft_type type, weft_precision precision) {
+    weft_support support = {0};
+    const weft_query query = {
+        .op = WEFT_OP_MUL_MAT,
+        .precision = precision,
+        .inputs = {{true, {type, {512, 8, 1, 1}}, WEFT_LEAF_WEIGHT, 0}, {true, {WEFT_F32, {512, 2, 1, 1}}, WEFT_LEAF_NOT, 0}},
+        .outputs = {{true, {WEFT_F32, {8, 2, 1, 1}}, WEFT_LEAF_NOT, 0}}};
+    faults = (vulkan_faults){.no_extensions = no_extensions};
+    open_backend();
+    backend->supports(device, &query, &support);
+    backend->close(device);
+    assert_true(support.supported);
+    assert_true((support.scratch_bytes > 0) == (strcmp(support.name, "mul_mat int8") == 0));
+    return support;
+}
+
+/* The fast kernel where the build's compiler and the device know it, and else the exact one with the reason. */
+static void test_variants(void **state) {
+    (void)state;
+    const char *const not_compiled = "this build's glslc lacks GL_EXT_integer_dot_product: exact arithmetic";
+    const char *const not_offered = "the device has no int8 dot product: exact arithmetic";
+    weft_support with = product_of(false, WEFT_Q4_0, WEFT_FAST), without = product_of(true, WEFT_Q4_0, WEFT_FAST);
+    weft_support exact = product_of(false, WEFT_Q4_0, WEFT_EXACT), floats = product_of(false, WEFT_F16, WEFT_FAST);
+    printf("%s %s\n", with.name, with.reason);
+    assert_string_equal(without.name, "mul_mat exact");
+    assert_string_equal(exact.name, "mul_mat exact");
+    assert_string_equal(exact.reason, "");
+    assert_string_equal(floats.name, "mul_mat exact");
+    if (strcmp(with.name, "mul_mat int8") == 0) {
+        assert_string_equal(with.reason, "");
+        assert_string_equal(without.reason, not_offered);
+        assert_string_equal(floats.reason, "no fast kernel for float matrices yet: exact arithmetic");
+    } else {
+        assert_true(strcmp(with.reason, not_compiled) == 0 || strcmp(with.reason, not_offered) == 0);
+        assert_string_equal(without.reason, with.reason);
+    }
+}
+
 static void test_read_bandwidth(void **state) {
     (void)state;
     weft_error error = {0};
@@ -411,6 +450,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_large_matrix),
         cmocka_unit_test(test_largest_allocation),
         cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_variants),
         cmocka_unit_test(test_read_bandwidth),
         cmocka_unit_test(test_barriers),
         cmocka_unit_test(test_cache_of_another_driver),
