@@ -4,7 +4,11 @@ set(WEFT_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING
   "Compute capabilities to compile CUDA kernels for; the last is there as PTX too, for newer devices")
 find_program(WEFT_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin DOC "NVIDIA's CUDA compiler")
 
-if(NOT WEFT_NVCC)
+option(WEFT_CUDA_EMULATED "Compile CUDA kernels for the processor, for a driver that emulates a GPU: for tests alone" OFF)
+
+if(WEFT_CUDA_EMULATED)
+  include(${CMAKE_CURRENT_LIST_DIR}/emulator.cmake)
+elseif(NOT WEFT_NVCC)
   set(WEFT_BACKEND_MISSING "there is no nvcc; set WEFT_NVCC to its path")
 else()
   set(flags "")
@@ -18,7 +22,10 @@ else()
   if(WEFT_WERROR)
     list(APPEND flags --Werror=all-warnings)
   endif()
+  set(compiler ${WEFT_NVCC} ${flags} --fatbin)
+endif()
 
+if(NOT WEFT_BACKEND_MISSING)
   set(folder ${PROJECT_BINARY_DIR}/generated/kernels)
   file(MAKE_DIRECTORY ${folder})
   set(images "")
@@ -28,8 +35,12 @@ else()
   foreach(kernel IN LISTS kernels)
     get_filename_component(name ${kernel} NAME_WE)
     set(image ${folder}/${name}.fatbin)
+    set(source ${kernel})
+    if(WEFT_CUDA_EMULATED)
+      set(source -DWEFT_EMULATED_KERNELS="${kernel}" ${WEFT_EMULATED_IMAGE})
+    endif()
     add_custom_command(OUTPUT ${image}
-      COMMAND ${WEFT_NVCC} ${flags} --fatbin -MD -MF ${image}.d -o ${image} ${kernel}
+      COMMAND ${compiler} -MD -MF ${image}.d -o ${image} ${source}
       DEPENDS ${kernel} DEPFILE ${image}.d VERBATIM COMMENT "Building CUDA image kernels/${name}")
     list(APPEND images ${image})
     string(APPEND image_list "WEFT_CUDA_IMAGE(${name})\n")

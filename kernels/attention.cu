@@ -86,7 +86,7 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
     }
 }
 
-WEFT_KERNEL weft_attention(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_attention_params &params = weft_params<weft_attention_params>(phase);
     weft_kv kv = weft_kv_of(phase.inputs[KV], phase.inputs[ROWS], phase.inputs[SEQUENCES]);

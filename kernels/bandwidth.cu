@@ -1,13 +1,13 @@
 /* Reads memory and does nothing with it that the compiler can leave out. */
 #include "kernels/common.h"
 
-WEFT_KERNEL weft_read_memory(uint64_t memory, uint64_t n_vectors, uint64_t sum) {
-    const uint4 *vectors = (const uint4 *)memory;
+WEFT_KERNEL(weft_read_memory, weft_cuda_reading, reading) {
+    const uint4 *vectors = (const uint4 *)reading.memory;
     uint32_t own = 0;
 #pragma unroll 8
-    for (uint64_t i = (uint64_t)weft_thread(); i < n_vectors; i += (uint64_t)weft_threads()) {
+    for (uint64_t i = (uint64_t)weft_thread(); i < reading.n_vectors; i += (uint64_t)weft_threads()) {
         uint4 vector = vectors[i];
         own += vector.x ^ vector.y ^ vector.z ^ vector.w;
     }
-    if (own == 0x12345678u) *(uint32_t *)sum = own;
+    if (own == 0x12345678u) *(uint32_t *)reading.sum = own;
 }

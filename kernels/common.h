@@ -3,10 +3,14 @@
 #ifndef WEFT_KERNELS_COMMON_H
 #define WEFT_KERNELS_COMMON_H
 
+#include "kernels/half.h"
 #include "kernels/phase.h"
 #include "weft/ops/math.h"
 
-#define WEFT_KERNEL extern "C" __global__ void
+/* Begins a kernel, with its one argument. tests/emulator, which compiles kernels for the processor, has its own. */
+#ifndef WEFT_KERNEL
+#define WEFT_KERNEL(name, type, argument) extern "C" __global__ void name(const __grid_constant__ type argument)
+#endif
 #define WEFT_LANES 32
 #define WEFT_ALL_LANES 0xffffffffu
 #define WEFT_INFINITY weft_bits_to_real(0x7f800000)
@@ -27,19 +31,6 @@ static __device__ inline int64_t weft_elements(const weft_cuda_tensor &tensor) {
 static __device__ inline bool weft_cancelled(const weft_cuda_phase &phase) {
     const volatile weft_cuda_control *control = (const volatile weft_cuda_control *)phase.control;
     return __syncthreads_or(control->cancelled_to >= control->ticket) != 0;
-}
-
-/* F16, as its bits. Converted exactly, and rounded to nearest even. */
-static __device__ inline float weft_from_f16(uint16_t half) {
-    float value;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
-    return value;
-}
-
-static __device__ inline uint16_t weft_to_f16(float value) {
-    uint16_t half;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
-    return half;
 }
 
 static __device__ inline int weft_lane() {

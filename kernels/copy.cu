@@ -1,6 +1,6 @@
 #include "kernels/format.h"
 
-WEFT_KERNEL weft_copy(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_copy, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_cuda_tensor &x = phase.inputs[0];
     float *y = weft_at<float>(phase.outputs[0]);

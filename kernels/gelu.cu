@@ -1,6 +1,6 @@
 #include "kernels/common.h"
 
-WEFT_KERNEL weft_gelu(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_gelu, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const float *a = weft_at<const float>(phase.inputs[0]);
     float *y = weft_at<float>(phase.outputs[0]);

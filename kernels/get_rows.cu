@@ -16,7 +16,7 @@ static __device__ int32_t row_of(const weft_cuda_phase &phase, int64_t column) {
 }
 
 /* One block a column. */
-WEFT_KERNEL weft_get_rows(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_get_rows, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_cuda_tensor &table = phase.inputs[TABLE];
     int64_t n = table.shape[0], column = blockIdx.x, row = row_of(phase, column);

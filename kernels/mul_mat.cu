@@ -1,6 +1,6 @@
 #include "kernels/product.h"
 
-WEFT_KERNEL weft_mul_mat(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_mul_mat, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_cuda_tensor &weight = phase.inputs[0];
     int64_t n = weight.shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;

@@ -3,7 +3,7 @@
 /* Inputs */
 enum { WEIGHT, X, BIAS, RESIDUAL };
 
-WEFT_KERNEL weft_mul_mat_add(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_mul_mat_add, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_cuda_tensor &weight = phase.inputs[WEIGHT];
     int64_t n = weight.shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;

@@ -6,14 +6,14 @@
 enum { X, NORM, GATE, UP };
 
 /* One block a column. */
-WEFT_KERNEL weft_norm(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     int64_t k = phase.inputs[X].shape[0], first = blockIdx.x * k;
     weft_rms_norm(weft_at<const float>(phase.inputs[X]) + first, weft_at<const float>(phase.inputs[NORM]), k,
                   weft_params<weft_norm_gated_mlp_params>(phase).epsilon, (float *)phase.scratch + first);
 }
 
-WEFT_KERNEL weft_gated(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_gated, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     int64_t n = phase.inputs[GATE].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int count = weft_tile_count(phase.inputs[X].shape[1]);

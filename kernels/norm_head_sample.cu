@@ -22,7 +22,7 @@ static __device__ inline weft_sampler sampler_of(const weft_cuda_phase &phase) {
 }
 
 /* One block a column. */
-WEFT_KERNEL weft_norm(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     int64_t k = phase.inputs[X].shape[0];
     weft_rms_norm(weft_at<const float>(phase.inputs[X]) + (phase.first_column + blockIdx.x) * k,
@@ -30,7 +30,7 @@ WEFT_KERNEL weft_norm(const __grid_constant__ weft_cuda_phase phase) {
                   normed_of(phase) + blockIdx.x * k);
 }
 
-WEFT_KERNEL weft_logits(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_logits, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     int64_t n = phase.inputs[WEIGHT].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int count = weft_tile_count(phase.n_columns);

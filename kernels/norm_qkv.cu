@@ -20,7 +20,7 @@ static __device__ inline float *values_of(const weft_cuda_phase &phase) {
 }
 
 /* One block a column. */
-WEFT_KERNEL weft_norm(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     int64_t k = phase.inputs[X].shape[0], first = blockIdx.x * k;
     weft_rms_norm(weft_at<const float>(phase.inputs[X]) + first, weft_at<const float>(phase.inputs[NORM]), k,
@@ -28,7 +28,7 @@ WEFT_KERNEL weft_norm(const __grid_constant__ weft_cuda_phase phase) {
 }
 
 /* Rows of all three matrices, one after the other, with their biases. */
-WEFT_KERNEL weft_project(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_project, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     int64_t row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int64_t n_q = phase.inputs[Q].shape[1], n_kv = phase.inputs[K].shape[1];
@@ -57,7 +57,7 @@ WEFT_KERNEL weft_project(const __grid_constant__ weft_cuda_phase phase) {
 }
 
 /* Norm and rope of one head (y: those of the queries, then those of the keys) of a column. */
-WEFT_KERNEL weft_turn(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_turn, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
     int64_t head_dim = params.head_dim, n_heads = phase.inputs[Q].shape[1] / head_dim, head = blockIdx.y, column = blockIdx.x;
@@ -70,7 +70,7 @@ WEFT_KERNEL weft_turn(const __grid_constant__ weft_cuda_phase phase) {
 }
 
 /* One block a head of the keys (y 0) or the values (y 1). */
-WEFT_KERNEL weft_store(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_store, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     weft_kv kv = weft_kv_of(phase.inputs[KV], phase.inputs[ROWS], phase.inputs[SEQUENCES]);
     weft_kv_store(kv, blockIdx.y == 1 ? values_of(phase) : keys_of(phase), phase.inputs[X].shape[1], blockIdx.x, blockIdx.y == 1);

@@ -3,7 +3,7 @@
 #include "kernels/layout.h"
 
 /* Reads 16 bytes at once, from memory of the host, and writes them by twos. */
-WEFT_KERNEL weft_pack_q6_k(const __grid_constant__ weft_cuda_packing packing) {
+WEFT_KERNEL(weft_pack_q6_k, weft_cuda_packing, packing) {
     int64_t row_units = packing.n_blocks * WEFT_Q6_K_UNITS, n_units = packing.n_rows * row_units;
     int64_t row_bytes = weft_q6_k_row_bytes(packing.n_blocks);
     const uint16_t *from = (const uint16_t *)packing.from;

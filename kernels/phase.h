@@ -1,4 +1,4 @@
-/* What host and device share: the argument of every kernel, and the words by which a step is named and its end is told. */
+/* What host and device share: the arguments of kernels, and the words by which a step is named and its end is told. */
 #ifndef WEFT_KERNELS_PHASE_H
 #define WEFT_KERNELS_PHASE_H
 
@@ -62,6 +62,12 @@ typedef struct weft_cuda_copies {
     int64_t n_copies;
     weft_cuda_copy copies[WEFT_CUDA_COPIES];
 } weft_cuda_copies;
+
+/* Memory to read for measuring how fast that is. */
+typedef struct weft_cuda_reading {
+    uint64_t memory, n_vectors; /* of 16 bytes */
+    uint64_t sum;               /* an address that is never written */
+} weft_cuda_reading;
 
 #define WEFT_CUDA_SAMPLE_RANGE 4096 /* ids whose exponentials are summed together (docs/numerics.md) */
 

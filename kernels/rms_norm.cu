@@ -3,7 +3,7 @@
 #include "kernels/common.h"
 
 /* One block a group of a column. */
-WEFT_KERNEL weft_rms_norm_groups(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_rms_norm_groups, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_rms_norm_params &params = weft_params<weft_rms_norm_params>(phase);
     int64_t n = phase.inputs[0].shape[0] / (params.n_groups > 1 ? params.n_groups : 1), first = blockIdx.x * n;

@@ -3,7 +3,7 @@
 #include "kernels/rows.h"
 
 /* One block a head of a column. */
-WEFT_KERNEL weft_rope(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_rope, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_rope_params &params = weft_params<weft_rope_params>(phase);
     int64_t first = blockIdx.x * phase.inputs[0].shape[0] + (int64_t)blockIdx.y * params.head_dim;

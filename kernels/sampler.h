@@ -275,16 +275,16 @@ static __device__ inline void weft_sample_remember(const weft_sampler &s) {
 
 /* The four launches, of a sampler that `sampler_of` makes of a phase. */
 #define WEFT_SAMPLE_KERNELS(sampler_of)                                                                                            \
-    WEFT_KERNEL weft_largest_logits(const __grid_constant__ weft_cuda_phase phase) {                                               \
+    WEFT_KERNEL(weft_largest_logits, weft_cuda_phase, phase) {                                                                     \
         if (!weft_cancelled(phase)) weft_sample_largest(sampler_of(phase));                                                        \
     }                                                                                                                              \
-    WEFT_KERNEL weft_sum_exponentials(const __grid_constant__ weft_cuda_phase phase) {                                             \
+    WEFT_KERNEL(weft_sum_exponentials, weft_cuda_phase, phase) {                                                                   \
         if (!weft_cancelled(phase)) weft_sample_sums(sampler_of(phase));                                                           \
     }                                                                                                                              \
-    WEFT_KERNEL weft_choose(const __grid_constant__ weft_cuda_phase phase) {                                                       \
+    WEFT_KERNEL(weft_choose, weft_cuda_phase, phase) {                                                                             \
         if (!weft_cancelled(phase)) weft_sample_choose(sampler_of(phase));                                                         \
     }                                                                                                                              \
-    WEFT_KERNEL weft_remember(const __grid_constant__ weft_cuda_phase phase) {                                                     \
+    WEFT_KERNEL(weft_remember, weft_cuda_phase, phase) {                                                                           \
         if (!weft_cancelled(phase)) weft_sample_remember(sampler_of(phase));                                                       \
     }
 

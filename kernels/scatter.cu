@@ -5,7 +5,7 @@
 #define AT_ONCE 1024
 
 /* One block. Where several updates of one place come together, the last of them writes. */
-WEFT_KERNEL weft_scatter(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_scatter, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     __shared__ int32_t indices[AT_ONCE];
     int32_t *state = weft_at<int32_t>(phase.inputs[0]);

@@ -3,7 +3,7 @@
 #include "kernels/common.h"
 
 /* One block a column; y may be x. */
-WEFT_KERNEL weft_soft_max(const __grid_constant__ weft_cuda_phase phase) {
+WEFT_KERNEL(weft_soft_max, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     float scale = weft_params<weft_soft_max_params>(phase).scale;
     int64_t n = phase.inputs[0].shape[0], first = blockIdx.x * n;

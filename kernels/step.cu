@@ -22,7 +22,7 @@ static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool fr
 }
 
 /* Looks the step up in the queue, and copies step inputs. May run several times, each with more of them. */
-WEFT_KERNEL weft_begin(const __grid_constant__ weft_cuda_copies list) {
+WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
     __shared__ weft_cuda_entry entry;
     if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);
     __syncthreads();
@@ -35,12 +35,12 @@ WEFT_KERNEL weft_begin(const __grid_constant__ weft_cuda_copies list) {
 }
 
 /* Copies results out. */
-WEFT_KERNEL weft_collect(const __grid_constant__ weft_cuda_copies list) {
+WEFT_KERNEL(weft_collect, weft_cuda_copies, list) {
     copy(list, control_of(list)->result_slot, false);
 }
 
 /* One block: copies the last results out and tells the host of the end. */
-WEFT_KERNEL weft_finish(const __grid_constant__ weft_cuda_copies list) {
+WEFT_KERNEL(weft_finish, weft_cuda_copies, list) {
     copy(list, control_of(list)->result_slot, false);
     __threadfence_system();
     __syncthreads();

@@ -193,6 +193,7 @@ static void test_cancel(void **state) {
  * the driver refuses; nothing crashes, and the device is still listed. */
 static void test_fault(void **state) {
     (void)state;
+    if (WEFT_CUDA_EMULATED) skip(); /* the fault would be this program's */
     rig r;
     weft_error error = {0};
     open_rig(&r);
