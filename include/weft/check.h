@@ -26,10 +26,9 @@ typedef struct weft_check_result {
     const char *skipped; /* why it did not run, or NULL */
     const char *failure; /* why it did not pass, or NULL */
     uint64_t seed;
-    double nmse, nmse_limit; /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
-    double error,
-        error_limit;      /* largest |y - oracle| over the root mean square of its row of the oracle, or its own size if larger */
-    int32_t worst_output; /* which of the op's outputs the worst element is in */
+    double nmse, nmse_limit;   /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
+    double error, error_limit; /* largest |y - oracle| over its row of the oracle's root mean square, or its own size if larger */
+    int32_t worst_output;      /* which of the op's outputs the worst element is in */
     int64_t worst_row, worst_column;
     double worst_value, worst_oracle;
     bool passed;
