@@ -251,7 +251,7 @@ class Check(unittest.TestCase):
 
     def test_refusals(self):
         usage = [[model(), "--ops"], [model(), "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], [model(), model()],
-                 [model(), "--fused", "--on", "cpu,cpu"], [model(), "--nodes", "some"], [model(), "--greedy", "0"]]
+                 [model(), "--fused", "--on", "cpu,cpu"], [model(), "--nodes", "some"], [model(), "--nodes", "none"], [model(), "--greedy", "0"]]
         for arguments in usage:
             out, err = self.check(*arguments, code=2)
             self.assertTrue(not out and err.startswith(b"weft check: "), arguments)

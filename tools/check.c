@@ -51,6 +51,8 @@ static int check_usage(const weft_command *command, check_settings *settings) {
         return usage_error(command, "--op, --type and --quick choose cases of the op table; they do not go with a model");
     if (settings->model == NULL && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt != NULL))
         return usage_error(command, "--greedy, --fused and --prompt need a model");
+    if (settings->model != NULL && settings->nodes == CHECK_NONE && settings->n_greedy == 0)
+        return usage_error(command, "--nodes none leaves nothing to check but with --greedy");
     if (settings->walk.fused && strchr(settings->engine.backend, ',') != NULL)
         return usage_error(command, "--fused holds a device's fused nodes against their parts: it takes one device");
     return -1;

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Plants faults in a copy of the tree, one at a time, and demands that `weft check` catches each and names the node.
 
-    planted_faults.py [--on cpu,vulkan,cuda] [--only PART] [--nvcc PATH]
+    planted_faults.py [--on cpu,vulkan,cuda] [--only PART] [--nvcc PATH | --emulated]
     planted_faults.py --on cuda,vulkan --build-only DIR     builds the commands with their faults, to be run on another machine
     planted_faults.py --run-only DIR                        runs those of the folder; the script lies beside them there
 
 A missing barrier between phases cannot show on a Vulkan driver that runs everything in order: there the command runs under the layer
-tests/layer_reversed.c. On a card it has to show by itself."""
+tests/layer_reversed.c. On a card it has to show by itself. --emulated runs the faults of cuda without a card, on the
+device of tests/emulator."""
 import argparse
 import dataclasses
 import os
@@ -74,7 +75,7 @@ def run(command, **more):
 class Tree:
     """A copy of the tree, configured for one backend."""
 
-    def __init__(self, folder, backend, nvcc):
+    def __init__(self, folder, backend, nvcc, emulated):
         self.source, self.build = folder / "source", folder / f"build-{backend}"
         if not self.source.exists():
             listed = run(["git", "-C", ROOT, "ls-files"]).stdout.split("\n")
@@ -86,10 +87,13 @@ class Tree:
                    "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON", "-DCMAKE_INSTALL_RPATH=$ORIGIN:$ORIGIN/../lib"]
         if nvcc:
             options.append(f"-DWEFT_NVCC={nvcc}")
+        if emulated:
+            options.append("-DWEFT_CUDA_EMULATED=ON")
         done = run(["cmake", "-G", "Ninja", "-S", self.source, "-B", self.build, *options])
         if done.returncode:
             sys.exit(done.stdout)
         self.targets = ["weft_command"] + (["layer_reversed"] if backend == "vulkan" else [])
+        self.targets += ["weft_emulator"] if backend == "cuda" and emulated else []
 
     def make(self):
         done = run(["cmake", "--build", self.build, "--target", *self.targets])
@@ -114,13 +118,15 @@ def synth(command, folder):
     return model
 
 
-def judge(fault, command, folder, layers):
+def judge(fault, command, folder, layers, emulator):
     """What the check says of a planted fault: whether it is caught, and the line that names a node."""
     words = [command, "check", "--cache-folder=", "--on", fault.backend]
     words += ["--ops", "--quick"] if fault.check == "ops" else [synth(command, folder), "--page-size", "8"]
     environment = dict(os.environ)
     if fault.reversed and layers:
         environment.update(VK_LAYER_PATH=str(layers), VK_INSTANCE_LAYERS="VK_LAYER_WEFT_reversed")
+    if emulator:
+        environment["LD_LIBRARY_PATH"] = str(emulator)
     try:
         done = run(words, env=environment, timeout=300)
     except subprocess.TimeoutExpired:
@@ -145,6 +151,7 @@ def main():
     parser.add_argument("--on", default="cpu,vulkan")
     parser.add_argument("--only", default="", help="faults whose label has this part")
     parser.add_argument("--nvcc", default="")
+    parser.add_argument("--emulated", action="store_true")
     parser.add_argument("--build-only", metavar="DIR")
     parser.add_argument("--run-only", metavar="DIR")
     chosen = parser.parse_args()
@@ -155,22 +162,23 @@ def main():
         folder, trees = pathlib.Path(scratch), {}
         print(f"{'fault':40} {'check':6} caught  what it says", flush=True)
         for fault in faults:
-            layers = None
+            layers = emulator = None
             if chosen.run_only:
                 command = pathlib.Path(chosen.run_only).resolve() / label(fault) / "weft"
                 if not command.exists():
                     continue
             else:
                 if fault.backend not in trees:
-                    trees[fault.backend] = Tree(folder, fault.backend, chosen.nvcc)
+                    trees[fault.backend] = Tree(folder, fault.backend, chosen.nvcc, chosen.emulated)
                 tree = trees[fault.backend]
                 tree.plant(fault)
                 command, layers = tree.build / "bin/weft", tree.build / "layers"
+                emulator = tree.build / "emulator" if chosen.emulated else None
             if chosen.build_only:
                 keep(fault, tree, chosen.build_only)
                 print(label(fault), "built", flush=True)
                 continue
-            caught, line = judge(fault, command, folder, layers)
+            caught, line = judge(fault, command, folder, layers, emulator)
             missed += not caught
             print(f"{label(fault):40} {fault.check:6} {'yes' if caught else 'NO ':7} {line}", flush=True)
     if missed:
