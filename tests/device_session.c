@@ -17,13 +17,6 @@ static weft_engine *create(weft_engine_options options) {
     return engine;
 }
 
-static weft_session *open_session(weft_engine *engine, weft_session_options options) {
-    weft_error error = {0};
-    weft_session *session = NULL;
-    CHECK(weft_session_create(engine, &options, &session, &error));
-    return session;
-}
-
 static size_t count_tokens(const weft_session *session) {
     const weft_token *tokens;
     size_t n;

@@ -143,4 +143,11 @@ static inline int64_t pages_free(weft_engine *engine) {
     return info.n_pages_free;
 }
 
+static inline weft_session *open_session(weft_engine *engine, weft_session_options options) {
+    weft_error error = {0};
+    weft_session *session = NULL;
+    CHECK(weft_session_create(engine, &options, &session, &error));
+    return session;
+}
+
 #endif

@@ -19,13 +19,6 @@ static weft_engine *create(weft_engine_options options) {
     return engine;
 }
 
-static weft_session *open_session(weft_engine *engine, weft_session_options options) {
-    weft_error error = {0};
-    weft_session *session = NULL;
-    CHECK(weft_session_create(engine, &options, &session, &error));
-    return session;
-}
-
 /* ---- Text ---- */
 
 /* Random tokens' text comes out as it is as a whole, in pieces none of which ends inside a character. */

@@ -50,6 +50,18 @@ static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
     return tile;
 }
 
+/* Groups of `n_rows` rows of the weight and a tile of up to `n_columns` columns. */
+static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_product *product, uint32_t shader, int64_t n_rows,
+                         uint32_t n_columns, const void *push, size_t push_size) {
+    uint32_t tile = tile_of(product->columns->n_columns, n_columns);
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = shader,
+                                                         .constants = {weft_vulkan_matrix_type(product->weight), tile},
+                                                         .push = push,
+                                                         .push_size = push_size,
+                                                         .groups_x = weft_vulkan_groups(product->weight->shape[1], n_rows),
+                                                         .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
+}
+
 static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
     const weft_vulkan_tensor *weight = product->weight;
     const struct {
@@ -66,13 +78,7 @@ static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_produc
               (uint32_t)weight->shape[1],
               (uint32_t)product->columns->n_columns,
               weft_vulkan_row_bytes(recorder->device, weight)};
-    uint32_t tile = tile_of(product->columns->n_columns, 16);
-    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat_int8,
-                                                         .constants = {weft_vulkan_matrix_type(weight), tile},
-                                                         .push = &push,
-                                                         .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 4),
-                                                         .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
+    record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat_int8, 4, 16, &push, sizeof push);
 }
 
 static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
@@ -90,13 +96,7 @@ static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_produ
               (uint32_t)weight->shape[1],
               (uint32_t)product->columns->n_columns,
               weft_vulkan_row_bytes(recorder->device, weight)};
-    uint32_t tile = tile_of(product->columns->n_columns, 4);
-    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat,
-                                                         .constants = {weft_vulkan_matrix_type(weight), tile},
-                                                         .push = &push,
-                                                         .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(weight->shape[1], 64),
-                                                         .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
+    record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat, 64, 4, &push, sizeof push);
 }
 
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
