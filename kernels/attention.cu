@@ -1,10 +1,18 @@
-/* attention in exact: one block a row and head. Its warps take a range of cache positions each, and what they found is combined in
- * ascending order. */
+/* attention in exact. A warp takes a range of cache positions, and what the ranges gave is combined in ascending order. Where there
+ * are many rows and heads, each has a block that does both; where there are few, ranges are spread over the device, and a second
+ * kernel combines them: the same operations in the same order. */
 #include "weft/ops/attention.h"
 
+#include "kernels/attention.h"
 #include "kernels/rows.h"
 
-enum { RANGE = WEFT_ATTENTION_RANGE, HALF = RANGE / 2, AT_ONCE = 4 };
+enum {
+    RANGE = WEFT_ATTENTION_RANGE,
+    HALF = RANGE / 2,
+    AT_ONCE = 4,
+    COMBINED = WEFT_ATTENTION_COMBINED,
+    PLACES = WEFT_ATTENTION_LARGEST_HEAD / COMBINED
+};
 
 /* Inputs */
 enum { Q, KV, ROWS, SEQUENCES };
@@ -86,10 +94,42 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
     }
 }
 
+/* The positions [low, high) that a row may see, of its sequence. */
+struct span {
+    int32_t sequence;
+    int64_t low, high;
+};
+
+static __device__ inline span span_of(const weft_kv &kv, int64_t row, int64_t window) {
+    span seen;
+    int64_t index = kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
+    seen.sequence = weft_kv_sequence(kv, row);
+    seen.low = window > 0 && index - window + 1 > 0 ? index - window + 1 : 0;
+    seen.high = index + 1;
+    if (seen.high > kv.max_pages * kv.page_size) seen.high = kv.max_pages * kv.page_size;
+    if (seen.sequence < 0) seen.high = 0;
+    return seen;
+}
+
+static __device__ inline void attend_range(const weft_kv &kv, const span &seen, int64_t head, float scale, const float *q,
+                                           int64_t range, float *out, float *max, float *sum) {
+    int64_t from = seen.low > range ? seen.low : range, to = seen.high < range + RANGE ? seen.high : range + RANGE;
+    if (kv.is_f16)
+        attend<uint16_t>(kv, seen.sequence, head, scale, q, range, from, to, out, max, sum);
+    else
+        attend<float>(kv, seen.sequence, head, scale, q, range, from, to, out, max, sum);
+}
+
+static __device__ inline weft_kv kv_of(const weft_cuda_phase &phase) {
+    return weft_kv_of(phase.inputs[KV], phase.inputs[ROWS], phase.inputs[SEQUENCES]);
+}
+
+/* ---- A block a row and head ---- */
+
 WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_attention_params &params = weft_params<weft_attention_params>(phase);
-    weft_kv kv = weft_kv_of(phase.inputs[KV], phase.inputs[ROWS], phase.inputs[SEQUENCES]);
+    weft_kv kv = kv_of(phase);
     int64_t row = blockIdx.x, head = blockIdx.y, kv_head = head / (params.n_heads / kv.n_kv_heads), head_dim = kv.head_dim;
     int n_warps = (int)blockDim.x / WEFT_LANES, warp = (int)threadIdx.x / WEFT_LANES;
     /* Shared: the query, the output so far, and each warp's part, largest score and sum. */
@@ -100,21 +140,14 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
         out[d] = 0.0f;
     }
     __syncthreads();
-    int32_t sequence = weft_kv_sequence(kv, row);
-    int64_t index = kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX], low = 0, high = index + 1;
-    if (high > kv.max_pages * kv.page_size) high = kv.max_pages * kv.page_size;
-    if (params.window > 0 && index - params.window + 1 > 0) low = index - params.window + 1;
-    if (sequence < 0) high = 0;
+    span seen = span_of(kv, row, params.window);
     float max = -WEFT_INFINITY, sum = 0.0f;
-    for (int64_t base = low / RANGE * RANGE; base < high; base += n_warps * RANGE) {
-        int64_t range = base + warp * RANGE, from = low > range ? low : range, to = high < range + RANGE ? high : range + RANGE;
-        float *part = parts + warp * head_dim;
-        if (from < to && kv.is_f16)
-            attend<uint16_t>(kv, sequence, kv_head, params.scale, q, range, from, to, part, &maxima[warp], &sums[warp]);
-        else if (from < to)
-            attend<float>(kv, sequence, kv_head, params.scale, q, range, from, to, part, &maxima[warp], &sums[warp]);
+    for (int64_t base = seen.low / RANGE * RANGE; base < seen.high; base += n_warps * RANGE) {
+        int64_t range = base + warp * RANGE;
+        if (range < seen.high)
+            attend_range(kv, seen, kv_head, params.scale, q, range, parts + warp * head_dim, &maxima[warp], &sums[warp]);
         __syncthreads();
-        for (int w = 0; w < n_warps && base + w * RANGE < high; w++) {
+        for (int w = 0; w < n_warps && base + w * RANGE < seen.high; w++) {
             float larger = maxima[w] > max ? maxima[w] : max;
             float a = weight_of(max, larger), b = weight_of(maxima[w], larger);
             for (int64_t d = threadIdx.x; d < head_dim; d += blockDim.x) out[d] = out[d] * a + parts[w * head_dim + d] * b;
@@ -125,4 +158,71 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     }
     for (int64_t d = threadIdx.x; d < head_dim; d += blockDim.x)
         weft_at<float>(phase.outputs[0])[column + d] = sum == 0.0f ? 0.0f : out[d] / sum;
+}
+
+/* ---- Ranges over the device ---- */
+
+/* What range `range` (a number, from 0) gave a column, a row's head: largest score, sum, and head_dim values. */
+static __device__ inline float *part_of(const weft_cuda_phase &phase, const weft_kv &kv, int64_t column, int64_t range) {
+    return (float *)phase.scratch + (column * weft_attention_ranges(kv.max_pages, kv.page_size) + range) * (2 + kv.head_dim);
+}
+
+WEFT_KERNEL(weft_attention_ranges_of, weft_cuda_phase, phase) {
+    if (weft_cancelled(phase)) return;
+    const weft_attention_params &params = weft_params<weft_attention_params>(phase);
+    weft_kv kv = kv_of(phase);
+    int64_t column = blockIdx.x, row = column / params.n_heads, head = column % params.n_heads;
+    int64_t n_warps = blockDim.x / WEFT_LANES, first = blockIdx.y * n_warps + threadIdx.x / WEFT_LANES;
+    span seen = span_of(kv, row, params.window);
+    for (int64_t d = threadIdx.x; d < kv.head_dim; d += blockDim.x)
+        shared[d] = weft_at<const float>(phase.inputs[Q])[column * kv.head_dim + d];
+    __syncthreads();
+    for (int64_t range = seen.low / RANGE + first; range * RANGE < seen.high; range += gridDim.y * n_warps) {
+        float *part = part_of(phase, kv, column, range);
+        attend_range(kv, seen, head / (params.n_heads / kv.n_kv_heads), params.scale, shared, range * RANGE, part + 2, part,
+                     part + 1);
+    }
+}
+
+/* A block a column. What the ranges before it are multiplied by, and a range itself, is found for as many ranges as there are
+ * threads at once; what is left to do one after the other is two products and a sum. */
+WEFT_KERNEL(weft_attention_combine, weft_cuda_phase, phase) {
+    if (weft_cancelled(phase)) return;
+    __shared__ float maxima[COMBINED], before[COMBINED], own[COMBINED], sums[COMBINED];
+    const weft_attention_params &params = weft_params<weft_attention_params>(phase);
+    weft_kv kv = kv_of(phase);
+    int64_t column = blockIdx.x, stride = 2 + kv.head_dim;
+    int d = (int)threadIdx.x;
+    span seen = span_of(kv, column / params.n_heads, params.window);
+    float max = -WEFT_INFINITY, sum = 0.0f, out[PLACES] = {};
+    for (int64_t first = seen.low / RANGE; first * RANGE < seen.high; first += COMBINED) {
+        int64_t left = (seen.high + RANGE - 1) / RANGE - first;
+        int count = left < COMBINED ? (int)left : COMBINED;
+        const float *parts = part_of(phase, kv, column, first);
+        if (d < count) maxima[d] = parts[d * stride];
+        if (d < count) sums[d] = parts[d * stride + 1];
+        __syncthreads();
+        float larger = max, last = max;
+        for (int i = 0; i < count; i++) {
+            last = i <= d ? larger : last;
+            larger = maxima[i] > larger ? maxima[i] : larger;
+            if (i == d) before[d] = weight_of(last, larger);
+            if (i == d) own[d] = weight_of(maxima[d], larger);
+        }
+        max = larger;
+        __syncthreads();
+#pragma unroll 8
+        for (int i = 0; i < count; i++) {
+            sum = sum * before[i] + sums[i] * own[i];
+#pragma unroll
+            for (int place = 0; place < PLACES; place++)
+                if (d + place * COMBINED < kv.head_dim)
+                    out[place] = out[place] * before[i] + parts[i * stride + 2 + d + place * COMBINED] * own[i];
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int place = 0; place < PLACES; place++)
+        if (d + place * COMBINED < kv.head_dim)
+            weft_at<float>(phase.outputs[0])[column * kv.head_dim + d + place * COMBINED] = sum == 0.0f ? 0.0f : out[place] / sum;
 }

@@ -72,38 +72,49 @@ static __device__ inline int64_t weft_row_bytes(int format, int64_t k) {
     }
 }
 
-/* f16 scale and minimum, 12 bytes of 6-bit scales and minimums, and in Q5_K 32 bytes of fifth bits, before the nibbles. */
+/* Byte n of 16. Where n is a constant this is a shift. */
+static __device__ inline uint32_t weft_byte_of(const uint4 &bytes, int n) {
+    uint32_t word = n < 4 ? bytes.x : n < 8 ? bytes.y : n < 12 ? bytes.z : bytes.w;
+    return word >> (n & 3) * 8 & 255;
+}
+
+/* f16 scale and minimum, 12 bytes of 6-bit scales and minimums, and in Q5_K 32 bytes of fifth bits, before the nibbles. Blocks are
+ * multiples of 16 bytes: the first 16 are read at once. */
 static __device__ inline float weft_value_k45(const uint8_t *block, int group, int place, bool has_high) {
-    const uint8_t *packed = block + 4;
-    int scale, minimum;
+    const uint4 head = *(const uint4 *)block;
+    const int packed = 4; /* where the 12 bytes begin */
+    uint32_t scale, minimum;
     if (group < 4) {
-        scale = packed[group] & 63;
-        minimum = packed[group + 4] & 63;
+        scale = weft_byte_of(head, packed + group) & 63;
+        minimum = weft_byte_of(head, packed + group + 4) & 63;
     } else {
-        scale = (packed[group + 4] & 15) | packed[group - 4] >> 6 << 4;
-        minimum = packed[group + 4] >> 4 | packed[group] >> 6 << 4;
+        uint32_t low = weft_byte_of(head, packed + group + 4);
+        scale = (low & 15) | weft_byte_of(head, packed + group - 4) >> 6 << 4;
+        minimum = low >> 4 | weft_byte_of(head, packed + group) >> 6 << 4;
     }
     const uint8_t *nibbles = block + (has_high ? 48 : 16);
     int q = nibbles[group / 2 * 32 + place] >> (group & 1) * 4 & 15;
     if (has_high) q |= (block[16 + place] >> group & 1) << 4;
-    float product = weft_read_f16(block) * (float)scale * (float)q;
-    return product - weft_read_f16(block + 2) * (float)minimum;
+    float product = weft_from_f16((uint16_t)head.x) * (float)(int)scale * (float)q;
+    return product - weft_from_f16((uint16_t)(head.x >> 16)) * (float)(int)minimum;
 }
 
-/* `low`, `high` and `scales` are those of the block. */
-static __device__ inline float weft_value_q6_k(const uint8_t *low, const uint8_t *high, const uint8_t *scales, float block_scale,
-                                               int group, int place) {
+/* `low` and `high` are those of the block, `scale` that of the 16 values. */
+static __device__ inline float weft_value_q6_k(const uint8_t *low, const uint8_t *high, float block_scale, int scale, int group,
+                                               int place) {
     int half = group / 4, run = group % 4;
     int low_bits = low[half * 64 + (run & 1) * 32 + place] >> run / 2 * 4 & 15;
     int high_bits = high[half * 32 + place] >> run * 2 & 3;
-    float scale = block_scale * (float)(int8_t)scales[group * 2 + place / 16];
-    return scale * (float)((low_bits | high_bits << 4) - 32);
+    return block_scale * (float)scale * (float)((low_bits | high_bits << 4) - 32);
 }
 
+/* The scales of a block lie at a multiple of 16 bytes and are read at once. */
 static __device__ inline float weft_value_planar_q6_k(const uint8_t *row, int64_t n_blocks, int64_t block, int group, int place) {
+    const uint4 scales = *(const uint4 *)(row + weft_q6_k_scales_at(n_blocks) + block * WEFT_Q6_K_SCALES);
+    uint32_t pair = weft_byte_of(scales, group * 2) | weft_byte_of(scales, group * 2 + 1) << 8;
     return weft_value_q6_k(row + block * WEFT_Q6_K_LOW, row + weft_q6_k_high_at(n_blocks) + block * WEFT_Q6_K_HIGH,
-                           row + weft_q6_k_scales_at(n_blocks) + block * WEFT_Q6_K_SCALES,
-                           weft_read_f16(row + weft_q6_k_block_scales_at(n_blocks) + block * 2), group, place);
+                           weft_read_f16(row + weft_q6_k_block_scales_at(n_blocks) + block * 2), (int8_t)(pair >> place / 16 * 8),
+                           group, place);
 }
 
 /* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row of k. Where FORMAT and group
@@ -140,7 +151,7 @@ static __device__ inline float weft_value_of(const uint8_t *row, int64_t k, int6
     if (FORMAT == WEFT_CUDA_Q5_K) return weft_value_k45(row + chunk * 176, group, place, true);
     if (FORMAT == WEFT_CUDA_PLANAR_Q6_K) return weft_value_planar_q6_k(row, k / 256, chunk, group, place);
     row += chunk * 210;
-    return weft_value_q6_k(row, row + 128, row + 192, weft_read_f16(row + 208), group, place);
+    return weft_value_q6_k(row, row + 128, weft_read_f16(row + 208), (int8_t)row[192 + group * 2 + place / 16], group, place);
 }
 
 #define WEFT_EACH_FORMAT(EACH)                                                                                                     \
@@ -172,12 +183,17 @@ static __device__ inline float weft_value(int format, const uint8_t *row, int64_
 }
 
 /* Lane `place`'s values of chunk `chunk` of a row of k: 256 * chunk + place, + 32, + 64 ... */
+template <int FORMAT>
+static __device__ inline void weft_values_of(const uint8_t *row, int64_t k, int64_t chunk, int place, float (&values)[8]) {
+#pragma unroll
+    for (int group = 0; group < 8; group++) values[group] = weft_value_of<FORMAT>(row, k, chunk, group, place);
+}
+
 static __device__ inline void weft_values(int format, const uint8_t *row, int64_t k, int64_t chunk, int place, float (&values)[8]) {
     switch (format) {
 #define EACH(FORMAT)                                                                                                               \
     case FORMAT:                                                                                                                   \
-        _Pragma("unroll") for (int group = 0; group < 8; group++) values[group] =                                                  \
-            weft_value_of<FORMAT>(row, k, chunk, group, place);                                                                    \
+        weft_values_of<FORMAT>(row, k, chunk, place, values);                                                                      \
         break;
         WEFT_EACH_FORMAT(EACH)
 #undef EACH

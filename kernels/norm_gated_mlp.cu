@@ -18,11 +18,14 @@ WEFT_KERNEL(weft_gated, weft_cuda_phase, phase) {
     int64_t n = phase.inputs[GATE].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int count = weft_tile_count(phase.inputs[X].shape[1]);
     if (row >= n) return;
-    float sums[WEFT_TILE_COLUMNS];
-    weft_dots(phase.inputs[GATE], row, (const float *)phase.scratch, first, count, sums);
-    float gate = weft_own_sum(sums);
-    weft_dots(phase.inputs[UP], row, (const float *)phase.scratch, first, count, sums);
-    float up = weft_own_sum(sums);
+    float gate = 0.0f, up = 0.0f;
+#pragma unroll 1 /* one copy of the code of all types */
+    for (int input = GATE; input <= UP; input++) {
+        float sums[WEFT_TILE_COLUMNS];
+        weft_dots(phase.inputs[input], row, (const float *)phase.scratch, first, count, sums);
+        gate = up;
+        up = weft_own_sum(sums);
+    }
     if (weft_lane() >= count) return;
     bool silu = weft_params<weft_norm_gated_mlp_params>(phase).activation == WEFT_ACTIVATION_SILU;
     weft_at<float>(phase.outputs[0])[(first + weft_lane()) * n + row] = (silu ? weft_silu(gate) : weft_gelu(gate)) * up;

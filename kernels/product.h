@@ -11,18 +11,38 @@ static __device__ inline int64_t weft_product_row() {
     return ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / WEFT_LANES;
 }
 
-/* Dot products of row `row` with columns [first, first + count), count 1 .. WEFT_TILE_COLUMNS; all lanes get all of them. */
-static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t row, const float *__restrict__ x, int64_t first,
-                                        int count, float (&sums)[WEFT_TILE_COLUMNS]) {
-    int64_t k = matrix.shape[0], n_chunks = k / 256;
-    int format = weft_format_of(matrix), lane = weft_lane();
-    const uint8_t *weights = weft_at<const uint8_t>(matrix) + row * weft_row_bytes(format, k);
-    x += first * k + lane;
-#pragma unroll
-    for (int c = 0; c < WEFT_TILE_COLUMNS; c++) sums[c] = 0.0f;
+/* A lane's sum over the whole chunks of a row with one column. There is nothing but this row to wait for memory with, so that loads
+ * of several chunks are under way at once. */
+template <int FORMAT> static __device__ inline float weft_dot_of(const uint8_t *weights, int64_t k, const float *__restrict__ x) {
+    int64_t n_chunks = k / 256;
+    float sum = 0.0f;
+#pragma unroll 4
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
         float values[8];
-        weft_values(format, weights, k, chunk, lane, values);
+        weft_values_of<FORMAT>(weights, k, chunk, weft_lane(), values);
+#pragma unroll
+        for (int group = 0; group < 8; group++) sum += values[group] * x[chunk * 256 + group * 32];
+    }
+    return sum;
+}
+
+static __device__ inline float weft_dot(int format, const uint8_t *weights, int64_t k, const float *__restrict__ x) {
+    switch (format) {
+#define EACH(FORMAT)                                                                                                               \
+    case FORMAT:                                                                                                                   \
+        return weft_dot_of<FORMAT>(weights, k, x);
+        WEFT_EACH_FORMAT(EACH)
+#undef EACH
+    }
+    return 0.0f;
+}
+
+/* The same for several columns: each weight is unpacked once. */
+static __device__ inline void weft_dot_each(int format, const uint8_t *weights, int64_t k, const float *__restrict__ x, int count,
+                                            float (&sums)[WEFT_TILE_COLUMNS]) {
+    for (int64_t chunk = 0; chunk < k / 256; chunk++) {
+        float values[8];
+        weft_values(format, weights, k, chunk, weft_lane(), values);
 #pragma unroll
         for (int c = 0; c < WEFT_TILE_COLUMNS; c++) {
             if (c < count) {
@@ -32,7 +52,22 @@ static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t 
             }
         }
     }
-    for (int64_t i = n_chunks * 256 + lane; i < k; i += WEFT_LANES) {
+}
+
+/* Dot products of row `row` with columns [first, first + count), count 1 .. WEFT_TILE_COLUMNS; all lanes get all of them. */
+static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t row, const float *__restrict__ x, int64_t first,
+                                        int count, float (&sums)[WEFT_TILE_COLUMNS]) {
+    int64_t k = matrix.shape[0];
+    int format = weft_format_of(matrix), lane = weft_lane();
+    const uint8_t *weights = weft_at<const uint8_t>(matrix) + row * weft_row_bytes(format, k);
+    x += first * k + lane;
+#pragma unroll
+    for (int c = 0; c < WEFT_TILE_COLUMNS; c++) sums[c] = 0.0f;
+    if (count == 1)
+        sums[0] = weft_dot(format, weights, k, x);
+    else
+        weft_dot_each(format, weights, k, x, count, sums);
+    for (int64_t i = k / 256 * 256 + lane; i < k; i += WEFT_LANES) {
         float value = weft_value(format, weights, k, i);
 #pragma unroll
         for (int c = 0; c < WEFT_TILE_COLUMNS; c++)

@@ -23,6 +23,7 @@ fake_cuda weft_fake_cuda;
 #define MOST_CONTEXTS 8
 #define MOST_FUNCTIONS 16
 #define MOST_PENDING 256
+#define MOST_ASKED 12
 #define BLOCK_HEADER 256
 #define MOST_OBJECTS 4096
 #define MOST_NODES 64
@@ -65,7 +66,7 @@ struct weft_cuda_recording_handle {
 static weft_cuda_context stack[MOST_CONTEXTS];
 static size_t depth;
 static weft_cuda_recording pending[MOST_PENDING];
-static size_t n_pending;
+static size_t n_pending, n_asked;   /* steps, and how often it was asked whether they have ended */
 static void *objects[MOST_OBJECTS]; /* of the contexts */
 static bool not_entered;            /* a context could not be made current since the last one was made */
 
@@ -415,7 +416,7 @@ static void run_node(const struct weft_cuda_node_handle *node) {
 static void run_pending(void) {
     for (size_t i = 0; i < n_pending; i++)
         for (size_t j = 0; j < pending[i]->graph.n_nodes; j++) run_node(&pending[i]->graph.nodes[j]);
-    n_pending = 0;
+    n_pending = n_asked = 0;
 }
 
 weft_cuda_result fake_graph_launch(weft_cuda_recording recording, weft_cuda_stream stream) {
@@ -443,8 +444,15 @@ weft_cuda_result fake_stream_synchronise(weft_cuda_stream stream) {
     weft_cuda_result result = called_inside(__func__);
     must(stream != NULL, "a wait for no stream");
     if (result == WEFT_CUDA_SUCCESS) run_pending();
-    n_pending = 0;
+    n_pending = n_asked = 0;
     return result;
+}
+
+weft_cuda_result fake_stream_query(weft_cuda_stream stream) {
+    RETURN_FAILURE(called_inside);
+    must(stream != NULL, "no stream is asked");
+    if (n_pending > 0 && ++n_asked == MOST_ASKED) run_pending();
+    return n_pending > 0 ? WEFT_CUDA_NOT_READY : WEFT_CUDA_SUCCESS;
 }
 
 weft_cuda_result fake_event_create(weft_cuda_event *event, unsigned flags) {
@@ -462,12 +470,6 @@ weft_cuda_result fake_event_record(weft_cuda_event event, weft_cuda_stream strea
     must(event != NULL && stream != NULL, "an event or a stream is missing");
     event->recorded = true;
     return WEFT_CUDA_SUCCESS;
-}
-
-weft_cuda_result fake_event_query(weft_cuda_event event) {
-    RETURN_FAILURE(called_inside);
-    must(event != NULL, "no event is asked");
-    return n_pending > 0 ? WEFT_CUDA_NOT_READY : WEFT_CUDA_SUCCESS;
 }
 
 weft_cuda_result fake_event_synchronise(weft_cuda_event event) {

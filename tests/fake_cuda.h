@@ -12,7 +12,7 @@ typedef struct fake_cuda {
     int fail_with;           /* CUresult */
     bool sticky;             /* and all that follow, until a context is destroyed */
     bool forever;            /* and no context can be made after that */
-    bool slow;               /* steps run when somebody waits for them */
+    bool slow;               /* steps run when somebody waits for long enough */
     bool failing;
     const char *failed;  /* the call that failed, by its name in driver.def */
     size_t n_live;       /* what was made and not given back, contexts too */

@@ -64,7 +64,6 @@ static void forget(weft_backend_device *device) {
     device->stream = device->side = NULL;
     device->staging = device->copies = (weft_cuda_ring){0};
     if (device->modules != NULL) memset(device->modules, 0, weft_cuda_n_images * sizeof *device->modules);
-    memset(device->ended, 0, sizeof device->ended);
     device->cancel_word = NULL;
     device->queue = NULL;
     device->control = 0;

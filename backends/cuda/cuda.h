@@ -44,10 +44,11 @@ struct weft_backend_device {
     weft_cuda_queue *queue;
     uint64_t queue_address; /* the device's */
     uint64_t *cancel_word;  /* what `side` copies from */
-    weft_cuda_event ended[WEFT_CUDA_QUEUE_STEPS];
-    weft_os_mutex mutex; /* for what follows: wait and cancel come at any time */
+    weft_os_mutex mutex;    /* for what follows: wait and cancel come at any time */
     weft_os_condition never;
     uint64_t n_submitted, last_ticket;
+    uint64_t submitted_ns[WEFT_CUDA_QUEUE_STEPS];
+    uint64_t step_ns, last_end_ns; /* of the last step that was waited for: how long it took, when it was seen to end */
     bool lost;
     weft_error loss;
 };

@@ -2,9 +2,10 @@
  * launches the plan's graph. The device counts the steps it has run, so that its first kernel finds its entry by itself and the
  * last one writes how the step ended: into the entry, and into `n_ended`.
  *
- * Waiting never spins. Without a limit of time it sleeps on an event; the driver has no wait for an event that ends after a time,
- * so with a limit it sleeps for short times, an eighth of what it has waited so far, and looks at `n_ended`. (A callback on the
- * host would hold up the device, and a thread of its own is nothing a library should have.)
+ * Waiting never spins. The driver has no wait that ends after a time, so that a wait sleeps and looks at `n_ended`: towards the
+ * time at which the step should end, if it takes as long as the last one did, in halves of what is left, and past it for longer and
+ * longer. (An event to sleep on costs each step several us of the host after a sleep, when the driver's memory is in no cache any
+ * more; a callback on the host would hold up the device, and a thread of its own is nothing a library should have.)
  *
  * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before
  * it does anything.
@@ -31,15 +32,11 @@ weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *erro
     }
     if (result == WEFT_CUDA_SUCCESS) result = driver->host_allocate(&word, sizeof *device->cancel_word, 0);
     device->cancel_word = word;
-    for (size_t i = 0; i < WEFT_CUDA_QUEUE_STEPS && result == WEFT_CUDA_SUCCESS; i++)
-        result = driver->event_create(&device->ended[i], WEFT_CUDA_EVENT_BLOCKING | WEFT_CUDA_EVENT_NO_TIMING);
     return weft_cuda_check(device->host, driver, result, "make a queue of steps", error);
 }
 
 void weft_cuda_queue_destroy(weft_backend_device *device) {
     const weft_cuda_driver *driver = &device->driver;
-    for (size_t i = 0; i < WEFT_CUDA_QUEUE_STEPS; i++)
-        if (device->ended[i] != NULL) driver->event_destroy(device->ended[i]);
     if (device->cancel_word != NULL) driver->host_free(device->cancel_word);
     if (device->queue != NULL) driver->host_free(device->queue);
     if (device->control != 0) driver->memory_free(device->control);
@@ -60,11 +57,11 @@ static bool launch(weft_backend_device *device, const weft_backend_plan *plan, c
     if (position - count_ended(device) >= WEFT_CUDA_QUEUE_STEPS) return false;
     device->queue->entries[index] = *entry;
     atomic_thread_fence(memory_order_release);
+    device->submitted_ns[index] = weft_os_now();
     *result = device->driver.graph_launch(plan->recording, device->stream);
     if (*result != WEFT_CUDA_SUCCESS) return true;
     device->n_submitted = position + 1;
     device->last_ticket = entry->ticket;
-    *result = device->driver.event_record(device->ended[index], device->stream);
     return true;
 }
 
@@ -99,23 +96,38 @@ static weft_status ending_of(const weft_backend_device *device, uint64_t positio
     return device->host->fail(error, WEFT_CANCELLED, "cuda: step %llu was cancelled", (unsigned long long)ticket);
 }
 
+/* With the mutex held. A step begins when it is there and the one before it has ended. */
+static uint64_t begin_of(const weft_backend_device *device, uint64_t position) {
+    uint64_t submitted = device->submitted_ns[position % WEFT_CUDA_QUEUE_STEPS];
+    return submitted > device->last_end_ns ? submitted : device->last_end_ns;
+}
+
+static uint64_t next_nap(uint64_t now, uint64_t expected, uint64_t left) {
+    uint64_t nap = now < expected ? (expected - now) / 2 : (now - expected) / 8;
+    nap = nap < SHORTEST_SLEEP ? SHORTEST_SLEEP : nap;
+    nap = nap > LONGEST_SLEEP ? LONGEST_SLEEP : nap;
+    return nap < left ? nap : left;
+}
+
 /* Sleeps until the step at `position` has ended, the time is over, or the device has failed. */
 static weft_cuda_result sleep_until_ended(weft_backend_device *device, uint64_t position, uint64_t timeout_ns) {
-    weft_cuda_event event = device->ended[position % WEFT_CUDA_QUEUE_STEPS];
-    if (timeout_ns == UINT64_MAX) return device->driver.event_synchronise(event);
-    uint64_t start = weft_os_now(), passed = 0;
-    weft_cuda_result result = device->driver.event_query(event);
-    while (count_ended(device) <= position && passed < timeout_ns &&
-           (result == WEFT_CUDA_NOT_READY || result == WEFT_CUDA_SUCCESS)) {
-        uint64_t nap = passed / 8 < SHORTEST_SLEEP ? SHORTEST_SLEEP : passed / 8;
-        if (nap > LONGEST_SLEEP) nap = LONGEST_SLEEP;
-        if (nap > timeout_ns - passed) nap = timeout_ns - passed;
-        weft_os_mutex_lock(&device->mutex);
-        weft_os_condition_wait(&device->never, &device->mutex, nap);
+    uint64_t start = weft_os_now(), now = start;
+    weft_cuda_result result = device->driver.stream_query(device->stream);
+    weft_os_mutex_lock(&device->mutex);
+    uint64_t begin = begin_of(device, position), expected = begin + device->step_ns;
+    while (count_ended(device) <= position && now - start < timeout_ns && result == WEFT_CUDA_NOT_READY) {
+        weft_os_condition_wait(&device->never, &device->mutex, next_nap(now, expected, timeout_ns - (now - start)));
+        now = weft_os_now();
+        if (count_ended(device) > position) break;
         weft_os_mutex_unlock(&device->mutex);
-        passed = weft_os_now() - start;
-        if (count_ended(device) <= position) result = device->driver.event_query(event);
+        result = device->driver.stream_query(device->stream);
+        weft_os_mutex_lock(&device->mutex);
     }
+    if (count_ended(device) > position) {
+        device->step_ns = now - begin;
+        device->last_end_ns = now;
+    }
+    weft_os_mutex_unlock(&device->mutex);
     return result == WEFT_CUDA_NOT_READY ? WEFT_CUDA_SUCCESS : result;
 }
 

@@ -238,6 +238,11 @@ EXPORT int cuStreamSynchronize(weft_cuda_stream stream) {
     return weft_emulated_broken();
 }
 
+EXPORT int cuStreamQuery(weft_cuda_stream stream) {
+    ENTER();
+    return weft_emulated_stream_is_idle(stream) ? weft_emulated_broken() : NOT_READY;
+}
+
 EXPORT int cuEventCreate(weft_cuda_event *event, unsigned flags) {
     (void)flags;
     ENTER();
@@ -247,7 +252,7 @@ EXPORT int cuEventCreate(weft_cuda_event *event, unsigned flags) {
 }
 
 EXPORT int cuEventDestroy_v2(weft_cuda_event event) {
-    weft_emulated_event_reached(event, true);
+    weft_emulated_event_wait(event);
     free(event);
     return weft_emulated_broken();
 }
@@ -257,14 +262,9 @@ EXPORT int cuEventRecord(weft_cuda_event event, weft_cuda_stream stream) {
     return queue(stream, &(weft_emulated_work){.kind = WORK_EVENT, .event = event});
 }
 
-EXPORT int cuEventQuery(weft_cuda_event event) {
-    ENTER();
-    return weft_emulated_event_reached(event, false) ? weft_emulated_broken() : NOT_READY;
-}
-
 EXPORT int cuEventSynchronize(weft_cuda_event event) {
     ENTER();
-    weft_emulated_event_reached(event, true);
+    weft_emulated_event_wait(event);
     return weft_emulated_broken();
 }
 

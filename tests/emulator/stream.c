@@ -148,6 +148,13 @@ void weft_emulated_stream_destroy(weft_cuda_stream stream) {
     free(stream);
 }
 
+bool weft_emulated_stream_is_idle(weft_cuda_stream stream) {
+    pthread_mutex_lock(&mutex);
+    bool idle = stream->first == NULL && !stream->busy;
+    pthread_mutex_unlock(&mutex);
+    return idle;
+}
+
 bool weft_emulated_stream_add(weft_cuda_stream stream, const weft_emulated_work *work) {
     weft_emulated_work *copy = malloc(sizeof *copy);
     if (copy == NULL) return false;
@@ -169,13 +176,11 @@ void weft_emulated_stream_drain(weft_cuda_stream stream) {
     pthread_mutex_unlock(&mutex);
 }
 
-bool weft_emulated_event_reached(weft_cuda_event event, bool waits) {
+void weft_emulated_event_wait(weft_cuda_event event) {
     pthread_mutex_lock(&mutex);
     uint64_t recorded = event->recorded;
-    while (waits && event->reached < recorded) pthread_cond_wait(&changed, &mutex);
-    bool reached = event->reached >= recorded;
+    while (event->reached < recorded) pthread_cond_wait(&changed, &mutex);
     pthread_mutex_unlock(&mutex);
-    return reached;
 }
 
 void weft_emulated_recording_drain(weft_cuda_recording recording) {

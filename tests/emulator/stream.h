@@ -71,8 +71,9 @@ void weft_emulated_stream_destroy(weft_cuda_stream stream);
 /* Queues a copy of `work`. False: no memory. */
 bool weft_emulated_stream_add(weft_cuda_stream stream, const weft_emulated_work *work);
 void weft_emulated_stream_drain(weft_cuda_stream stream);
-/* Waits for a recorded event, or looks only. */
-bool weft_emulated_event_reached(weft_cuda_event event, bool waits);
+bool weft_emulated_stream_is_idle(weft_cuda_stream stream);
+/* Waits for an event, where it was recorded. */
+void weft_emulated_event_wait(weft_cuda_event event);
 void weft_emulated_recording_drain(weft_cuda_recording recording);
 void weft_emulated_node_free(weft_cuda_node node);
 

@@ -56,7 +56,7 @@ FAULTS = [
     Fault("cuda", "barrier in rms_norm", "kernels/common.h", "    __syncthreads();\n    float scale = shared_scale;",
           "    float scale = shared_scale;", "ops", "norm"),
     Fault("cuda", "barrier in attention", "kernels/attention.cu",
-          "    __syncthreads();\n    int32_t sequence = weft_kv_sequence(kv, row);", "    int32_t sequence = weft_kv_sequence(kv, row);",
+          "        __syncthreads();\n        for (int w = 0; w < n_warps", "        for (int w = 0; w < n_warps",
           "ops", "attention"),
     Fault("cuda", "edges of the graph", "backends/cuda/plan.c", "    op->record(r, &phase);",
           "    r->after[0] = begin, r->n_after = 1;\n    op->record(r, &phase);", "model", r"\w+"),
