@@ -9,7 +9,8 @@
 enum {
     RANGE = WEFT_ATTENTION_RANGE,
     HALF = RANGE / 2,
-    AT_ONCE = 4,
+    KEYS_AT_ONCE = 8,
+    AT_ONCE = 4, /* runs of 32 places of a head */
     COMBINED = WEFT_ATTENTION_COMBINED,
     PLACES = WEFT_ATTENTION_LARGEST_HEAD / COMBINED
 };
@@ -45,17 +46,17 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
         int64_t index = range + half * HALF + lane;
         places[half] = index >= from && index < to ? weft_kv_place(kv, sequence, index, head) : -1;
         weights[half] = -WEFT_INFINITY;
-        for (int j = 0; j < HALF; j += AT_ONCE) {
-            float sums[AT_ONCE];
+        for (int j = 0; j < HALF; j += KEYS_AT_ONCE) {
+            float sums[KEYS_AT_ONCE];
 #pragma unroll
-            for (int u = 0; u < AT_ONCE; u++) {
+            for (int u = 0; u < KEYS_AT_ONCE; u++) {
                 int64_t place = __shfl_sync(WEFT_ALL_LANES, places[half], j + u);
                 const element *key = data + (place < 0 ? 0 : place);
                 sums[u] = 0.0f;
                 for (int d = lane; d < head_dim; d += WEFT_LANES) sums[u] += as_float(key[d]) * q[d];
             }
 #pragma unroll
-            for (int u = 0; u < AT_ONCE; u++) {
+            for (int u = 0; u < KEYS_AT_ONCE; u++) {
                 float sum = weft_combine(sums[u]);
                 if (lane == j + u && places[half] >= 0) weights[half] = sum * scale;
             }
@@ -75,16 +76,16 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
         float sums[AT_ONCE] = {};
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-#pragma unroll 4
+#pragma unroll 8 /* loads, which do not wait for whether there is such a position */
             for (int j = 0; j < HALF; j++) {
                 int64_t place = __shfl_sync(WEFT_ALL_LANES, places[half], j);
                 float weight = __shfl_sync(WEFT_ALL_LANES, weights[half], j);
-                if (place < 0) continue;
-                const element *value = data + place + to_values;
+                const element *value = data + (place < 0 ? 0 : place) + to_values;
 #pragma unroll
                 for (int u = 0; u < AT_ONCE; u++) {
                     int d = first + u * WEFT_LANES + lane;
-                    if (d < head_dim) sums[u] += weight * as_float(value[d]);
+                    float product = d < head_dim ? weight * as_float(value[d]) : 0.0f;
+                    sums[u] = place < 0 ? sums[u] : sums[u] + product;
                 }
             }
         }

@@ -65,7 +65,7 @@ static __device__ inline void weft_rms_norm(const float *x, const float *weight,
     __shared__ float shared_scale;
     if (threadIdx.x < WEFT_LANES) {
         float sum = 0.0f;
-#pragma unroll 8
+#pragma unroll 16
         for (int64_t i = threadIdx.x; i < n; i += WEFT_LANES) sum += x[i] * x[i];
         sum = weft_combine(sum);
         if (threadIdx.x == 0) shared_scale = 1.0f / sqrtf(sum / (float)n + epsilon);

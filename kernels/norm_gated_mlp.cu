@@ -13,7 +13,7 @@ WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
                   weft_params<weft_norm_gated_mlp_params>(phase).epsilon, (float *)phase.scratch + first);
 }
 
-WEFT_KERNEL(weft_gated, weft_cuda_phase, phase) {
+template <bool ONE> static __device__ void gated(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
     int64_t n = phase.inputs[GATE].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int count = weft_tile_count(phase.inputs[X].shape[1]);
@@ -22,7 +22,7 @@ WEFT_KERNEL(weft_gated, weft_cuda_phase, phase) {
 #pragma unroll 1 /* one copy of the code of all types */
     for (int input = GATE; input <= UP; input++) {
         float sums[WEFT_TILE_COLUMNS];
-        weft_dots(phase.inputs[input], row, (const float *)phase.scratch, first, count, sums);
+        weft_dots<ONE>(phase.inputs[input], row, (const float *)phase.scratch, first, count, sums);
         gate = up;
         up = weft_own_sum(sums);
     }
@@ -30,3 +30,5 @@ WEFT_KERNEL(weft_gated, weft_cuda_phase, phase) {
     bool silu = weft_params<weft_norm_gated_mlp_params>(phase).activation == WEFT_ACTIVATION_SILU;
     weft_at<float>(phase.outputs[0])[(first + weft_lane()) * n + row] = (silu ? weft_silu(gate) : weft_gelu(gate)) * up;
 }
+
+WEFT_PRODUCT_KERNEL(weft_gated, gated)

@@ -30,15 +30,17 @@ WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
                   normed_of(phase) + blockIdx.x * k);
 }
 
-WEFT_KERNEL(weft_logits, weft_cuda_phase, phase) {
+template <bool ONE> static __device__ void logits(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
     int64_t n = phase.inputs[WEIGHT].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int count = weft_tile_count(phase.n_columns);
     if (row >= n) return;
     float sums[WEFT_TILE_COLUMNS];
-    weft_dots(phase.inputs[WEIGHT], row, normed_of(phase), first, count, sums);
+    weft_dots<ONE>(phase.inputs[WEIGHT], row, normed_of(phase), first, count, sums);
     float sum = weft_own_sum(sums);
     if (weft_lane() < count) logits_of(phase)[(first + weft_lane()) * n + row] = sum;
 }
+
+WEFT_PRODUCT_KERNEL(weft_logits, logits)
 
 WEFT_SAMPLE_KERNELS(sampler_of)

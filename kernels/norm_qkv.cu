@@ -28,7 +28,7 @@ WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
 }
 
 /* Rows of all three matrices, one after the other, with their biases. */
-WEFT_KERNEL(weft_project, weft_cuda_phase, phase) {
+template <bool ONE> static __device__ void project(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
     int64_t row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int64_t n_q = phase.inputs[Q].shape[1], n_kv = phase.inputs[K].shape[1];
@@ -49,12 +49,14 @@ WEFT_KERNEL(weft_project, weft_cuda_phase, phase) {
         y = keys_of(phase);
     }
     float sums[WEFT_TILE_COLUMNS];
-    weft_dots(matrix, row, normed_of(phase), first, count, sums);
+    weft_dots<ONE>(matrix, row, normed_of(phase), first, count, sums);
     float sum = weft_own_sum(sums);
     if (weft_lane() >= count) return;
     if (bias != 0) sum += ((const float *)bias)[row];
     y[(first + weft_lane()) * matrix.shape[1] + row] = sum;
 }
+
+WEFT_PRODUCT_KERNEL(weft_project, project)
 
 /* Norm and rope of one head (y: those of the queries, then those of the keys) of a column. */
 WEFT_KERNEL(weft_turn, weft_cuda_phase, phase) {

@@ -11,19 +11,34 @@ static __device__ inline int64_t weft_product_row() {
     return ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / WEFT_LANES;
 }
 
-/* A lane's sum over the whole chunks of a row with one column. There is nothing but this row to wait for memory with, so that loads
- * of several chunks are under way at once. */
-template <int FORMAT> static __device__ inline float weft_dot_of(const uint8_t *weights, int64_t k, const float *__restrict__ x) {
-    int64_t n_chunks = k / 256;
-    float sum = 0.0f;
-#pragma unroll 4
-    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
-        float values[8];
-        weft_values_of<FORMAT>(weights, k, chunk, weft_lane(), values);
+/* Products of one chunk, each rounded. */
+template <int FORMAT>
+static __device__ inline void weft_products_of(const uint8_t *weights, int64_t k, const float *__restrict__ x, int64_t chunk,
+                                               float (&products)[8]) {
+    weft_values_of<FORMAT>(weights, k, chunk, weft_lane(), products);
 #pragma unroll
-        for (int group = 0; group < 8; group++) sum += values[group] * x[chunk * 256 + group * 32];
-    }
+    for (int group = 0; group < 8; group++) products[group] *= x[chunk * 256 + group * 32];
+}
+
+static __device__ inline float weft_add_each(float sum, const float (&products)[8]) {
+#pragma unroll
+    for (int group = 0; group < 8; group++) sum += products[group];
     return sum;
+}
+
+/* A lane's sum over the whole chunks of a row with one column. The products of two chunks come before their sums, so that the loads
+ * of both are under way at once: a warp has nothing else to wait for them with (docs/benchmarks.md). */
+template <int FORMAT> static __device__ inline float weft_dot_of(const uint8_t *weights, int64_t k, const float *__restrict__ x) {
+    int64_t n_chunks = k / 256, chunk = 0;
+    float sum = 0.0f, products[8], next[8];
+    for (; chunk + 2 <= n_chunks; chunk += 2) {
+        weft_products_of<FORMAT>(weights, k, x, chunk, products);
+        weft_products_of<FORMAT>(weights, k, x, chunk + 1, next);
+        sum = weft_add_each(weft_add_each(sum, products), next);
+    }
+    if (chunk == n_chunks) return sum;
+    weft_products_of<FORMAT>(weights, k, x, chunk, products);
+    return weft_add_each(sum, products);
 }
 
 static __device__ inline float weft_dot(int format, const uint8_t *weights, int64_t k, const float *__restrict__ x) {
@@ -54,16 +69,19 @@ static __device__ inline void weft_dot_each(int format, const uint8_t *weights, 
     }
 }
 
-/* Dot products of row `row` with columns [first, first + count), count 1 .. WEFT_TILE_COLUMNS; all lanes get all of them. */
+/* Dot products of row `row` with columns [first, first + count), count 1 .. WEFT_TILE_COLUMNS, or 1 where there is ONE; all lanes
+ * get all of them. */
+template <bool ONE>
 static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t row, const float *__restrict__ x, int64_t first,
                                         int count, float (&sums)[WEFT_TILE_COLUMNS]) {
     int64_t k = matrix.shape[0];
     int format = weft_format_of(matrix), lane = weft_lane();
     const uint8_t *weights = weft_at<const uint8_t>(matrix) + row * weft_row_bytes(format, k);
     x += first * k + lane;
+    if (ONE) count = 1;
 #pragma unroll
     for (int c = 0; c < WEFT_TILE_COLUMNS; c++) sums[c] = 0.0f;
-    if (count == 1)
+    if (ONE)
         sums[0] = weft_dot(format, weights, k, x);
     else
         weft_dot_each(format, weights, k, x, count, sums);
@@ -86,6 +104,16 @@ static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMN
         if (weft_lane() == c) own = sums[c];
     return own;
 }
+
+/* Two kernels of one body, a template of whether there is one column: that takes a third of the registers, so that three times as
+ * many warps are there to wait with. The host takes the second, whose name ends in _of_one, by itself. */
+#define WEFT_PRODUCT_KERNEL(name, body)                                                                                            \
+    WEFT_KERNEL(name, weft_cuda_phase, phase) {                                                                                    \
+        body<false>(phase);                                                                                                        \
+    }                                                                                                                              \
+    WEFT_KERNEL(name##_of_one, weft_cuda_phase, phase) {                                                                           \
+        body<true>(phase);                                                                                                         \
+    }
 
 /* Columns of tile blockIdx.y, of n. */
 static __device__ inline int weft_tile_count(int64_t n) {

@@ -25,10 +25,12 @@ static inline weft_cuda_shape weft_cuda_blocks(int64_t x, int64_t y, uint32_t th
     return (weft_cuda_shape){{x, y}, threads, 0};
 }
 
-/* kernels/product.h: a warp a row, tiles of columns. */
-static inline weft_cuda_shape weft_cuda_product(int64_t n_rows, int64_t n_columns) {
+/* kernels/product.h: a warp a row, tiles of columns; `of_one` is the kernel for one column. */
+static inline void weft_cuda_record_product(weft_cuda_recorder *recorder, const char *kernel, const char *of_one,
+                                            const weft_cuda_phase *phase, int64_t n_rows, int64_t n_columns) {
     const int64_t warps = 8, tile_columns = 16;
-    return (weft_cuda_shape){{weft_cuda_ceil(n_rows, warps), weft_cuda_ceil(n_columns, tile_columns)}, 256, 0};
+    weft_cuda_shape shape = {{weft_cuda_ceil(n_rows, warps), weft_cuda_ceil(n_columns, tile_columns)}, 256, 0};
+    weft_cuda_record(recorder, n_columns == 1 ? of_one : kernel, shape, phase);
 }
 
 /* kernels/sampler.h, for `n_columns` columns from phase->first_column on. */

@@ -22,7 +22,7 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     for (some.first_column = 0; some.first_column < n_columns; some.first_column += MOST_COLUMNS) {
         some.n_columns = least(n_columns - some.first_column, MOST_COLUMNS);
         weft_cuda_record(recorder, "weft_norm", weft_cuda_blocks(some.n_columns, 1, 128), &some);
-        weft_cuda_record(recorder, "weft_logits", weft_cuda_product(n_vocab, some.n_columns), &some);
+        weft_cuda_record_product(recorder, "weft_logits", "weft_logits_of_one", &some, n_vocab, some.n_columns);
         weft_cuda_record_sample(recorder, &some, n_vocab);
     }
 }
