@@ -47,13 +47,18 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
         places[half] = index >= from && index < to ? weft_kv_place(kv, sequence, index, head) : -1;
         weights[half] = -WEFT_INFINITY;
         for (int j = 0; j < HALF; j += KEYS_AT_ONCE) {
-            float sums[KEYS_AT_ONCE];
+            const element *keys[KEYS_AT_ONCE];
+            float sums[KEYS_AT_ONCE] = {};
 #pragma unroll
             for (int u = 0; u < KEYS_AT_ONCE; u++) {
                 int64_t place = __shfl_sync(WEFT_ALL_LANES, places[half], j + u);
-                const element *key = data + (place < 0 ? 0 : place);
-                sums[u] = 0.0f;
-                for (int d = lane; d < head_dim; d += WEFT_LANES) sums[u] += as_float(key[d]) * q[d];
+                keys[u] = data + (place < 0 ? 0 : place);
+            }
+#pragma unroll 2
+            for (int d = lane; d < head_dim; d += WEFT_LANES) {
+                float value = q[d];
+#pragma unroll
+                for (int u = 0; u < KEYS_AT_ONCE; u++) sums[u] += as_float(keys[u][d]) * value;
             }
 #pragma unroll
             for (int u = 0; u < KEYS_AT_ONCE; u++) {
@@ -74,19 +79,16 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
     int64_t to_values = weft_kv_values(kv);
     for (int first = 0; first < head_dim; first += AT_ONCE * WEFT_LANES) {
         float sums[AT_ONCE] = {};
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
 #pragma unroll 8 /* loads, which do not wait for whether there is such a position */
-            for (int j = 0; j < HALF; j++) {
-                int64_t place = __shfl_sync(WEFT_ALL_LANES, places[half], j);
-                float weight = __shfl_sync(WEFT_ALL_LANES, weights[half], j);
-                const element *value = data + (place < 0 ? 0 : place) + to_values;
+        for (int j = 0; j < RANGE; j++) {
+            int64_t place = __shfl_sync(WEFT_ALL_LANES, j < HALF ? places[0] : places[1], j % HALF);
+            float weight = __shfl_sync(WEFT_ALL_LANES, j < HALF ? weights[0] : weights[1], j % HALF);
+            const element *value = data + (place < 0 ? 0 : place) + to_values;
 #pragma unroll
-                for (int u = 0; u < AT_ONCE; u++) {
-                    int d = first + u * WEFT_LANES + lane;
-                    float product = d < head_dim ? weight * as_float(value[d]) : 0.0f;
-                    sums[u] = place < 0 ? sums[u] : sums[u] + product;
-                }
+            for (int u = 0; u < AT_ONCE; u++) {
+                int d = first + u * WEFT_LANES + lane;
+                float product = d < head_dim ? weight * as_float(value[d]) : 0.0f;
+                sums[u] = place < 0 ? sums[u] : sums[u] + product;
             }
         }
 #pragma unroll
