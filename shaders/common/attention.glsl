@@ -1,5 +1,5 @@
-/* What the shaders of attention share: what a row sees, weights of ranges, and where the parts of ranges lie that are computed apart
- * (docs/numerics.md). Rows and heads are numbered as pairs, t * n_heads + head.
+/* What the shaders of attention share: what a row sees, weights of ranges, and where the parts of ranges lie that are computed
+ * apart (docs/numerics.md). Rows and heads are numbered as pairs, t * n_heads + head.
  */
 #include "shaders/common/arithmetic.glsl"
 #include "weft/ops/attention.h"
@@ -11,7 +11,7 @@ layout(local_size_x = 64) in;
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, q, kv, rows, sequences, y;
-    uvec2 parts; /* for each pair: the ranges' largest scores, their sums, their values; left out where a workgroup has all ranges */
+    uvec2 parts; /* for each pair the ranges' largest scores, sums and values; left out where a workgroup has all ranges */
     uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences, n_rows, n_heads, window;
     float scale;
     uint n_parts; /* ranges that a row sees at most */

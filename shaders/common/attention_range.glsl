@@ -1,6 +1,6 @@
-/* A range of 64 positions for one pair, an invocation a position. Keys go through shared memory, so that neighbours read neighbouring
- * words; each dot product has its 32 lanes in one invocation's registers. Then an invocation is a place of the head, and sums the
- * range's values.
+/* A range of 64 positions for one pair, an invocation a position. Keys go through shared memory, so that neighbours read
+ * neighbouring words; each dot product has its 32 lanes in one invocation's registers. Then an invocation is a place of the head,
+ * and sums the range's values.
  */
 #define LANES 32u
 #define LINE (LANES + 1u) /* of `keys`: apart, so that lines begin in different banks */

@@ -1,6 +1,6 @@
 #version 450
-/* Combines the parts of attention's ranges in their order, an invocation a place of the head. What parts are weighed with depends on
- * the largest scores alone: an invocation a part, 64 parts at a time.
+/* Combines the parts of attention's ranges in their order, an invocation a place of the head. What parts are weighed with depends
+ * on the largest scores alone: an invocation a part, 64 parts at a time.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

@@ -1,6 +1,6 @@
 #version 450
-/* The parts of attention's ranges, each by a workgroup of its own: few rows and heads fill a device, too. attention_combine.comp comes
- * after it.
+/* The parts of attention's ranges, each by a workgroup of its own, so that few rows and heads fill a device, too.
+ * attention_combine.comp comes after it.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

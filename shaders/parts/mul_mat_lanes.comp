@@ -1,7 +1,7 @@
 #version 450
-/* What mul_mat.comp computes, for few columns: lanes are invocations, so that a row is read by neighbours and few rows fill a device. A
- * workgroup has 2 rows and a tile of columns. Quantised pieces are unpacked an invocation each, 32 at a time, into shared memory,
- * where the lanes find their elements in the pieces' order.
+/* What mul_mat.comp computes, for few columns: lanes are invocations, so that a row is read by neighbours and few rows fill a
+ * device. A workgroup has 2 rows and a tile of columns. Quantised pieces are unpacked an invocation each, 32 at a time, into shared
+ * memory, where the lanes find their elements in the pieces' order.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

@@ -50,6 +50,8 @@ FAULTS = [
           "        weft_vulkan_record_barrier(recorder);\n", "", "ops", "attention", True),
     Fault("vulkan", "barrier in sums of lanes", "shaders/common/lanes.glsl", "void combine_lanes() {\n    barrier();",
           "void combine_lanes() {", "ops", "rms_norm|soft_max|norm_|mul_mat"),
+    Fault("vulkan", "barrier in products", "shaders/parts/mul_mat_lanes.comp",
+          "w[i / 4u][i % 4u];\n    }\n    barrier();", "w[i / 4u][i % 4u];\n    }", "ops", "mul_mat|norm_"),
     Fault("vulkan", "barrier between phases", "backends/vulkan/plan.c", "if (must_wait) weft_vulkan_record_barrier(recorder);",
           "(void)must_wait;", "model", r"\w+", True),
     Fault("cuda", "scale of attention", "kernels/attention.cu", "weights[half] = sum * scale;", "weights[half] = sum * (scale * 1.01f);",
