@@ -5,24 +5,21 @@
  * would be gained by queueing past the end of an answer. */
 #define DEPTH_BESIDE 2
 
-/* The plans that need the most memory: all rows with as many heads as may be, for each kind of result; and every smaller number of
- * rows, because a device may choose kernels for few that need more memory than those for many. */
+/* The plans that need the most memory: as many heads as may be, for each kind of result and every number of rows, because a device
+ * may choose kernels for few rows that need more memory than those for many. */
 static weft_status create_store(weft_engine *engine, const weft_engine_options *options, weft_error *error) {
     const weft_engine_config *config = &engine->config;
-    weft_graph *graphs[WEFT_GIVES_COUNT + WEFT_ROW_SIZES] = {NULL};
+    weft_graph *graphs[WEFT_GIVES_COUNT * WEFT_ROW_SIZES] = {NULL};
     weft_gives most = config->logits ? WEFT_GIVES_LOGITS : config->max_top > 0 ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
     size_t n_graphs = 0;
     weft_status status = WEFT_OK;
-    for (weft_gives gives = WEFT_GIVES_TOKEN; gives <= most && status == WEFT_OK; gives++) {
+    for (weft_gives gives = WEFT_GIVES_TOKEN; gives <= most; gives++) {
         if (gives == WEFT_GIVES_TOP && config->max_top == 0) continue;
-        status =
-            weft_engine_graph(engine->model, config, config->max_rows, config->max_heads[gives], gives, &graphs[n_graphs], error);
-        if (status == WEFT_OK) n_graphs++;
-    }
-    for (int32_t rows = 1; rows < config->max_rows && status == WEFT_OK; rows *= 2) {
-        int32_t n_heads = rows < config->max_heads[most] ? rows : config->max_heads[most];
-        status = weft_engine_graph(engine->model, config, rows, n_heads, most, &graphs[n_graphs], error);
-        if (status == WEFT_OK) n_graphs++;
+        for (int32_t rows = config->max_rows; rows > 0 && status == WEFT_OK; rows /= 2) {
+            int32_t n_heads = rows < config->max_heads[gives] ? rows : config->max_heads[gives];
+            status = weft_engine_graph(engine->model, config, rows, n_heads, gives, &graphs[n_graphs], error);
+            if (status == WEFT_OK) n_graphs++;
+        }
     }
     if (status == WEFT_OK) {
         weft_store_options store = {.precision = config->precision,

@@ -26,7 +26,7 @@ void main() {
             int index = row.at[WEFT_ROW_CACHE_INDEX];
             int page = index < 0 ? -1 : page_of(sequence_of(row), uint(index));
             if (page < 0) continue;
-            uvec2 to = cache_row(page, values, head, uint(index) % p.page_size);
+            uvec2 to = cache_address(cache_row(page, values, head, uint(index) % p.page_size));
             float value = Floats(address_of(values ? p.v : p.k, t, n * 4u)).at[element];
             if (KV_TYPE == TYPE_F16)
                 Halves(to).at[place] = uint16_t(float_to_half(value));

@@ -15,6 +15,8 @@ layout(push_constant, std430) uniform Parameters {
     uint k, n, n_columns, row_bytes;
 } p;
 
+#include "shaders/common/product.glsl"
+
 /* The fixed tree over lanes 4 q + l in lane[q][l]. */
 float combined(vec4 lane[8]) {
     precise vec4 a = lane[0] + lane[4], b = lane[1] + lane[5], c = lane[2] + lane[6], d = lane[3] + lane[7];
@@ -23,14 +25,6 @@ float combined(vec4 lane[8]) {
     precise vec2 h = g.xy + g.zw;
     precise float sum = h.x + h.y;
     return sum;
-}
-
-void finish(uint row, uint column, float product) {
-    precise float value = product;
-    uint place = column * p.n + row;
-    if (is_present(p.bias)) value = value + Floats(p.bias).at[row];
-    if (is_present(p.residual)) value = value + Floats(p.residual).at[place];
-    Floats(p.y).at[place] = value;
 }
 
 /* Places past the end of x must not be read, but for a lane they add nothing to: x there is 0, and so is the weight. */

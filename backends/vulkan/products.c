@@ -43,6 +43,9 @@ void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulk
     weft_vulkan_record_barrier(recorder);
 }
 
+/* Columns up to which lanes are invocations: an invocation a row would leave most of a device idle. */
+enum { FEW_COLUMNS = 8 };
+
 /* Columns for which a weight is unpacked once. */
 static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
     uint32_t tile = 1;
@@ -96,7 +99,10 @@ static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_produ
               (uint32_t)weight->shape[1],
               (uint32_t)product->columns->n_columns,
               weft_vulkan_row_bytes(recorder->device, weight)};
-    record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat, 64, 4, &push, sizeof push);
+    if (product->columns->n_columns <= FEW_COLUMNS)
+        record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat_lanes, 2, FEW_COLUMNS, &push, sizeof push);
+    else
+        record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat, 64, 4, &push, sizeof push);
 }
 
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {

@@ -98,6 +98,12 @@ static const shape shapes[] = {
     {257, 1, 1, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1100, .page_size = 64}, USUAL},
     {64, 1, 2, 0, {.t = 2, .n_sequences = 1, .n_ctx = 8511, .page_size = 64}, USUAL},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 3, .n_ctx = 200, .page_size = 64, .n_padding = 3}, USUAL},
+    /* Backends share work out by rows times heads and by ranges: more than 512 of the former; few, and many of the latter. */
+    {33, 8, 2, 0, {.t = 33, .n_sequences = 3, .n_ctx = 200, .page_size = 16, .n_padding = 2}, USUAL},
+    {64, 4, 4, 31, {.t = 33, .n_sequences = 2, .n_ctx = 200, .page_size = 64, .n_padding = 1}, USUAL},
+    {8, 2, 7, 0, {.t = 33, .n_sequences = 2, .n_ctx = 800, .page_size = 32, .n_padding = 2}, USUAL},
+    {33, 1, 2, 0, {.t = 2, .n_sequences = 2, .n_ctx = 8300, .page_size = 64, .decode = true}, USUAL},
+    {33, 1, 1, 4200, {.t = 3, .n_sequences = 1, .n_ctx = 8300, .page_size = 64}, USUAL},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_ZEROS, 1.0, 1.0},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 10.0, 1.0},
     {64, 2, 1, 0, {.t = 2, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 1e4, 1.0},

@@ -24,9 +24,12 @@ int page_of(int sequence, uint position) {
     return page >= 0 && uint(page) < p.n_pages ? page : -1;
 }
 
-/* Keys (or values) of one head at a place of a page: head_dim elements. */
-uvec2 cache_row(int page, bool values, uint kv_head, uint place) {
-    uint row = ((2u * uint(page) + (values ? 1u : 0u)) * p.n_kv_heads + kv_head) * p.page_size + place;
+/* The row of keys (or values) of one head at a place of a page: head_dim elements. Rows are fewer than 2^31. */
+uint cache_row(int page, bool values, uint kv_head, uint place) {
+    return ((2u * uint(page) + (values ? 1u : 0u)) * p.n_kv_heads + kv_head) * p.page_size + place;
+}
+
+uvec2 cache_address(uint row) {
     return address_of(p.kv, row, p.head_dim * ELEMENT_BYTES);
 }
 

@@ -21,15 +21,9 @@ layout(push_constant, std430) uniform Parameters {
     uint k, n, n_columns, row_bytes;
 } p;
 
-shared float sums[ROWS * TILE * LINE];
+#include "shaders/common/product.glsl"
 
-void finish(uint row, uint column, float product) {
-    precise float value = product;
-    uint place = column * p.n + row;
-    if (is_present(p.bias)) value = value + Floats(p.bias).at[row];
-    if (is_present(p.residual)) value = value + Floats(p.residual).at[place];
-    Floats(p.y).at[place] = value;
-}
+shared float sums[ROWS * TILE * LINE];
 
 /* One piece of the row with one of the column. */
 float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {

@@ -5,31 +5,78 @@
 /* Inputs */
 enum { Q, KV, ROWS, SEQUENCES };
 
+/* Rows times heads that fill a device with a workgroup each; where there are fewer, ranges are computed apart and combined. */
+#define ENOUGH_PAIRS 512
+/* Workgroups that do not wait for one another on the largest devices. */
+#define MOST_GROUPS 4096
+/* Where the parts would take more, a workgroup walks through all ranges. */
+#define MOST_PART_BYTES ((uint64_t)64 << 20)
+
+static int64_t n_pairs_of(const weft_vulkan_node *node) {
+    const weft_attention_params *params = (const void *)node->params;
+    return params->n_heads * node->inputs[Q].shape[1];
+}
+
+/* Ranges that a row sees at most. */
+static int64_t n_ranges_of(const weft_vulkan_node *node) {
+    const weft_attention_params *params = (const void *)node->params;
+    int64_t n_positions = (node->inputs[SEQUENCES].shape[0] - WEFT_SEQUENCE_PAGES) * node->inputs[KV].shape[1];
+    int64_t n_ranges = (n_positions + WEFT_ATTENTION_RANGE - 1) / WEFT_ATTENTION_RANGE;
+    /* a window may begin at the last position of a range */
+    int64_t n_window = ((int64_t)params->window + WEFT_ATTENTION_RANGE - 2) / WEFT_ATTENTION_RANGE + 1;
+    return params->window > 0 && n_window < n_ranges ? n_window : n_ranges;
+}
+
+/* 0: ranges are not computed apart. */
+static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+    (void)device;
+    uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
+    if (n_pairs >= ENOUGH_PAIRS || n_ranges < 2) return 0;
+    uint64_t range_bytes = n_pairs * (uint64_t)(node->inputs[KV].shape[0] + 2) * sizeof(float);
+    return n_ranges <= MOST_PART_BYTES / range_bytes ? n_ranges * range_bytes : 0;
+}
+
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_attention_params *params = (const void *)node->params;
     const weft_vulkan_tensor *q = &node->inputs[Q], *kv = &node->inputs[KV];
+    uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
+    bool is_split = scratch_bytes(recorder->device, node) > 0;
     const struct {
-        uint64_t control, q, kv, rows, sequences, y;
+        uint64_t control, q, kv, rows, sequences, y, parts;
         weft_vulkan_cache_shape shape;
         uint32_t n_rows, n_heads, window;
         float scale;
+        uint32_t n_parts;
     } push = {0,
               q->address,
               kv->address,
               node->inputs[ROWS].address,
               node->inputs[SEQUENCES].address,
               node->outputs[0].address,
+              node->scratch,
               weft_vulkan_cache_shape_of(kv, &node->inputs[SEQUENCES]),
               (uint32_t)q->shape[1],
               (uint32_t)params->n_heads,
               (uint32_t)params->window,
-              params->scale};
-    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_attention,
-                                                         .constants = {(uint32_t)kv->type, (push.shape.head_dim + 63) / 64},
-                                                         .push = &push,
-                                                         .push_size = sizeof push,
-                                                         .groups_x = (uint64_t)params->n_heads,
-                                                         .groups_y = (uint64_t)q->shape[1]});
+              params->scale,
+              (uint32_t)n_ranges};
+    weft_vulkan_dispatch dispatch = {.shader = WEFT_VULKAN_SHADER_attention,
+                                     .constants = {(uint32_t)kv->type, (push.shape.head_dim + 63) / 64},
+                                     .push = &push,
+                                     .push_size = sizeof push,
+                                     .groups_x = (uint64_t)params->n_heads,
+                                     .groups_y = (uint64_t)q->shape[1]};
+    if (is_split) {
+        uint64_t groups = (MOST_GROUPS + n_pairs - 1) / n_pairs;
+        dispatch.shader = WEFT_VULKAN_SHADER_attention_ranges;
+        dispatch.groups_x = groups < n_ranges ? groups : n_ranges;
+        dispatch.groups_y = n_pairs;
+        weft_vulkan_record(recorder, &dispatch);
+        weft_vulkan_record_barrier(recorder);
+        dispatch.shader = WEFT_VULKAN_SHADER_attention_combine;
+        dispatch.groups_x = dispatch.constants[1];
+    }
+    weft_vulkan_record(recorder, &dispatch);
 }
 
-const weft_vulkan_op weft_vulkan_op_attention = {.record = record};
+const weft_vulkan_op weft_vulkan_op_attention = {.record = record, .scratch_bytes = scratch_bytes};

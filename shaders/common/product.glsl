@@ -1,0 +1,8 @@
+/* What a product ends with: (product + bias) + residual. */
+void finish(uint row, uint column, float product) {
+    precise float value = product;
+    uint place = column * p.n + row;
+    if (is_present(p.bias)) value = value + Floats(p.bias).at[row];
+    if (is_present(p.residual)) value = value + Floats(p.residual).at[place];
+    Floats(p.y).at[place] = value;
+}

@@ -1,0 +1,88 @@
+#version 450
+/* What mul_mat.comp computes, for few columns: lanes are invocations, so that a row is read by neighbours and few rows fill a
+ * device. A workgroup has 2 rows and a tile of columns. Quantised pieces are unpacked an invocation each, 32 at a time, into shared
+ * memory, where the lanes find their elements in the pieces' order.
+ */
+#extension GL_GOOGLE_include_directive : require
+#include "shaders/common/common.glsl"
+#include "shaders/common/weights.glsl"
+
+layout(constant_id = 1) const uint TILE = 1u; /* columns, 8 at most */
+
+#define LANE_ROWS 2u
+#define LANE_SUMS TILE
+#include "shaders/common/lanes.glsl"
+
+#define LINE (PIECE + 1u) /* of `unpacked`: apart, so that lines begin in different banks */
+#define AT_ONCE 4u        /* reads that do not wait for one another */
+
+layout(local_size_x = 32, local_size_y = 2) in;
+
+layout(push_constant, std430) uniform Parameters {
+    uvec2 control, weight, x, y, bias, residual; /* the last two may be left out */
+    uint k, n, n_columns, row_bytes;
+} p;
+
+#include "shaders/common/product.glsl"
+
+const bool IS_FLOAT = WEIGHT_TYPE == TYPE_F32 || WEIGHT_TYPE == TYPE_F16 || WEIGHT_TYPE == TYPE_BF16;
+
+shared float unpacked[LANE_ROWS * LANES * LINE];
+
+/* The place of a piece, one of 32, of this invocation's row. */
+uint line_of(uint piece) {
+    return (gl_LocalInvocationID.y * LANES + piece % LANES) * LINE;
+}
+
+/* 32 pieces of each row, from `first` on. */
+void unpack_pieces(uvec2 weights, uint first) {
+    uint piece = first + gl_LocalInvocationID.x;
+    barrier(); /* the last ones have been multiplied */
+    if (piece * PIECE < p.k) {
+        vec4 w[8];
+        unpack(weights, piece, p.k, w);
+        for (uint i = 0u; i < PIECE; i++) unpacked[line_of(piece) + i] = w[i / 4u][i % 4u];
+    }
+    barrier();
+}
+
+float weight_at(uvec2 weights, uint i) {
+    return IS_FLOAT ? float_at(weights, i) : unpacked[line_of(i / PIECE) + i % PIECE];
+}
+
+/* Adds the lane's products with elements i, i + 32 ... to the sums. Past the end of a row they are +0, which changes no sum. */
+void add_products(inout float sums[TILE], uvec2 weights, uint i, uint first_column) {
+    float w[AT_ONCE], x[AT_ONCE];
+    for (uint j = 0u; j < AT_ONCE; j++) w[j] = i + j * LANES < p.k ? weight_at(weights, i + j * LANES) : 0.0;
+    for (uint c = 0u; c < TILE; c++) {
+        uint column = min(first_column + c, p.n_columns - 1u) * p.k;
+        for (uint j = 0u; j < AT_ONCE; j++) x[j] = i + j * LANES < p.k ? Floats(p.x).at[column + i + j * LANES] : 0.0;
+        for (uint j = 0u; j < AT_ONCE; j++) {
+            precise float product = w[j] * x[j];
+            precise float sum = sums[c] + product;
+            sums[c] = sum;
+        }
+    }
+}
+
+void multiply(uint first_row, uint first_column) {
+    uint lane = gl_LocalInvocationID.x, row = first_row + gl_LocalInvocationID.y;
+    uvec2 weights = address_of(p.weight, min(row, p.n - 1u), p.row_bytes);
+    float sums[TILE];
+    for (uint c = 0u; c < TILE; c++) sums[c] = 0.0;
+    for (uint first = 0u; first * PIECE < p.k; first += LANES) {
+        if (!IS_FLOAT) unpack_pieces(weights, first);
+        uint end = min((first + LANES) * PIECE, p.k);
+        for (uint i = first * PIECE; i < end; i += AT_ONCE * LANES) add_products(sums, weights, i + lane, first_column);
+    }
+    barrier(); /* the last sums have been read */
+    for (uint c = 0u; c < TILE; c++) lanes[lane_place(c)] = sums[c];
+    combine_lanes();
+    if (lane < TILE && row < p.n && first_column + lane < p.n_columns) finish(row, first_column + lane, lane_sum(lane));
+}
+
+void main() {
+    LEAVE_IF_STOPPED();
+    for (uint c = gl_WorkGroupID.y * TILE; c < p.n_columns; c += gl_NumWorkGroups.y * TILE)
+        for (uint row = gl_WorkGroupID.x * LANE_ROWS; row < p.n; row += gl_NumWorkGroups.x * LANE_ROWS) multiply(row, c);
+}
