@@ -6,7 +6,7 @@
 #include "weft_vulkan_shaders.h"
 
 #define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
-#define WEFT_VULKAN_MAX_CONSTANTS 2 /* specialisation constants of a shader */
+#define WEFT_VULKAN_MAX_CONSTANTS 3 /* specialisation constants of a shader */
 #define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
 #define WEFT_VULKAN_PARAMS_BYTES 64 /* room for any op's parameter block */
 #define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: some are filled while others travel */
