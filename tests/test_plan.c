@@ -2,6 +2,7 @@
  * nodes as they were added.
  */
 #include "core/plan.h"
+#include "core/store.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -301,10 +302,44 @@ static void in_place_chain(void **state) {
     }
 }
 
+/* Weights that are together larger than an allocation can be on some devices lie in several buffers, and one that is larger itself
+ * has a buffer of its own. */
+static void weights_over_buffers(void **state) {
+    (void)state;
+    static const int64_t columns[] = {400, 400, 400, 3000, 400}; /* of 1 MiB */
+    static const size_t in_buffer[] = {0, 0, 1, 2, 3};
+    fixture all = {0};
+    weft_graph *graph;
+    weft_store *store;
+    script_reset();
+    assert_int_equal(fixture_open(&all, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_create(all.runtime, &graph, NULL), WEFT_OK);
+    for (int i = 0; i < 5; i++) {
+        char name[8];
+        weft_value value;
+        weft_tensor tensor = matrix(WEFT_F32, 1 << 18, columns[i]);
+        snprintf(name, sizeof name, "w%d", i);
+        assert_int_equal(weft_graph_weight(graph, name, &tensor, &value, NULL), WEFT_OK);
+        assert_int_equal(add_node(graph, WEFT_OP_ADD, "", value, value, &value, NULL), WEFT_OK);
+        assert_int_equal(weft_graph_output(graph, value, NULL), WEFT_OK);
+    }
+    assert_int_equal(weft_store_create(all.device, (const weft_graph *const[]){graph}, 1, NULL, &store, NULL), WEFT_OK);
+    for (size_t i = 0; i < 5; i++) {
+        const weft_resident *weight = &store->residents[i];
+        assert_int_equal(weight->buffer, in_buffer[i]);
+        assert_int_equal(weight->offset, i == 1 ? (uint64_t)400 << 20 : 0);
+        assert_true(store->buffers[weight->buffer].bytes <= (uint64_t)1 << 30 || i == 3);
+    }
+    weft_store_destroy(store);
+    weft_graph_destroy(graph);
+    fixture_close(&all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_graphs),
         cmocka_unit_test(in_place_chain),
+        cmocka_unit_test(weights_over_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,8 @@
 #include "graph_support.h"
 #include "vulkan_faults.h"
 
-enum { N = 512, N_ROWS = 40 };
+enum { N = 512, N_ROWS = 40, N_ROWS_SPARSE = 13000 /* whose weights are larger than PLAYED_LIMIT */ };
+#define PLAYED_LIMIT ((uint64_t)5 << 20)
 
 /* A packed weight, one as it is in the file, and a state. */
 typedef struct job {
@@ -14,7 +15,8 @@ typedef struct job {
     weft_store *store;
     weft_plan *plan;
     builder b;
-    float results[N_ROWS];
+    int n_rows;
+    float results[N_ROWS]; /* the last ones */
     int32_t word;
 } job;
 
@@ -61,7 +63,7 @@ static weft_status run(job *j, weft_error *error) {
     status = weft_plan_submit(j->plan, ticket, error);
     if (status != WEFT_OK) return status;
     status = weft_plan_wait(j->plan, ticket, UINT64_MAX, outputs, error);
-    if (status == WEFT_OK) memcpy(j->results, outputs[0], sizeof j->results);
+    if (status == WEFT_OK) memcpy(j->results, (const float *)outputs[0] + j->n_rows - N_ROWS, sizeof j->results);
     weft_plan_release(j->plan, ticket);
     return status;
 }
@@ -83,8 +85,8 @@ static void build(job *j) {
     weft_value updates = add_leaf(&j->b, weft_graph_input, "updates", WEFT_I32, 2, 1, 1, 1);
     weft_value words = add_leaf(&j->b, weft_graph_state, "words", WEFT_I32, 4, 1, 1, 1);
     NODE0(&j->b, WEFT_OP_SCATTER, "scatter", words, updates);
-    weft_value y = NODE0(&j->b, WEFT_OP_MUL_MAT, "y", add_weight(&j->b, "q", 0, WEFT_Q6_K, N, N_ROWS), x);
-    y = NODE0(&j->b, WEFT_OP_ADD, "z", y, add_weight(&j->b, "b", 0, WEFT_F32, N_ROWS, 1));
+    weft_value y = NODE0(&j->b, WEFT_OP_MUL_MAT, "y", add_weight(&j->b, "q", 0, WEFT_Q6_K, N, j->n_rows), x);
+    y = NODE0(&j->b, WEFT_OP_ADD, "z", y, add_weight(&j->b, "b", 0, WEFT_F32, j->n_rows, 1));
     if (j->b.status == WEFT_OK) j->b.status = weft_graph_output(j->b.graph, y, &j->b.error);
     if (j->b.status != WEFT_OK) fail_msg("%s", j->b.error.message);
 }
@@ -98,8 +100,8 @@ static void close_job(job *j) {
     j->device = NULL;
 }
 
-static void begin_job(job *j, counting *c) {
-    *j = (job){.runtime = make_runtime(c)};
+static void begin_job(job *j, counting *c, int n_rows) {
+    *j = (job){.runtime = make_runtime(c), .n_rows = n_rows};
     build(j);
 }
 
@@ -145,18 +147,22 @@ static void run_with_fault(job *j) {
     }
 }
 
-static void fail_each(VkResult kind, const char *only, long at_least) {
+/* Of a device as `made` says. */
+static void fail_each(vulkan_faults made, int n_rows, VkResult kind, const char *only, long at_least) {
     counting c;
     job j;
     float expected[N_ROWS];
-    begin_job(&j, &c);
-    faults = (vulkan_faults){.discrete = true};
+    begin_job(&j, &c, n_rows);
+    faults = made;
     run_with_fault(&j);
     memcpy(expected, j.results, sizeof expected);
     close_job(&j);
     long at = 0;
     do {
-        faults = (vulkan_faults){.discrete = true, .error = kind, .only = only, .fail_at = ++at};
+        faults = made;
+        faults.error = kind;
+        faults.only = only;
+        faults.fail_at = ++at;
         memset(j.results, 0xff, sizeof j.results);
         j.word = 0;
         run_with_fault(&j);
@@ -172,17 +178,55 @@ static void fail_each(VkResult kind, const char *only, long at_least) {
 
 static void test_host_memory(void **state) {
     (void)state;
-    fail_each(VK_ERROR_OUT_OF_HOST_MEMORY, NULL, 100);
+    fail_each((vulkan_faults){.discrete = true}, N_ROWS, VK_ERROR_OUT_OF_HOST_MEMORY, NULL, 100);
 }
 
 static void test_device_memory(void **state) {
     (void)state;
-    fail_each(VK_ERROR_OUT_OF_DEVICE_MEMORY, NULL, 100);
+    fail_each((vulkan_faults){.discrete = true}, N_ROWS, VK_ERROR_OUT_OF_DEVICE_MEMORY, NULL, 100);
 }
 
 static void test_loss(void **state) {
     (void)state;
-    fail_each(VK_ERROR_DEVICE_LOST, NULL, 10);
+    fail_each((vulkan_faults){.discrete = true}, N_ROWS, VK_ERROR_DEVICE_LOST, NULL, 10);
+}
+
+static bool has_sparse_binding; /* of buffers to several allocations */
+
+/* Each allocation on the host fails in turn while such a weight is loaded. */
+static void fail_each_allocation(vulkan_faults made) {
+    counting c;
+    job j;
+    weft_error error = {0};
+    weft_status status;
+    long at = 0;
+    begin_job(&j, &c, N_ROWS_SPARSE);
+    faults = made;
+    assert_int_equal(open_device(&j, &error), WEFT_OK);
+    do {
+        c.fail_at = c.n_requests + ++at;
+        status = load(&j, &error);
+        if (status != WEFT_OK) assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+    } while (status != WEFT_OK);
+    c.fail_at = 0;
+    printf("%ld allocations fail\n", at - 1);
+    assert_true(at > 5);
+    close_job(&j);
+    end_job(&j, &c);
+}
+
+/* What a weight in several allocations needs besides. */
+static void test_sparse_binding(void **state) {
+    (void)state;
+    const vulkan_faults made = {.discrete = true, .largest_allocation = PLAYED_LIMIT};
+    if (!has_sparse_binding) skip();
+    for (const char *const *name =
+             (const char *const[]){"vkCreateBuffer", "vkAllocateMemory", "vkQueueBindSparse", "vkWaitSemaphores", NULL};
+         *name != NULL; name++)
+        fail_each(made, N_ROWS_SPARSE, VK_ERROR_OUT_OF_DEVICE_MEMORY, *name, 1);
+    fail_each(made, N_ROWS_SPARSE, VK_ERROR_DEVICE_LOST, "vkQueueBindSparse", 1);
+    fail_each(made, N_ROWS_SPARSE, VK_ERROR_DEVICE_LOST, "vkWaitSemaphores", 1);
+    fail_each_allocation(made);
 }
 
 int main(void) {
@@ -190,6 +234,7 @@ int main(void) {
         cmocka_unit_test(test_host_memory),
         cmocka_unit_test(test_device_memory),
         cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_sparse_binding),
     };
     weft_runtime *runtime = NULL;
     weft_device *device = NULL;
@@ -197,6 +242,9 @@ int main(void) {
     vulkan_faults_install();
     if (weft_runtime_create(NULL, &runtime, &error) != WEFT_OK) return 1;
     weft_status status = weft_device_open(runtime, "vulkan", NULL, &device, &error);
+    weft_device_info info = {0};
+    if (status == WEFT_OK) status = weft_device_describe(device, &info, &error);
+    has_sparse_binding = strstr(info.features, "sparse binding") != NULL;
     weft_device_close(device);
     weft_runtime_destroy(runtime);
     if (status != WEFT_OK) printf("skipped: %s\n", error.message);

@@ -20,7 +20,8 @@ typedef struct vulkan_faults {
     uint32_t api_version;        /* 0: its own */
     bool no_features;            /* devices lack every feature */
     bool no_extensions;
-    uint8_t cache_uuid; /* added to the first byte of the driver's identity: another version of it */
+    bool no_sparse_binding; /* what is refused is refused for good */
+    uint8_t cache_uuid;     /* added to the first byte of the driver's identity: another version of it */
 
     long n_objects;  /* made and not destroyed, without instances */
     long n_barriers; /* recorded */

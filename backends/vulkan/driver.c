@@ -100,12 +100,15 @@ void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver)
 
 #define MAX_LISTED 512 /* queue families and extensions that are looked at */
 
-static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice device, uint32_t *family) {
+/* The first that can do something, from `preferred` on, and then those before it. */
+static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice device, VkQueueFlags needed, uint32_t preferred,
+                              uint32_t *family) {
     VkQueueFamilyProperties families[32];
     uint32_t count = sizeof families / sizeof families[0];
     driver->vk.vkGetPhysicalDeviceQueueFamilyProperties(device, &count, families);
-    for (uint32_t i = 0; i < count; i++) {
-        if ((families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) == 0 || families[i].queueCount == 0) continue;
+    for (uint32_t n = 0; n < count; n++) {
+        uint32_t i = (preferred + n) % count;
+        if ((families[i].queueFlags & needed) == 0 || families[i].queueCount == 0) continue;
         *family = i;
         return true;
     }
@@ -124,11 +127,15 @@ static void check_features(const weft_vulkan_driver *driver, VkPhysicalDevice de
     traits->has_dot_product = dot.shaderIntegerDotProduct;
     traits->has_float16 = v12.shaderFloat16;
     traits->has_int8 = v12.shaderInt8;
+    bool has_queue = find_queue_family(driver, device, VK_QUEUE_COMPUTE_BIT, 0, &traits->queue_family);
+    traits->has_sparse_binding =
+        features.features.sparseBinding && has_queue &&
+        find_queue_family(driver, device, VK_QUEUE_SPARSE_BINDING_BIT, traits->queue_family, &traits->sparse_family);
     const struct {
         bool present;
         const char *name;
     } needed[] = {
-        {find_queue_family(driver, device, &traits->queue_family), "a compute queue"},
+        {has_queue, "a compute queue"},
         {v11.storageBuffer16BitAccess, "storageBuffer16BitAccess"},
         {v12.storageBuffer8BitAccess, "storageBuffer8BitAccess"},
         {v12.bufferDeviceAddress, "bufferDeviceAddress"},
@@ -243,6 +250,7 @@ static void describe_features(const weft_vulkan_traits *traits, char *text, size
     if (traits->has_cooperative_matrix) append(text, size, ", cooperative matrices");
     if (traits->floats.shaderDenormPreserveFloat32) append(text, size, ", keeps subnormals");
     if (traits->has_memory_budget) append(text, size, ", memory budget");
+    if (traits->has_sparse_binding) append(text, size, ", sparse binding");
     append(text, size, ", heaps of");
     for (uint32_t i = 0; i < traits->memory.memoryHeapCount; i++)
         append(text, size, "%s %.1f%s", i == 0 ? "" : " +", (double)traits->memory.memoryHeaps[i].size * 1e-9,

@@ -34,9 +34,10 @@ typedef struct weft_vulkan_traits {
     VkPhysicalDeviceMemoryProperties memory;
     uint64_t largest_allocation;
     uint32_t subgroup_size;
-    uint32_t queue_family;
+    uint32_t queue_family, sparse_family; /* the latter where has_sparse_binding */
     bool has_memory_budget;
-    bool has_dot_product; /* of four int8 in a word */
+    bool has_sparse_binding; /* of one buffer to several allocations */
+    bool has_dot_product;    /* of four int8 in a word */
     bool dot_product_is_fast;
     bool has_cooperative_matrix;
     bool has_float16, has_int8; /* arithmetic */

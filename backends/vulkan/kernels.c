@@ -14,17 +14,17 @@ void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t w
 }
 
 weft_vulkan_normed weft_vulkan_normed_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                           weft_vulkan_scratch *scratch, int64_t n) {
+                                           weft_vulkan_scratch *scratch, int64_t n, bool fine) {
     const weft_vulkan_tensor *x = &node->inputs[0];
-    weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(device, node, scratch, x->shape[0], x->shape[1])};
+    weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(device, node, scratch, x->shape[0], x->shape[1], fine)};
     normed.columns.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
     for (size_t i = 0; i < 2; i++) normed.results[i] = weft_vulkan_take(scratch, (uint64_t)(n * x->shape[1]) * sizeof(float));
     return normed;
 }
 
-uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n) {
+uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n, bool fine) {
     weft_vulkan_scratch scratch = {0};
-    weft_vulkan_normed_take(device, node, &scratch, n);
+    weft_vulkan_normed_take(device, node, &scratch, n, fine);
     return scratch.used;
 }
 

@@ -9,11 +9,12 @@ typedef struct weft_vulkan_columns {
     uint64_t x;
     int64_t k, n_columns;
     bool is_int8;
-    uint64_t quants, scales; /* scratch */
+    uint64_t quants, scales;      /* scratch */
+    uint64_t rests, rests_scales; /* scratch for fine products, or 0 */
 } weft_vulkan_columns;
-/* Takes what n_columns columns of k need. */
+/* Takes what n_columns columns of k need. `fine`: there are fine products with them. */
 weft_vulkan_columns weft_vulkan_columns_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns);
+                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns, bool fine);
 /* Once x is there: what is multiplied comes after it without another barrier. */
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns);
 
@@ -22,24 +23,27 @@ typedef struct weft_vulkan_product {
     const weft_vulkan_tensor *weight;
     const weft_vulkan_columns *columns;
     uint64_t y, bias, residual;
+    bool fine; /* int8 columns count with what their rounding left: for twice the dot products, and the same reads of the weight */
 } weft_vulkan_product;
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product);
 /* The same for a node whose inputs 0 and 1 are the weight and x, and its scratch. */
-void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual);
-uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node);
+void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual,
+                              bool fine);
+uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node, bool fine);
 
 /* `n_groups` groups of n values, each normalised by itself; weight 0: left out. */
 void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t weight, uint64_t y, int64_t n, int64_t n_groups,
                           float epsilon);
 
-/* Scratch of a fused op that begins with a norm of its input 0: the normed columns, and two results of n values a column. */
+/* Scratch of a fused op that begins with a norm of its input 0: the normed columns (`fine`: as above), and two results of n values
+ * a column. */
 typedef struct weft_vulkan_normed {
     weft_vulkan_columns columns;
     uint64_t results[2];
 } weft_vulkan_normed;
 weft_vulkan_normed weft_vulkan_normed_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                           weft_vulkan_scratch *scratch, int64_t n);
-uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n);
+                                           weft_vulkan_scratch *scratch, int64_t n, bool fine);
+uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n, bool fine);
 
 /* y = map(a, b), where b repeats after n_b values; n_b 0: no b. */
 void weft_vulkan_elementwise(weft_vulkan_recorder *recorder, uint32_t shader, uint32_t constant, uint64_t a, uint64_t b, uint64_t y,

@@ -22,20 +22,29 @@ bool weft_vulkan_is_int8(const weft_backend_device *device, const weft_vulkan_no
 }
 
 weft_vulkan_columns weft_vulkan_columns_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns) {
+                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns, bool fine) {
     weft_vulkan_columns columns = {.k = k, .n_columns = n_columns, .is_int8 = weft_vulkan_is_int8(device, node)};
     if (!columns.is_int8) return columns;
     columns.quants = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
     columns.scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
+    if (!fine) return columns;
+    columns.rests = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
+    columns.rests_scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
     return columns;
 }
 
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns) {
     if (!columns->is_int8) return;
     const struct {
-        uint64_t control, x, quants, scales;
+        uint64_t control, x, quants, scales, rests, rests_scales;
         uint32_t n;
-    } push = {0, columns->x, columns->quants, columns->scales, (uint32_t)(columns->k / 32 * columns->n_columns)};
+    } push = {0,
+              columns->x,
+              columns->quants,
+              columns->scales,
+              columns->rests,
+              columns->rests_scales,
+              (uint32_t)(columns->k / 32 * columns->n_columns)};
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_quantise,
                                                          .push = &push,
                                                          .push_size = sizeof push,
@@ -57,8 +66,9 @@ static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
 static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_product *product, uint32_t shader, int64_t n_rows,
                          uint32_t n_columns, const void *push, size_t push_size) {
     uint32_t tile = tile_of(product->columns->n_columns, n_columns);
+    bool fine = product->fine && shader == WEFT_VULKAN_SHADER_mul_mat_int8;
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = shader,
-                                                         .constants = {weft_vulkan_matrix_type(product->weight), tile},
+                                                         .constants = {weft_vulkan_matrix_type(product->weight), tile, fine},
                                                          .push = push,
                                                          .push_size = push_size,
                                                          .groups_x = weft_vulkan_groups(product->weight->shape[1], n_rows),
@@ -68,12 +78,13 @@ static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_produ
 static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
     const weft_vulkan_tensor *weight = product->weight;
     const struct {
-        uint64_t control, weight, quants, scales, y, bias, residual;
+        uint64_t control, weight, quants, rests, scales, y, bias, residual;
         uint32_t k, n, n_columns, row_bytes;
     } push = {0,
               weight->address,
               product->columns->quants,
-              product->columns->scales,
+              product->columns->rests,
+              product->fine ? product->columns->rests_scales : product->columns->scales,
               product->y,
               product->bias,
               product->residual,
@@ -112,25 +123,28 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
         record_exact(recorder, product);
 }
 
-static weft_vulkan_columns columns_of(const weft_backend_device *device, const weft_vulkan_node *node,
-                                      weft_vulkan_scratch *scratch) {
+static weft_vulkan_columns columns_of(const weft_backend_device *device, const weft_vulkan_node *node, weft_vulkan_scratch *scratch,
+                                      bool fine) {
     weft_vulkan_columns columns =
-        weft_vulkan_columns_take(device, node, scratch, node->inputs[1].shape[0], node->inputs[1].shape[1]);
+        weft_vulkan_columns_take(device, node, scratch, node->inputs[1].shape[0], node->inputs[1].shape[1], fine);
     columns.x = node->inputs[1].address;
     return columns;
 }
 
-uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node, bool fine) {
     weft_vulkan_scratch scratch = {0};
-    columns_of(device, node, &scratch);
+    columns_of(device, node, &scratch, fine);
     return scratch.used;
 }
 
-void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual) {
-    weft_vulkan_columns columns = columns_of(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch});
+void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual,
+                              bool fine) {
+    weft_vulkan_columns columns = columns_of(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, fine);
     weft_vulkan_columns_prepare(recorder, &columns);
-    weft_vulkan_mul_mat(
-        recorder,
-        &(weft_vulkan_product){
-            .weight = &node->inputs[0], .columns = &columns, .y = node->outputs[0].address, .bias = bias, .residual = residual});
+    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[0],
+                                                         .columns = &columns,
+                                                         .y = node->outputs[0].address,
+                                                         .bias = bias,
+                                                         .residual = residual,
+                                                         .fine = fine});
 }

@@ -48,10 +48,15 @@ static weft_status create_device(weft_backend_device *device, weft_error *error)
     if (device->traits.has_dot_product) extensions[n_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, .shaderIntegerDotProduct = VK_TRUE};
-    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                     .queueFamilyIndex = device->traits.queue_family,
-                                     .queueCount = 1,
-                                     .pQueuePriorities = &priority};
+    uint32_t families[] = {device->traits.queue_family, device->traits.sparse_family};
+    uint32_t n_families = device->traits.has_sparse_binding && families[1] != families[0] ? 2 : 1;
+    VkDeviceQueueCreateInfo queues[2];
+    for (uint32_t i = 0; i < n_families; i++)
+        queues[i] = (VkDeviceQueueCreateInfo){.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                              .queueFamilyIndex = families[i],
+                                              .queueCount = 1,
+                                              .pQueuePriorities = &priority};
+    VkPhysicalDeviceFeatures features = {.sparseBinding = device->traits.has_sparse_binding};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                             .pNext = device->traits.has_dot_product ? &dot : NULL,
                                             .storageBuffer8BitAccess = VK_TRUE,
@@ -61,12 +66,14 @@ static weft_status create_device(weft_backend_device *device, weft_error *error)
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12, .storageBuffer16BitAccess = VK_TRUE};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                .pNext = &v11,
-                               .queueCreateInfoCount = 1,
-                               .pQueueCreateInfos = &queue,
+                               .queueCreateInfoCount = n_families,
+                               .pQueueCreateInfos = queues,
+                               .pEnabledFeatures = &features,
                                .enabledExtensionCount = n_extensions,
                                .ppEnabledExtensionNames = extensions};
     VkResult result = vk->vkCreateDevice(device->physical, &info, NULL, &device->device);
-    if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, device->traits.queue_family, 0, &device->queue);
+    if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, families[0], 0, &device->queue);
+    if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, families[n_families - 1], 0, &device->sparse_queue);
     return weft_vulkan_result(device, result, "opening the device", error);
 }
 

@@ -6,7 +6,7 @@
 #include "weft_vulkan_shaders.h"
 
 #define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
-#define WEFT_VULKAN_MAX_CONSTANTS 2 /* specialisation constants of a shader */
+#define WEFT_VULKAN_MAX_CONSTANTS 3 /* specialisation constants of a shader */
 #define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
 #define WEFT_VULKAN_PARAMS_BYTES 64 /* room for any op's parameter block */
 #define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: some are filled while others travel */
@@ -15,6 +15,8 @@
 struct weft_backend_buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
+    VkSparseMemoryBind *pieces; /* in its place, of a buffer that lies in several allocations */
+    size_t n_pieces;
     uint64_t address, bytes;
     char *mapped; /* NULL: the host cannot see it */
 };
@@ -60,7 +62,7 @@ struct weft_backend_device {
     weft_vulkan_traits traits;
     VkPhysicalDevice physical;
     VkDevice device;
-    VkQueue queue;
+    VkQueue queue, sparse_queue;
     VkCommandPool commands;
     VkPipelineLayout layout;
     VkPipelineCache cache;
@@ -99,10 +101,15 @@ weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_mem
                                     weft_backend_buffer **buffer, weft_error *error);
 weft_status weft_vulkan_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
                                       weft_error *error);
+VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory);
 void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
 void *weft_vulkan_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
 /* Waits until nothing uses the device's memory, whatever it takes. */
 void weft_vulkan_settle(weft_backend_device *device);
+/* sparse.c: gives a buffer that was created for it, and has no memory yet, several allocations of the type. */
+weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_buffer *buffer, const VkMemoryRequirements *needs,
+                                    uint32_t type, weft_error *error);
+void weft_vulkan_sparse_release(weft_backend_device *device, weft_backend_buffer *buffer);
 /* transfer.c */
 weft_status weft_vulkan_transfers_create(weft_backend_device *device, weft_error *error);
 void weft_vulkan_transfers_destroy(weft_backend_device *device);

@@ -1,14 +1,17 @@
 #version 450
 /* What mul_mat.comp computes, from int8 activations (quantise.comp) and the weight's own quants: whole products of 32 in integers. A
  * workgroup has 4 rows and a tile of columns; 32 invocations share a row, one after the other a piece each, and their sums are added
- * in their order, whatever the tile: a result does not depend on the columns beside it.
+ * in their order, whatever the tile: a result does not depend on the columns beside it. A fine product adds what rounding the
+ * activations left, in the same integers.
  */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_integer_dot_product : require
 #include "shaders/common/common.glsl"
+#include "shaders/common/rests.glsl"
 #include "shaders/common/weights_int8.glsl"
 
 layout(constant_id = 1) const uint TILE = 1u; /* columns, 16 at most */
+layout(constant_id = 2) const bool FINE = false;
 
 #define LANES 32u
 #define ROWS 4u
@@ -17,7 +20,7 @@ layout(constant_id = 1) const uint TILE = 1u; /* columns, 16 at most */
 layout(local_size_x = 128) in;
 
 layout(push_constant, std430) uniform Parameters {
-    uvec2 control, weight, quants, scales, y, bias, residual; /* the last two may be left out */
+    uvec2 control, weight, quants, rests, scales, y, bias, residual; /* the last two may be left out */
     uint k, n, n_columns, row_bytes;
 } p;
 
@@ -25,16 +28,22 @@ layout(push_constant, std430) uniform Parameters {
 
 shared float sums[ROWS * TILE * LINE];
 
-/* One piece of the row with one of the column. */
-float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {
-    uint block = column * (p.k / PIECE) + piece;
-    Words x = Words(address_of(p.quants, block, PIECE));
-    Floats scales = Floats(address_of(p.scales, block, 8u));
+/* Of the first and the second 16. */
+ivec2 halves_of(int w[8], Words x) {
     ivec2 halves = ivec2(0);
     for (uint q = 0u; q < 4u; q++) {
         halves.x += dotPacked4x8EXT(w[q], x.at[q]);
         halves.y += dotPacked4x8EXT(w[q + 4u], x.at[q + 4u]);
     }
+    return halves;
+}
+
+/* One piece of the row with one of the column. */
+float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {
+    uint block = column * (p.k / PIECE) + piece;
+    Floats scales = Floats(address_of(p.scales, block, 8u));
+    ivec2 halves = halves_of(w, Words(address_of(p.quants, block, PIECE)));
+    if (FINE) halves = halves * RESTS + halves_of(w, Words(address_of(p.rests, block, PIECE)));
     precise float product = scale.x * float(halves.x);
     if (WEIGHT_TYPE == TYPE_Q6_K || WEIGHT_TYPE == TYPE_Q6_K_PLANAR) {
         precise float second = scale.y * float(halves.y);

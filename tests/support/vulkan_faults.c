@@ -64,6 +64,7 @@ static VkResult fault(int kinds, const char *name) {
     X(vkGetPipelineCacheData, MEMORY, 0, (VkDevice a, VkPipelineCache b, size_t * c, void *d), (a, b, c, d))                       \
     X(vkMapMemory, MEMORY, 0, (VkDevice a, VkDeviceMemory b, VkDeviceSize c, VkDeviceSize d, VkMemoryMapFlags e, void **f),        \
       (a, b, c, d, e, f))                                                                                                          \
+    X(vkQueueBindSparse, MEMORY | LOST, 0, (VkQueue a, uint32_t b, const VkBindSparseInfo *c, VkFence d), (a, b, c, d))            \
     X(vkQueueSubmit, MEMORY | LOST, 0, (VkQueue a, uint32_t b, const VkSubmitInfo *c, VkFence d), (a, b, c, d))                    \
     X(vkWaitSemaphores, MEMORY | LOST, 0, (VkDevice a, const VkSemaphoreWaitInfo *b, uint64_t c), (a, b, c))
 
@@ -170,6 +171,7 @@ static VKAPI_ATTR void VKAPI_CALL before_vkGetPhysicalDeviceProperties2(VkPhysic
 static VKAPI_ATTR void VKAPI_CALL before_vkGetPhysicalDeviceFeatures2(VkPhysicalDevice device,
                                                                       VkPhysicalDeviceFeatures2 *features) {
     real.vkGetPhysicalDeviceFeatures2(device, features);
+    if (faults.no_features || faults.no_sparse_binding) features->features.sparseBinding = VK_FALSE;
     for (VkBaseOutStructure *next = features->pNext; next != NULL && faults.no_features; next = next->pNext) {
         size_t size =
             next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES   ? sizeof(VkPhysicalDeviceVulkan11Features)

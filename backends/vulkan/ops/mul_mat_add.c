@@ -3,9 +3,12 @@
 /* Inputs */
 enum { WEIGHT, X, BIAS, RESIDUAL };
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    weft_vulkan_mul_mat_node(recorder, node, node->inputs[BIAS].address, node->inputs[RESIDUAL].address);
+static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
+    return weft_vulkan_mul_mat_bytes(device, node, false);
 }
 
-const weft_vulkan_op weft_vulkan_op_mul_mat_add = {
-    .record = record, .scratch_bytes = weft_vulkan_mul_mat_bytes, .multiplies = true};
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
+    weft_vulkan_mul_mat_node(recorder, node, node->inputs[BIAS].address, node->inputs[RESIDUAL].address, false);
+}
+
+const weft_vulkan_op weft_vulkan_op_mul_mat_add = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};

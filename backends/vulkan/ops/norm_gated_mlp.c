@@ -6,14 +6,14 @@
 enum { X, NORM, GATE, UP };
 
 static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    return weft_vulkan_normed_bytes(device, node, node->inputs[GATE].shape[1]);
+    return weft_vulkan_normed_bytes(device, node, node->inputs[GATE].shape[1], false);
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_norm_gated_mlp_params *params = (const void *)node->params;
     const weft_vulkan_tensor *x = &node->inputs[X];
-    weft_vulkan_normed parts =
-        weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, node->inputs[GATE].shape[1]);
+    weft_vulkan_normed parts = weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch},
+                                                       node->inputs[GATE].shape[1], false);
     weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.columns.x, x->shape[0], x->shape[1],
                          params->epsilon);
     weft_vulkan_record_barrier(recorder);

@@ -17,7 +17,7 @@ static head_parts parts_of(const weft_backend_device *device, const weft_vulkan_
     if (n_columns > WEFT_VULKAN_SAMPLE_COLUMNS) n_columns = WEFT_VULKAN_SAMPLE_COLUMNS;
     head_parts parts;
     weft_vulkan_sampler_init(&parts.sampler, node, HEADS, n_vocab, params->n_top, scratch);
-    parts.normed = weft_vulkan_columns_take(device, node, scratch, node->inputs[X].shape[0], n_columns);
+    parts.normed = weft_vulkan_columns_take(device, node, scratch, node->inputs[X].shape[0], n_columns, true);
     parts.normed.x = weft_vulkan_take(scratch, (uint64_t)(node->inputs[X].shape[0] * n_columns) * sizeof(float));
     parts.logits = weft_vulkan_take(scratch, (uint64_t)(n_vocab * n_columns) * sizeof(float));
     return parts;
@@ -39,7 +39,8 @@ static void record_columns(weft_vulkan_recorder *recorder, const weft_vulkan_nod
                          columns.x, n_embd, n_columns, params->epsilon);
     weft_vulkan_record_barrier(recorder);
     weft_vulkan_columns_prepare(recorder, &columns);
-    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[WEIGHT], .columns = &columns, .y = parts->logits});
+    weft_vulkan_mul_mat(
+        recorder, &(weft_vulkan_product){.weight = &node->inputs[WEIGHT], .columns = &columns, .y = parts->logits, .fine = true});
     weft_vulkan_record_barrier(recorder);
     weft_vulkan_sample(recorder, &parts->sampler, parts->logits, first, n_columns);
 }

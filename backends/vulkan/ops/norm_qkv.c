@@ -6,7 +6,7 @@
 enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
 
 static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    return weft_vulkan_normed_bytes(device, node, node->inputs[K].shape[1]);
+    return weft_vulkan_normed_bytes(device, node, node->inputs[K].shape[1], true);
 }
 
 /* Norm and rotation of the heads of one matrix's result, in place. */
@@ -40,8 +40,8 @@ static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_node 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_norm_qkv_params *params = (const void *)node->params;
     const weft_vulkan_tensor *x = &node->inputs[X];
-    weft_vulkan_normed parts =
-        weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, node->inputs[K].shape[1]);
+    weft_vulkan_normed parts = weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch},
+                                                       node->inputs[K].shape[1], true);
     const uint64_t results[] = {node->outputs[0].address, parts.results[0], parts.results[1]};
     weft_vulkan_rms_norm(recorder, x->address, node->inputs[NORM].address, parts.columns.x, x->shape[0], x->shape[1],
                          params->epsilon);
@@ -51,7 +51,8 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
         weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[Q + i],
                                                              .columns = &parts.columns,
                                                              .y = results[i],
-                                                             .bias = node->inputs[Q_BIAS + i].address});
+                                                             .bias = node->inputs[Q_BIAS + i].address,
+                                                             .fine = Q + i != Q});
     weft_vulkan_record_barrier(recorder);
     for (int i = 0; i < 2; i++)
         record_heads(recorder, node, results[i], node->inputs[Q + i].shape[1], node->inputs[Q_NORM + i].address);

@@ -1,0 +1,63 @@
+/* Buffers larger than the driver gives in one allocation: one range of addresses, bound to several. The host does not see them. */
+#include <string.h>
+
+#include "backends/vulkan/vulkan.h"
+
+/* The memory behind the buffer, in order. */
+static VkResult allocate_pieces(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t bytes, uint64_t piece_bytes,
+                                uint32_t type) {
+    VkResult result = VK_SUCCESS;
+    for (size_t i = 0; i < buffer->n_pieces && result == VK_SUCCESS; i++) {
+        VkSparseMemoryBind *piece = &buffer->pieces[i];
+        uint64_t left = bytes - i * piece_bytes;
+        piece->resourceOffset = i * piece_bytes;
+        piece->size = left < piece_bytes ? left : piece_bytes;
+        result = weft_vulkan_memory_allocate(device, piece->size, type, &piece->memory);
+    }
+    return result;
+}
+
+/* Only semaphores order this with what is submitted: it begins when all of that has ended, and is waited for. */
+static weft_status bind_pieces(weft_backend_device *device, const weft_backend_buffer *buffer, weft_error *error) {
+    weft_status status = weft_vulkan_finish(device, error);
+    if (status != WEFT_OK) return status;
+    uint64_t value = device->n_copies + 1;
+    VkSparseBufferMemoryBindInfo bind = {
+        .buffer = buffer->buffer, .bindCount = (uint32_t)buffer->n_pieces, .pBinds = buffer->pieces};
+    VkTimelineSemaphoreSubmitInfo timeline = {.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+                                              .signalSemaphoreValueCount = 1,
+                                              .pSignalSemaphoreValues = &value};
+    VkBindSparseInfo info = {.sType = VK_STRUCTURE_TYPE_BIND_SPARSE_INFO,
+                             .pNext = &timeline,
+                             .bufferBindCount = 1,
+                             .pBufferBinds = &bind,
+                             .signalSemaphoreCount = 1,
+                             .pSignalSemaphores = &device->copied};
+    VkResult result = device->driver.vk.vkQueueBindSparse(device->sparse_queue, 1, &info, VK_NULL_HANDLE);
+    if (result == VK_SUCCESS) {
+        device->n_copies = value;
+        result = weft_vulkan_wait_for(device, 1, &device->copied, &value, UINT64_MAX);
+    }
+    return weft_vulkan_result(device, result, "binding a buffer to several allocations", error);
+}
+
+weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_buffer *buffer, const VkMemoryRequirements *needs,
+                                    uint32_t type, weft_error *error) {
+    uint64_t piece_bytes = device->traits.largest_allocation / needs->alignment * needs->alignment;
+    if (piece_bytes == 0)
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: one allocation is smaller than what a buffer is bound by");
+    buffer->n_pieces = (size_t)((needs->size + piece_bytes - 1) / piece_bytes);
+    buffer->pieces = weft_vulkan_allocate(device->host, buffer->n_pieces * sizeof *buffer->pieces);
+    if (buffer->pieces == NULL)
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory for a buffer's description");
+    memset(buffer->pieces, 0, buffer->n_pieces * sizeof *buffer->pieces);
+    VkResult result = allocate_pieces(device, buffer, needs->size, piece_bytes, type);
+    weft_status status = weft_vulkan_result(device, result, "memory for a buffer", error);
+    return status == WEFT_OK ? bind_pieces(device, buffer, error) : status;
+}
+
+void weft_vulkan_sparse_release(weft_backend_device *device, weft_backend_buffer *buffer) {
+    if (buffer->pieces == NULL) return;
+    for (size_t i = 0; i < buffer->n_pieces; i++) device->driver.vk.vkFreeMemory(device->device, buffer->pieces[i].memory, NULL);
+    weft_vulkan_release(device->host, buffer->pieces, buffer->n_pieces * sizeof *buffer->pieces);
+}
