@@ -94,9 +94,7 @@ static const shape shapes[] = {
     {64, 2, 2, 1000, {.t = 3, .n_sequences = 1, .n_ctx = 150, .page_size = 64}, USUAL},
     {128, 2, 6, 0, {.t = 1, .n_sequences = 1, .n_ctx = 2600, .page_size = 64}, USUAL},
     {80, 1, 2, 0, {.t = 5, .n_sequences = 3, .n_ctx = 1500, .page_size = 32, .n_padding = 2, .shuffled = true}, USUAL},
-    {64, 2, 2, 1500, {.t = 3, .n_sequences = 2, .n_ctx = 3001, .page_size = 16, .n_padding = 1}, USUAL},
     {257, 1, 1, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1100, .page_size = 64}, USUAL},
-    {64, 1, 2, 0, {.t = 2, .n_sequences = 1, .n_ctx = 8511, .page_size = 64}, USUAL},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 3, .n_ctx = 200, .page_size = 64, .n_padding = 3}, USUAL},
     /* Backends share work out by rows times heads and by ranges: more than 512 of the former; few, and many of the latter. */
     {33, 8, 2, 0, {.t = 33, .n_sequences = 3, .n_ctx = 200, .page_size = 16, .n_padding = 2}, USUAL},
