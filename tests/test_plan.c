@@ -315,7 +315,7 @@ static void weights_over_buffers(void **state) {
     assert_int_equal(fixture_open(&all, NULL), WEFT_OK);
     assert_int_equal(weft_graph_create(all.runtime, &graph, NULL), WEFT_OK);
     for (int i = 0; i < 5; i++) {
-        char name[8];
+        char name[16];
         weft_value value;
         weft_tensor tensor = matrix(WEFT_F32, 1 << 18, columns[i]);
         snprintf(name, sizeof name, "w%d", i);
