@@ -33,18 +33,32 @@ static __device__ inline float weight_of(float x, float max) {
     return weft_exp(x - (max > -WEFT_INFINITY ? max : 0.0f));
 }
 
+/* No cache holds keys and values, with all weights read since the last step: a lane asks for its own positions' at once, where the
+ * warp would wait for memory some positions at a time. */
+template <typename element> static __device__ inline void ask_for(const element *key, int64_t to_values, int head_dim) {
+    const int line = 128 / (int)sizeof(element);
+    for (int d = 0; d < head_dim; d += line) {
+        weft_prefetch(key + d);
+        weft_prefetch(key + to_values + d);
+    }
+}
+
 /* What one warp finds in the positions [from, to) of the range that begins at `range`. */
 template <typename element>
 static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head, float scale, const float *q, int64_t range,
                               int64_t from, int64_t to, float *out, float *max_out, float *sum_out) {
     int lane = weft_lane(), head_dim = (int)kv.head_dim;
     const element *data = (const element *)kv.data;
-    int64_t places[2];
+    int64_t places[2], to_values = weft_kv_values(kv);
     float weights[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         int64_t index = range + half * HALF + lane;
         places[half] = index >= from && index < to ? weft_kv_place(kv, sequence, index, head) : -1;
+        if (places[half] >= 0) ask_for<element>(data + places[half], to_values, head_dim);
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
         weights[half] = -WEFT_INFINITY;
         for (int j = 0; j < HALF; j += KEYS_AT_ONCE) {
             const element *keys[KEYS_AT_ONCE];
@@ -76,7 +90,6 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
         *max_out = max;
         *sum_out = sum;
     }
-    int64_t to_values = weft_kv_values(kv);
     for (int first = 0; first < head_dim; first += AT_ONCE * WEFT_LANES) {
         float sums[AT_ONCE] = {};
 #pragma unroll 8 /* loads, which do not wait for whether there is such a position */

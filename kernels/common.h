@@ -33,6 +33,15 @@ static __device__ inline bool weft_cancelled(const weft_cuda_phase &phase) {
     return __syncthreads_or(control->cancelled_to >= control->ticket) != 0;
 }
 
+/* Asks for a line of 128 bytes of memory ahead. */
+static __device__ inline void weft_prefetch(const void *memory) {
+#ifdef __CUDA_ARCH__
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(memory));
+#else
+    (void)memory;
+#endif
+}
+
 static __device__ inline int weft_lane() {
     return (int)threadIdx.x % WEFT_LANES;
 }
@@ -69,6 +78,8 @@ static __device__ inline void weft_rms_norm(const float *x, const float *weight,
         for (int64_t i = threadIdx.x; i < n; i += WEFT_LANES) sum += x[i] * x[i];
         sum = weft_combine(sum);
         if (threadIdx.x == 0) shared_scale = 1.0f / sqrtf(sum / (float)n + epsilon);
+    } else if (weight != nullptr) {
+        for (int64_t i = (threadIdx.x - WEFT_LANES) * 32; i < n; i += (blockDim.x - WEFT_LANES) * 32) weft_prefetch(weight + i);
     }
     __syncthreads();
     float scale = shared_scale;

@@ -25,6 +25,12 @@ static inline weft_cuda_shape weft_cuda_blocks(int64_t x, int64_t y, uint32_t th
     return (weft_cuda_shape){{x, y}, threads, 0};
 }
 
+/* weft_rms_norm of kernels/common.h: a block a column of n values. Each thread's values are loaded one after the other, since y may
+ * be x, so that few of them a thread are quickest. */
+static inline weft_cuda_shape weft_cuda_norm(int64_t n, int64_t n_columns) {
+    return weft_cuda_blocks(n_columns, 1, n > 512 ? 512 : 128);
+}
+
 /* kernels/product.h: a warp a row, tiles of columns; `of_one` is the kernel for one column. */
 static inline void weft_cuda_record_product(weft_cuda_recorder *recorder, const char *kernel, const char *of_one,
                                             const weft_cuda_phase *phase, int64_t n_rows, int64_t n_columns) {

@@ -9,7 +9,7 @@ static uint64_t scratch_bytes(const weft_cuda_phase *phase) {
 
 static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     int64_t n_columns = phase->inputs[X].shape[1];
-    weft_cuda_record(recorder, "weft_norm", weft_cuda_blocks(n_columns, 1, 128), phase);
+    weft_cuda_record(recorder, "weft_norm", weft_cuda_norm(phase->inputs[X].shape[0], n_columns), phase);
     weft_cuda_record_product(recorder, "weft_gated", "weft_gated_of_one", phase, phase->inputs[GATE].shape[1], n_columns);
 }
 

@@ -21,7 +21,7 @@ static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
     weft_cuda_phase some = *phase;
     for (some.first_column = 0; some.first_column < n_columns; some.first_column += MOST_COLUMNS) {
         some.n_columns = least(n_columns - some.first_column, MOST_COLUMNS);
-        weft_cuda_record(recorder, "weft_norm", weft_cuda_blocks(some.n_columns, 1, 128), &some);
+        weft_cuda_record(recorder, "weft_norm", weft_cuda_norm(some.inputs[X].shape[0], some.n_columns), &some);
         weft_cuda_record_product(recorder, "weft_logits", "weft_logits_of_one", &some, n_vocab, some.n_columns);
         weft_cuda_record_sample(recorder, &some, n_vocab);
     }
