@@ -3,9 +3,9 @@
  * last one writes how the step ended: into the entry, and into `n_ended`.
  *
  * Waiting never spins. The driver has no wait that ends after a time, so that a wait sleeps and looks at `n_ended`: towards the
- * time at which the step should end, if it takes as long as the last one did, in halves of what is left, and past it for longer and
- * longer. (An event to sleep on costs each step several us of the host after a sleep, when the driver's memory is in no cache any
- * more; a callback on the host would hold up the device, and a thread of its own is nothing a library should have.)
+ * time at which the step should end, if it takes as long as the last one did, at last in halves of what is left. (An event to sleep
+ * on costs each step several us of the host; a callback on the host would hold up the device, and a thread of its own is nothing a
+ * library should have.)
  *
  * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before
  * it does anything.
@@ -16,8 +16,10 @@
 
 #include "backends/cuda/cuda.h"
 
-#define SHORTEST_SLEEP UINT64_C(20000) /* ns */
-#define LONGEST_SLEEP UINT64_C(1000000)
+/* ns. A processor that sleeps for longer wakes with cold caches, and the next launch takes three times as long
+ * (docs/benchmarks.md). */
+#define SHORTEST_SLEEP UINT64_C(20000)
+#define LONGEST_SLEEP UINT64_C(100000)
 
 weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
