@@ -58,6 +58,8 @@ bool weft_os_thread_start(weft_os_thread *thread, void (*run)(void *user), void 
 void weft_os_thread_join(weft_os_thread *thread);
 /* Lets the processor rest for an instant inside a short spin. */
 void weft_os_pause(void);
+/* For `ns` or a little longer; shorter where a signal comes. */
+void weft_os_sleep(uint64_t ns);
 
 /* Physical cores this process may use, at least 1. */
 uint32_t weft_os_core_count(void);

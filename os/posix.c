@@ -228,6 +228,11 @@ void weft_os_pause(void) {
 #endif
 }
 
+void weft_os_sleep(uint64_t ns) {
+    struct timespec span = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    nanosleep(&span, NULL);
+}
+
 /* ---- Shared libraries ---- */
 
 weft_status weft_os_library_open(weft_os_library *library, const char *path, weft_error *error) {

@@ -1,6 +1,6 @@
 /* The system layer: files, memory, threads, clock. */
 #define _POSIX_C_SOURCE 200809L
-#include "os/os.h"
+#include "os/pace.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -166,6 +166,31 @@ static void threads_meet(void **state) {
     weft_os_mutex_destroy(&all.mutex);
 }
 
+static void sleeps(void **state) {
+    (void)state;
+    uint64_t start = weft_os_now();
+    weft_os_sleep(3000000);
+    assert_true(weft_os_now() - start >= 3000000);
+}
+
+/* Naps towards the time at which a step should end, and past it, whatever the clock and the last step were. */
+static void naps_end(void **state) {
+    (void)state;
+    weft_os_pace pace = {0};
+    assert_int_equal(weft_os_pace_begin(&pace, 5), 5);
+    weft_os_pace_end(&pace, 5, 1000005);
+    assert_int_equal(pace.step_ns, 1000000);
+    assert_int_equal(weft_os_pace_begin(&pace, 7), 1000005);
+    assert_int_equal(weft_os_pace_begin(&pace, 2000000), 2000000);
+    assert_int_equal(weft_os_pace_nap(0, 1000000, UINT64_MAX), WEFT_OS_LONGEST_NAP);
+    assert_int_equal(weft_os_pace_nap(900000, 1000000, UINT64_MAX), 50000);
+    assert_int_equal(weft_os_pace_nap(999999, 1000000, UINT64_MAX), WEFT_OS_SHORTEST_NAP);
+    assert_int_equal(weft_os_pace_nap(1000000, 1000000, UINT64_MAX), WEFT_OS_SHORTEST_NAP);
+    assert_int_equal(weft_os_pace_nap(1400000, 1000000, UINT64_MAX), 50000);
+    assert_int_equal(weft_os_pace_nap(UINT64_MAX, 0, UINT64_MAX), WEFT_OS_LONGEST_NAP);
+    assert_int_equal(weft_os_pace_nap(0, 1000000, 1), 1);
+}
+
 static void waits_end(void **state) {
     (void)state;
     weft_os_mutex mutex;
@@ -190,6 +215,8 @@ int main(void) {
         cmocka_unit_test(pages_are_zero_and_aligned),
         cmocka_unit_test(tells_about_the_machine),
         cmocka_unit_test(threads_meet),
+        cmocka_unit_test(sleeps),
+        cmocka_unit_test(naps_end),
         cmocka_unit_test(waits_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

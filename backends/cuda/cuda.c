@@ -111,15 +111,7 @@ static weft_status open_context(weft_backend_device *device, size_t index, weft_
     return status;
 }
 
-static bool make_locks(weft_backend_device *device) {
-    if (!weft_os_mutex_init(&device->mutex)) return false;
-    if (weft_os_condition_init(&device->never)) return true;
-    weft_os_mutex_destroy(&device->mutex);
-    return false;
-}
-
 static void release(weft_backend_device *device) {
-    weft_os_condition_destroy(&device->never);
     weft_os_mutex_destroy(&device->mutex);
     device->host->release(device->host->user, device, sizeof *device);
 }
@@ -131,7 +123,7 @@ static weft_status cuda_open(const weft_host *host, size_t index, const weft_dev
     if (made == NULL) return host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a device");
     memset(made, 0, sizeof *made);
     made->host = host;
-    if (!make_locks(made)) {
+    if (!weft_os_mutex_init(&made->mutex)) {
         host->release(host->user, made, sizeof *made);
         return host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: the system has no more locks");
     }

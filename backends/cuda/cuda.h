@@ -5,6 +5,7 @@
 
 #include "backends/cuda/driver.h"
 #include "kernels/phase.h"
+#include "os/pace.h"
 
 /* ---- Kernels: modules.c ---- */
 
@@ -45,10 +46,9 @@ struct weft_backend_device {
     uint64_t queue_address; /* the device's */
     uint64_t *cancel_word;  /* what `side` copies from */
     weft_os_mutex mutex;    /* for what follows: wait and cancel come at any time */
-    weft_os_condition never;
     uint64_t n_submitted, last_ticket;
     uint64_t submitted_ns[WEFT_CUDA_QUEUE_STEPS];
-    uint64_t step_ns, last_end_ns; /* of the last step that was waited for: how long it took, when it was seen to end */
+    weft_os_pace pace;
     bool lost;
     weft_error loss;
 };

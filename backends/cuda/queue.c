@@ -2,10 +2,9 @@
  * launches the plan's graph. The device counts the steps it has run, so that its first kernel finds its entry by itself and the
  * last one writes how the step ended: into the entry, and into `n_ended`.
  *
- * Waiting never spins. The driver has no wait that ends after a time, so that a wait sleeps and looks at `n_ended`: towards the
- * time at which the step should end, if it takes as long as the last one did, at last in halves of what is left. (An event to sleep
- * on costs each step several us of the host; a callback on the host would hold up the device, and a thread of its own is nothing a
- * library should have.)
+ * Waiting never spins. The driver has no wait that ends after a time, so that a wait sleeps for short times (os/pace.h) and looks
+ * at `n_ended`. (An event to sleep on costs each step several us of the host; a callback on the host would hold up the device, and
+ * a thread of its own is nothing a library should have.)
  *
  * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before
  * it does anything.
@@ -15,11 +14,6 @@
 #include <string.h>
 
 #include "backends/cuda/cuda.h"
-
-/* ns. A processor that sleeps for longer wakes with cold caches, and the next launch takes three times as long
- * (docs/benchmarks.md). */
-#define SHORTEST_SLEEP UINT64_C(20000)
-#define LONGEST_SLEEP UINT64_C(100000)
 
 weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
@@ -98,37 +92,21 @@ static weft_status ending_of(const weft_backend_device *device, uint64_t positio
     return device->host->fail(error, WEFT_CANCELLED, "cuda: step %llu was cancelled", (unsigned long long)ticket);
 }
 
-/* With the mutex held. A step begins when it is there and the one before it has ended. */
-static uint64_t begin_of(const weft_backend_device *device, uint64_t position) {
-    uint64_t submitted = device->submitted_ns[position % WEFT_CUDA_QUEUE_STEPS];
-    return submitted > device->last_end_ns ? submitted : device->last_end_ns;
-}
-
-static uint64_t next_nap(uint64_t now, uint64_t expected, uint64_t left) {
-    uint64_t nap = now < expected ? (expected - now) / 2 : (now - expected) / 8;
-    nap = nap < SHORTEST_SLEEP ? SHORTEST_SLEEP : nap;
-    nap = nap > LONGEST_SLEEP ? LONGEST_SLEEP : nap;
-    return nap < left ? nap : left;
-}
-
 /* Sleeps until the step at `position` has ended, the time is over, or the device has failed. */
 static weft_cuda_result sleep_until_ended(weft_backend_device *device, uint64_t position, uint64_t timeout_ns) {
     uint64_t start = weft_os_now(), now = start;
-    weft_cuda_result result = device->driver.stream_query(device->stream);
     weft_os_mutex_lock(&device->mutex);
-    uint64_t begin = begin_of(device, position), expected = begin + device->step_ns;
+    uint64_t begin = weft_os_pace_begin(&device->pace, device->submitted_ns[position % WEFT_CUDA_QUEUE_STEPS]);
+    uint64_t expected = begin + device->pace.step_ns;
+    weft_os_mutex_unlock(&device->mutex);
+    weft_cuda_result result = device->driver.stream_query(device->stream);
     while (count_ended(device) <= position && now - start < timeout_ns && result == WEFT_CUDA_NOT_READY) {
-        weft_os_condition_wait(&device->never, &device->mutex, next_nap(now, expected, timeout_ns - (now - start)));
+        weft_os_sleep(weft_os_pace_nap(now, expected, timeout_ns - (now - start)));
         now = weft_os_now();
-        if (count_ended(device) > position) break;
-        weft_os_mutex_unlock(&device->mutex);
-        result = device->driver.stream_query(device->stream);
-        weft_os_mutex_lock(&device->mutex);
+        if (count_ended(device) <= position) result = device->driver.stream_query(device->stream);
     }
-    if (count_ended(device) > position) {
-        device->step_ns = now - begin;
-        device->last_end_ns = now;
-    }
+    weft_os_mutex_lock(&device->mutex);
+    if (count_ended(device) > position) weft_os_pace_end(&device->pace, begin, now);
     weft_os_mutex_unlock(&device->mutex);
     return result == WEFT_CUDA_NOT_READY ? WEFT_CUDA_SUCCESS : result;
 }

@@ -49,9 +49,11 @@ static VkResult submit(weft_backend_device *device, const weft_backend_plan *pla
                          .pCommandBuffers = &plan->commands,
                          .signalSemaphoreCount = 1,
                          .pSignalSemaphores = &device->ended};
+    uint64_t submitted_ns = weft_os_now();
     VkResult result = device->driver.vk.vkQueueSubmit(device->queue, 1, &info, VK_NULL_HANDLE);
     if (result != VK_SUCCESS) return result;
-    device->records[device->n_submitted++ % WEFT_VULKAN_MAX_QUEUED] = (weft_vulkan_ended){.ticket = ticket};
+    device->records[device->n_submitted++ % WEFT_VULKAN_MAX_QUEUED] =
+        (weft_vulkan_ended){.ticket = ticket, .submitted_ns = submitted_ns};
     device->last_ticket = ticket;
     return VK_SUCCESS;
 }
@@ -69,6 +71,31 @@ weft_status weft_vulkan_plan_submit(weft_backend_device *device, weft_backend_pl
     return weft_vulkan_result(device, result, "submitting a step", error);
 }
 
+static uint64_t submitted_ns_of(const weft_backend_device *device, uint64_t ticket) {
+    for (size_t i = 0; i < WEFT_VULKAN_MAX_QUEUED; i++)
+        if (device->records[i].ticket == ticket) return device->records[i].submitted_ns;
+    return 0;
+}
+
+/* The driver's own wait with a time sleeps for so long that the next submit takes the host twice as long (os/pace.h). */
+static VkResult sleep_until_ended(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns) {
+    VkResult result = wait_for(device, ticket, 0);
+    if (result != VK_TIMEOUT || timeout_ns == 0) return result;
+    uint64_t start = weft_os_now(), now = start;
+    weft_os_mutex_lock(&device->mutex);
+    uint64_t begin = weft_os_pace_begin(&device->pace, submitted_ns_of(device, ticket)), expected = begin + device->pace.step_ns;
+    weft_os_mutex_unlock(&device->mutex);
+    while (result == VK_TIMEOUT && now - start < timeout_ns) {
+        weft_os_sleep(weft_os_pace_nap(now, expected, timeout_ns - (now - start)));
+        now = weft_os_now();
+        result = wait_for(device, ticket, 0);
+    }
+    weft_os_mutex_lock(&device->mutex);
+    if (result == VK_SUCCESS) weft_os_pace_end(&device->pace, begin, now);
+    weft_os_mutex_unlock(&device->mutex);
+    return result;
+}
+
 static bool was_cancelled(weft_backend_device *device, uint64_t ticket) {
     bool cancelled = false;
     weft_os_mutex_lock(&device->mutex);
@@ -81,7 +108,7 @@ static bool was_cancelled(weft_backend_device *device, uint64_t ticket) {
 weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
     weft_status status = weft_vulkan_status(device, error);
     if (status != WEFT_OK) return status;
-    VkResult result = wait_for(device, ticket, timeout_ns);
+    VkResult result = sleep_until_ended(device, ticket, timeout_ns);
     if (result == VK_TIMEOUT) return device->host->fail(error, WEFT_TIMEOUT, "vulkan: the step has not ended yet");
     if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "waiting for a step", error);
     if (was_cancelled(device, ticket)) return device->host->fail(error, WEFT_CANCELLED, "vulkan: the step was cancelled");

@@ -3,6 +3,7 @@
 #define WEFT_VULKAN_VULKAN_H
 
 #include "backends/vulkan/driver.h"
+#include "os/pace.h"
 #include "weft_vulkan_shaders.h"
 
 #define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
@@ -52,7 +53,7 @@ typedef struct weft_vulkan_ring {
 } weft_vulkan_ring;
 
 typedef struct weft_vulkan_ended {
-    uint64_t ticket;
+    uint64_t ticket, submitted_ns;
     bool cancelled;
 } weft_vulkan_ended;
 
@@ -81,6 +82,7 @@ struct weft_backend_device {
     weft_os_mutex mutex; /* for what follows: wait and cancel come next to another call */
     uint64_t last_ticket;
     uint32_t n_submitted;
+    weft_os_pace pace;
     weft_vulkan_ended records[WEFT_VULKAN_MAX_QUEUED]; /* step i is at i % WEFT_VULKAN_MAX_QUEUED */
     bool lost;
 };
