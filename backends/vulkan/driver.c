@@ -189,8 +189,8 @@ void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevic
     traits->subgroup_size = subgroups.subgroupSize;
     traits->dot_product_is_fast = dot.integerDotProduct4x8BitPackedSignedAccelerated;
     traits->floats.pNext = NULL;
-    traits->is_host = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ||
-                      traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    traits->is_processor = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    traits->is_host = traits->is_processor || traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     uint32_t version = traits->properties.apiVersion;
     if (version >= VK_API_VERSION_1_2) {
         check_features(driver, device, traits);

@@ -52,8 +52,14 @@ void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulk
     weft_vulkan_record_barrier(recorder);
 }
 
-/* Columns up to which lanes are invocations: an invocation a row would leave most of a device idle. */
-enum { FEW_COLUMNS = 8 };
+/* Columns up to which lanes are invocations: an invocation a row would leave most of a card idle. A processor is full anyway, and
+ * takes small matrices so all the same, that the shader is run where there is no card. */
+enum { FEW_COLUMNS = 8, FEW_ROWS = 65 };
+
+static bool has_few_columns(const weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    if (recorder->device->traits.is_processor && product->weight->shape[1] > FEW_ROWS) return false;
+    return product->columns->n_columns <= FEW_COLUMNS;
+}
 
 /* Columns for which a weight is unpacked once. */
 static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
@@ -110,7 +116,7 @@ static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_produ
               (uint32_t)weight->shape[1],
               (uint32_t)product->columns->n_columns,
               weft_vulkan_row_bytes(recorder->device, weight)};
-    if (product->columns->n_columns <= FEW_COLUMNS)
+    if (has_few_columns(recorder, product))
         record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat_lanes, 2, FEW_COLUMNS, &push, sizeof push);
     else
         record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat, 64, 4, &push, sizeof push);

@@ -101,6 +101,8 @@ static const shape shapes[] = {
     {64, 4, 4, 31, {.t = 33, .n_sequences = 2, .n_ctx = 200, .page_size = 64, .n_padding = 1}, USUAL},
     {8, 2, 7, 0, {.t = 33, .n_sequences = 2, .n_ctx = 800, .page_size = 32, .n_padding = 2}, USUAL},
     {33, 1, 2, 0, {.t = 2, .n_sequences = 2, .n_ctx = 8300, .page_size = 64, .decode = true}, USUAL},
+    {64, 1, 3, 0, {.t = 1, .n_sequences = 1, .n_ctx = 700, .page_size = 16}, USUAL},
+    {64, 1, 1, 0, {.t = 3, .n_sequences = 2, .n_ctx = 300, .page_size = 64, .n_padding = 1}, USUAL},
     {33, 1, 1, 4200, {.t = 3, .n_sequences = 1, .n_ctx = 8300, .page_size = 64}, USUAL},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_ZEROS, 1.0, 1.0},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 10.0, 1.0},

@@ -31,6 +31,7 @@ class Fault:
     check: str  # "ops": the op table's cases; "model": every node of a model's steps
     names: str  # a pattern of what must be named
     reversed: bool = False  # on drivers for the processor, under the layer
+    quick: bool = True  # shows in the quick cases alone, on any device
 
 
 FAULTS = [
@@ -47,11 +48,11 @@ FAULTS = [
     Fault("vulkan", "barrier in attention", "shaders/common/attention_range.glsl",
           "    exponentials[own] = score;\n    barrier();", "    exponentials[own] = score;", "ops", "attention"),
     Fault("vulkan", "barrier before ranges are combined", "backends/vulkan/ops/attention.c",
-          "        weft_vulkan_record_barrier(recorder);\n", "", "ops", "attention", True),
+          "        weft_vulkan_record_barrier(recorder);\n", "", "ops", "attention", True, False),
     Fault("vulkan", "barrier in sums of lanes", "shaders/common/lanes.glsl", "void combine_lanes() {\n    barrier();",
           "void combine_lanes() {", "ops", "rms_norm|soft_max|norm_|mul_mat"),
     Fault("vulkan", "barrier in products", "shaders/parts/mul_mat_lanes.comp",
-          "w[i / 4u][i % 4u];\n    }\n    barrier();", "w[i / 4u][i % 4u];\n    }", "ops", "mul_mat|norm_"),
+          "w[i / 4u][i % 4u];\n    }\n    barrier();", "w[i / 4u][i % 4u];\n    }", "ops", "mul_mat|norm_", False, False),
     Fault("vulkan", "barrier between phases", "backends/vulkan/plan.c", "if (must_wait) weft_vulkan_record_barrier(recorder);",
           "(void)must_wait;", "model", r"\w+", True),
     Fault("cuda", "scale of attention", "kernels/attention.cu", "weights[half] = sum * scale;", "weights[half] = sum * (scale * 1.01f);",
@@ -126,7 +127,7 @@ def synth(command, folder):
 def judge(fault, command, folder, layers, emulator):
     """What the check says of a planted fault: whether it is caught, and the line that names a node."""
     words = [command, "check", "--cache-folder=", "--on", fault.backend]
-    words += ["--ops", "--quick"] if fault.check == "ops" else [synth(command, folder), "--page-size", "8"]
+    words += ["--ops"] + ["--quick"] * fault.quick if fault.check == "ops" else [synth(command, folder), "--page-size", "8"]
     environment = dict(os.environ)
     if fault.reversed and layers:
         environment.update(VK_LAYER_PATH=str(layers), VK_INSTANCE_LAYERS="VK_LAYER_WEFT_reversed")

@@ -5,8 +5,10 @@
 /* Inputs */
 enum { Q, KV, ROWS, SEQUENCES };
 
-/* Rows times heads that fill a device with a workgroup each; where there are fewer, ranges are computed apart and combined. */
+/* Rows times heads that fill a device with a workgroup each; where there are fewer, ranges are computed apart and combined. Of a
+ * processor's few cores, none is left idle by more. */
 #define ENOUGH_PAIRS 512
+#define ENOUGH_FOR_A_PROCESSOR 4
 /* Workgroups that do not wait for one another on the largest devices. */
 #define MOST_GROUPS 4096
 /* Where the parts would take more, a workgroup walks through all ranges. */
@@ -29,9 +31,9 @@ static int64_t n_ranges_of(const weft_vulkan_node *node) {
 
 /* 0: ranges are not computed apart. */
 static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    (void)device;
     uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
-    if (n_pairs >= ENOUGH_PAIRS || n_ranges < 2) return 0;
+    uint64_t enough = device->traits.is_processor ? ENOUGH_FOR_A_PROCESSOR : ENOUGH_PAIRS;
+    if (n_pairs >= enough || n_ranges < 2) return 0;
     uint64_t range_bytes = n_pairs * (uint64_t)(node->inputs[KV].shape[0] + 2) * sizeof(float);
     return n_ranges <= MOST_PART_BYTES / range_bytes ? n_ranges * range_bytes : 0;
 }
