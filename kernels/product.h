@@ -105,8 +105,8 @@ static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMN
     return own;
 }
 
-/* Two kernels of one body, a template of whether there is one column: that takes a third of the registers, so that three times as
- * many warps are there to wait with. The host takes the second, whose name ends in _of_one, by itself. */
+/* Two kernels of one body, a template of whether there is one column: that takes 56 to 64 registers for 96, so that
+ * twice as many warps are there to wait with. The host takes the second, whose name ends in _of_one, by itself. */
 #define WEFT_PRODUCT_KERNEL(name, body)                                                                                            \
     WEFT_KERNEL(name, weft_cuda_phase, phase) {                                                                                    \
         body<false>(phase);                                                                                                        \

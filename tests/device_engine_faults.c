@@ -189,7 +189,8 @@ static void cancelled_prompts_go_on(void **state) {
     int32_t n_rows = -1;
     CHECK(weft_engine_step(engine, &n_rows, &error));
     /* Nobody wants it; a card may have ended it before anybody looked. */
-    if (n_rows != 0) assert_int_equal(n_rows, 4);
+    bool is_quick = !device_slow && strcmp(device_name, "cpu") != 0;
+    assert_true(n_rows == 0 || (is_quick && n_rows == 4));
     assert_int_equal(weft_session_prefill(parts.session, &error), WEFT_CANCELLED);
     CHECK(weft_session_prefill(parts.session, &error));
     while (parts.session) go_on_answer(&parts);

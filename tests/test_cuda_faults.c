@@ -180,7 +180,7 @@ static void every_call_fails(void **state) {
     for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
         size_t n = 1;
         while (live_with_failure(n, ways[way].with, ways[way].sticky)) n++;
-        assert_true(n > 150);
+        assert_true(n > 200);
         print_message("%zu calls failed in turn with %d\n", n - 1, ways[way].with);
     }
 }
