@@ -100,6 +100,8 @@ weft_status weft_check_ops(weft_device *device, const weft_check_options *option
     weft_check_options all = {.precision = WEFT_FAST};
     if (device == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to check");
     if (options != NULL) all = *options;
+    weft_status status = weft_require_zero("options.reserved", all.reserved, sizeof all.reserved, error);
+    if (status != WEFT_OK) return status;
     if (all.seed == 0) all.seed = 1;
     weft_type type;
     if (all.type != NULL && !weft_type_from_name(all.type, &type))
@@ -108,7 +110,6 @@ weft_status weft_check_ops(weft_device *device, const weft_check_options *option
     weft_check_run *run = weft_allocate(runtime, sizeof *run);
     if (run == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a check");
     *run = (weft_check_run){device, runtime, all, WEFT_OP_NONE, report, user, &counts, {.n_memory = 0}};
-    weft_status status = WEFT_OK;
     bool found = false;
     for (size_t i = 0; i < sizeof op_table / sizeof op_table[0] && status == WEFT_OK; i++) {
         run->op = op_table[i].op;

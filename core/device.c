@@ -46,6 +46,7 @@ static weft_status insert(listing *list, const weft_backend *backend, size_t ind
     snprintf(device.info.backend, sizeof device.info.backend, "%s", backend->name);
     int fits = snprintf(device.info.id, sizeof device.info.id, "%s:%zu", backend->name, index);
     if (fits < 0 || (size_t)fits >= sizeof device.info.id) device.info.id[0] = 0; /* only its backend's name opens it */
+    memset(device.info.reserved, 0, sizeof device.info.reserved);
     size_t at = list->n++;
     for (; at > 0 && better(&device, &list->devices[at - 1]); at--) list->devices[at] = list->devices[at - 1];
     list->devices[at] = device;
@@ -212,10 +213,12 @@ weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft
     listing list;
     const listed *found = NULL;
     if (!name) name = "auto";
-    weft_status status = list_devices(runtime, strcmp(name, "auto") == 0 ? NULL : name, &list, error);
+    if (!options) options = &defaults;
+    weft_status status = weft_require_zero("device_options.reserved", options->reserved, sizeof options->reserved, error);
+    if (!status) status = list_devices(runtime, strcmp(name, "auto") == 0 ? NULL : name, &list, error);
     if (status) return status;
     status = find(&list, name, &found, error);
-    if (found) status = open_listed(runtime, found, options ? options : &defaults, device, error);
+    if (found) status = open_listed(runtime, found, options, device, error);
     bool missing = !status && !found;
     weft_release(runtime, list.devices);
     return missing ? not_found(runtime, name, error) : status;

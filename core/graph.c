@@ -53,11 +53,8 @@ weft_status weft_graph_node(const weft_graph *graph, size_t index, weft_node *no
     if (index >= graph->n_nodes)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no node %zu: the graph has %zu", index, graph->n_nodes);
     const weft_core_node *from = &graph->nodes[index];
-    node->op = from->op;
-    node->leaf = from->leaf;
-    node->name = from->name;
-    node->params = from->params;
-    node->params_size = from->params_size;
+    *node = (weft_node){
+        .op = from->op, .leaf = from->leaf, .name = from->name, .params = from->params, .params_size = from->params_size};
     memcpy(node->inputs, from->inputs, sizeof node->inputs);
     memcpy(node->outputs, from->outputs, sizeof node->outputs);
     return WEFT_OK;

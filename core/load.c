@@ -197,6 +197,8 @@ static weft_status load_weights(loader *load, weft_error *error) {
 weft_status weft_store_load(weft_store *store, const weft_weight_source *source, weft_error *error) {
     if (!store) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a store is needed");
     if (store->loaded) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has been loaded already");
+    if (source && weft_require_zero("source.reserved", source->reserved, sizeof source->reserved, error))
+        return WEFT_INVALID_ARGUMENT;
     loader load = {.store = store, .source = source};
     for (size_t i = 0; i < store->n_residents; i++) {
         if (store->residents[i].leaf == WEFT_LEAF_WEIGHT) load.total += weft_tensor_bytes(&store->residents[i].tensor);

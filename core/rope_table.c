@@ -82,11 +82,13 @@ static double frequency(const weft_rope_options *options, const rope_scaling *sc
 
 weft_status weft_rope_table(const weft_rope_options *options, int64_t first, int64_t n_positions, float *table, weft_error *error) {
     if (!options || !table) return weft_fail(error, WEFT_INVALID_ARGUMENT, "rope: options and a table are needed");
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status != WEFT_OK) return status;
     if (first < 0 || n_positions < 0 || first > INT32_MAX - n_positions)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "rope: %" PRId64 " positions from %" PRId64 " on are not all from 0 to %d",
                          n_positions, first, INT32_MAX);
     rope_scaling scaling = {0};
-    weft_status status = prepare(options, &scaling, error);
+    status = prepare(options, &scaling, error);
     if (status != WEFT_OK) return status;
     for (int32_t i = 0; i < options->n_dims / 2; i++) {
         double turn = frequency(options, &scaling, i);

@@ -39,6 +39,10 @@ static void host_log(void *user, weft_log_level level, const char *message) {
 weft_status weft_runtime_create(const weft_runtime_options *options, weft_runtime **runtime, weft_error *error) {
     weft_allocator allocator = {.allocate = default_allocate, .release = default_release};
     if (options && options->allocator) allocator = *options->allocator;
+    weft_status status =
+        options ? weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error) : WEFT_OK;
+    if (!status) status = weft_require_zero("allocator.reserved", allocator.reserved, sizeof allocator.reserved, error);
+    if (status) return status;
     if (!allocator.allocate || !allocator.release) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "an allocator needs both allocate and release");
     }

@@ -34,3 +34,11 @@ weft_status weft_fail(weft_error *error, weft_status status, const char *format,
     if (length < 0) error->message[0] = 0;
     return status;
 }
+
+weft_status weft_require_zero(const char *name, const uint64_t *words, size_t bytes, weft_error *error) {
+    for (size_t i = 0; i < bytes / sizeof *words; i++) {
+        if (words[i] != 0)
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s must be zero: was this program made for a newer weft?", name);
+    }
+    return WEFT_OK;
+}

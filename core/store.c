@@ -290,7 +290,8 @@ weft_status weft_store_create(weft_device *device, const weft_graph *const *grap
     static const weft_store_options defaults = {0};
     if (!options) options = &defaults;
     if (!store) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a place for the store is needed");
-    weft_status status = check_arguments(device, graphs, n_graphs, options, error);
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (!status) status = check_arguments(device, graphs, n_graphs, options, error);
     if (status) return status;
     weft_store *made = weft_allocate(device->runtime, sizeof *made);
     if (!made) return out_of_memory(error);

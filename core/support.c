@@ -15,8 +15,7 @@ weft_status weft_graph_support(const weft_graph *graph, size_t index, weft_devic
     weft_support answer;
     weft_query_make(graph, &graph->nodes[index], precision, &query);
     weft_query_ask(device, &query, &answer);
-    support->supported = answer.supported;
-    support->kernel = answer.name ? answer.name : "";
+    *support = (weft_node_support){.supported = answer.supported, .kernel = answer.name ? answer.name : ""};
     snprintf(support->reason, sizeof support->reason, "%.*s", (int)sizeof answer.reason - 1, answer.reason);
     return WEFT_OK;
 }

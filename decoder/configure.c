@@ -37,6 +37,13 @@ static weft_status check_range(const char *name, int64_t value, int64_t min, int
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %" PRId64 "; it can be %" PRId64 " to %" PRId64, name, value, min, max);
 }
 
+static weft_status check_reserved(const weft_engine_options *options, weft_error *error) {
+    const weft_device_options *of_device = &options->device_options;
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status != WEFT_OK) return status;
+    return weft_require_zero("device_options.reserved", of_device->reserved, sizeof of_device->reserved, error);
+}
+
 /* The number of pages, once the sizes are known to be sound. */
 static weft_status configure_pages(const weft_engine_options *options, weft_engine_config *config, weft_error *error) {
     config->max_pages = (config->n_ctx + config->page_size - 1) / config->page_size;
@@ -64,6 +71,8 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
         return weft_fail(error, WEFT_UNSUPPORTED, "%s holds a vocabulary and no weights", model->path);
     const weft_engine_options none = {.n_ctx = 0};
     if (options == NULL) options = &none;
+    weft_status status = check_reserved(options, error);
+    if (status != WEFT_OK) return status;
     int32_t n_vocab = model->hyper.n_vocab;
     weft_engine_config c = {
         .precision = options->precision,
@@ -77,7 +86,6 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
         .refuse_when_full = options->refuse_when_full,
         .unfused = options->unfused,
     };
-    weft_status status = WEFT_OK;
     if (c.precision != WEFT_FAST && c.precision != WEFT_EXACT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "precision %d is neither WEFT_FAST nor WEFT_EXACT", (int)c.precision);
     if ((status = check_range("n_ctx", c.n_ctx, 1, MOST_CTX, error)) != WEFT_OK) return status;

@@ -15,7 +15,8 @@ static weft_status check_share(const char *name, float value, weft_error *error)
 }
 
 static weft_status check_options(const weft_engine_config *config, const weft_session_options *options, weft_error *error) {
-    weft_status status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status == WEFT_OK) status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
     if (status == WEFT_OK) status = check_count("n_predict", options->n_predict, INT32_MAX, error);
     if (status == WEFT_OK) status = check_count("top_k", options->top_k, INT32_MAX, error);
     if (status == WEFT_OK) status = check_share("top_p", options->top_p, error);

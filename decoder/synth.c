@@ -251,6 +251,8 @@ weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options,
     if (!runtime || !options || !options->shape || !options->mix || !path) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a synthetic model needs a shape, a mix and a path");
     }
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status != WEFT_OK) return status;
     const weft_synth_model *model = weft_synth_model_find(options->shape);
     const weft_synth_mix *mix = weft_synth_mix_find(options->mix);
     if (!model) {

@@ -52,7 +52,7 @@ static inline void counting_release(void *user, void *memory, size_t size) {
 static inline weft_runtime *make_runtime(counting *c) {
     *c = (counting){0};
     weft_runtime *runtime = NULL;
-    const weft_allocator allocator = {counting_allocate, counting_release, c};
+    const weft_allocator allocator = {.allocate = counting_allocate, .release = counting_release, .user = c};
     weft_error error;
     assert_int_equal(weft_runtime_create(&(weft_runtime_options){.allocator = &allocator}, &runtime, &error), WEFT_OK);
     return runtime;

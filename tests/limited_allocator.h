@@ -39,7 +39,7 @@ static inline void limited_release(void *user, void *memory, size_t size) {
 
 /* A runtime on it, or NULL. */
 static inline weft_runtime *limited_runtime(limited_allocator *limits) {
-    weft_allocator allocator = {limited_allocate, limited_release, limits};
+    weft_allocator allocator = {.allocate = limited_allocate, .release = limited_release, .user = limits};
     weft_runtime *runtime = NULL;
     weft_runtime_create(&(weft_runtime_options){.allocator = &allocator}, &runtime, NULL);
     return runtime;

@@ -31,7 +31,7 @@ static void logs_and_allocates(void **state) {
     (void)state;
     char logged[64] = "";
     limited_allocator limits = {0};
-    weft_allocator allocator = {limited_allocate, limited_release, &limits};
+    weft_allocator allocator = {.allocate = limited_allocate, .release = limited_release, .user = &limits};
     weft_runtime_options options = {.allocator = &allocator, .log = collect_log, .log_user = logged};
     weft_runtime *runtime = NULL;
     assert_int_equal(weft_runtime_create(&options, &runtime, NULL), WEFT_OK);

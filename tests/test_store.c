@@ -278,7 +278,7 @@ static void loads_in_pieces(void **state) {
         weft_graph *graph = one_weight(all.runtime, WEFT_F32, 1056, 5000, false);
         uint64_t bytes = 1056 * 5000 * 4;
         weft_store_options options = {.progress = log_progress, .progress_user = &progress, .n_slots = 1};
-        weft_weight_source source = {read_and_log, &reads};
+        weft_weight_source source = {.read = read_and_log, .user = &reads};
         weft_store *store;
         weft_plan *plan;
         weft_ticket ticket;
@@ -317,7 +317,7 @@ static void load_again_after_failures(bool stages) {
     source_log reads = {0};
     whole all = {0};
     weft_store_options options = {.progress = log_progress, .progress_user = &progress};
-    weft_weight_source source = {read_and_log, &reads};
+    weft_weight_source source = {.read = read_and_log, .user = &reads};
     weft_error error = {0};
     assert_int_equal(open_whole(&all, &options, &error), WEFT_OK);
     size_t live = all.base.limits.live;
@@ -393,7 +393,7 @@ static void one_load_stages_at_a_time(void **state) {
     assert_int_equal(open_whole(&all, NULL, NULL), WEFT_OK);
     assert_int_equal(weft_store_create(all.base.device, (const weft_graph *const *)all.graphs, 2, NULL, &mine, NULL), WEFT_OK);
     nested n = {.other = mine};
-    weft_weight_source source = {read_and_load, &n};
+    weft_weight_source source = {.read = read_and_load, .user = &n};
     assert_int_equal(weft_store_load(all.store, &source, NULL), WEFT_OK);
     assert_int_equal(script.n_stages, 3);
     assert_int_equal(script.n_writes, 6);

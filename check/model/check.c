@@ -43,6 +43,8 @@ weft_status weft_check_model(weft_model *model, weft_device *const *devices, siz
     for (size_t i = 0; i < n_devices; i++)
         if (devices[i] == NULL || weft_device_runtime(devices[i]) != weft_model_runtime(model))
             return weft_fail(error, WEFT_INVALID_ARGUMENT, "a check's devices are opened with the model's runtime");
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status != WEFT_OK) return status;
     weft_check_walk walk = {.fused = options->fused,
                             .n_tracks = options->fused ? 1 : n_devices,
                             .report = report,
@@ -50,7 +52,7 @@ weft_status weft_check_model(weft_model *model, weft_device *const *devices, siz
                             .progress = options->progress,
                             .progress_user = options->progress_user,
                             .summary = &counts};
-    weft_status status = weft_check_script_create(model, weft_model_runtime(model), options, &walk.script, error);
+    status = weft_check_script_create(model, weft_model_runtime(model), options, &walk.script, error);
     if (status != WEFT_OK) return status;
     status = check(&walk, devices, error);
     weft_check_script_release(&walk.script);

@@ -16,6 +16,7 @@ typedef struct weft_check_options {
     weft_precision precision;
     uint64_t seed; /* 0: 1 */
     bool quick;    /* a subset for a first look */
+    uint64_t reserved[8];
 } weft_check_options;
 
 /* How far a device's result lies from the double-precision oracle's. */
@@ -32,10 +33,12 @@ typedef struct weft_check_result {
     int64_t worst_row, worst_column;
     double worst_value, worst_oracle;
     bool passed;
+    uint64_t reserved[8];
 } weft_check_result;
 
 typedef struct weft_check_summary {
     size_t n_passed, n_failed, n_skipped;
+    uint64_t reserved[4];
 } weft_check_summary;
 
 /* Runs every case of the op table on `device` and compares with the oracle. `report` (may be NULL) sees each result; a status it
@@ -55,6 +58,7 @@ typedef struct weft_check_measure {
     int32_t worst_output;
     int64_t worst_row, worst_column;
     double worst_value, worst_expected;
+    uint64_t reserved[4];
 } weft_check_measure;
 
 /* One node of one step on one device. */
@@ -78,6 +82,7 @@ typedef struct weft_check_node {
     /* With `fused`: the result of its parts by themselves against the oracle, and of the fused node against that of its parts. */
     weft_check_measure parts, fused;
     bool passed;
+    uint64_t reserved[8];
 } weft_check_node;
 
 typedef struct weft_check_model_options {
@@ -89,6 +94,7 @@ typedef struct weft_check_model_options {
     bool fused;         /* hold each fused node against its parts, on the first device alone, in place of everything else */
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* nodes; false cancels */
     void *progress_user;
+    uint64_t reserved[8];
 } weft_check_model_options;
 
 typedef struct weft_check_model_summary {
@@ -97,6 +103,7 @@ typedef struct weft_check_model_summary {
     char first_name[WEFT_NAME_SIZE];
     size_t first_device;
     int32_t first_step;
+    uint64_t reserved[8];
 } weft_check_model_summary;
 
 /* Runs the same steps (the prompt, then single rows) on every device and examines every node of the fused graphs. Needs host memory
@@ -119,11 +126,13 @@ typedef struct weft_check_parting {
     double nmse, nmse_limit; /* of this device's logits against the first one's there */
     double gap, gap_limit;   /* the larger of both devices' differences of the two logits; what a tie may have */
     bool tie;                /* the logits are as close as they should be, and the gap is within what they differ by everywhere */
+    uint64_t reserved[8];
 } weft_check_parting;
 
 typedef struct weft_check_greedy_summary {
     int32_t n_tokens;             /* compared on each device; fewer than asked for where one parted 64 times */
     size_t n_ties, n_differences; /* of all devices; after either the device goes on with the first one's token */
+    uint64_t reserved[4];
 } weft_check_greedy_summary;
 
 /* Lets each engine choose `n_tokens` greedily after the prompt (NULL: as weft_check_model), end tokens counting as others, and

@@ -47,6 +47,7 @@ typedef struct weft_model_info {
     const char *chat_format; /* "chatml", "llama3", or NULL */
     const char *chat_reason; /* why there is no chat format, or "" */
     weft_token bos, eos;     /* WEFT_NO_TOKEN where the file has none */
+    uint64_t reserved[8];
 } weft_model_info;
 WEFT_API void weft_model_describe(const weft_model *model, weft_model_info *info);
 
@@ -59,6 +60,7 @@ typedef struct weft_model_tensor {
     weft_tensor tensor;
     uint64_t offset; /* in the file */
     uint64_t bytes;
+    uint64_t reserved[4];
 } weft_model_tensor;
 /* False past the last. */
 WEFT_API bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor);
@@ -102,6 +104,7 @@ typedef struct weft_engine_options {
     bool unfused;          /* run the parts instead of fused nodes */
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* bytes loaded; false cancels */
     void *progress_user;
+    uint64_t reserved[8];
 } weft_engine_options;
 
 /* Opens the device, plans, and loads the weights. `options` may be NULL. */
@@ -124,6 +127,7 @@ typedef struct weft_engine_info {
     uint64_t host_ns;                        /* spent in calls that step the engine, waiting for the device not counted */
     uint64_t decode_weight_bytes;            /* weight bytes one single-row step reads */
     size_t decode_phases, decode_dispatches; /* of the plan that decodes one sequence, as in weft_plan_info; 0 before it was used */
+    uint64_t reserved[8];
 } weft_engine_info;
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);
 
@@ -164,6 +168,7 @@ typedef struct weft_session_options {
     /* All logits of position `index` (those that predict token index + 1), prompt and answer. */
     void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
     void *user;
+    uint64_t reserved[8];
 } weft_session_options;
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
@@ -194,6 +199,7 @@ typedef struct weft_piece {
     size_t n_top;
     bool last; /* the answer is over; `text` is what was held back of an unfinished character */
     weft_finish finish;
+    uint64_t reserved[8];
 } weft_piece;
 
 /* The next token of the answer, stepping the engine as often as needed. After the last piece, say or add more to go on; an answer
@@ -208,6 +214,7 @@ WEFT_API void weft_session_cancel(weft_session *session);
 typedef struct weft_session_timing {
     uint64_t n_prefill, n_decode; /* tokens */
     uint64_t prefill_ns, decode_ns;
+    uint64_t reserved[8];
 } weft_session_timing;
 WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
 
@@ -219,6 +226,7 @@ typedef struct weft_synth_options {
     uint64_t seed;
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
+    uint64_t reserved[8];
 } weft_synth_options;
 /* The shapes' names, NULL past the last. */
 WEFT_API const char *weft_synth_shape(size_t index);

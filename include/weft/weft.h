@@ -8,6 +8,8 @@
  *   On failure an out-parameter is left untouched unless its description says otherwise, and nothing is leaked.
  * - Handles are opaque. `_create`/`_open` is paired with `_destroy`/`_close`, which take NULL.
  * - In a parameter struct zero means the default. Shapes are innermost first and unused dimensions are 1.
+ * - Most structs end in `reserved` words, to which a later version may give a meaning (docs/api.md). In a struct that the caller
+ *   fills they must be zero: any other value is WEFT_INVALID_ARGUMENT. In a struct that the library fills they are zero.
  * - Strings are UTF-8 and zero-terminated; those returned live as long as the handle they came from.
  * - Any call may come from any thread. Calls on one device are serialised inside; one graph is built by one thread at a time.
  * - Nothing here ends the process, prints, reads the environment or starts a thread on its own account
@@ -66,6 +68,11 @@ __attribute__((format(printf, 3, 4)))
 WEFT_API weft_status
 weft_fail(weft_error *error, weft_status status, const char *format, ...);
 
+/* For code that takes structs with reserved words: WEFT_INVALID_ARGUMENT where one of the `bytes` bytes of `words` is not zero.
+ * `name` is what the message calls them: weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error).
+ */
+WEFT_API weft_status weft_require_zero(const char *name, const uint64_t *words, size_t bytes, weft_error *error);
+
 /* ---- Runtime ---- */
 
 typedef enum weft_log_level { WEFT_LOG_ERROR, WEFT_LOG_WARNING, WEFT_LOG_INFO, WEFT_LOG_DEBUG } weft_log_level;
@@ -76,12 +83,14 @@ typedef struct weft_allocator {
     void *(*allocate)(void *user, size_t size, size_t alignment);
     void (*release)(void *user, void *memory, size_t size);
     void *user;
+    uint64_t reserved[4];
 } weft_allocator;
 
 typedef struct weft_runtime_options {
     const weft_allocator *allocator; /* copied; NULL: the C library's */
     void (*log)(void *user, weft_log_level level, const char *message);
     void *log_user;
+    uint64_t reserved[8];
 } weft_runtime_options;
 
 typedef struct weft_runtime weft_runtime;
@@ -162,6 +171,7 @@ typedef struct weft_device_info {
     uint64_t memory_total, memory_free; /* bytes; 0 where unknown */
     bool is_host;                       /* its memory is the host's */
     int32_t rank;                       /* added to its backend's, where devices of one backend differ; "auto" takes none below 0 */
+    uint64_t reserved[8];
 } weft_device_info;
 
 /* Writes up to `capacity` descriptions and the number of devices there are to `count`. A backend whose driver is missing
@@ -174,6 +184,7 @@ typedef struct weft_device_options {
     const char *cache_folder; /* vulkan: where compiled shaders are kept between runs, an existing folder; NULL: nowhere */
     uint64_t spin_ns;         /* how long a wait asks again and again before it sleeps; 0: it sleeps at once. Not where the device's
                                  memory is the host's */
+    uint64_t reserved[8];
 } weft_device_options;
 
 typedef struct weft_device weft_device;
@@ -254,6 +265,7 @@ typedef struct weft_node {
     size_t params_size;
     weft_value inputs[WEFT_MAX_INPUTS];
     weft_value outputs[WEFT_MAX_OUTPUTS]; /* a leaf's value is outputs[0] */
+    uint64_t reserved[8];
 } weft_node;
 WEFT_API size_t weft_graph_node_count(const weft_graph *graph);
 WEFT_API weft_status weft_graph_node(const weft_graph *graph, size_t index, weft_node *node, weft_error *error);
@@ -265,6 +277,7 @@ typedef struct weft_node_support {
     bool supported;
     const char *kernel; /* what would run it, or ""; lives as long as the device */
     char reason[160];   /* why it is not supported, or why this kernel, or "" */
+    uint64_t reserved[8];
 } weft_node_support;
 
 /* Asks about node `index`, which is not a leaf. WEFT_INVALID_ARGUMENT. */
@@ -296,6 +309,7 @@ typedef struct weft_store_options {
     /* Called between pieces of long work with what is done and the whole, in bytes. Returning false cancels. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
+    uint64_t reserved[8];
 } weft_store_options;
 
 /* Exact bytes on the device, before anything is allocated. */
@@ -308,6 +322,7 @@ typedef struct weft_store_bytes {
     uint64_t total;
     uint64_t taken; /* of the memory that weft_device_info tells of: rounded up as the device gives memory, without what it leaves
                        to the host */
+    uint64_t reserved[8];
 } weft_store_bytes;
 
 /* Prepares memory for plans of `graphs` (each as built, unfused): fuses and places each, collects weights and states, lets
@@ -323,6 +338,7 @@ WEFT_API void weft_store_measure(const weft_store *store, weft_store_bytes *byte
 typedef struct weft_weight_source {
     weft_status (*read)(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error);
     void *user;
+    uint64_t reserved[8];
 } weft_weight_source;
 
 /* Compares the bytes needed with what is free, allocates, zeroes the states and loads the weights. On failure or when
@@ -351,6 +367,7 @@ typedef struct weft_plan_info {
     uint64_t weight_bytes; /* weight bytes one step reads, as packed (an embedding counts the rows it looks up) */
     uint64_t arena_bytes;
     uint64_t recording_bytes; /* of the device's memory, for the recording itself; 0 where the device does not tell */
+    uint64_t reserved[8];
 } weft_plan_info;
 WEFT_API void weft_plan_describe(const weft_plan *plan, weft_plan_info *info);
 
@@ -394,6 +411,7 @@ typedef struct weft_rope_options {
     float yarn_beta_fast, yarn_beta_slow; /* 0: 32 and 1 */
     float yarn_attn_factor;               /* 0: 1; multiplies YaRN's own 1 + 0.1 ln(factor) */
     const float *freq_factors;            /* n_dims / 2 divisors of the frequencies, or NULL */
+    uint64_t reserved[8];
 } weft_rope_options;
 
 /* Writes (cos, sin) pairs, n_dims floats for each of the positions first .. first + n - 1: the table `rope` reads.

@@ -72,7 +72,7 @@ def main():
     for case in CASES:
         n_dims, freq_base, kind, factor, n_ctx, fast, slow, attention, factors = case
         listed = "".join(("\n  " if i % 16 == 0 else " ") + f"{f}f," for i, f in enumerate(factors or [0.0]))
-        print(f"{{{{{n_dims}, {freq_base}f, WEFT_ROPE_{kind}, {factor}f, {n_ctx}, {fast}f, {slow}f, {attention}f, NULL}},")
+        print(f"{{{{{n_dims}, {freq_base}f, WEFT_ROPE_{kind}, {factor}f, {n_ctx}, {fast}f, {slow}f, {attention}f, NULL, {{0}}}},")
         print(f" {str(bool(factors)).lower()}, {{{listed}\n }},\n {{")
         for position, row in zip(POSITIONS, rope(*case)):
             print(f"  {{{position}, {{")

@@ -1,0 +1,328 @@
+/* Reserved words: in structs that the caller fills they must be zero, in those that the library fills they are. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/limited_allocator.h"
+#include "weft/check.h"
+
+#define PATH "test_reserved.tmp"
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static limited_allocator limits; /* fills new memory with 0xa5 */
+static weft_runtime *runtime;
+static weft_model *model;
+static weft_device *device;
+static weft_graph *graph;
+static weft_engine *engine;
+
+static void must(weft_status status, const weft_error *error) {
+    if (status != WEFT_OK) fail_msg("%s", error->message);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    weft_error error = {0};
+    runtime = limited_runtime(&limits);
+    must(weft_synth(runtime, &(weft_synth_options){.shape = "tiny", .mix = "Q4_0"}, PATH, &error), &error);
+    must(weft_model_open(runtime, PATH, &model, &error), &error);
+    must(weft_device_open(runtime, "cpu", &(weft_device_options){.n_threads = 1}, &device, &error), &error);
+    must(weft_model_graph(model, NULL, 1, 1, &graph, &error), &error);
+    weft_engine_options options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64, .max_top = 2};
+    must(weft_engine_create(model, &options, &engine, &error), &error);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    weft_engine_destroy(engine);
+    weft_graph_destroy(graph);
+    weft_device_close(device);
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+    remove(PATH);
+    return limits.n_live != 0;
+}
+
+/* ---- What the caller fills ---- */
+
+static weft_runtime_options runtime_options;
+static weft_allocator allocator = {.allocate = limited_allocate, .release = limited_release, .user = &limits};
+static weft_device_options device_options = {.n_threads = 1};
+static weft_store_options store_options;
+static weft_weight_source source;
+static float rope_table[64];
+static weft_rope_options rope_options = {.n_dims = 64, .freq_base = 10000};
+static weft_engine_options engine_options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64};
+static weft_session_options session_options;
+static weft_synth_options synth_options = {.shape = "tiny", .mix = "Q4_0"};
+static weft_check_options check_options = {.op = "silu", .quick = true};
+static weft_check_model_options model_options = {.prompt = "ab", .n_decode = 1};
+
+static weft_status create_runtime(weft_error *error) {
+    weft_runtime *made = NULL;
+    runtime_options.allocator = &allocator;
+    weft_status status = weft_runtime_create(&runtime_options, &made, error);
+    weft_runtime_destroy(made);
+    return status;
+}
+
+static weft_status open_device(weft_error *error) {
+    weft_device *made = NULL;
+    weft_status status = weft_device_open(runtime, "cpu", &device_options, &made, error);
+    weft_device_close(made);
+    return status;
+}
+
+static weft_status create_store(weft_error *error) {
+    weft_store *made = NULL;
+    const weft_graph *graphs[] = {graph};
+    weft_status status = weft_store_create(device, graphs, 1, &store_options, &made, error);
+    weft_store_destroy(made);
+    return status;
+}
+
+static weft_status load_store(weft_error *error) {
+    weft_store *made = NULL;
+    const weft_graph *graphs[] = {graph};
+    weft_weight_source whole = weft_model_source(model);
+    memcpy(whole.reserved, source.reserved, sizeof whole.reserved);
+    must(weft_store_create(device, graphs, 1, NULL, &made, error), error);
+    weft_status status = weft_store_load(made, &whole, error);
+    weft_store_destroy(made);
+    return status;
+}
+
+static weft_status compute_rope(weft_error *error) {
+    return weft_rope_table(&rope_options, 0, 1, rope_table, error);
+}
+
+static weft_status create_engine(weft_error *error) {
+    weft_engine *made = NULL;
+    weft_status status = weft_engine_create(model, &engine_options, &made, error);
+    weft_engine_destroy(made);
+    return status;
+}
+
+static weft_status measure_engine(weft_error *error) {
+    weft_store_bytes bytes;
+    return weft_engine_measure(model, &engine_options, &bytes, error);
+}
+
+static weft_status build_graph(weft_error *error) {
+    weft_graph *made = NULL;
+    weft_status status = weft_model_graph(model, &engine_options, 1, 1, &made, error);
+    weft_graph_destroy(made);
+    return status;
+}
+
+static weft_status create_session(weft_error *error) {
+    weft_session *made = NULL;
+    weft_status status = weft_session_create(engine, &session_options, &made, error);
+    weft_session_destroy(made);
+    return status;
+}
+
+static weft_status write_model(weft_error *error) {
+    return weft_synth(runtime, &synth_options, PATH ".other", error);
+}
+
+static weft_status check_ops(weft_error *error) {
+    return weft_check_ops(device, &check_options, NULL, NULL, NULL, error);
+}
+
+static weft_status check_nodes(weft_error *error) {
+    return weft_check_model(model, &device, 1, &model_options, NULL, NULL, NULL, error);
+}
+
+static weft_status check_greedy(weft_error *error) {
+    return weft_check_greedy(model, &engine_options, 1, "ab", 1, NULL, NULL, NULL, NULL, error);
+}
+
+#define WORDS(name) name.reserved, sizeof name.reserved / sizeof *name.reserved
+
+/* A function and a struct that it takes: it succeeds as the struct is, and is refused where a reserved word is not zero. */
+static const struct {
+    const char *says;
+    weft_status (*call)(weft_error *error);
+    uint64_t *words;
+    size_t n_words;
+} cases[] = {
+    {"options.reserved must be zero", create_runtime, WORDS(runtime_options)},
+    {"allocator.reserved must be zero", create_runtime, WORDS(allocator)},
+    {"device_options.reserved must be zero", open_device, WORDS(device_options)},
+    {"options.reserved must be zero", create_store, WORDS(store_options)},
+    {"source.reserved must be zero", load_store, WORDS(source)},
+    {"options.reserved must be zero", compute_rope, WORDS(rope_options)},
+    {"options.reserved must be zero", create_engine, WORDS(engine_options)},
+    {"device_options.reserved must be zero", create_engine, WORDS(engine_options.device_options)},
+    {"options.reserved must be zero", measure_engine, WORDS(engine_options)},
+    {"device_options.reserved must be zero", measure_engine, WORDS(engine_options.device_options)},
+    {"options.reserved must be zero", build_graph, WORDS(engine_options)},
+    {"device_options.reserved must be zero", build_graph, WORDS(engine_options.device_options)},
+    {"options.reserved must be zero", create_session, WORDS(session_options)},
+    {"options.reserved must be zero", write_model, WORDS(synth_options)},
+    {"options.reserved must be zero", check_ops, WORDS(check_options)},
+    {"options.reserved must be zero", check_nodes, WORDS(model_options)},
+    {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
+    {"device_options.reserved must be zero", check_greedy, WORDS(engine_options.device_options)},
+};
+
+static void refuses_what_it_does_not_know(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        weft_error error = {0};
+        must(cases[i].call(&error), &error);
+        size_t n_live = limits.n_live;
+        const size_t ends[] = {0, cases[i].n_words - 1};
+        for (size_t j = 0; j < COUNT(ends); j++) {
+            cases[i].words[ends[j]] = 1;
+            weft_status status = cases[i].call(&error);
+            cases[i].words[ends[j]] = 0;
+            if (status != WEFT_INVALID_ARGUMENT || !strstr(error.message, cases[i].says))
+                fail_msg("case %zu, word %zu: status %d, \"%s\"", i, ends[j], (int)status, error.message);
+        }
+        assert_int_equal(limits.n_live, n_live);
+    }
+    remove(PATH ".other");
+}
+
+/* ---- What the library fills ---- */
+
+#define FILL(name) memset(&(name), 0xa5, sizeof(name))
+#define ASSERT_ZERO(name) assert_int_equal(weft_require_zero(#name, (name).reserved, sizeof(name).reserved, NULL), WEFT_OK)
+
+static void zeroes_what_it_fills(void **state) {
+    (void)state;
+    weft_error error = {0};
+    static weft_device_info list[8];
+    size_t count = 0;
+    FILL(list);
+    must(weft_devices(runtime, list, COUNT(list), &count, &error), &error);
+    for (size_t i = 0; i < count && i < COUNT(list); i++) ASSERT_ZERO(list[i]);
+    weft_device_info info;
+    FILL(info);
+    must(weft_device_describe(device, &info, &error), &error);
+    ASSERT_ZERO(info);
+    weft_node node;
+    weft_node_support support;
+    for (size_t i = 0; i < weft_graph_node_count(graph); i++) {
+        FILL(node);
+        must(weft_graph_node(graph, i, &node, &error), &error);
+        ASSERT_ZERO(node);
+        if (node.op == WEFT_OP_NONE) continue;
+        FILL(support);
+        must(weft_graph_support(graph, i, device, WEFT_FAST, &support, &error), &error);
+        ASSERT_ZERO(support);
+    }
+    weft_weight_source file = weft_model_source(model);
+    ASSERT_ZERO(file);
+    weft_model_info of_model;
+    FILL(of_model);
+    weft_model_describe(model, &of_model);
+    ASSERT_ZERO(of_model);
+    weft_model_tensor tensor;
+    for (size_t i = 0; FILL(tensor), weft_model_tensor_at(model, i, &tensor); i++) ASSERT_ZERO(tensor);
+}
+
+static void zeroes_what_a_store_tells(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    weft_store_bytes bytes;
+    weft_plan_info info;
+    const weft_graph *graphs[] = {graph};
+    weft_weight_source file = weft_model_source(model);
+    must(weft_store_create(device, graphs, 1, NULL, &store, &error), &error);
+    FILL(bytes);
+    weft_store_measure(store, &bytes);
+    ASSERT_ZERO(bytes);
+    must(weft_store_load(store, &file, &error), &error);
+    must(weft_plan_create(store, graph, &plan, &error), &error);
+    FILL(info);
+    weft_plan_describe(plan, &info);
+    ASSERT_ZERO(info);
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    FILL(bytes);
+    must(weft_engine_measure(model, &engine_options, &bytes, &error), &error);
+    ASSERT_ZERO(bytes);
+}
+
+static void zeroes_what_a_session_gives(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_session *session = NULL;
+    must(weft_session_create(engine, &(weft_session_options){.n_predict = 3, .n_top = 2}, &session, &error), &error);
+    must(weft_session_add_text(session, "ab", 2, false, &error), &error);
+    weft_piece piece;
+    do {
+        FILL(piece);
+        must(weft_session_next(session, &piece, &error), &error);
+        ASSERT_ZERO(piece);
+    } while (!piece.last);
+    weft_session_timing timing;
+    FILL(timing);
+    weft_session_measure(session, &timing);
+    ASSERT_ZERO(timing);
+    weft_session_destroy(session);
+    weft_engine_info info;
+    FILL(info);
+    weft_engine_describe(engine, &info);
+    ASSERT_ZERO(info);
+    ASSERT_ZERO(info.device);
+    ASSERT_ZERO(info.bytes);
+}
+
+static weft_status see_result(void *user, const weft_check_result *result) {
+    (*(size_t *)user)++;
+    ASSERT_ZERO(*result);
+    return WEFT_OK;
+}
+
+static weft_status see_node(void *user, const weft_check_node *node) {
+    (*(size_t *)user)++;
+    ASSERT_ZERO(*node);
+    ASSERT_ZERO(node->alone);
+    ASSERT_ZERO(node->difference);
+    ASSERT_ZERO(node->in_step);
+    ASSERT_ZERO(node->drift);
+    ASSERT_ZERO(node->parts);
+    ASSERT_ZERO(node->fused);
+    return WEFT_OK;
+}
+
+static void zeroes_what_a_check_reports(void **state) {
+    (void)state;
+    weft_error error = {0};
+    size_t n = 0;
+    weft_check_summary ops;
+    FILL(ops);
+    must(weft_check_ops(device, &check_options, see_result, &n, &ops, &error), &error);
+    ASSERT_ZERO(ops);
+    assert_true(n > 0);
+    weft_check_model_summary nodes;
+    weft_device *devices[] = {device, device};
+    FILL(nodes);
+    n = 0;
+    must(weft_check_model(model, devices, 2, &model_options, see_node, &n, &nodes, &error), &error);
+    ASSERT_ZERO(nodes);
+    assert_true(n > 0);
+    weft_check_greedy_summary tokens;
+    FILL(tokens);
+    must(weft_check_greedy(model, &engine_options, 1, "ab", 2, NULL, NULL, NULL, &tokens, &error), &error);
+    ASSERT_ZERO(tokens);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_what_it_does_not_know), cmocka_unit_test(zeroes_what_it_fills),
+        cmocka_unit_test(zeroes_what_a_store_tells),     cmocka_unit_test(zeroes_what_a_session_gives),
+        cmocka_unit_test(zeroes_what_a_check_reports),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
