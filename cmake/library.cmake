@@ -68,7 +68,13 @@ target_link_libraries(weft_objects PRIVATE weft_options PUBLIC ${WEFT_LIBRARIES}
 
 add_library(weft $<TARGET_OBJECTS:weft_objects>)
 add_library(weft::weft ALIAS weft)
-set_target_properties(weft PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+# While the major version is 0 a minor one may change the ABI.
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  set(soversion ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+else()
+  set(soversion ${PROJECT_VERSION_MAJOR})
+endif()
+set_target_properties(weft PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${soversion})
 target_include_directories(weft PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -18,6 +18,33 @@ flags=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --cflags --libs weft)
 cc -std=c17 "$source/examples/graph_by_hand.c" -o "$scratch/graph_by_hand" $flags
 LD_LIBRARY_PATH=$library "$scratch/graph_by_hand" cpu >"$scratch/pkgconfig.txt"
 
+# One version everywhere: the header's, the library's, the package files', and the name under which programs find the library.
+version=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --modversion weft)
+if [ -x "$scratch/usr/bin/weft" ]; then
+    told=$(LD_LIBRARY_PATH=$library "$scratch/usr/bin/weft" --version)
+    [ "$told" = "weft $version" ] || { echo "the command tells \"$told\" and weft.pc \"$version\""; exit 1; }
+fi
+case $version in 0.*) abi=${version%.*} ;; *) abi=${version%%.*} ;; esac
+[ "$(readlink "$library/libweft.so.$abi")" = "libweft.so.$version" ] || { echo "no libweft.so.$abi"; exit 1; }
+objdump -p "$scratch/graph_by_hand" | grep -q "NEEDED *libweft.so.$abi\$" || { echo "the example does not need libweft.so.$abi"; exit 1; }
+
+# The headers are C++ too.
+if command -v c++ >/dev/null; then
+    cat >"$scratch/headers.cpp" <<'CPP'
+#include <weft/backend.h>
+#include <weft/check.h>
+static_assert(WEFT_VERSION_NUMBER == (WEFT_VERSION_MAJOR << 16 | WEFT_VERSION_MINOR << 8 | WEFT_VERSION_PATCH), "version");
+int main() {
+    weft_engine_options engine = {}, same{.device = "auto"};
+    engine.device = same.device;
+    return engine.reserved[0] == 0 && weft_version() == WEFT_VERSION_NUMBER ? 0 : 1;
+}
+CPP
+    # shellcheck disable=SC2086
+    c++ -std=c++20 -Wall -Werror "$scratch/headers.cpp" -o "$scratch/headers" $flags
+    LD_LIBRARY_PATH=$library "$scratch/headers"
+fi
+
 # silu of 1, 2 - 4 and 5.
 python3 - "$scratch/cmake.txt" "$scratch/pkgconfig.txt" <<'PYTHON'
 import math

@@ -87,6 +87,16 @@ static void every_allocation_fails(void **state) {
     }
 }
 
+static void tells_its_version(void **state) {
+    (void)state;
+    char text[32];
+    snprintf(text, sizeof text, "%d.%d.%d", WEFT_VERSION_MAJOR, WEFT_VERSION_MINOR, WEFT_VERSION_PATCH);
+    assert_int_equal(weft_version(), WEFT_VERSION_NUMBER);
+    assert_int_equal(weft_version() >> 8 & 0xff, WEFT_VERSION_MINOR);
+    assert_string_equal(weft_version_text(), WEFT_VERSION);
+    assert_string_equal(weft_version_text(), text);
+}
+
 /* ---- Devices ---- */
 
 /* Two backends that count how often they are asked for their devices; the second has none that can be used. */
@@ -327,7 +337,7 @@ int main(void) {
         cmocka_unit_test(every_allocation_fails),    cmocka_unit_test(asks_the_named_backend_alone),
         cmocka_unit_test(lists_best_first),          cmocka_unit_test(opens_by_name),
         cmocka_unit_test(names_what_cannot_be_used), cmocka_unit_test(loads_a_plug_in),
-        cmocka_unit_test(refuses_broken_plug_ins),
+        cmocka_unit_test(refuses_broken_plug_ins),   cmocka_unit_test(tells_its_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
         return EXIT_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        puts("weft " WEFT_VERSION);
+        printf("weft %s\n", weft_version_text());
         return EXIT_DONE;
     }
     for (size_t i = 0; i < N_COMMANDS; i++) {

@@ -32,7 +32,20 @@
 extern "C" {
 #endif
 
-#define WEFT_VERSION "0.1.0"
+/* ---- Version ---- */
+
+/* Of this header: 0x000100 and "0.1.0". The build reads it from these three lines; docs/api.md says what each number means. */
+#define WEFT_VERSION_MAJOR 0
+#define WEFT_VERSION_MINOR 1
+#define WEFT_VERSION_PATCH 0
+#define WEFT_VERSION_NUMBER (WEFT_VERSION_MAJOR << 16 | WEFT_VERSION_MINOR << 8 | WEFT_VERSION_PATCH)
+#define WEFT_VERSION WEFT_VERSION_TEXT_(WEFT_VERSION_MAJOR, WEFT_VERSION_MINOR, WEFT_VERSION_PATCH)
+#define WEFT_VERSION_TEXT_(major, minor, patch) WEFT_VERSION_JOIN_(major, minor, patch)
+#define WEFT_VERSION_JOIN_(major, minor, patch) #major "." #minor "." #patch
+
+/* Of the library that runs, which may be a newer one. */
+WEFT_API uint32_t weft_version(void);
+WEFT_API const char *weft_version_text(void);
 
 /* ---- Status and messages ---- */
 

@@ -147,7 +147,8 @@ def keep(fault, tree, out):
     """The command and its library, stripped, in a folder of their own."""
     place = pathlib.Path(out) / label(fault)
     place.mkdir(parents=True, exist_ok=True)
-    for made in (tree.build / "bin/weft", tree.build / "lib/libweft.so.0"):
+    library = tree.build / "lib" / os.readlink(tree.build / "lib/libweft.so")  # under the name that the command looks for
+    for made in (tree.build / "bin/weft", library):
         shutil.copy(made, place / made.name)
         run(["strip", place / made.name], check=True)
 
