@@ -137,7 +137,16 @@ static int32_t n_unread(const weft_session *session) {
     return session->n_tokens - session->n_read - (session->finish == WEFT_FINISH_STOP ? 1 : 0);
 }
 
+/* What another thread is adding comes before the answer. */
+static void await_added(weft_session *session) {
+    weft_engine *engine = session->engine;
+    weft_engine_rest(engine);
+    while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
+    weft_engine_work(engine);
+}
+
 static weft_status next_piece(weft_session *session, weft_piece *piece, weft_error *error) {
+    await_added(session);
     try_again(session);
     weft_status status = session->answering ? WEFT_OK : begin(session, error);
     if (status != WEFT_OK) return status;

@@ -201,7 +201,7 @@ static weft_status encode_long(struct encoder *encoder, const char *text, size_t
     if (status == WEFT_OK) status = weft_merger_run(merger, error);
     if (status != WEFT_OK || merger->n_symbols == 0) return status;
     for (uint32_t i = 0; i != WEFT_NO_SYMBOL; i = merger->symbols[i].next) weft_token_put(encoder->sink, merger->symbols[i].token);
-    return WEFT_OK;
+    return weft_token_go_on(encoder->sink);
 }
 
 /* Most pieces of ordinary text are one token. */
@@ -226,18 +226,18 @@ static weft_status encode_piece(void *user, const char *text, size_t size, weft_
     weft_token token, tokens[SHORT_PIECE];
     if (is_one_token(encoder->bpe, text, size, &token)) {
         weft_token_put(encoder->sink, token);
-        return WEFT_OK;
+        return weft_token_go_on(encoder->sink);
     }
     if (size > SHORT_PIECE) return encode_long(encoder, text, size, error);
     size_t n = tokens_of_short(encoder->bpe, text, size, tokens);
     for (size_t i = 0; i < n; i++) weft_token_put(encoder->sink, tokens[i]);
-    return WEFT_OK;
+    return weft_token_go_on(encoder->sink);
 }
 
 weft_status weft_bpe_encode(const weft_bpe *bpe, const char *text, size_t size, weft_token_sink *sink, weft_error *error) {
     if (size == 0) return WEFT_OK;
     struct encoder encoder = {.bpe = bpe, .sink = sink};
-    weft_merger_init(&encoder.merger, bpe->runtime);
+    weft_merger_init(&encoder.merger, bpe->runtime, sink->cancelled);
     encoder.merger.pair = merger_pair;
     encoder.merger.user = bpe;
     weft_status status = weft_pretokenize(bpe->pretokenizer, text, size, encode_piece, &encoder, error);

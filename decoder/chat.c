@@ -1,6 +1,7 @@
 #include "decoder/chat.h"
 #include "decoder/template.h"
 #include "decoder/utf8.h"
+#include "decoder/vocabulary.h"
 
 #include <string.h>
 
@@ -159,22 +160,12 @@ const char *weft_chat_name(const weft_chat *chat) {
 typedef struct writer {
     const weft_chat *chat;
     const weft_tokenizer *tokenizer;
-    weft_token *tokens;
-    size_t capacity, count;
+    weft_token_sink *sink;
     weft_error *error;
 } writer;
 
-static void put(writer *w, weft_token token) {
-    if (w->count < w->capacity) w->tokens[w->count] = token;
-    w->count++;
-}
-
 static weft_status put_text(writer *w, const char *text, size_t size) {
-    size_t left = w->count < w->capacity ? w->capacity - w->count : 0, count = 0;
-    weft_status status =
-        weft_tokenizer_encode(w->tokenizer, text, size, false, false, left ? w->tokens + w->count : NULL, left, &count, w->error);
-    if (status == WEFT_OK) w->count += count;
-    return status;
+    return weft_tokenizer_append(w->tokenizer, text, size, false, false, w->sink, w->error);
 }
 
 /* Opens a message and begins its text. Words form over the ends of texts, so what stands between two markers is tokenized as one.
@@ -184,13 +175,15 @@ static weft_status put_open(writer *w, weft_role role, weft_text before, weft_te
     weft_text name = {roles[role], strlen(roles[role])};
     weft_text parts[] = {name, {style->after_role, strlen(style->after_role)}, before, text};
     weft_status status = WEFT_OK;
-    put(w, w->chat->open);
+    weft_token_put(w->sink, w->chat->open);
     if (style->close_role) {
         status = put_text(w, name.bytes, name.size);
         if (status != WEFT_OK) return status;
-        put(w, w->chat->close_role);
+        weft_token_put(w->sink, w->chat->close_role);
         parts[0].size = 0;
     }
+    status = weft_tokenizer_check_room(w->tokenizer, text.bytes, text.size, w->sink, w->error); /* before the text is copied */
+    if (status != WEFT_OK) return status;
     size_t size = 0, at = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) size += parts[i].size;
     char *whole = weft_allocate(w->chat->runtime, size + 1);
@@ -206,7 +199,7 @@ static weft_status put_open(writer *w, weft_role role, weft_text before, weft_te
 
 static weft_status put_close(writer *w) {
     const char *after = w->chat->template->style->after_close;
-    put(w, w->chat->close);
+    weft_token_put(w->sink, w->chat->close);
     return put_text(w, after, strlen(after));
 }
 
@@ -243,38 +236,33 @@ static weft_text trim(weft_text text) {
     return text;
 }
 
-static weft_status finish(const writer *w, weft_status status, size_t *count) {
-    if (status == WEFT_OK) *count = w->count;
-    return status;
-}
-
 weft_status weft_chat_message(const weft_chat *chat, const weft_tokenizer *tokenizer, bool first, weft_role role, const char *text,
-                              size_t size, weft_token *tokens, size_t capacity, size_t *count, weft_error *error) {
-    writer w = {.chat = chat, .tokenizer = tokenizer, .tokens = tokens, .capacity = capacity, .error = error};
+                              size_t size, weft_token_sink *sink, weft_error *error) {
+    writer w = {chat, tokenizer, sink, error};
     const weft_text none = {"", 0}, system = {chat->system, chat->system_size};
     enum system own = chat->template->system;
     weft_text body = {text, size};
     if (chat->template->style->trims) body = trim(body);
     if (role < WEFT_SYSTEM || role > WEFT_ASSISTANT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no role %d", (int)role);
-    if (first && chat->template->bos) put(&w, chat->bos);
+    if (first && chat->template->bos) weft_token_put(sink, chat->bos);
     weft_status status = WEFT_OK;
     if (first && role != WEFT_SYSTEM && own != SYSTEM_NONE) status = put_message(&w, WEFT_SYSTEM, system, none);
     bool joins = first && role == WEFT_SYSTEM && own == SYSTEM_DATES;
     if (status == WEFT_OK) status = put_message(&w, role, joins ? system : none, body);
-    return finish(&w, status, count);
+    return status;
 }
 
-weft_status weft_chat_begin_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token *tokens, size_t capacity,
-                                   size_t *count, weft_error *error) {
-    writer w = {.chat = chat, .tokenizer = tokenizer, .tokens = tokens, .capacity = capacity, .error = error};
-    return finish(&w, put_open(&w, WEFT_ASSISTANT, (weft_text){"", 0}, (weft_text){"", 0}), count);
+weft_status weft_chat_begin_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token_sink *sink,
+                                   weft_error *error) {
+    writer w = {chat, tokenizer, sink, error};
+    return put_open(&w, WEFT_ASSISTANT, (weft_text){"", 0}, (weft_text){"", 0});
 }
 
-weft_status weft_chat_end_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token last, weft_token *tokens,
-                                 size_t capacity, size_t *count, weft_error *error) {
-    writer w = {.chat = chat, .tokenizer = tokenizer, .tokens = tokens, .capacity = capacity, .error = error};
+weft_status weft_chat_end_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token last, weft_token_sink *sink,
+                                 weft_error *error) {
+    writer w = {chat, tokenizer, sink, error};
     const char *after = chat->template->style->after_close;
-    if (last != chat->close) put(&w, chat->close);
-    return finish(&w, put_text(&w, after, strlen(after)), count);
+    if (last != chat->close) weft_token_put(sink, chat->close);
+    return put_text(&w, after, strlen(after));
 }

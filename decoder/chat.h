@@ -15,15 +15,14 @@ void weft_chat_destroy(weft_chat *chat);
 const char *weft_chat_name(const weft_chat *chat);
 
 /* Appends the tokens of one message; `first` is set for the first of a conversation (a BOS, a default system message where the
- * template has one). The text is plain: nothing in it becomes a special token. `count` receives the whole number of tokens, of
- * which up to `capacity` are written. A date that a template would take from the clock is the one it names for when there is none.
- */
+ * template has one). The text is plain: nothing in it becomes a special token. A date that a template would take from the clock is
+ * the one it names for when there is none. Statuses as of weft_tokenizer_append. */
 weft_status weft_chat_message(const weft_chat *chat, const weft_tokenizer *tokenizer, bool first, weft_role role, const char *text,
-                              size_t size, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);
+                              size_t size, weft_token_sink *sink, weft_error *error);
 /* What comes before the assistant's answer, and what must follow the last token of an answer before the next message. */
-weft_status weft_chat_begin_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token *tokens, size_t capacity,
-                                   size_t *count, weft_error *error);
-weft_status weft_chat_end_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token last, weft_token *tokens,
-                                 size_t capacity, size_t *count, weft_error *error);
+weft_status weft_chat_begin_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token_sink *sink,
+                                   weft_error *error);
+weft_status weft_chat_end_answer(const weft_chat *chat, const weft_tokenizer *tokenizer, weft_token last, weft_token_sink *sink,
+                                 weft_error *error);
 
 #endif

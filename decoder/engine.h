@@ -1,5 +1,5 @@
 /* Engines and sessions, for the files that make them up. Everything here is read and written under the engine's mutex, but for
- * `cancelled`. */
+ * `cancelled`, and for the places in `tokens` from n_tokens on while `adding` is set: the thread that adds writes them. */
 #ifndef WEFT_DECODER_ENGINE_H
 #define WEFT_DECODER_ENGINE_H
 
@@ -127,6 +127,7 @@ struct weft_session {
     uint32_t epoch;
     int32_t next_prompt_score, next_logits; /* what the callbacks have not seen yet: the index each would get next */
     atomic_bool cancelled;
+    bool adding;    /* a thread adds tokens, without the mutex; no other one adds or begins an answer meanwhile */
     bool answering; /* between the first call of next and the last piece */
     bool ended;     /* the last answer ended with an end token, and nothing was added since */
     weft_finish finish;

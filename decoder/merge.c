@@ -4,8 +4,16 @@
 
 #define MERGED_AWAY (-2)
 
-void weft_merger_init(weft_merger *merger, weft_runtime *runtime) {
+/* How often a long piece looks whether it was cancelled: a power of two. */
+#define LOOK_EVERY 4096
+
+static bool is_cancelled(const weft_merger *merger, size_t turn) {
+    return turn % LOOK_EVERY == 0 && weft_token_cancelled(merger->cancelled);
+}
+
+void weft_merger_init(weft_merger *merger, weft_runtime *runtime, const atomic_bool *cancelled) {
     merger->runtime = runtime;
+    merger->cancelled = cancelled;
     merger->symbols = merger->symbols_inside;
     merger->queue = merger->queue_inside;
     merger->capacity = merger->queue_capacity = WEFT_SYMBOLS_INSIDE;
@@ -37,6 +45,7 @@ static void *grow(weft_merger *merger, void *items, const void *inside, size_t *
 }
 
 weft_status weft_merger_add(weft_merger *merger, weft_token token, uint32_t start, weft_error *error) {
+    if (is_cancelled(merger, merger->n_symbols)) return WEFT_CANCELLED;
     if (merger->n_symbols == merger->capacity) {
         weft_symbol *grown = grow(merger, merger->symbols, merger->symbols_inside, &merger->capacity, sizeof *grown);
         if (!grown) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to tokenize a piece of %u bytes", merger->text_size);
@@ -103,6 +112,7 @@ static uint64_t queue_pop(weft_merger *merger) {
 
 static weft_status fill_queue(weft_merger *merger, weft_error *error) {
     for (uint32_t i = 0; i + 1 < merger->n_symbols; i++) {
+        if (is_cancelled(merger, i)) return WEFT_CANCELLED;
         uint32_t order;
         weft_token token;
         weft_status status = pair_at(merger, i, &order, &token) ? queue_append(merger, (uint64_t)order << 32 | i, error) : WEFT_OK;
@@ -115,7 +125,8 @@ static weft_status fill_queue(weft_merger *merger, weft_error *error) {
 
 weft_status weft_merger_run(weft_merger *merger, weft_error *error) {
     weft_status status = fill_queue(merger, error);
-    while (status == WEFT_OK && merger->n_queued) {
+    for (size_t turn = 0; status == WEFT_OK && merger->n_queued; turn++) {
+        if (is_cancelled(merger, turn)) return WEFT_CANCELLED;
         uint64_t entry = queue_pop(merger);
         uint32_t index = (uint32_t)entry, order;
         weft_symbol *left = &merger->symbols[index];

@@ -49,8 +49,12 @@ weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error) {
     vocabulary->sorted = weft_allocate(vocabulary->runtime, (n + (size_t)1) * sizeof *vocabulary->sorted);
     if (!vocabulary->sorted) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %u special tokens", (unsigned)n);
     n = 0;
-    for (weft_token token = 0; token < vocabulary->n_tokens; token++)
-        if (can_be_special(vocabulary, token)) vocabulary->sorted[n++] = (uint32_t)token;
+    for (weft_token token = 0; token < vocabulary->n_tokens; token++) {
+        if (!can_be_special(vocabulary, token)) continue;
+        size_t size = weft_vocabulary_text(vocabulary, token).size;
+        if (size > vocabulary->longest_special) vocabulary->longest_special = size;
+        vocabulary->sorted[n++] = (uint32_t)token;
+    }
     weft_status status = sort_specials(vocabulary, error);
     if (status != WEFT_OK) return status;
     uint32_t at = 0;

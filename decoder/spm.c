@@ -130,7 +130,7 @@ static weft_status encode_part(struct encoder *encoder, const char *text, size_t
     if (status == WEFT_OK) status = weft_merger_run(merger, error);
     if (status != WEFT_OK) return status;
     for (uint32_t i = 0; i != WEFT_NO_SYMBOL; i = merger->symbols[i].next) put_symbol(encoder, &merger->symbols[i]);
-    return WEFT_OK;
+    return weft_token_go_on(encoder->sink);
 }
 
 static weft_status encode_parts(struct encoder *encoder, const char *text, size_t size, weft_error *error) {
@@ -156,7 +156,7 @@ weft_status weft_spm_encode(const weft_spm *spm, const char *text, size_t size, 
         size++;
     }
     struct encoder encoder = {.spm = spm, .sink = sink};
-    weft_merger_init(&encoder.merger, spm->runtime);
+    weft_merger_init(&encoder.merger, spm->runtime, sink->cancelled);
     encoder.merger.pair = merger_pair;
     encoder.merger.user = &encoder;
     weft_status status = encode_parts(&encoder, text, size, error);

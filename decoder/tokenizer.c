@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define MAX_ENDS 16
+#define LOOK_EVERY 4096 /* bytes without a special token, until the next look whether to go on */
 
 struct weft_tokenizer {
     weft_runtime *runtime;
@@ -159,42 +160,88 @@ bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token
 
 /* ---- Text to tokens ---- */
 
+/* Bytes that tokens stand for, as far as `enough`. */
+static size_t count_known(const weft_vocabulary *vocabulary, const char *text, size_t size, size_t enough) {
+    if (!vocabulary->lacks_bytes) return size;
+    size_t n = 0;
+    for (size_t i = 0; i < size && n < enough; i++) n += vocabulary->byte_tokens[(unsigned char)text[i]] != WEFT_NO_TOKEN;
+    return n;
+}
+
+/* WEFT_FULL, without a message, where the text is certain to have more tokens than there is room for, since none of them stands for
+ * more than `longest` bytes. */
+static weft_status check_room(const weft_vocabulary *vocabulary, const char *text, size_t size, size_t longest,
+                              weft_token_sink *sink) {
+    size_t room = sink->count < sink->capacity ? sink->capacity - sink->count : 0;
+    if (!sink->bounded || size / longest < room) return WEFT_OK;
+    size_t most = room * longest, n_known = count_known(vocabulary, text, size, most + 1);
+    if (n_known <= most) return WEFT_OK;
+    sink->count += n_known / longest + (n_known % longest != 0);
+    return WEFT_FULL;
+}
+
 static weft_status encode_plain(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_space,
                                 weft_token_sink *sink, weft_error *error) {
+    weft_status status = check_room(&tokenizer->vocabulary, text, size, tokenizer->vocabulary.longest, sink);
+    if (status != WEFT_OK) return status;
     if (tokenizer->bpe) return weft_bpe_encode(tokenizer->bpe, text, size, sink, error);
     return weft_spm_encode(tokenizer->spm, text, size, add_space && weft_spm_adds_space(tokenizer->spm), sink, error);
 }
 
 static weft_status encode_special(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
                                   weft_error *error) {
+    const weft_vocabulary *vocabulary = &tokenizer->vocabulary;
+    size_t longest = vocabulary->longest > vocabulary->longest_special ? vocabulary->longest : vocabulary->longest_special;
     size_t begin = 0;
     bool add_space = true;
-    for (size_t at = 0; at < size;) {
-        weft_token token = weft_special_at(&tokenizer->vocabulary, text + at, size - at);
+    weft_status status = check_room(vocabulary, text, size, longest, sink);
+    for (size_t at = 0; status == WEFT_OK && at < size;) {
+        weft_token token = weft_special_at(vocabulary, text + at, size - at);
         if (token == WEFT_NO_TOKEN) {
-            at++;
+            if (at++ % LOOK_EVERY == 0) status = weft_token_go_on(sink);
             continue;
         }
-        weft_status status = encode_plain(tokenizer, text + begin, at - begin, add_space, sink, error);
-        if (status != WEFT_OK) return status;
+        status = encode_plain(tokenizer, text + begin, at - begin, add_space, sink, error);
+        if (status != WEFT_OK) break;
         weft_token_put(sink, token);
-        begin = at += weft_vocabulary_text(&tokenizer->vocabulary, token).size;
+        status = weft_token_go_on(sink);
+        begin = at += weft_vocabulary_text(vocabulary, token).size;
         add_space = weft_tokenizer_is_control(tokenizer, token);
     }
-    return encode_plain(tokenizer, text + begin, size - begin, add_space, sink, error);
+    return status == WEFT_OK ? encode_plain(tokenizer, text + begin, size - begin, add_space, sink, error) : status;
+}
+
+/* Gives what ended a text early its message. */
+static weft_status tell(weft_status status, const weft_token_sink *sink, weft_error *error) {
+    if (status == WEFT_FULL)
+        return weft_fail(error, status, "there is room for %zu tokens, and the text needs at least %zu", sink->capacity,
+                         sink->count);
+    if (status == WEFT_CANCELLED) return weft_fail(error, status, "the text was cancelled before all of it was tokens");
+    return status;
+}
+
+weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
+                                      weft_error *error) {
+    return tell(check_room(&tokenizer->vocabulary, text, size, tokenizer->vocabulary.longest, sink), sink, error);
+}
+
+weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
+                                  bool find_special, weft_token_sink *sink, weft_error *error) {
+    if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
+    if (size == 0) text = ""; /* NULL has no place to begin at */
+    if (add_bos_eos && tokenizer->adds_bos) weft_token_put(sink, tokenizer->bos);
+    weft_status status =
+        find_special ? encode_special(tokenizer, text, size, sink, error) : encode_plain(tokenizer, text, size, true, sink, error);
+    if (status == WEFT_OK && add_bos_eos && tokenizer->adds_eos) weft_token_put(sink, tokenizer->eos);
+    return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);
 }
 
 weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error) {
-    if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
     weft_token_sink sink = {.tokens = tokens, .capacity = capacity};
-    if (add_bos_eos && tokenizer->adds_bos) weft_token_put(&sink, tokenizer->bos);
-    weft_status status = find_special ? encode_special(tokenizer, text, size, &sink, error)
-                                      : encode_plain(tokenizer, text, size, true, &sink, error);
-    if (status != WEFT_OK) return status;
-    if (add_bos_eos && tokenizer->adds_eos) weft_token_put(&sink, tokenizer->eos);
-    *count = sink.count;
-    return WEFT_OK;
+    weft_status status = weft_tokenizer_append(tokenizer, text, size, add_bos_eos, find_special, &sink, error);
+    if (status == WEFT_OK) *count = sink.count;
+    return status;
 }
 
 /* ---- Tokens to text ---- */

@@ -124,6 +124,7 @@ weft_token weft_vocabulary_find(const weft_vocabulary *vocabulary, const char *b
 static void add_to_lookup(weft_vocabulary *vocabulary, weft_token token) {
     weft_text text = weft_vocabulary_text(vocabulary, token);
     if (text.size == 0) return;
+    if (text.size > vocabulary->longest) vocabulary->longest = text.size;
     uint32_t hash = hash_bytes(vocabulary, text.bytes, text.size);
     weft_vocabulary_slot *slot = slot_of(vocabulary, text.bytes, text.size, hash);
     if (slot->token == WEFT_NO_TOKEN) *slot = (weft_vocabulary_slot){hash, token};
@@ -244,6 +245,7 @@ weft_status weft_vocabulary_read(weft_vocabulary *vocabulary, weft_runtime *runt
     if (status == WEFT_OK) status = read_types(vocabulary, gguf, spelling, error);
     if (status == WEFT_OK) status = read_tokens(vocabulary, gguf, tokens, spelling, error);
     if (status == WEFT_OK) status = weft_special_index(vocabulary, error);
+    for (int byte = 0; byte < 256; byte++) vocabulary->lacks_bytes |= vocabulary->byte_tokens[byte] == WEFT_NO_TOKEN;
     return status;
 }
 

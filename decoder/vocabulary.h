@@ -38,6 +38,9 @@ typedef struct weft_vocabulary {
     uint32_t mask, shift;        /* number of slots - 1; the top bits of a hash choose one */
     uint64_t factor;             /* of hashes, another one each time */
     weft_token byte_tokens[256]; /* WEFT_NO_TOKEN where there is none */
+    bool lacks_bytes;            /* there are bytes without a token */
+    size_t longest;              /* bytes of the longest token that plain text can become */
+    size_t longest_special;
 } weft_vocabulary;
 
 weft_status weft_vocabulary_read(weft_vocabulary *vocabulary, weft_runtime *runtime, const weft_gguf *gguf, weft_spelling spelling,
@@ -58,15 +61,19 @@ weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, 
 /* The special token whose bytes are exactly these, or WEFT_NO_TOKEN. */
 weft_token weft_special_find(const weft_vocabulary *vocabulary, const char *text, size_t size);
 
-/* Tokens on their way out: all are counted, up to `capacity` are written. */
-typedef struct weft_token_sink {
-    weft_token *tokens;
-    size_t capacity, count;
-} weft_token_sink;
-
 static inline void weft_token_put(weft_token_sink *sink, weft_token token) {
     if (sink->count < sink->capacity) sink->tokens[sink->count] = token;
     sink->count++;
+}
+
+static inline bool weft_token_cancelled(const atomic_bool *cancelled) {
+    return cancelled && atomic_load_explicit(cancelled, memory_order_relaxed);
+}
+
+/* Whether to go on with a text: WEFT_OK, WEFT_FULL or WEFT_CANCELLED, without a message. */
+static inline weft_status weft_token_go_on(const weft_token_sink *sink) {
+    if (sink->bounded && sink->count > sink->capacity) return WEFT_FULL;
+    return weft_token_cancelled(sink->cancelled) ? WEFT_CANCELLED : WEFT_OK;
 }
 
 #endif

@@ -54,17 +54,13 @@ typedef struct message {
 
 /* All messages, and the beginning of an answer. */
 static weft_status conversation(const opened *o, const message *messages, size_t n, weft_token *tokens, size_t *count) {
-    size_t at = 0;
+    weft_token_sink sink = {.tokens = tokens, .capacity = MAX_TOKENS};
     weft_status status = WEFT_OK;
-    for (size_t i = 0; status == WEFT_OK && i < n; i++) {
-        size_t more = 0;
+    for (size_t i = 0; status == WEFT_OK && i < n; i++)
         status = weft_chat_message(o->chat, o->tokenizer, i == 0, messages[i].role, messages[i].text, strlen(messages[i].text),
-                                   tokens + at, MAX_TOKENS - at, &more, NULL);
-        at += more;
-    }
-    size_t more = 0;
-    if (status == WEFT_OK) status = weft_chat_begin_answer(o->chat, o->tokenizer, tokens + at, MAX_TOKENS - at, &more, NULL);
-    *count = at + more;
+                                   &sink, NULL);
+    if (status == WEFT_OK) status = weft_chat_begin_answer(o->chat, o->tokenizer, &sink, NULL);
+    *count = sink.count;
     return status;
 }
 
@@ -187,25 +183,27 @@ static void test_plain_text(void **state) {
     }
 }
 
+/* Tokens that end an answer whose last token is `last`. */
+static size_t end_answer(const opened *o, weft_token last) {
+    weft_token_sink sink = {.tokens = tokens, .capacity = MAX_TOKENS};
+    assert_int_equal(weft_chat_end_answer(o->chat, o->tokenizer, last, &sink, NULL), WEFT_OK);
+    return sink.count;
+}
+
 static void test_end_of_answer(void **state) {
     (void)state;
     opened o;
-    size_t count = 0;
     open_template(&o, SMOLLM2, true);
-    assert_int_equal(weft_chat_end_answer(o.chat, o.tokenizer, 258, tokens, MAX_TOKENS, &count, NULL), WEFT_OK);
-    assert_int_equal(count, 1);
+    assert_int_equal(end_answer(&o, 258), 1);
     assert_int_equal(tokens[0], '\n');
-    assert_int_equal(weft_chat_end_answer(o.chat, o.tokenizer, 97, tokens, MAX_TOKENS, &count, NULL), WEFT_OK);
-    assert_int_equal(count, 2);
+    assert_int_equal(end_answer(&o, 97), 2);
     assert_int_equal(tokens[0], 258);
     assert_int_equal(tokens[1], '\n');
     close_chat(&o);
     open_template(&o, LLAMA3, true);
     weft_token end = weft_tokenizer_special(o.tokenizer, "<|eot_id|>");
-    assert_int_equal(weft_chat_end_answer(o.chat, o.tokenizer, end, tokens, MAX_TOKENS, &count, NULL), WEFT_OK);
-    assert_int_equal(count, 0);
-    assert_int_equal(weft_chat_end_answer(o.chat, o.tokenizer, 97, tokens, MAX_TOKENS, &count, NULL), WEFT_OK);
-    assert_int_equal(count, 1);
+    assert_int_equal(end_answer(&o, end), 0);
+    assert_int_equal(end_answer(&o, 97), 1);
     assert_int_equal(tokens[0], end);
     close_chat(&o);
 }
@@ -213,17 +211,20 @@ static void test_end_of_answer(void **state) {
 static void test_capacity(void **state) {
     (void)state;
     opened o;
-    size_t count = 0, part = 0;
+    weft_token_sink whole = {.tokens = expected, .capacity = MAX_TOKENS};
     open_template(&o, LLAMA31, true);
-    assert_int_equal(weft_chat_message(o.chat, o.tokenizer, true, WEFT_USER, "What?", 5, expected, MAX_TOKENS, &count, NULL),
-                     WEFT_OK);
-    for (size_t capacity = 0; capacity < count; capacity++) {
-        for (size_t k = 0; k < count; k++) tokens[k] = -9;
-        assert_int_equal(weft_chat_message(o.chat, o.tokenizer, true, WEFT_USER, "What?", 5, tokens, capacity, &part, NULL),
-                         WEFT_OK);
-        assert_int_equal(part, count);
+    assert_int_equal(weft_chat_message(o.chat, o.tokenizer, true, WEFT_USER, "What?", 5, &whole, NULL), WEFT_OK);
+    for (size_t capacity = 0; capacity <= whole.count; capacity++) {
+        for (size_t k = 0; k < whole.count; k++) tokens[k] = -9;
+        weft_token_sink part = {.tokens = tokens, .capacity = capacity};
+        assert_int_equal(weft_chat_message(o.chat, o.tokenizer, true, WEFT_USER, "What?", 5, &part, NULL), WEFT_OK);
+        assert_int_equal(part.count, whole.count);
         assert_memory_equal(tokens, expected, capacity * sizeof *tokens);
-        for (size_t k = capacity; k < count; k++) assert_int_equal(tokens[k], -9);
+        for (size_t k = capacity; k < whole.count; k++) assert_int_equal(tokens[k], -9);
+        weft_token_sink bounded = {.tokens = tokens, .capacity = capacity, .bounded = true};
+        assert_int_equal(weft_chat_message(o.chat, o.tokenizer, true, WEFT_USER, "What?", 5, &bounded, NULL),
+                         capacity < whole.count ? WEFT_FULL : WEFT_OK);
+        assert_in_range(bounded.count, capacity < whole.count ? capacity + 1 : whole.count, whole.count);
     }
     close_chat(&o);
 }

@@ -9,6 +9,10 @@
  *     while (weft_session_next(chat, &piece, &error) == WEFT_OK && !piece.last) show(piece.text, piece.size);
  *
  * The conventions of weft.h hold. A model may be used from any thread; calls on one engine and its sessions are serialised inside.
+ * Text is tokenised beside that: only calls that add to the same session, or read its answer, wait for it.
+ *
+ * Where a function needs a handle, a text or an array and gets NULL, it returns WEFT_INVALID_ARGUMENT with a message; one that
+ * returns no status does nothing, and gives false, NULL or zeros. An array or a text of size 0 may be NULL.
  */
 #ifndef WEFT_DECODER_H
 #define WEFT_DECODER_H
@@ -179,10 +183,12 @@ WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session
 WEFT_API void weft_session_destroy(weft_session *session);
 
 /* Adds a message in the model's chat format: only the format's own markers become special tokens. WEFT_UNSUPPORTED where the model
- * has no known format. A system message comes first or not at all. */
+ * has no known format. A system message comes first or not at all. Ends as weft_session_add_text does. */
 WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
 /* Adds text (see weft_tokenize; what the file says to add is added to an empty session only) or tokens as they are. More than n_ctx
- * in all is WEFT_INVALID_ARGUMENT and adds nothing. An answer that is not over ends where it was read. */
+ * in all is WEFT_INVALID_ARGUMENT and adds nothing; a text that is far too long is refused without being tokenised, in little
+ * memory. WEFT_CANCELLED where weft_session_cancel is called meanwhile, which adds nothing either. An answer that is not over ends
+ * where it was read. */
 WEFT_API weft_status weft_session_add_text(weft_session *session, const char *text, size_t size, bool special, weft_error *error);
 WEFT_API weft_status weft_session_add_tokens(weft_session *session, const weft_token *tokens, size_t n_tokens, weft_error *error);
 /* Everything the session holds: prompts and answers. Valid until the next call on the session. */
@@ -208,7 +214,8 @@ typedef struct weft_piece {
 WEFT_API weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error);
 /* Steps until the whole prompt is in the cache and nothing is left to do, without generating. */
 WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);
-/* Ends the answer: the next piece is the last, WEFT_FINISH_CANCELLED. From any thread and from a signal handler. */
+/* Ends the answer: the next piece is the last, WEFT_FINISH_CANCELLED. A text that is being added ends instead, WEFT_CANCELLED. From
+ * any thread and from a signal handler. */
 WEFT_API void weft_session_cancel(weft_session *session);
 
 typedef struct weft_session_timing {
