@@ -1,6 +1,7 @@
 /* Opening a GGUF file: header, metadata entries, tensor directory, and the checks that need the whole of it. */
 #include "decoder/gguf_reader.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAGIC 0x46554747u /* "GGUF" */
@@ -77,7 +78,7 @@ static weft_status read_tensor(weft_gguf_reader *reader, weft_gguf_tensor *entry
     char name[WEFT_GGUF_NAME_LIMIT + 1]; /* of its own, since the header moves while it grows */
     weft_status status = weft_gguf_read_name(reader, "tensor name", WEFT_GGUF_NAME_LIMIT, &entry->name_at);
     if (status) return status;
-    strcpy(name, (const char *)gguf->header + entry->name_at);
+    snprintf(name, sizeof name, "%s", (const char *)gguf->header + entry->name_at);
     status = read_shape(reader, name, &tensor->tensor);
     if (status == WEFT_OK) status = read_type(reader, name, &tensor->tensor);
     if (status == WEFT_OK) status = weft_gguf_read_u64(reader, &tensor->offset);

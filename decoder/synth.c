@@ -230,12 +230,13 @@ weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *mode
                .path = path,
                .error = error,
                .writer = {.runtime = runtime}};
-    s.partial = weft_allocate(runtime, strlen(path) + sizeof suffix);
+    size_t partial_size = strlen(path) + sizeof suffix;
+    s.partial = weft_allocate(runtime, partial_size);
     s.tensors = weft_allocate(runtime, n_tensors * sizeof *s.tensors);
     s.chunk = weft_allocate(runtime, CHUNK);
     weft_status status = WEFT_OK;
     if (s.partial && s.tensors && s.chunk) {
-        strcat(strcpy(s.partial, path), suffix);
+        snprintf(s.partial, partial_size, "%s%s", path, suffix);
         status = write_file(&s);
     } else {
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to make it", path);
