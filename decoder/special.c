@@ -1,10 +1,12 @@
-/* Special tokens in text: sorted by their bytes, so that the longest one at a place is found by narrowing a range byte by byte. */
+/* Special tokens in text: a trie whose nodes stand for as many bytes as all tokens below them share (Morrison 1968, PATRICIA). It
+ * has at most two nodes a token, however long the tokens are. */
 #include "decoder/gguf_reader.h"
 #include "decoder/vocabulary.h"
 
 #include <string.h>
 
 #define SPECIAL_LIMIT 1024 /* bytes; bounds the work at each place of a text */
+#define NO_NODE UINT32_MAX
 
 /* A control token of one byte would let a text become more tokens than it has bytes. */
 static bool can_be_special(const weft_vocabulary *vocabulary, weft_token token) {
@@ -20,78 +22,125 @@ static bool can_be_special(const weft_vocabulary *vocabulary, weft_token token) 
     }
 }
 
+/* ---- Making the trie ---- */
+
+/* The special tokens, sorted. */
+typedef struct special_list {
+    const weft_vocabulary *vocabulary;
+    weft_token *tokens; /* by id */
+    uint32_t *order;    /* places in `tokens` */
+    uint32_t n;
+} special_list;
+
+static weft_text text_of(const special_list *list, uint32_t place) {
+    return weft_vocabulary_text(list->vocabulary, list->tokens[list->order[place]]);
+}
+
 /* By bytes, the shorter first, then by id. */
 static int compare_tokens(const void *items, uint32_t a, uint32_t b) {
-    const weft_vocabulary *vocabulary = items;
-    weft_text left = weft_vocabulary_text(vocabulary, (weft_token)vocabulary->sorted[a]);
-    weft_text right = weft_vocabulary_text(vocabulary, (weft_token)vocabulary->sorted[b]);
+    const special_list *list = items;
+    weft_text left = weft_vocabulary_text(list->vocabulary, list->tokens[a]);
+    weft_text right = weft_vocabulary_text(list->vocabulary, list->tokens[b]);
     int order = memcmp(left.bytes, right.bytes, left.size < right.size ? left.size : right.size);
     if (order) return order;
     if (left.size != right.size) return left.size < right.size ? -1 : 1;
     return a < b ? -1 : a > b;
 }
 
-static weft_status sort_specials(weft_vocabulary *vocabulary, weft_error *error) {
-    size_t n = vocabulary->n_special;
-    uint32_t *order = weft_allocate(vocabulary->runtime, (n + 1) * sizeof *order);
-    if (!order) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %u special tokens", (unsigned)vocabulary->n_special);
-    weft_gguf_sort(order, n, compare_tokens, vocabulary);
-    for (size_t i = 0; i < n; i++) order[i] = vocabulary->sorted[order[i]];
-    weft_release(vocabulary->runtime, vocabulary->sorted);
-    vocabulary->sorted = order;
-    return WEFT_OK;
-}
-
-weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error) {
+static void list_specials(weft_vocabulary *vocabulary, special_list *list) {
     uint32_t n = 0;
-    for (weft_token token = 0; token < vocabulary->n_tokens; token++) n += can_be_special(vocabulary, token);
-    vocabulary->n_special = n;
-    vocabulary->sorted = weft_allocate(vocabulary->runtime, (n + (size_t)1) * sizeof *vocabulary->sorted);
-    if (!vocabulary->sorted) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %u special tokens", (unsigned)n);
-    n = 0;
     for (weft_token token = 0; token < vocabulary->n_tokens; token++) {
         if (!can_be_special(vocabulary, token)) continue;
         size_t size = weft_vocabulary_text(vocabulary, token).size;
         if (size > vocabulary->longest_special) vocabulary->longest_special = size;
-        vocabulary->sorted[n++] = (uint32_t)token;
+        list->tokens[n++] = token;
     }
-    weft_status status = sort_specials(vocabulary, error);
-    if (status != WEFT_OK) return status;
-    uint32_t at = 0;
-    for (unsigned byte = 0; byte < 256; byte++) {
-        vocabulary->special_first[byte] = at;
-        while (at < n && (unsigned char)weft_vocabulary_text(vocabulary, (weft_token)vocabulary->sorted[at]).bytes[0] == byte) at++;
-    }
-    vocabulary->special_first[256] = at;
-    return WEFT_OK;
+    weft_gguf_sort(list->order, n, compare_tokens, list);
 }
 
-/* The first of low .. high - 1, which agree in `depth` bytes, whose byte there is at least `byte`; one that ends there comes before
- * all. */
-static uint32_t lower_bound(const weft_vocabulary *vocabulary, uint32_t low, uint32_t high, size_t depth, unsigned byte) {
+/* Adds a child for each byte that the tokens first .. end - 1 have at `depth`. Until finish_node a child holds its range of tokens.
+ */
+static size_t add_children(weft_vocabulary *vocabulary, const special_list *list, uint32_t first, uint32_t end, size_t depth) {
+    size_t n = 0;
+    for (uint32_t next; first < end; first = next, n++) {
+        char byte = text_of(list, first).bytes[depth];
+        for (next = first + 1; next < end && text_of(list, next).bytes[depth] == byte;) next++;
+        vocabulary->special_nodes[vocabulary->n_special_nodes++] =
+            (weft_special_node){.first_child = first, .bytes_at = next, .n_bytes = (uint16_t)depth};
+    }
+    return n;
+}
+
+/* What the first and the last of sorted texts share, all share. Tokens that end there come first; of equal ones the first counts.
+ */
+static void finish_node(weft_vocabulary *vocabulary, const special_list *list, uint32_t index) {
+    weft_special_node *node = &vocabulary->special_nodes[index];
+    uint32_t first = node->first_child, end = node->bytes_at;
+    size_t depth = node->n_bytes, shared = depth;
+    weft_text text = text_of(list, first), last = text_of(list, end - 1);
+    while (shared < text.size && text.bytes[shared] == last.bytes[shared]) shared++;
+    node->token = text.size == shared ? list->tokens[list->order[first]] : WEFT_NO_TOKEN;
+    node->bytes_at = (uint32_t)((size_t)(text.bytes - vocabulary->bytes) + depth);
+    node->n_bytes = (uint16_t)(shared - depth);
+    while (first < end && text_of(list, first).size == shared) first++;
+    node->first_child = vocabulary->n_special_nodes;
+    node->n_children = (uint16_t)add_children(vocabulary, list, first, end, shared);
+}
+
+static void make_trie(weft_vocabulary *vocabulary, const special_list *list) {
+    uint32_t n_first = (uint32_t)add_children(vocabulary, list, 0, list->n, 0);
+    for (uint32_t i = 0; i < vocabulary->n_special_nodes; i++) finish_node(vocabulary, list, i);
+    for (uint32_t i = 0; i < n_first; i++) {
+        unsigned char byte = (unsigned char)vocabulary->bytes[vocabulary->special_nodes[i].bytes_at];
+        vocabulary->special_first[byte] = i;
+    }
+}
+
+weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error) {
+    weft_runtime *runtime = vocabulary->runtime;
+    special_list list = {.vocabulary = vocabulary};
+    for (weft_token token = 0; token < vocabulary->n_tokens; token++) list.n += can_be_special(vocabulary, token);
+    for (int byte = 0; byte < 256; byte++) vocabulary->special_first[byte] = NO_NODE;
+    if (list.n == 0) return WEFT_OK;
+    list.tokens = weft_allocate(runtime, list.n * sizeof *list.tokens);
+    list.order = weft_allocate(runtime, list.n * sizeof *list.order);
+    vocabulary->special_nodes = weft_allocate(runtime, (size_t)list.n * 2 * sizeof *vocabulary->special_nodes);
+    bool enough = list.tokens && list.order && vocabulary->special_nodes;
+    if (enough) {
+        list_specials(vocabulary, &list);
+        make_trie(vocabulary, &list);
+    }
+    weft_release(runtime, list.tokens);
+    weft_release(runtime, list.order);
+    return enough ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %u special tokens", (unsigned)list.n);
+}
+
+/* ---- Finding ---- */
+
+static uint32_t child_of(const weft_vocabulary *vocabulary, const weft_special_node *node, unsigned char byte) {
+    uint32_t low = node->first_child, high = low + node->n_children;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        weft_text text = weft_vocabulary_text(vocabulary, (weft_token)vocabulary->sorted[middle]);
-        if (text.size > depth && (unsigned char)text.bytes[depth] >= byte)
-            high = middle;
-        else
+        unsigned char other = (unsigned char)vocabulary->bytes[vocabulary->special_nodes[middle].bytes_at];
+        if (other == byte) return middle;
+        if (other < byte)
             low = middle + 1;
+        else
+            high = middle;
     }
-    return low;
+    return NO_NODE;
 }
 
 weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size) {
-    if (size == 0) return WEFT_NO_TOKEN;
-    unsigned byte = (unsigned char)text[0];
-    uint32_t low = vocabulary->special_first[byte], high = vocabulary->special_first[byte + 1];
     weft_token longest = WEFT_NO_TOKEN;
-    for (size_t depth = 1; low < high; depth++) {
-        weft_token token = (weft_token)vocabulary->sorted[low];
-        if (weft_vocabulary_text(vocabulary, token).size == depth) longest = token;
-        if (depth == size) break;
-        byte = (unsigned char)text[depth];
-        low = lower_bound(vocabulary, low, high, depth, byte);
-        high = lower_bound(vocabulary, low, high, depth, byte + 1);
+    uint32_t at = size > 0 ? vocabulary->special_first[(unsigned char)text[0]] : NO_NODE;
+    while (at != NO_NODE) {
+        const weft_special_node *node = &vocabulary->special_nodes[at];
+        if (size < node->n_bytes || memcmp(vocabulary->bytes + node->bytes_at, text, node->n_bytes) != 0) break;
+        if (node->token != WEFT_NO_TOKEN) longest = node->token;
+        text += node->n_bytes;
+        size -= node->n_bytes;
+        at = size > 0 ? child_of(vocabulary, node, (unsigned char)text[0]) : NO_NODE;
     }
     return longest;
 }

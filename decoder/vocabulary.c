@@ -254,5 +254,5 @@ void weft_vocabulary_clear(weft_vocabulary *vocabulary) {
     weft_release(vocabulary->runtime, vocabulary->starts);
     weft_release(vocabulary->runtime, vocabulary->bytes);
     weft_release(vocabulary->runtime, vocabulary->slots);
-    weft_release(vocabulary->runtime, vocabulary->sorted);
+    weft_release(vocabulary->runtime, vocabulary->special_nodes);
 }

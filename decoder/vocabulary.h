@@ -25,15 +25,23 @@ typedef struct weft_vocabulary_slot {
     weft_token token; /* WEFT_NO_TOKEN: free */
 } weft_vocabulary_slot;
 
+/* A node of the trie of special tokens. */
+typedef struct weft_special_node {
+    uint32_t bytes_at; /* its bytes, which follow those of the nodes above it, are part of a token's */
+    uint32_t first_child;
+    uint16_t n_bytes, n_children;
+    weft_token token; /* that ends here; WEFT_NO_TOKEN where none does */
+} weft_special_node;
+
 typedef struct weft_vocabulary {
     weft_runtime *runtime;
     int32_t n_tokens;
-    unsigned char *types; /* weft_token_type of each */
-    uint32_t *starts;     /* n_tokens + 1: of each token's bytes */
-    char *bytes;          /* as they are written in text: the file's spelling undone */
-    uint32_t *sorted;     /* n_special ids of tokens that can be special, in order of their bytes */
-    uint32_t n_special;
-    uint32_t special_first[257]; /* where in `sorted` those that begin with each byte are */
+    unsigned char *types;             /* weft_token_type of each */
+    uint32_t *starts;                 /* n_tokens + 1: of each token's bytes */
+    char *bytes;                      /* as they are written in text: the file's spelling undone */
+    weft_special_node *special_nodes; /* the children of a node lie one after the other, in order of their first bytes */
+    uint32_t n_special_nodes;
+    uint32_t special_first[256]; /* the node that begins with each byte; UINT32_MAX where none does */
     weft_vocabulary_slot *slots; /* of ordinary text by its bytes; of duplicates, the lowest id */
     uint32_t mask, shift;        /* number of slots - 1; the top bits of a hash choose one */
     uint64_t factor;             /* of hashes, another one each time */
