@@ -8,6 +8,7 @@
 #define WEFT_CHECK_CASE_H
 
 #include "weft/check.h"
+#include "weft/ops/ports.h"
 #include "weft/weft.h"
 
 #define WEFT_CHECK_NO_TYPE WEFT_TYPE_COUNT /* of a case without a weight matrix */

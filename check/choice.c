@@ -160,7 +160,7 @@ static const char *judge_top(const weft_check_choice *choice, const int32_t *top
 /* Last tokens are what was chosen; nothing else of the state changed. */
 static const char *judge_sequences(const weft_check_case *c, const weft_check_choice *choice, weft_check_result *result) {
     const weft_check_input *sequences = &c->inputs[choice->sequences], *heads = &c->inputs[choice->heads];
-    const int32_t *after = c->outputs[2].result, *chosen = c->outputs[0].result;
+    const int32_t *after = c->outputs[WEFT_SAMPLE_OUT_SEQUENCES].result, *chosen = c->outputs[WEFT_SAMPLE_OUT_CHOSEN].result;
     int64_t words = sequences->tensor.shape[0], n_sequences = sequences->tensor.shape[1];
     for (int64_t i = 0; i < sequences->n_elements; i++) {
         int32_t expected = sequences->words[i];
@@ -181,7 +181,7 @@ static const char *judge_sequences(const weft_check_case *c, const weft_check_ch
 
 const char *weft_check_judge_choice(const weft_check_case *c, weft_check_result *result) {
     const weft_check_choice *choice = c->judge_data;
-    const int32_t *chosen = c->outputs[0].result, *top = c->outputs[1].result;
+    const int32_t *chosen = c->outputs[WEFT_SAMPLE_OUT_CHOSEN].result, *top = c->outputs[WEFT_SAMPLE_OUT_TOP].result;
     result->error_limit = choice->logprob_tolerance;
     for (int64_t column = 0; column < c->inputs[choice->heads].tensor.shape[1]; column++) {
         const int32_t *head = c->inputs[choice->heads].words + column * WEFT_HEAD_WORDS;
@@ -212,9 +212,9 @@ void weft_check_choose(weft_check_case *c, const weft_check_choice *choice) {
 }
 
 void weft_check_choice_outputs(weft_check_case *c, int64_t n_top, int64_t n_columns, size_t sequences) {
-    weft_check_declare_output(c, 0, &(weft_tensor){WEFT_I32, {2, n_columns, 1, 1}});
-    if (n_top > 0) weft_check_declare_output(c, 1, &(weft_tensor){WEFT_I32, {2, n_top, n_columns, 1}});
-    weft_check_state_output(c, 2, sequences);
+    weft_check_declare_output(c, WEFT_SAMPLE_OUT_CHOSEN, &(weft_tensor){WEFT_I32, {2, n_columns, 1, 1}});
+    if (n_top > 0) weft_check_declare_output(c, WEFT_SAMPLE_OUT_TOP, &(weft_tensor){WEFT_I32, {2, n_top, n_columns, 1}});
+    weft_check_state_output(c, WEFT_SAMPLE_OUT_SEQUENCES, sequences);
 }
 
 static void fill_options(weft_check_random *random, int32_t *head) {

@@ -48,7 +48,7 @@ static double root_mean_square(const double *values, int64_t n) {
 static const char *choice_distance(const weft_check_case *c, const int32_t *expected, const weft_check_limits *limits,
                                    weft_check_result *result) {
     const weft_check_choice *choice = c->judge_data;
-    const int32_t *chosen = c->outputs[0].result;
+    const int32_t *chosen = c->outputs[WEFT_SAMPLE_OUT_CHOSEN].result;
     for (int64_t column = 0; column < c->inputs[choice->heads].tensor.shape[1]; column++) {
         const double *logits = choice->logits + column * choice->n_vocab;
         const int32_t *own = chosen + 2 * column, *other = expected + 2 * column;

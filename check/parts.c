@@ -22,22 +22,17 @@ typedef struct parts {
     int n_nodes;
 } parts;
 
-#define MOST_INPUTS 5
-
-/* Adds a node whose inputs not listed are left out. */
-static weft_value add_node(parts *p, weft_op op, const weft_value given[MOST_INPUTS], const void *params, size_t size,
+static weft_value add_node(parts *p, weft_op op, const weft_value *inputs, const void *params, size_t size,
                            weft_value outputs[WEFT_MAX_OUTPUTS]) {
-    weft_value inputs[WEFT_MAX_INPUTS];
     char name[WEFT_NAME_SIZE];
     snprintf(name, sizeof name, "part%d", p->n_nodes++);
-    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) inputs[i] = i < MOST_INPUTS ? given[i] : WEFT_NONE;
     if (p->status == WEFT_OK) p->status = weft_graph_add(p->graph, op, name, inputs, params, size, outputs, p->error);
     return p->status == WEFT_OK ? outputs[0] : WEFT_NONE;
 }
 
 static weft_value binary(parts *p, weft_op op, weft_value a, weft_value b) {
     weft_value outputs[WEFT_MAX_OUTPUTS];
-    return add_node(p, op, (weft_value[MOST_INPUTS]){a, b, WEFT_NONE, WEFT_NONE, WEFT_NONE}, NULL, 0, outputs);
+    return add_node(p, op, (weft_value[]){a, b}, NULL, 0, outputs);
 }
 
 static weft_value add_if_there(parts *p, weft_value a, weft_value b) {
@@ -47,52 +42,66 @@ static weft_value add_if_there(parts *p, weft_value a, weft_value b) {
 static weft_value norm(parts *p, weft_value x, weft_value weight, float epsilon, int32_t n_groups) {
     const weft_rms_norm_params params = {.epsilon = epsilon, .n_groups = n_groups};
     weft_value outputs[WEFT_MAX_OUTPUTS];
-    return add_node(p, WEFT_OP_RMS_NORM, (weft_value[MOST_INPUTS]){x, weight, WEFT_NONE, WEFT_NONE, WEFT_NONE}, &params,
-                    sizeof params, outputs);
+    return add_node(p, WEFT_OP_RMS_NORM, (weft_value[]){x, weight}, &params, sizeof params, outputs);
 }
 
 static void mul_mat_add(parts *p) {
-    weft_value y = binary(p, WEFT_OP_MUL_MAT, p->inputs[0], p->inputs[1]);
-    p->outputs[0] = add_if_there(p, add_if_there(p, y, p->inputs[2]), p->inputs[3]);
+    weft_value y = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_MUL_MAT_ADD_WEIGHT], p->inputs[WEFT_MUL_MAT_ADD_X]);
+    y = add_if_there(p, y, p->inputs[WEFT_MUL_MAT_ADD_BIAS]);
+    p->outputs[WEFT_MUL_MAT_ADD_OUT_Y] = add_if_there(p, y, p->inputs[WEFT_MUL_MAT_ADD_RESIDUAL]);
 }
 
 static void norm_gated_mlp(parts *p) {
     weft_norm_gated_mlp_params params;
     memcpy(&params, p->c->params, sizeof params);
     weft_op activation = params.activation == WEFT_ACTIVATION_SILU ? WEFT_OP_SILU : WEFT_OP_GELU;
-    weft_value z = norm(p, p->inputs[0], p->inputs[1], params.epsilon, 0);
-    weft_value gate = binary(p, WEFT_OP_MUL_MAT, p->inputs[2], z), up = binary(p, WEFT_OP_MUL_MAT, p->inputs[3], z);
-    p->outputs[0] = binary(p, WEFT_OP_MUL, binary(p, activation, gate, WEFT_NONE), up);
+    weft_value z = norm(p, p->inputs[WEFT_NORM_GATED_MLP_X], p->inputs[WEFT_NORM_GATED_MLP_NORM], params.epsilon, 0);
+    weft_value gate = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_NORM_GATED_MLP_GATE], z);
+    weft_value up = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_NORM_GATED_MLP_UP], z);
+    p->outputs[WEFT_NORM_GATED_MLP_OUT_Y] = binary(p, WEFT_OP_MUL, binary(p, activation, gate, WEFT_NONE), up);
 }
 
 static void norm_head_sample(parts *p) {
     weft_norm_head_sample_params params;
     memcpy(&params, p->c->params, sizeof params);
     const weft_sample_params sample = {.n_top = params.n_top};
-    weft_value z = norm(p, p->inputs[0], p->inputs[1], params.epsilon, 0);
-    weft_value logits = binary(p, WEFT_OP_MUL_MAT, p->inputs[2], z);
-    add_node(p, WEFT_OP_SAMPLE, (weft_value[MOST_INPUTS]){logits, p->inputs[3], p->inputs[4], WEFT_NONE, WEFT_NONE}, &sample,
-             sizeof sample, p->outputs);
+    weft_value z = norm(p, p->inputs[WEFT_NORM_HEAD_SAMPLE_X], p->inputs[WEFT_NORM_HEAD_SAMPLE_NORM], params.epsilon, 0);
+    const weft_value inputs[] = {
+        [WEFT_SAMPLE_LOGITS] = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], z),
+        [WEFT_SAMPLE_HEADS] = p->inputs[WEFT_NORM_HEAD_SAMPLE_HEADS],
+        [WEFT_SAMPLE_SEQUENCES] = p->inputs[WEFT_NORM_HEAD_SAMPLE_SEQUENCES],
+    };
+    add_node(p, WEFT_OP_SAMPLE, inputs, &sample, sizeof sample, p->outputs);
 }
 
 static void norm_qkv(parts *p) {
-    enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
     weft_norm_qkv_params params;
     memcpy(&params, p->c->params, sizeof params);
     const weft_rope_params rope = {.head_dim = params.head_dim, .order = params.order};
     const weft_value *inputs = p->inputs;
-    weft_value z = norm(p, inputs[X], inputs[NORM], params.epsilon, 0), y[3], outputs[WEFT_MAX_OUTPUTS];
+    weft_value z = norm(p, inputs[WEFT_NORM_QKV_X], inputs[WEFT_NORM_QKV_NORM], params.epsilon, 0), y[3], outputs[WEFT_MAX_OUTPUTS];
     for (size_t i = 0; i < 3; i++) {
-        y[i] = add_if_there(p, binary(p, WEFT_OP_MUL_MAT, inputs[Q + i], z), inputs[Q_BIAS + i]);
-        if (Q + i == V) continue;
-        int32_t n_heads = (int32_t)(p->c->inputs[Q + i].tensor.shape[1] / params.head_dim);
-        if (inputs[Q_NORM + i] != WEFT_NONE) y[i] = norm(p, y[i], inputs[Q_NORM + i], params.head_epsilon, n_heads);
-        y[i] = add_node(p, WEFT_OP_ROPE, (weft_value[MOST_INPUTS]){y[i], inputs[ROWS], inputs[TABLE], WEFT_NONE, WEFT_NONE}, &rope,
-                        sizeof rope, outputs);
+        y[i] = add_if_there(p, binary(p, WEFT_OP_MUL_MAT, inputs[WEFT_NORM_QKV_Q + i], z), inputs[WEFT_NORM_QKV_Q_BIAS + i]);
+        if (WEFT_NORM_QKV_Q + i == WEFT_NORM_QKV_V) continue;
+        int32_t n_heads = (int32_t)(p->c->inputs[WEFT_NORM_QKV_Q + i].tensor.shape[1] / params.head_dim);
+        if (inputs[WEFT_NORM_QKV_Q_NORM + i] != WEFT_NONE)
+            y[i] = norm(p, y[i], inputs[WEFT_NORM_QKV_Q_NORM + i], params.head_epsilon, n_heads);
+        const weft_value rope_inputs[] = {
+            [WEFT_ROPE_X] = y[i],
+            [WEFT_ROPE_ROWS] = inputs[WEFT_NORM_QKV_ROWS],
+            [WEFT_ROPE_TABLE] = inputs[WEFT_NORM_QKV_TABLE],
+        };
+        y[i] = add_node(p, WEFT_OP_ROPE, rope_inputs, &rope, sizeof rope, outputs);
     }
-    p->outputs[0] = y[0];
-    p->outputs[1] = add_node(p, WEFT_OP_KV_WRITE,
-                             (weft_value[MOST_INPUTS]){y[1], y[2], inputs[KV], inputs[ROWS], inputs[SEQUENCES]}, NULL, 0, outputs);
+    const weft_value written[] = {
+        [WEFT_KV_WRITE_K] = y[1],
+        [WEFT_KV_WRITE_V] = y[2],
+        [WEFT_KV_WRITE_KV] = inputs[WEFT_NORM_QKV_KV],
+        [WEFT_KV_WRITE_ROWS] = inputs[WEFT_NORM_QKV_ROWS],
+        [WEFT_KV_WRITE_SEQUENCES] = inputs[WEFT_NORM_QKV_SEQUENCES],
+    };
+    p->outputs[WEFT_NORM_QKV_OUT_Y] = y[0];
+    p->outputs[WEFT_NORM_QKV_OUT_KV] = add_node(p, WEFT_OP_KV_WRITE, written, NULL, 0, outputs);
 }
 
 static const struct fused_op {

@@ -18,7 +18,7 @@ else()
   list(GET WEFT_CUDA_ARCHITECTURES -1 newest)
   # Numerics are defined without fused multiply-adds.
   list(APPEND flags "--generate-code=arch=compute_${newest},code=compute_${newest}" --fmad=false --std=c++17
-    -I${PROJECT_SOURCE_DIR}/include -I${PROJECT_SOURCE_DIR})
+    -I${PROJECT_SOURCE_DIR}/include -I${WEFT_GENERATED_INCLUDE} -I${PROJECT_SOURCE_DIR})
   if(WEFT_WERROR)
     list(APPEND flags --Werror=all-warnings)
   endif()

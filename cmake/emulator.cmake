@@ -5,12 +5,13 @@ set(emulator ${PROJECT_SOURCE_DIR}/tests/emulator)
 add_library(weft_emulator MODULE ${emulator}/driver.c ${emulator}/graphs.c ${emulator}/stream.c ${emulator}/block.c
   ${PROJECT_SOURCE_DIR}/os/posix.c ${PROJECT_SOURCE_DIR}/os/posix_machine.c)
 find_package(Threads REQUIRED)
-target_include_directories(weft_emulator PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
+target_include_directories(weft_emulator PRIVATE ${PROJECT_SOURCE_DIR}/include ${WEFT_GENERATED_INCLUDE} ${PROJECT_SOURCE_DIR})
 target_compile_options(weft_emulator PRIVATE -Wall -Wextra -Wshadow -Wconversion $<$<BOOL:${WEFT_WERROR}>:-Werror>)
 target_link_libraries(weft_emulator PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 set_target_properties(weft_emulator PROPERTIES OUTPUT_NAME cuda PREFIX lib SUFFIX .so.1
   LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/emulator)
 
 set(compiler ${CMAKE_CXX_COMPILER} -shared -fPIC -std=c++17 -O2 -ffp-contract=off -fno-math-errno -fno-strict-aliasing
-  -fvisibility=hidden -fno-extern-tls-init -Wno-unknown-pragmas -I${emulator} -I${PROJECT_SOURCE_DIR}/include -I${PROJECT_SOURCE_DIR})
+  -fvisibility=hidden -fno-extern-tls-init -Wno-unknown-pragmas -I${emulator} -I${PROJECT_SOURCE_DIR}/include
+  -I${WEFT_GENERATED_INCLUDE} -I${PROJECT_SOURCE_DIR})
 set(WEFT_EMULATED_IMAGE ${emulator}/image.cpp)

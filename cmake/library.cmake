@@ -16,6 +16,7 @@ set(WEFT_BACKENDS "cpu;cuda;vulkan;null" CACHE STRING "Backends to compile in: f
 set(WEFT_BACKEND_LIST "")
 set(WEFT_BACKENDS_BUILT "")
 include(${PROJECT_SOURCE_DIR}/cmake/stems.cmake)
+weft_ports(${WEFT_GENERATED_INCLUDE}/weft/ops/ports.h)
 foreach(backend IN LISTS WEFT_BACKENDS)
   set(WEFT_BACKEND_MISSING "")
   include(${PROJECT_SOURCE_DIR}/cmake/${backend}.cmake OPTIONAL)
@@ -77,6 +78,7 @@ endif()
 set_target_properties(weft PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${soversion})
 target_include_directories(weft PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+  $<BUILD_INTERFACE:${WEFT_GENERATED_INCLUDE}>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(weft PRIVATE ${WEFT_LIBRARIES})
 if(WEFT_SANITIZE)

@@ -1,6 +1,6 @@
 # Flags every target of the project is compiled with.
 add_library(weft_options INTERFACE)
-target_include_directories(weft_options INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
+target_include_directories(weft_options INTERFACE ${PROJECT_SOURCE_DIR}/include ${WEFT_GENERATED_INCLUDE} ${PROJECT_SOURCE_DIR})
 target_compile_options(weft_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla
   # Numerics are defined without fused multiply-adds; kernels that want them ask for them. Nobody looks at errno or at traps, and

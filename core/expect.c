@@ -101,6 +101,14 @@ weft_status weft_expect_kv(const weft_op_tensors *tensors, weft_op op, size_t in
     return refuse(tensors, op, index, "a state [head_dim, page_size, n_kv_heads, 2 * n_pages]", error);
 }
 
+/* Whoever samples for both ops goes by the places of `sample`. */
+_Static_assert((int)WEFT_NORM_HEAD_SAMPLE_OUT_CHOSEN == WEFT_SAMPLE_OUT_CHOSEN &&
+                   (int)WEFT_NORM_HEAD_SAMPLE_OUT_TOP == WEFT_SAMPLE_OUT_TOP &&
+                   (int)WEFT_NORM_HEAD_SAMPLE_OUT_SEQUENCES == WEFT_SAMPLE_OUT_SEQUENCES,
+               "sample and norm_head_sample have the same outputs");
+_Static_assert(WEFT_SAMPLE_SEQUENCES == WEFT_SAMPLE_HEADS + 1 && WEFT_NORM_HEAD_SAMPLE_SEQUENCES == WEFT_NORM_HEAD_SAMPLE_HEADS + 1,
+               "sequences follow heads");
+
 weft_status weft_expect_sampling(const weft_op_tensors *tensors, weft_op op, size_t heads, int64_t n_vocab, int64_t n_columns,
                                  int32_t n_top, weft_tensor *outputs, weft_error *error) {
     weft_status status = weft_expect_matrix(tensors, op, heads, WEFT_EXPECT_I32, WEFT_HEAD_WORDS, n_columns, error);
@@ -108,8 +116,8 @@ weft_status weft_expect_sampling(const weft_op_tensors *tensors, weft_op op, siz
     if (status == WEFT_OK) status = weft_expect_word(op, "the number of logits", n_vocab, 1, INT32_MAX, error);
     if (status == WEFT_OK) status = weft_expect_word(op, "n_top", n_top, 0, n_vocab < WEFT_MAX_TOP ? n_vocab : WEFT_MAX_TOP, error);
     if (status != WEFT_OK) return status;
-    outputs[0] = weft_tensor_of(WEFT_I32, 2, n_columns, 1);
-    outputs[1] = n_top ? weft_tensor_of(WEFT_I32, 2, n_top, n_columns) : (weft_tensor){0};
+    outputs[WEFT_SAMPLE_OUT_CHOSEN] = weft_tensor_of(WEFT_I32, 2, n_columns, 1);
+    outputs[WEFT_SAMPLE_OUT_TOP] = n_top ? weft_tensor_of(WEFT_I32, 2, n_top, n_columns) : (weft_tensor){0};
     return WEFT_OK;
 }
 

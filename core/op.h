@@ -3,6 +3,7 @@
 #define WEFT_CORE_OP_H
 
 #include "core/graph.h"
+#include "weft/ops/ports.h"
 
 struct weft_fusion; /* core/fuse.h: the pattern a fused op replaces */
 

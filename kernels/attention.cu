@@ -15,9 +15,6 @@ enum {
     PLACES = WEFT_ATTENTION_LARGEST_HEAD / COMBINED
 };
 
-/* Inputs */
-enum { Q, KV, ROWS, SEQUENCES };
-
 extern __shared__ float shared[];
 
 static __device__ inline float as_float(float x) {
@@ -137,7 +134,7 @@ static __device__ inline void attend_range(const weft_kv &kv, const span &seen, 
 }
 
 static __device__ inline weft_kv kv_of(const weft_cuda_phase &phase) {
-    return weft_kv_of(phase.inputs[KV], phase.inputs[ROWS], phase.inputs[SEQUENCES]);
+    return weft_kv_of(phase.inputs[WEFT_ATTENTION_KV], phase.inputs[WEFT_ATTENTION_ROWS], phase.inputs[WEFT_ATTENTION_SEQUENCES]);
 }
 
 /* ---- A block a row and head ---- */
@@ -152,7 +149,7 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     float *q = shared, *out = q + head_dim, *parts = out + head_dim, *maxima = parts + n_warps * head_dim, *sums = maxima + n_warps;
     int64_t column = (row * params.n_heads + head) * head_dim;
     for (int64_t d = threadIdx.x; d < head_dim; d += blockDim.x) {
-        q[d] = weft_at<const float>(phase.inputs[Q])[column + d];
+        q[d] = weft_at<const float>(phase.inputs[WEFT_ATTENTION_Q])[column + d];
         out[d] = 0.0f;
     }
     __syncthreads();
@@ -173,7 +170,7 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
         __syncthreads();
     }
     for (int64_t d = threadIdx.x; d < head_dim; d += blockDim.x)
-        weft_at<float>(phase.outputs[0])[column + d] = sum == 0.0f ? 0.0f : out[d] / sum;
+        weft_at<float>(phase.outputs[WEFT_ATTENTION_OUT_Y])[column + d] = sum == 0.0f ? 0.0f : out[d] / sum;
 }
 
 /* ---- Ranges over the device ---- */
@@ -191,7 +188,7 @@ WEFT_KERNEL(weft_attention_ranges_of, weft_cuda_phase, phase) {
     int64_t n_warps = blockDim.x / WEFT_LANES, first = blockIdx.y * n_warps + threadIdx.x / WEFT_LANES;
     span seen = span_of(kv, row, params.window);
     for (int64_t d = threadIdx.x; d < kv.head_dim; d += blockDim.x)
-        shared[d] = weft_at<const float>(phase.inputs[Q])[column * kv.head_dim + d];
+        shared[d] = weft_at<const float>(phase.inputs[WEFT_ATTENTION_Q])[column * kv.head_dim + d];
     __syncthreads();
     for (int64_t range = seen.low / RANGE + first; range * RANGE < seen.high; range += gridDim.y * n_warps) {
         float *part = part_of(phase, kv, column, range);
@@ -240,5 +237,6 @@ WEFT_KERNEL(weft_attention_combine, weft_cuda_phase, phase) {
 #pragma unroll
     for (int place = 0; place < PLACES; place++)
         if (d + place * COMBINED < kv.head_dim)
-            weft_at<float>(phase.outputs[0])[column * kv.head_dim + d + place * COMBINED] = sum == 0.0f ? 0.0f : out[place] / sum;
+            weft_at<float>(phase.outputs[WEFT_ATTENTION_OUT_Y])[column * kv.head_dim + d + place * COMBINED] =
+                sum == 0.0f ? 0.0f : out[place] / sum;
 }

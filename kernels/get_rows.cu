@@ -2,11 +2,8 @@
 
 #include "kernels/format.h"
 
-/* Inputs */
-enum { TABLE, INDEX, SEQUENCES };
-
 static __device__ int32_t row_of(const weft_cuda_phase &phase, int64_t column) {
-    const weft_cuda_tensor &index = phase.inputs[INDEX], &sequences = phase.inputs[SEQUENCES];
+    const weft_cuda_tensor &index = phase.inputs[WEFT_GET_ROWS_INDEX], &sequences = phase.inputs[WEFT_GET_ROWS_SEQUENCES];
     const int32_t *words = weft_at<const int32_t>(index) + column * index.shape[0];
     if (words[0] != -1) return words[0];
     if (sequences.data == 0 || index.shape[0] <= WEFT_ROW_SEQUENCE) return -1;
@@ -18,9 +15,9 @@ static __device__ int32_t row_of(const weft_cuda_phase &phase, int64_t column) {
 /* One block a column. */
 WEFT_KERNEL(weft_get_rows, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
-    const weft_cuda_tensor &table = phase.inputs[TABLE];
+    const weft_cuda_tensor &table = phase.inputs[WEFT_GET_ROWS_TABLE];
     int64_t n = table.shape[0], column = blockIdx.x, row = row_of(phase, column);
-    float *y = weft_at<float>(phase.outputs[0]) + column * n;
+    float *y = weft_at<float>(phase.outputs[WEFT_GET_ROWS_OUT_Y]) + column * n;
     bool there = row >= 0 && row < table.shape[1];
     int format = weft_format_of(table);
     const uint8_t *values = weft_at<const uint8_t>(table) + (there ? row : 0) * weft_row_bytes(format, n);

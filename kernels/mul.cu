@@ -2,8 +2,8 @@
 
 WEFT_KERNEL(weft_mul, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
-    const float *a = weft_at<const float>(phase.inputs[0]), *b = weft_at<const float>(phase.inputs[1]);
-    float *y = weft_at<float>(phase.outputs[0]);
-    int64_t n = weft_elements(phase.outputs[0]), n_b = weft_elements(phase.inputs[1]);
+    const float *a = weft_at<const float>(phase.inputs[WEFT_MUL_A]), *b = weft_at<const float>(phase.inputs[WEFT_MUL_B]);
+    float *y = weft_at<float>(phase.outputs[WEFT_MUL_OUT_Y]);
+    int64_t n = weft_elements(phase.outputs[WEFT_MUL_OUT_Y]), n_b = weft_elements(phase.inputs[WEFT_MUL_B]);
     for (int64_t i = weft_thread(); i < n; i += weft_threads()) y[i] = a[i] * b[i % n_b];
 }

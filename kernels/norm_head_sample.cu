@@ -3,40 +3,39 @@
 #include "kernels/product.h"
 #include "kernels/sampler.h"
 
-/* Inputs */
-enum { X, NORM, WEIGHT, HEADS, SEQUENCES };
-
 /* Scratch, for the columns of one launch: the normalised columns, the logits, and what sampling needs. */
 static __device__ inline float *normed_of(const weft_cuda_phase &phase) {
     return (float *)phase.scratch;
 }
 
 static __device__ inline float *logits_of(const weft_cuda_phase &phase) {
-    return normed_of(phase) + phase.inputs[X].shape[0] * phase.n_columns;
+    return normed_of(phase) + phase.inputs[WEFT_NORM_HEAD_SAMPLE_X].shape[0] * phase.n_columns;
 }
 
 static __device__ inline weft_sampler sampler_of(const weft_cuda_phase &phase) {
-    int64_t n_vocab = phase.inputs[WEIGHT].shape[1];
-    return weft_sampler_of(phase, logits_of(phase), n_vocab, weft_params<weft_norm_head_sample_params>(phase).n_top, HEADS,
-                           SEQUENCES, logits_of(phase) + n_vocab * phase.n_columns);
+    int64_t n_vocab = phase.inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].shape[1];
+    return weft_sampler_of(phase, logits_of(phase), n_vocab, weft_params<weft_norm_head_sample_params>(phase).n_top,
+                           WEFT_NORM_HEAD_SAMPLE_HEADS, WEFT_NORM_HEAD_SAMPLE_SEQUENCES,
+                           logits_of(phase) + n_vocab * phase.n_columns);
 }
 
 /* One block a column. */
 WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
-    int64_t k = phase.inputs[X].shape[0];
-    weft_rms_norm(weft_at<const float>(phase.inputs[X]) + (phase.first_column + blockIdx.x) * k,
-                  weft_at<const float>(phase.inputs[NORM]), k, weft_params<weft_norm_head_sample_params>(phase).epsilon,
-                  normed_of(phase) + blockIdx.x * k);
+    int64_t k = phase.inputs[WEFT_NORM_HEAD_SAMPLE_X].shape[0];
+    weft_rms_norm(weft_at<const float>(phase.inputs[WEFT_NORM_HEAD_SAMPLE_X]) + (phase.first_column + blockIdx.x) * k,
+                  weft_at<const float>(phase.inputs[WEFT_NORM_HEAD_SAMPLE_NORM]), k,
+                  weft_params<weft_norm_head_sample_params>(phase).epsilon, normed_of(phase) + blockIdx.x * k);
 }
 
 template <bool ONE> static __device__ void logits(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
-    int64_t n = phase.inputs[WEIGHT].shape[1], row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
+    int64_t n = phase.inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].shape[1], row = weft_product_row(),
+            first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     int count = weft_tile_count(phase.n_columns);
     if (row >= n) return;
     float sums[WEFT_TILE_COLUMNS];
-    weft_dots<ONE>(phase.inputs[WEIGHT], row, normed_of(phase), first, count, sums);
+    weft_dots<ONE>(phase.inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], row, normed_of(phase), first, count, sums);
     float sum = weft_own_sum(sums);
     if (weft_lane() < count) logits_of(phase)[(first + weft_lane()) * n + row] = sum;
 }

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "weft/ops/ports.h"
+
 /* Addresses are the device's. */
 typedef struct weft_cuda_tensor {
     uint64_t data; /* 0: an optional tensor left out */

@@ -22,8 +22,8 @@ static __device__ inline weft_sampler weft_sampler_of(const weft_cuda_phase &pha
     int64_t first = phase.first_column;
     made.logits = logits;
     made.heads = weft_at<const int32_t>(phase.inputs[heads]) + first * WEFT_HEAD_WORDS;
-    made.chosen = weft_at<int32_t>(phase.outputs[0]) + first * 2;
-    made.top = weft_at<int32_t>(phase.outputs[1]) + first * n_top * 2;
+    made.chosen = weft_at<int32_t>(phase.outputs[WEFT_SAMPLE_OUT_CHOSEN]) + first * 2;
+    made.top = weft_at<int32_t>(phase.outputs[WEFT_SAMPLE_OUT_TOP]) + first * n_top * 2;
     made.n_vocab = n_vocab;
     made.n_columns = phase.n_columns;
     made.n_top = n_top;

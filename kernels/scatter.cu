@@ -8,9 +8,9 @@
 WEFT_KERNEL(weft_scatter, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     __shared__ int32_t indices[AT_ONCE];
-    int32_t *state = weft_at<int32_t>(phase.inputs[0]);
-    int64_t n_words = weft_elements(phase.inputs[0]), n = phase.inputs[1].shape[1];
-    const int32_t *updates = weft_at<const int32_t>(phase.inputs[1]);
+    int32_t *state = weft_at<int32_t>(phase.inputs[WEFT_SCATTER_STATE]);
+    int64_t n_words = weft_elements(phase.inputs[WEFT_SCATTER_STATE]), n = phase.inputs[WEFT_SCATTER_UPDATES].shape[1];
+    const int32_t *updates = weft_at<const int32_t>(phase.inputs[WEFT_SCATTER_UPDATES]);
     for (int64_t first = 0; first < n; first += AT_ONCE) {
         int count = n - first < AT_ONCE ? (int)(n - first) : AT_ONCE, own = (int)threadIdx.x;
         const int32_t *update = updates + (first + own) * 2;

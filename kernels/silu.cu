@@ -2,8 +2,8 @@
 
 WEFT_KERNEL(weft_silu, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
-    const float *a = weft_at<const float>(phase.inputs[0]);
-    float *y = weft_at<float>(phase.outputs[0]);
-    int64_t n = weft_elements(phase.outputs[0]);
+    const float *a = weft_at<const float>(phase.inputs[WEFT_SILU_X]);
+    float *y = weft_at<float>(phase.outputs[WEFT_SILU_OUT_Y]);
+    int64_t n = weft_elements(phase.outputs[WEFT_SILU_OUT_Y]);
     for (int64_t i = weft_thread(); i < n; i += weft_threads()) y[i] = weft_silu(a[i]);
 }

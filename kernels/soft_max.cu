@@ -6,10 +6,11 @@
 WEFT_KERNEL(weft_soft_max, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     float scale = weft_params<weft_soft_max_params>(phase).scale;
-    int64_t n = phase.inputs[0].shape[0], first = blockIdx.x * n;
-    const float *x = weft_at<const float>(phase.inputs[0]) + first;
-    const float *mask = phase.inputs[1].data == 0 ? nullptr : weft_at<const float>(phase.inputs[1]) + first;
-    float *y = weft_at<float>(phase.outputs[0]) + first;
+    int64_t n = phase.inputs[WEFT_SOFT_MAX_X].shape[0], first = blockIdx.x * n;
+    const float *x = weft_at<const float>(phase.inputs[WEFT_SOFT_MAX_X]) + first;
+    const float *mask =
+        phase.inputs[WEFT_SOFT_MAX_MASK].data == 0 ? nullptr : weft_at<const float>(phase.inputs[WEFT_SOFT_MAX_MASK]) + first;
+    float *y = weft_at<float>(phase.outputs[WEFT_SOFT_MAX_OUT_Y]) + first;
     __shared__ float warps[WEFT_LANES], shared_sum;
     float max = -WEFT_INFINITY;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {

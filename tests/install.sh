@@ -17,6 +17,12 @@ flags=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --cflags --libs weft)
 # shellcheck disable=SC2086
 cc -std=c17 "$source/examples/graph_by_hand.c" -o "$scratch/graph_by_hand" $flags
 LD_LIBRARY_PATH=$library "$scratch/graph_by_hand" cpu >"$scratch/pkgconfig.txt"
+# What a plug-in includes.
+# shellcheck disable=SC2086
+cc -std=c17 -fsyntax-only $flags -x c - <<'C'
+#include "weft/backend.h"
+int place[] = {WEFT_ROPE_TABLE, WEFT_ROPE_OUT_Y};
+C
 
 # One version everywhere: the header's, the library's, the package files', and the name under which programs find the library.
 version=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --modversion weft)

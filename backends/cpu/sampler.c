@@ -18,7 +18,7 @@
 void weft_cpu_sampler_init(weft_cpu_sampler *sampler, const weft_cpu_phase *phase, const weft_cpu_tensor *heads,
                            const weft_cpu_tensor *sequences, int64_t n_vocab, int64_t n_top, int64_t first, int64_t n_columns,
                            weft_cpu_scratch *scratch) {
-    const weft_cpu_tensor *chosen = &phase->outputs[0], *top = &phase->outputs[1];
+    const weft_cpu_tensor *chosen = &phase->outputs[WEFT_SAMPLE_OUT_CHOSEN], *top = &phase->outputs[WEFT_SAMPLE_OUT_TOP];
     *sampler = (weft_cpu_sampler){
         .device = phase->device,
         .sequences = sequences->data,

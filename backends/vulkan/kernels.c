@@ -13,9 +13,11 @@ void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t w
                                                          .groups_x = (uint64_t)n_groups});
 }
 
+_Static_assert((int)WEFT_NORM_QKV_X == WEFT_NORM_GATED_MLP_X, "both ops that begin with a norm have its input in one place");
+
 weft_vulkan_normed weft_vulkan_normed_take(const weft_backend_device *device, const weft_vulkan_node *node,
                                            weft_vulkan_scratch *scratch, int64_t n, bool fine) {
-    const weft_vulkan_tensor *x = &node->inputs[0];
+    const weft_vulkan_tensor *x = &node->inputs[WEFT_NORM_QKV_X];
     weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(device, node, scratch, x->shape[0], x->shape[1], fine)};
     normed.columns.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
     for (size_t i = 0; i < 2; i++) normed.results[i] = weft_vulkan_take(scratch, (uint64_t)(n * x->shape[1]) * sizeof(float));
@@ -82,8 +84,8 @@ void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_no
     *sampler = (weft_vulkan_sampler){
         .heads = &node->inputs[heads],
         .sequences = &node->inputs[heads + 1],
-        .chosen = node->outputs[0].address,
-        .top = node->outputs[1].address,
+        .chosen = node->outputs[WEFT_SAMPLE_OUT_CHOSEN].address,
+        .top = node->outputs[WEFT_SAMPLE_OUT_TOP].address,
         .n_vocab = n_vocab,
         .n_top = n_top,
         .ranges = weft_vulkan_take(scratch, (uint64_t)n_columns * weft_vulkan_groups(n_vocab, SAMPLE_RANGE) * 3 * sizeof(float)),

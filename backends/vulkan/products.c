@@ -129,11 +129,14 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
         record_exact(recorder, product);
 }
 
+_Static_assert((int)WEFT_MUL_MAT_WEIGHT == WEFT_MUL_MAT_ADD_WEIGHT && (int)WEFT_MUL_MAT_X == WEFT_MUL_MAT_ADD_X,
+               "mul_mat and mul_mat_add begin with the same inputs");
+
 static weft_vulkan_columns columns_of(const weft_backend_device *device, const weft_vulkan_node *node, weft_vulkan_scratch *scratch,
                                       bool fine) {
-    weft_vulkan_columns columns =
-        weft_vulkan_columns_take(device, node, scratch, node->inputs[1].shape[0], node->inputs[1].shape[1], fine);
-    columns.x = node->inputs[1].address;
+    weft_vulkan_columns columns = weft_vulkan_columns_take(device, node, scratch, node->inputs[WEFT_MUL_MAT_X].shape[0],
+                                                           node->inputs[WEFT_MUL_MAT_X].shape[1], fine);
+    columns.x = node->inputs[WEFT_MUL_MAT_X].address;
     return columns;
 }
 
@@ -147,9 +150,9 @@ void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_
                               bool fine) {
     weft_vulkan_columns columns = columns_of(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, fine);
     weft_vulkan_columns_prepare(recorder, &columns);
-    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[0],
+    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[WEFT_MUL_MAT_WEIGHT],
                                                          .columns = &columns,
-                                                         .y = node->outputs[0].address,
+                                                         .y = node->outputs[WEFT_MUL_MAT_OUT_Y].address,
                                                          .bias = bias,
                                                          .residual = residual,
                                                          .fine = fine});

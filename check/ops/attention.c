@@ -47,13 +47,14 @@ static int64_t furthest(const weft_check_input *rows) {
 void weft_check_oracle_attention(weft_check_case *c) {
     weft_attention_params block, *params = &block;
     memcpy(params, c->params, sizeof block);
-    const double *q = weft_check_values(c, 0), *kv = weft_check_values(c, 1);
-    double *scores = weft_check_memory(c, furthest(&c->inputs[2]) + 1, sizeof *scores), *y = c->outputs[0].oracle;
+    const double *q = weft_check_values(c, WEFT_ATTENTION_Q), *kv = weft_check_values(c, WEFT_ATTENTION_KV);
+    double *scores = weft_check_memory(c, furthest(&c->inputs[WEFT_ATTENTION_ROWS]) + 1, sizeof *scores),
+           *y = c->outputs[WEFT_ATTENTION_OUT_Y].oracle;
     if (!weft_check_ready(c)) return;
-    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[1], &c->inputs[3]);
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[WEFT_ATTENTION_KV], &c->inputs[WEFT_ATTENTION_SEQUENCES]);
     int64_t group = params->n_heads / cache.n_kv_heads;
-    for (int64_t i = 0; i < params->n_heads * c->inputs[0].tensor.shape[1]; i++) {
-        const int32_t *row = c->inputs[2].words + i / params->n_heads * WEFT_ROW_WORDS;
+    for (int64_t i = 0; i < params->n_heads * c->inputs[WEFT_ATTENTION_Q].tensor.shape[1]; i++) {
+        const int32_t *row = c->inputs[WEFT_ATTENTION_ROWS].words + i / params->n_heads * WEFT_ROW_WORDS;
         int64_t head = i % params->n_heads, last = row[WEFT_ROW_CACHE_INDEX];
         int64_t first = params->window > 0 && last >= params->window ? last - params->window + 1 : 0;
         if (row[WEFT_ROW_SEQUENCE] < 0) continue; /* zeros */
@@ -123,11 +124,11 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
     weft_attention_params params = {
         .n_heads = (int32_t)(s->n_kv_heads * s->group), .scale = (float)(1.0 / sqrt((double)s->head_dim)), .window = s->window};
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, s->head_dim * params.n_heads, r->t, s->queries, s->query_rms);
-    weft_check_make_cache(c, 1, type, s->head_dim, s->n_kv_heads, r);
-    weft_check_make_rows(c, r, 2, 3);
-    weft_check_fill_cache(c, 1, 2, 3, s->cache_rms);
-    weft_check_result_reals(c, 0, s->head_dim * params.n_heads, r->t);
+    weft_check_reals(c, WEFT_ATTENTION_Q, s->head_dim * params.n_heads, r->t, s->queries, s->query_rms);
+    weft_check_make_cache(c, WEFT_ATTENTION_KV, type, s->head_dim, s->n_kv_heads, r);
+    weft_check_make_rows(c, r, WEFT_ATTENTION_ROWS, WEFT_ATTENTION_SEQUENCES);
+    weft_check_fill_cache(c, WEFT_ATTENTION_KV, WEFT_ATTENTION_ROWS, WEFT_ATTENTION_SEQUENCES, s->cache_rms);
+    weft_check_result_reals(c, WEFT_ATTENTION_OUT_Y, s->head_dim * params.n_heads, r->t);
     return weft_check_end(run, c, error);
 }
 

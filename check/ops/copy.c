@@ -1,8 +1,9 @@
 #include "check/oracle.h"
 
 void weft_check_oracle_copy(weft_check_case *c) {
-    const double *x = weft_check_values(c, 0);
-    for (int64_t i = 0; weft_check_ready(c) && i < c->inputs[0].n_elements; i++) c->outputs[0].oracle[i] = x[i];
+    const double *x = weft_check_values(c, WEFT_COPY_X);
+    for (int64_t i = 0; weft_check_ready(c) && i < c->inputs[WEFT_COPY_X].n_elements; i++)
+        c->outputs[WEFT_COPY_OUT_Y].oracle[i] = x[i];
 }
 
 static weft_status check(weft_check_run *run, weft_type type, bool weight, int64_t n, int64_t t, weft_error *error) {
@@ -10,10 +11,10 @@ static weft_status check(weft_check_run *run, weft_type type, bool weight, int64
                                           weft_type_get(type)->name, weight ? "" : " activation", (long long)n, (long long)t);
     if (c == NULL) return WEFT_OK;
     if (weight)
-        weft_check_weight(c, 0, type, n, t, WEFT_CHECK_EXTREME, 1.0);
+        weft_check_weight(c, WEFT_COPY_X, type, n, t, WEFT_CHECK_EXTREME, 1.0);
     else
-        weft_check_reals(c, 0, n, t, WEFT_CHECK_EXTREME, 1.0);
-    weft_check_result_reals(c, 0, n, t);
+        weft_check_reals(c, WEFT_COPY_X, n, t, WEFT_CHECK_EXTREME, 1.0);
+    weft_check_result_reals(c, WEFT_COPY_OUT_Y, n, t);
     return weft_check_end(run, c, error);
 }
 

@@ -4,7 +4,8 @@
 
 /* A table can be large: only the rows that are looked up are expanded. */
 void weft_check_oracle_get_rows(weft_check_case *c) {
-    const weft_check_input *table = &c->inputs[0], *index = &c->inputs[1], *sequences = &c->inputs[2];
+    const weft_check_input *table = &c->inputs[WEFT_GET_ROWS_TABLE], *index = &c->inputs[WEFT_GET_ROWS_INDEX],
+                           *sequences = &c->inputs[WEFT_GET_ROWS_SEQUENCES];
     int64_t n = table->tensor.shape[0], m = table->tensor.shape[1];
     float *values = weft_check_memory(c, n, sizeof *values);
     for (int64_t column = 0; weft_check_ready(c) && column < index->tensor.shape[1]; column++) {
@@ -14,7 +15,7 @@ void weft_check_oracle_get_rows(weft_check_case *c) {
             row = sequences->words[words[1] * sequences->tensor.shape[0] + WEFT_SEQUENCE_LAST_TOKEN];
         bool found = row >= 0 && row < m;
         if (found) weft_check_row(table, row, values);
-        for (int64_t i = 0; i < n; i++) c->outputs[0].oracle[column * n + i] = found ? (double)values[i] : 0.0;
+        for (int64_t i = 0; i < n; i++) c->outputs[WEFT_GET_ROWS_OUT_Y].oracle[column * n + i] = found ? (double)values[i] : 0.0;
     }
 }
 
@@ -50,12 +51,13 @@ static weft_status check(weft_check_run *run, const shape *s, bool quick, weft_e
                          (long long)s->t, (long long)s->words, s->sequences ? " last tokens" : "");
     if (c == NULL) return WEFT_OK;
     if (s->weight)
-        weft_check_weight(c, 0, s->type, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
+        weft_check_weight(c, WEFT_GET_ROWS_TABLE, s->type, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
     else
-        weft_check_reals(c, 0, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
-    int32_t *index = weft_check_words(c, 1, WEFT_LEAF_INPUT, s->words, s->t);
-    int32_t *sequences = s->sequences ? weft_check_words(c, 2, WEFT_LEAF_STATE, SEQUENCE_WORDS, N_SEQUENCES) : NULL;
-    weft_check_result_reals(c, 0, s->n, s->t);
+        weft_check_reals(c, WEFT_GET_ROWS_TABLE, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
+    int32_t *index = weft_check_words(c, WEFT_GET_ROWS_INDEX, WEFT_LEAF_INPUT, s->words, s->t);
+    int32_t *sequences =
+        s->sequences ? weft_check_words(c, WEFT_GET_ROWS_SEQUENCES, WEFT_LEAF_STATE, SEQUENCE_WORDS, N_SEQUENCES) : NULL;
+    weft_check_result_reals(c, WEFT_GET_ROWS_OUT_Y, s->n, s->t);
     if (weft_check_ready(c)) fill_index(c, s, index, sequences);
     return weft_check_end(run, c, error);
 }

@@ -15,12 +15,12 @@ void weft_oracle_kv_write(const weft_oracle_cache *cache, const double *k, const
 }
 
 void weft_check_oracle_kv_write(weft_check_case *c) {
-    const double *k = weft_check_values(c, 0), *v = weft_check_values(c, 1);
+    const double *k = weft_check_values(c, WEFT_KV_WRITE_K), *v = weft_check_values(c, WEFT_KV_WRITE_V);
     if (!weft_check_ready(c)) return;
-    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[2], &c->inputs[4]);
-    double *kv = c->outputs[0].oracle;
-    weft_oracle_kv_write(&cache, k, v, c->inputs[3].words, c->inputs[3].tensor.shape[1], kv);
-    for (int64_t i = 0; c->inputs[2].tensor.type == WEFT_F16 && i < c->inputs[2].n_elements; i++)
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[WEFT_KV_WRITE_KV], &c->inputs[WEFT_KV_WRITE_SEQUENCES]);
+    double *kv = c->outputs[WEFT_KV_WRITE_OUT_KV].oracle;
+    weft_oracle_kv_write(&cache, k, v, c->inputs[WEFT_KV_WRITE_ROWS].words, c->inputs[WEFT_KV_WRITE_ROWS].tensor.shape[1], kv);
+    for (int64_t i = 0; c->inputs[WEFT_KV_WRITE_KV].tensor.type == WEFT_F16 && i < c->inputs[WEFT_KV_WRITE_KV].n_elements; i++)
         kv[i] = weft_check_round_f16(kv[i]);
 }
 
@@ -59,18 +59,19 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
                          (long long)r->t, (long long)r->n_padding, s->missing ? " missing pages" : "");
     if (c == NULL) return WEFT_OK;
     int64_t n = s->head_dim * s->n_kv_heads;
-    weft_check_reals(c, 0, n, r->t, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_reals(c, 1, n, r->t, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_make_cache(c, 2, s->type, s->head_dim, s->n_kv_heads, r);
-    weft_check_make_rows(c, r, 3, 4);
+    weft_check_reals(c, WEFT_KV_WRITE_K, n, r->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_reals(c, WEFT_KV_WRITE_V, n, r->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_make_cache(c, WEFT_KV_WRITE_KV, s->type, s->head_dim, s->n_kv_heads, r);
+    weft_check_make_rows(c, r, WEFT_KV_WRITE_ROWS, WEFT_KV_WRITE_SEQUENCES);
     if (weft_check_ready(c)) {
-        add_extremes(c, &c->inputs[0]);
-        add_extremes(c, &c->inputs[1]);
-        int32_t *table = c->inputs[4].words;
-        for (int64_t i = 0; s->missing && i < c->inputs[4].n_elements; i++)
-            if (i % c->inputs[4].tensor.shape[0] >= WEFT_SEQUENCE_PAGES && i % 3 == 0) table[i] = i % 2 == 0 ? -1 : 1 << 20;
+        add_extremes(c, &c->inputs[WEFT_KV_WRITE_K]);
+        add_extremes(c, &c->inputs[WEFT_KV_WRITE_V]);
+        int32_t *table = c->inputs[WEFT_KV_WRITE_SEQUENCES].words;
+        for (int64_t i = 0; s->missing && i < c->inputs[WEFT_KV_WRITE_SEQUENCES].n_elements; i++)
+            if (i % c->inputs[WEFT_KV_WRITE_SEQUENCES].tensor.shape[0] >= WEFT_SEQUENCE_PAGES && i % 3 == 0)
+                table[i] = i % 2 == 0 ? -1 : 1 << 20;
     }
-    weft_check_state_output(c, 0, 2);
+    weft_check_state_output(c, WEFT_KV_WRITE_OUT_KV, WEFT_KV_WRITE_KV);
     return weft_check_end(run, c, error);
 }
 

@@ -34,8 +34,9 @@ void weft_oracle_mul_mat(weft_check_case *c, size_t port, const double *x, int64
 }
 
 void weft_check_oracle_mul_mat(weft_check_case *c) {
-    const double *x = weft_check_values(c, 1);
-    weft_oracle_mul_mat(c, 0, x, c->inputs[1].tensor.shape[1], c->outputs[0].oracle, c->outputs[0].magnitude);
+    const double *x = weft_check_values(c, WEFT_MUL_MAT_X);
+    weft_oracle_mul_mat(c, WEFT_MUL_MAT_WEIGHT, x, c->inputs[WEFT_MUL_MAT_X].tensor.shape[1], c->outputs[WEFT_MUL_MAT_OUT_Y].oracle,
+                        c->outputs[WEFT_MUL_MAT_OUT_Y].magnitude);
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, weft_check_pattern weights,
@@ -44,9 +45,9 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
     weft_check_case *c = weft_check_begin(run, type, quick, "%s %lldx%lld T=%lld%s", weft_type_get(type)->name, (long long)k,
                                           (long long)m->n, (long long)m->t, note);
     if (c == NULL) return WEFT_OK;
-    weft_check_weight(c, 0, type, k, m->n, weights, 1.0 / sqrt((double)k));
-    weft_check_reals(c, 1, k, m->t, columns, 1.0);
-    weft_check_result_reals(c, 0, m->n, m->t);
+    weft_check_weight(c, WEFT_MUL_MAT_WEIGHT, type, k, m->n, weights, 1.0 / sqrt((double)k));
+    weft_check_reals(c, WEFT_MUL_MAT_X, k, m->t, columns, 1.0);
+    weft_check_result_reals(c, WEFT_MUL_MAT_OUT_Y, m->n, m->t);
     return weft_check_end(run, c, error);
 }
 

@@ -3,9 +3,10 @@
 #include "check/oracle.h"
 
 void weft_check_oracle_mul_mat_add(weft_check_case *c) {
-    weft_check_output *y = &c->outputs[0];
-    const double *x = weft_check_values(c, 1), *bias = weft_check_values(c, 2), *residual = weft_check_values(c, 3);
-    weft_oracle_mul_mat(c, 0, x, y->n_rows, y->oracle, y->magnitude);
+    weft_check_output *y = &c->outputs[WEFT_MUL_MAT_ADD_OUT_Y];
+    const double *x = weft_check_values(c, WEFT_MUL_MAT_ADD_X), *bias = weft_check_values(c, WEFT_MUL_MAT_ADD_BIAS),
+                 *residual = weft_check_values(c, WEFT_MUL_MAT_ADD_RESIDUAL);
+    weft_oracle_mul_mat(c, WEFT_MUL_MAT_ADD_WEIGHT, x, y->n_rows, y->oracle, y->magnitude);
     for (int64_t i = 0; weft_check_ready(c) && i < y->n_row * y->n_rows; i++)
         y->oracle[i] += (bias == NULL ? 0.0 : bias[i % y->n_row]) + (residual == NULL ? 0.0 : residual[i]);
 }
@@ -17,11 +18,11 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
         weft_check_begin(run, type, m->t == 8 && residual, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
                          (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "");
     if (c == NULL) return WEFT_OK;
-    weft_check_weight(c, 0, type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
-    weft_check_reals(c, 1, k, m->t, WEFT_CHECK_NORMAL, 1.0);
-    if (bias) weft_check_weight(c, 2, WEFT_F32, m->n, 1, WEFT_CHECK_NORMAL, 0.5);
-    if (residual) weft_check_reals(c, 3, m->n, m->t, WEFT_CHECK_NORMAL, 0.5);
-    weft_check_result_reals(c, 0, m->n, m->t);
+    weft_check_weight(c, WEFT_MUL_MAT_ADD_WEIGHT, type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
+    weft_check_reals(c, WEFT_MUL_MAT_ADD_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
+    if (bias) weft_check_weight(c, WEFT_MUL_MAT_ADD_BIAS, WEFT_F32, m->n, 1, WEFT_CHECK_NORMAL, 0.5);
+    if (residual) weft_check_reals(c, WEFT_MUL_MAT_ADD_RESIDUAL, m->n, m->t, WEFT_CHECK_NORMAL, 0.5);
+    weft_check_result_reals(c, WEFT_MUL_MAT_ADD_OUT_Y, m->n, m->t);
     return weft_check_end(run, c, error);
 }
 

@@ -8,15 +8,16 @@
 void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
     weft_norm_gated_mlp_params params;
     memcpy(&params, c->params, sizeof params);
-    weft_check_output *y = &c->outputs[0];
-    int64_t k = c->inputs[0].tensor.shape[0], n = y->n_row * y->n_rows;
-    const double *x = weft_check_values(c, 0), *norm = weft_check_values(c, 1);
-    double *z = weft_check_memory(c, c->inputs[0].n_elements, sizeof *z), *up = weft_check_memory(c, n, sizeof *up);
+    weft_check_output *y = &c->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
+    int64_t k = c->inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[0], n = y->n_row * y->n_rows;
+    const double *x = weft_check_values(c, WEFT_NORM_GATED_MLP_X), *norm = weft_check_values(c, WEFT_NORM_GATED_MLP_NORM);
+    double *z = weft_check_memory(c, c->inputs[WEFT_NORM_GATED_MLP_X].n_elements, sizeof *z),
+           *up = weft_check_memory(c, n, sizeof *up);
     double *up_size = weft_check_memory(c, n, sizeof *up_size);
     if (!weft_check_ready(c)) return;
     weft_oracle_rms_norm(x, norm, k, 1, y->n_rows, (double)params.epsilon, z);
-    weft_oracle_mul_mat(c, 2, z, y->n_rows, y->oracle, y->magnitude);
-    weft_oracle_mul_mat(c, 3, z, y->n_rows, up, up_size);
+    weft_oracle_mul_mat(c, WEFT_NORM_GATED_MLP_GATE, z, y->n_rows, y->oracle, y->magnitude);
+    weft_oracle_mul_mat(c, WEFT_NORM_GATED_MLP_UP, z, y->n_rows, up, up_size);
     if (!weft_check_ready(c)) return;
     for (int64_t i = 0; i < n; i++) {
         double gate = params.activation == WEFT_ACTIVATION_SILU ? weft_oracle_silu(y->oracle[i]) : weft_oracle_gelu(y->oracle[i]);
@@ -34,11 +35,11 @@ static weft_status check(weft_check_run *run, weft_type type, weft_type up_type,
     if (c == NULL) return WEFT_OK;
     weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = activation};
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, k, m->t, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_weight(c, 1, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_weight(c, 2, type, k, m->n, WEFT_CHECK_NORMAL, rms / sqrt((double)k));
-    weft_check_weight(c, 3, up_type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
-    weft_check_result_reals(c, 0, m->n, m->t);
+    weft_check_reals(c, WEFT_NORM_GATED_MLP_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, WEFT_NORM_GATED_MLP_NORM, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, WEFT_NORM_GATED_MLP_GATE, type, k, m->n, WEFT_CHECK_NORMAL, rms / sqrt((double)k));
+    weft_check_weight(c, WEFT_NORM_GATED_MLP_UP, up_type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
+    weft_check_result_reals(c, WEFT_NORM_GATED_MLP_OUT_Y, m->n, m->t);
     return weft_check_end(run, c, error);
 }
 

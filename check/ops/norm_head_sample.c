@@ -8,23 +8,24 @@
 void weft_check_oracle_norm_head_sample(weft_check_case *c) {
     weft_norm_head_sample_params params;
     memcpy(&params, c->params, sizeof params);
-    int64_t k = c->inputs[0].tensor.shape[0], t = c->inputs[0].tensor.shape[1], n_vocab = c->inputs[2].tensor.shape[1];
-    const double *x = weft_check_values(c, 0), *norm = weft_check_values(c, 1);
+    int64_t k = c->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0], t = c->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1],
+            n_vocab = c->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
+    const double *x = weft_check_values(c, WEFT_NORM_HEAD_SAMPLE_X), *norm = weft_check_values(c, WEFT_NORM_HEAD_SAMPLE_NORM);
     double *z = weft_check_memory(c, k * t, sizeof *z), *logits = weft_check_memory(c, n_vocab * t, sizeof *logits), power = 0.0;
     if (!weft_check_ready(c)) return;
     weft_oracle_rms_norm(x, norm, k, 1, t, (double)params.epsilon, z);
-    weft_oracle_mul_mat(c, 2, z, t, logits, NULL);
+    weft_oracle_mul_mat(c, WEFT_NORM_HEAD_SAMPLE_WEIGHT, z, t, logits, NULL);
     for (int64_t i = 0; i < n_vocab * t; i++) power += logits[i] * logits[i];
     /* A logit is off by the limit of its matrix product, a log-probability by that and the same of the normaliser. */
-    double tolerance =
-        weft_check_limits_of(c->op, c->inputs[2].tensor.type, c->precision).error * sqrt(power / (double)(n_vocab * t));
+    double tolerance = weft_check_limits_of(c->op, c->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.type, c->precision).error *
+                       sqrt(power / (double)(n_vocab * t));
     weft_check_choose(c, &(weft_check_choice){.logits = logits,
                                               .n_vocab = n_vocab,
                                               .n_top = params.n_top,
                                               .logit_tolerance = tolerance,
                                               .logprob_tolerance = 2.0 * tolerance + 1e-5,
-                                              .heads = 3,
-                                              .sequences = 4});
+                                              .heads = WEFT_NORM_HEAD_SAMPLE_HEADS,
+                                              .sequences = WEFT_NORM_HEAD_SAMPLE_SEQUENCES});
 }
 
 typedef struct shape {
@@ -40,11 +41,12 @@ static weft_status check(weft_check_run *run, weft_type type, const shape *s, we
     if (c == NULL) return WEFT_OK;
     weft_norm_head_sample_params params = {.epsilon = 1e-5f, .n_top = s->n_top};
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, k, m->t, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_weight(c, 1, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_weight(c, 2, type, k, m->n, WEFT_CHECK_NORMAL, 2.0 / sqrt((double)k));
-    weft_check_make_heads(c, 3, 4, m->t, m->n, weft_check_precision(run) == WEFT_EXACT);
-    weft_check_choice_outputs(c, s->n_top, m->t, 4);
+    weft_check_reals(c, WEFT_NORM_HEAD_SAMPLE_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, WEFT_NORM_HEAD_SAMPLE_NORM, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, WEFT_NORM_HEAD_SAMPLE_WEIGHT, type, k, m->n, WEFT_CHECK_NORMAL, 2.0 / sqrt((double)k));
+    weft_check_make_heads(c, WEFT_NORM_HEAD_SAMPLE_HEADS, WEFT_NORM_HEAD_SAMPLE_SEQUENCES, m->t, m->n,
+                          weft_check_precision(run) == WEFT_EXACT);
+    weft_check_choice_outputs(c, s->n_top, m->t, WEFT_NORM_HEAD_SAMPLE_SEQUENCES);
     return weft_check_end(run, c, error);
 }
 

@@ -7,43 +7,45 @@
 #include "weft/ops/rope.h"
 
 /* Inputs, in the order of the op's row. */
-enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
 
 /* One of the three projections, rotated where it has an order. Rotating leaves the magnitude of a pair as it is. */
 static void project(weft_check_case *c, const weft_norm_qkv_params *params, size_t which, const double *z, double *scratch,
                     double *y, double *magnitude) {
-    int64_t n = c->inputs[Q + which].tensor.shape[1], t = c->inputs[X].tensor.shape[1];
-    const double *bias = weft_check_values(c, Q_BIAS + which);
-    const double *norm = Q + which == V ? NULL : weft_check_values(c, Q_NORM + which), *table = weft_check_values(c, TABLE);
-    weft_oracle_mul_mat(c, Q + which, z, t, y, magnitude);
+    int64_t n = c->inputs[WEFT_NORM_QKV_Q + which].tensor.shape[1], t = c->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
+    const double *bias = weft_check_values(c, WEFT_NORM_QKV_Q_BIAS + which);
+    const double *norm = WEFT_NORM_QKV_Q + which == WEFT_NORM_QKV_V ? NULL : weft_check_values(c, WEFT_NORM_QKV_Q_NORM + which),
+                 *table = weft_check_values(c, WEFT_NORM_QKV_TABLE);
+    weft_oracle_mul_mat(c, WEFT_NORM_QKV_Q + which, z, t, y, magnitude);
     if (!weft_check_ready(c)) return;
     for (int64_t i = 0; bias != NULL && i < n * t; i++) y[i] += bias[i % n];
-    if (Q + which == V) return;
+    if (WEFT_NORM_QKV_Q + which == WEFT_NORM_QKV_V) return;
     for (int64_t i = 0; i < n * t; i++) scratch[i] = y[i];
     if (norm != NULL) weft_oracle_rms_norm(y, norm, n, n / params->head_dim, t, (double)params->head_epsilon, scratch);
     for (int64_t i = 0; i < n * t; i++) magnitude[i] *= y[i] == 0.0 ? 1.0 : fabs(scratch[i] / y[i]);
-    weft_oracle_rope(scratch, c->inputs[ROWS].words, table, c->inputs[TABLE].tensor.shape[0], n, params->head_dim, t, params->order,
-                     y);
+    weft_oracle_rope(scratch, c->inputs[WEFT_NORM_QKV_ROWS].words, table, c->inputs[WEFT_NORM_QKV_TABLE].tensor.shape[0], n,
+                     params->head_dim, t, params->order, y);
 }
 
 void weft_check_oracle_norm_qkv(weft_check_case *c) {
     weft_norm_qkv_params params;
     memcpy(&params, c->params, sizeof params);
-    int64_t n_embd = c->inputs[X].tensor.shape[0], t = c->inputs[X].tensor.shape[1], n_q = c->inputs[Q].tensor.shape[1];
-    const double *x = weft_check_values(c, X), *norm = weft_check_values(c, NORM);
+    int64_t n_embd = c->inputs[WEFT_NORM_QKV_X].tensor.shape[0], t = c->inputs[WEFT_NORM_QKV_X].tensor.shape[1],
+            n_q = c->inputs[WEFT_NORM_QKV_Q].tensor.shape[1];
+    const double *x = weft_check_values(c, WEFT_NORM_QKV_X), *norm = weft_check_values(c, WEFT_NORM_QKV_NORM);
     double *z = weft_check_memory(c, n_embd * t, sizeof *z), *scratch = weft_check_memory(c, n_q * t, sizeof *scratch);
     double *k = weft_check_memory(c, n_q * t, sizeof *k), *v = weft_check_memory(c, n_q * t, sizeof *v);
     double *k_size = weft_check_memory(c, n_q * t, sizeof *k_size), *v_size = weft_check_memory(c, n_q * t, sizeof *v_size);
-    c->outputs[1].magnitude = weft_check_memory(c, c->inputs[KV].n_elements, sizeof(double));
+    c->outputs[WEFT_NORM_QKV_OUT_KV].magnitude = weft_check_memory(c, c->inputs[WEFT_NORM_QKV_KV].n_elements, sizeof(double));
     if (!weft_check_ready(c)) return;
-    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[KV], &c->inputs[SEQUENCES]);
+    weft_oracle_cache cache = weft_oracle_cache_of(&c->inputs[WEFT_NORM_QKV_KV], &c->inputs[WEFT_NORM_QKV_SEQUENCES]);
     weft_oracle_rms_norm(x, norm, n_embd, 1, t, (double)params.epsilon, z);
-    project(c, &params, 0, z, scratch, c->outputs[0].oracle, c->outputs[0].magnitude);
+    project(c, &params, 0, z, scratch, c->outputs[WEFT_NORM_QKV_OUT_Y].oracle, c->outputs[WEFT_NORM_QKV_OUT_Y].magnitude);
     project(c, &params, 1, z, scratch, k, k_size);
     project(c, &params, 2, z, scratch, v, v_size);
     if (!weft_check_ready(c)) return;
-    weft_oracle_kv_write(&cache, k, v, c->inputs[ROWS].words, t, c->outputs[1].oracle);
-    weft_oracle_kv_write(&cache, k_size, v_size, c->inputs[ROWS].words, t, c->outputs[1].magnitude);
+    weft_oracle_kv_write(&cache, k, v, c->inputs[WEFT_NORM_QKV_ROWS].words, t, c->outputs[WEFT_NORM_QKV_OUT_KV].oracle);
+    weft_oracle_kv_write(&cache, k_size, v_size, c->inputs[WEFT_NORM_QKV_ROWS].words, t,
+                         c->outputs[WEFT_NORM_QKV_OUT_KV].magnitude);
 }
 
 typedef struct shape {
@@ -94,16 +96,17 @@ static void make_inputs(weft_check_case *c, const shape *s, weft_type type, weft
     int64_t n_embd = s->blocks * 256, n_kv = s->head_dim * s->n_kv_heads, n[] = {n_kv * s->group, n_kv, n_kv};
     if (weft_type_get(type)->block_elements < 256 && weft_type_get(v_type)->block_elements < 256) n_embd = s->blocks * 32;
     if (weft_type_get(type)->block_elements == 1 && weft_type_get(v_type)->block_elements == 1) n_embd = s->k;
-    weft_check_reals(c, X, n_embd, s->rows.t, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_weight(c, NORM, WEFT_F32, n_embd, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_reals(c, WEFT_NORM_QKV_X, n_embd, s->rows.t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_weight(c, WEFT_NORM_QKV_NORM, WEFT_F32, n_embd, 1, WEFT_CHECK_NORMAL, 1.0);
     for (size_t i = 0; i < 3; i++) {
-        weft_check_weight(c, Q + i, i == 2 ? v_type : type, n_embd, n[i], WEFT_CHECK_NORMAL, 1.0 / sqrt((double)n_embd));
-        if (s->biases) weft_check_weight(c, Q_BIAS + i, WEFT_F32, n[i], 1, WEFT_CHECK_NORMAL, 0.5);
-        if (s->norms && i < 2) weft_check_weight(c, Q_NORM + i, WEFT_F32, s->head_dim, 1, WEFT_CHECK_NORMAL, 1.0);
+        weft_check_weight(c, WEFT_NORM_QKV_Q + i, i == 2 ? v_type : type, n_embd, n[i], WEFT_CHECK_NORMAL,
+                          1.0 / sqrt((double)n_embd));
+        if (s->biases) weft_check_weight(c, WEFT_NORM_QKV_Q_BIAS + i, WEFT_F32, n[i], 1, WEFT_CHECK_NORMAL, 0.5);
+        if (s->norms && i < 2) weft_check_weight(c, WEFT_NORM_QKV_Q_NORM + i, WEFT_F32, s->head_dim, 1, WEFT_CHECK_NORMAL, 1.0);
     }
-    weft_check_make_rope_table(c, TABLE, s->n_dims, s->rows.n_ctx + WEFT_CHECK_ROPE_SHIFT);
-    weft_check_make_cache(c, KV, kv_type, s->head_dim, s->n_kv_heads, &s->rows);
-    weft_check_make_rows(c, &s->rows, ROWS, SEQUENCES);
+    weft_check_make_rope_table(c, WEFT_NORM_QKV_TABLE, s->n_dims, s->rows.n_ctx + WEFT_CHECK_ROPE_SHIFT);
+    weft_check_make_cache(c, WEFT_NORM_QKV_KV, kv_type, s->head_dim, s->n_kv_heads, &s->rows);
+    weft_check_make_rows(c, &s->rows, WEFT_NORM_QKV_ROWS, WEFT_NORM_QKV_SEQUENCES);
 }
 
 static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_type v_type, weft_type kv_type,
@@ -117,8 +120,8 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
     weft_norm_qkv_params params = {.epsilon = 1e-5f, .head_epsilon = 1e-6f, .head_dim = s->head_dim, .order = s->order};
     weft_check_params(c, &params, sizeof params);
     make_inputs(c, s, type, v_type, kv_type);
-    weft_check_result_reals(c, 0, c->inputs[Q].tensor.shape[1], r->t);
-    weft_check_state_output(c, 1, KV);
+    weft_check_result_reals(c, WEFT_NORM_QKV_OUT_Y, c->inputs[WEFT_NORM_QKV_Q].tensor.shape[1], r->t);
+    weft_check_state_output(c, WEFT_NORM_QKV_OUT_KV, WEFT_NORM_QKV_KV);
     return weft_check_end(run, c, error);
 }
 

@@ -19,11 +19,11 @@ void weft_oracle_rms_norm(const double *x, const double *weight, int64_t n, int6
 void weft_check_oracle_rms_norm(weft_check_case *c) {
     weft_rms_norm_params params;
     memcpy(&params, c->params, sizeof params);
-    const double *x = weft_check_values(c, 0), *weight = weft_check_values(c, 1);
+    const double *x = weft_check_values(c, WEFT_RMS_NORM_X), *weight = weft_check_values(c, WEFT_RMS_NORM_WEIGHT);
     int64_t n_groups = params.n_groups == 0 ? 1 : params.n_groups;
     if (weft_check_ready(c))
-        weft_oracle_rms_norm(x, weight, c->outputs[0].n_row, n_groups, c->outputs[0].n_rows, (double)params.epsilon,
-                             c->outputs[0].oracle);
+        weft_oracle_rms_norm(x, weight, c->outputs[WEFT_RMS_NORM_OUT_Y].n_row, n_groups, c->outputs[WEFT_RMS_NORM_OUT_Y].n_rows,
+                             (double)params.epsilon, c->outputs[WEFT_RMS_NORM_OUT_Y].oracle);
 }
 
 typedef struct shape {
@@ -55,9 +55,9 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
     int64_t n_groups = s->n_groups == 0 ? 1 : s->n_groups;
     weft_rms_norm_params params = {.epsilon = s->epsilon, .n_groups = s->n_groups};
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, s->n, s->t, s->pattern, s->rms);
-    if (s->weight) weft_check_weight(c, 1, WEFT_F32, s->n / n_groups, 1, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_result_reals(c, 0, s->n, s->t);
+    weft_check_reals(c, WEFT_RMS_NORM_X, s->n, s->t, s->pattern, s->rms);
+    if (s->weight) weft_check_weight(c, WEFT_RMS_NORM_WEIGHT, WEFT_F32, s->n / n_groups, 1, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_result_reals(c, WEFT_RMS_NORM_OUT_Y, s->n, s->t);
     return weft_check_end(run, c, error);
 }
 

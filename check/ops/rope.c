@@ -27,11 +27,11 @@ void weft_oracle_rope(const double *x, const int32_t *rows, const double *table,
 void weft_check_oracle_rope(weft_check_case *c) {
     weft_rope_params params;
     memcpy(&params, c->params, sizeof params);
-    const weft_check_output *y = &c->outputs[0];
-    const double *x = weft_check_values(c, 0), *table = weft_check_values(c, 2);
+    const weft_check_output *y = &c->outputs[WEFT_ROPE_OUT_Y];
+    const double *x = weft_check_values(c, WEFT_ROPE_X), *table = weft_check_values(c, WEFT_ROPE_TABLE);
     if (weft_check_ready(c))
-        weft_oracle_rope(x, c->inputs[1].words, table, c->inputs[2].tensor.shape[0], y->n_row, params.head_dim, y->n_rows,
-                         params.order, y->oracle);
+        weft_oracle_rope(x, c->inputs[WEFT_ROPE_ROWS].words, table, c->inputs[WEFT_ROPE_TABLE].tensor.shape[0], y->n_row,
+                         params.head_dim, y->n_rows, params.order, y->oracle);
 }
 
 typedef struct shape {
@@ -59,12 +59,13 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
         .t = s->t, .n_sequences = 3, .n_ctx = 129, .page_size = 64, .n_padding = s->n_padding, .shuffled = s->shuffled};
     int64_t n = s->head_dim * s->n_heads;
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, n, s->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_reals(c, WEFT_ROPE_X, n, s->t, WEFT_CHECK_NORMAL, 1.0);
     /* The page table that comes with rows is no input of this op. */
-    weft_check_make_rows(c, &rows, 1, 3);
-    c->inputs[3].leaf = WEFT_LEAF_NOT;
-    weft_check_make_rope_table(c, 2, s->n_dims, rows.n_ctx + WEFT_CHECK_ROPE_SHIFT);
-    weft_check_result_reals(c, 0, n, s->t);
+    size_t no_input = weft_op_input_count(WEFT_OP_ROPE);
+    weft_check_make_rows(c, &rows, WEFT_ROPE_ROWS, no_input);
+    c->inputs[no_input].leaf = WEFT_LEAF_NOT;
+    weft_check_make_rope_table(c, WEFT_ROPE_TABLE, s->n_dims, rows.n_ctx + WEFT_CHECK_ROPE_SHIFT);
+    weft_check_result_reals(c, WEFT_ROPE_OUT_Y, n, s->t);
     return weft_check_end(run, c, error);
 }
 

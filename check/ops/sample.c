@@ -8,20 +8,20 @@
 void weft_check_oracle_sample(weft_check_case *c) {
     weft_sample_params params;
     memcpy(&params, c->params, sizeof params);
-    const double *logits = weft_check_values(c, 0);
+    const double *logits = weft_check_values(c, WEFT_SAMPLE_LOGITS);
     double power = 0.0, count = 1.0;
-    for (int64_t i = 0; weft_check_ready(c) && i < c->inputs[0].n_elements; i++) {
+    for (int64_t i = 0; weft_check_ready(c) && i < c->inputs[WEFT_SAMPLE_LOGITS].n_elements; i++) {
         if (!isfinite(logits[i])) continue;
         power += logits[i] * logits[i];
         count += 1.0;
     }
     weft_check_choose(c, &(weft_check_choice){.logits = logits,
-                                              .n_vocab = c->inputs[0].tensor.shape[0],
+                                              .n_vocab = c->inputs[WEFT_SAMPLE_LOGITS].tensor.shape[0],
                                               .n_top = params.n_top,
                                               /* F32: a sum of exponentials, and a difference of numbers as large as the logits. */
                                               .logprob_tolerance = 1e-5 + 1e-6 * sqrt(power / count),
-                                              .heads = 1,
-                                              .sequences = 2});
+                                              .heads = WEFT_SAMPLE_HEADS,
+                                              .sequences = WEFT_SAMPLE_SEQUENCES});
 }
 
 typedef struct shape {
@@ -50,11 +50,12 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
     if (c == NULL) return WEFT_OK;
     weft_sample_params params = {.n_top = s->n_top};
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, s->n_vocab, s->n_columns, s->pattern, s->rms);
-    for (int64_t i = 0; weft_check_ready(c) && s->holes && i < c->inputs[0].n_elements; i += 1 + weft_check_below(&c->random, 4))
-        weft_check_set(&c->inputs[0], i, i % 2 == 0 ? NAN : -INFINITY);
-    weft_check_make_heads(c, 1, 2, s->n_columns, s->n_vocab, s->draws);
-    weft_check_choice_outputs(c, s->n_top, s->n_columns, 2);
+    weft_check_reals(c, WEFT_SAMPLE_LOGITS, s->n_vocab, s->n_columns, s->pattern, s->rms);
+    for (int64_t i = 0; weft_check_ready(c) && s->holes && i < c->inputs[WEFT_SAMPLE_LOGITS].n_elements;
+         i += 1 + weft_check_below(&c->random, 4))
+        weft_check_set(&c->inputs[WEFT_SAMPLE_LOGITS], i, i % 2 == 0 ? NAN : -INFINITY);
+    weft_check_make_heads(c, WEFT_SAMPLE_HEADS, WEFT_SAMPLE_SEQUENCES, s->n_columns, s->n_vocab, s->draws);
+    weft_check_choice_outputs(c, s->n_top, s->n_columns, WEFT_SAMPLE_SEQUENCES);
     return weft_check_end(run, c, error);
 }
 

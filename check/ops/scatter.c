@@ -3,10 +3,11 @@
 #include "check/case.h"
 
 void weft_check_oracle_scatter(weft_check_case *c) {
-    const weft_check_input *state = &c->inputs[0], *updates = &c->inputs[1];
+    const weft_check_input *state = &c->inputs[WEFT_SCATTER_STATE], *updates = &c->inputs[WEFT_SCATTER_UPDATES];
     for (int64_t i = 0; i < updates->tensor.shape[1]; i++) {
         int64_t index = updates->words[2 * i + WEFT_UPDATE_INDEX];
-        if (index >= 0 && index < state->n_elements) c->outputs[0].words[index] = updates->words[2 * i + WEFT_UPDATE_VALUE];
+        if (index >= 0 && index < state->n_elements)
+            c->outputs[WEFT_SCATTER_OUT_STATE].words[index] = updates->words[2 * i + WEFT_UPDATE_VALUE];
     }
 }
 
@@ -14,8 +15,8 @@ static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_up
     weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, n_updates == 33, "%lldx%lld N=%lld", (long long)n, (long long)m,
                                           (long long)n_updates);
     if (c == NULL) return WEFT_OK;
-    int32_t *state = weft_check_words(c, 0, WEFT_LEAF_STATE, n, m);
-    int32_t *updates = weft_check_words(c, 1, WEFT_LEAF_INPUT, 2, n_updates);
+    int32_t *state = weft_check_words(c, WEFT_SCATTER_STATE, WEFT_LEAF_STATE, n, m);
+    int32_t *updates = weft_check_words(c, WEFT_SCATTER_UPDATES, WEFT_LEAF_INPUT, 2, n_updates);
     for (int64_t i = 0; weft_check_ready(c) && i < n * m; i++) state[i] = (int32_t)weft_check_bits(&c->random);
     for (int64_t i = 0; weft_check_ready(c) && i < n_updates; i++) {
         const int32_t outside[] = {-1, -2, INT32_MIN, INT32_MAX, (int32_t)(n * m)};
@@ -25,7 +26,7 @@ static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_up
             lost ? outside[weft_check_below(&c->random, 5)] : (int32_t)(weft_check_below(&c->random, (n * m + 1) / 2) * 2);
         updates[2 * i + WEFT_UPDATE_VALUE] = (int32_t)weft_check_bits(&c->random);
     }
-    weft_check_state_output(c, 0, 0);
+    weft_check_state_output(c, WEFT_SCATTER_OUT_STATE, WEFT_SCATTER_STATE);
     return weft_check_end(run, c, error);
 }
 

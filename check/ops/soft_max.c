@@ -24,9 +24,10 @@ static void soft_max(const double *x, const double *mask, double scale, int64_t 
 void weft_check_oracle_soft_max(weft_check_case *c) {
     weft_soft_max_params params;
     memcpy(&params, c->params, sizeof params);
-    const double *x = weft_check_values(c, 0), *mask = weft_check_values(c, 1);
+    const double *x = weft_check_values(c, WEFT_SOFT_MAX_X), *mask = weft_check_values(c, WEFT_SOFT_MAX_MASK);
     if (weft_check_ready(c))
-        soft_max(x, mask, (double)params.scale, c->outputs[0].n_row, c->outputs[0].n_rows, c->outputs[0].oracle);
+        soft_max(x, mask, (double)params.scale, c->outputs[WEFT_SOFT_MAX_OUT_Y].n_row, c->outputs[WEFT_SOFT_MAX_OUT_Y].n_rows,
+                 c->outputs[WEFT_SOFT_MAX_OUT_Y].oracle);
 }
 
 typedef struct shape {
@@ -53,13 +54,13 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
     if (c == NULL) return WEFT_OK;
     weft_soft_max_params params = {.scale = s->scale};
     weft_check_params(c, &params, sizeof params);
-    weft_check_reals(c, 0, s->n, s->t, s->pattern, s->rms);
-    if (s->mask) weft_check_reals(c, 1, s->n, s->t, WEFT_CHECK_NORMAL, 1.0);
-    weft_check_result_reals(c, 0, s->n, s->t);
+    weft_check_reals(c, WEFT_SOFT_MAX_X, s->n, s->t, s->pattern, s->rms);
+    if (s->mask) weft_check_reals(c, WEFT_SOFT_MAX_MASK, s->n, s->t, WEFT_CHECK_NORMAL, 1.0);
+    weft_check_result_reals(c, WEFT_SOFT_MAX_OUT_Y, s->n, s->t);
     if (weft_check_ready(c)) {
         /* A causal mask's shape, one column without anything, and numbers. */
         for (int64_t i = 0; s->mask && i < s->n * s->t; i++)
-            if (i % s->n > i / s->n + s->n / 2 || i / s->n == 2) weft_check_set(&c->inputs[1], i, -INFINITY);
+            if (i % s->n > i / s->n + s->n / 2 || i / s->n == 2) weft_check_set(&c->inputs[WEFT_SOFT_MAX_MASK], i, -INFINITY);
     }
     return weft_check_end(run, c, error);
 }

@@ -4,8 +4,6 @@
 
 #include "core/expect.h"
 
-enum { Q, KV, ROWS, SEQUENCES };
-
 static weft_status check_heads(const weft_tensor *q, const weft_tensor *kv, const weft_attention_params *p, weft_error *error) {
     weft_status status = weft_expect_word(WEFT_OP_ATTENTION, "n_heads", p->n_heads, 1, INT32_MAX, error);
     if (status == WEFT_OK) status = weft_expect_finite(WEFT_OP_ATTENTION, "scale", p->scale, error);
@@ -26,15 +24,16 @@ static weft_status check_heads(const weft_tensor *q, const weft_tensor *kv, cons
 
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     weft_status status =
-        weft_expect_matrix(tensors, WEFT_OP_ATTENTION, Q, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+        weft_expect_matrix(tensors, WEFT_OP_ATTENTION, WEFT_ATTENTION_Q, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
-    const weft_tensor *q = tensors->inputs[Q];
-    status = weft_expect_kv(tensors, WEFT_OP_ATTENTION, KV, error);
+    const weft_tensor *q = tensors->inputs[WEFT_ATTENTION_Q];
+    status = weft_expect_kv(tensors, WEFT_OP_ATTENTION, WEFT_ATTENTION_KV, error);
     if (status == WEFT_OK)
-        status = weft_expect_matrix(tensors, WEFT_OP_ATTENTION, ROWS, WEFT_EXPECT_I32, WEFT_ROW_WORDS, q->shape[1], error);
-    if (status == WEFT_OK) status = weft_expect_sequences(tensors, WEFT_OP_ATTENTION, SEQUENCES, 1, error);
-    if (status == WEFT_OK) status = check_heads(q, tensors->inputs[KV], params, error);
-    if (status == WEFT_OK) outputs[0] = *q;
+        status = weft_expect_matrix(tensors, WEFT_OP_ATTENTION, WEFT_ATTENTION_ROWS, WEFT_EXPECT_I32, WEFT_ROW_WORDS, q->shape[1],
+                                    error);
+    if (status == WEFT_OK) status = weft_expect_sequences(tensors, WEFT_OP_ATTENTION, WEFT_ATTENTION_SEQUENCES, 1, error);
+    if (status == WEFT_OK) status = check_heads(q, tensors->inputs[WEFT_ATTENTION_KV], params, error);
+    if (status == WEFT_OK) outputs[WEFT_ATTENTION_OUT_Y] = *q;
     return status;
 }
 
@@ -46,12 +45,12 @@ static uint64_t least(uint64_t a, uint64_t b) {
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     const weft_attention_params *p = params;
-    const weft_tensor *kv = tensors->inputs[KV], *sequences = tensors->inputs[SEQUENCES];
-    uint64_t n_rows = (uint64_t)outputs[0].shape[1];
+    const weft_tensor *kv = tensors->inputs[WEFT_ATTENTION_KV], *sequences = tensors->inputs[WEFT_ATTENTION_SEQUENCES];
+    uint64_t n_rows = (uint64_t)outputs[WEFT_ATTENTION_OUT_Y].shape[1];
     uint64_t n_positions = weft_product((uint64_t)(sequences->shape[0] - WEFT_SEQUENCE_PAGES), (uint64_t)kv->shape[1]);
     uint64_t seen = p->window ? least(n_positions, (uint64_t)p->window) : n_positions;
     uint64_t n_read = weft_product(least(n_rows, (uint64_t)sequences->shape[1]), seen);
-    *operations = weft_product(4, weft_product(seen, weft_tensor_bytes(&outputs[0]) / sizeof(float)));
+    *operations = weft_product(4, weft_product(seen, weft_tensor_bytes(&outputs[WEFT_ATTENTION_OUT_Y]) / sizeof(float)));
     *bytes = weft_sum(*bytes, least(weft_tensor_bytes(kv), weft_product(n_read, weft_kv_position_bytes(kv))));
 }
 

@@ -1,23 +1,22 @@
 #include "core/expect.h"
 
-enum { A, B };
-
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     (void)params;
-    weft_status status = weft_expect_matrix(tensors, WEFT_OP_MUL, A, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    weft_status status =
+        weft_expect_matrix(tensors, WEFT_OP_MUL, WEFT_MUL_A, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
-    const weft_tensor *a = tensors->inputs[A];
-    bool same_for_all_columns = tensors->inputs[B]->shape[1] == 1;
-    status =
-        weft_expect_matrix(tensors, WEFT_OP_MUL, B, WEFT_EXPECT_F32, a->shape[0], same_for_all_columns ? 1 : a->shape[1], error);
-    if (status == WEFT_OK) outputs[0] = *a;
+    const weft_tensor *a = tensors->inputs[WEFT_MUL_A];
+    bool same_for_all_columns = tensors->inputs[WEFT_MUL_B]->shape[1] == 1;
+    status = weft_expect_matrix(tensors, WEFT_OP_MUL, WEFT_MUL_B, WEFT_EXPECT_F32, a->shape[0],
+                                same_for_all_columns ? 1 : a->shape[1], error);
+    if (status == WEFT_OK) outputs[WEFT_MUL_OUT_Y] = *a;
     return status;
 }
 
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     (void)tensors, (void)params, (void)bytes;
-    *operations = weft_tensor_bytes(&outputs[0]) / sizeof(float);
+    *operations = weft_tensor_bytes(&outputs[WEFT_MUL_OUT_Y]) / sizeof(float);
 }
 
 const weft_op_rules weft_op_rules_mul = {.infer = infer, .cost = cost};

@@ -1,32 +1,31 @@
 #include "core/expect.h"
 #include "core/fuse.h"
 
-enum { WEIGHT, X, BIAS, RESIDUAL };
-
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     (void)params;
-    weft_status status =
-        weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEIGHT, WEFT_EXPECT_WEIGHT, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    weft_status status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_WEIGHT, WEFT_EXPECT_WEIGHT,
+                                            WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
-    int64_t k = tensors->inputs[WEIGHT]->shape[0], n = tensors->inputs[WEIGHT]->shape[1];
-    status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, X, WEFT_EXPECT_F32, k, WEFT_ANY_EXTENT, error);
+    int64_t k = tensors->inputs[WEFT_MUL_MAT_ADD_WEIGHT]->shape[0], n = tensors->inputs[WEFT_MUL_MAT_ADD_WEIGHT]->shape[1];
+    status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_X, WEFT_EXPECT_F32, k, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
-    int64_t n_columns = tensors->inputs[X]->shape[1];
-    if (!tensors->inputs[BIAS] && !tensors->inputs[RESIDUAL])
+    int64_t n_columns = tensors->inputs[WEFT_MUL_MAT_ADD_X]->shape[1];
+    if (!tensors->inputs[WEFT_MUL_MAT_ADD_BIAS] && !tensors->inputs[WEFT_MUL_MAT_ADD_RESIDUAL])
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "mul_mat_add: one of the inputs bias and residual must be given");
-    status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, BIAS, WEFT_EXPECT_F32, n, 1, error);
+    status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_BIAS, WEFT_EXPECT_F32, n, 1, error);
     if (status == WEFT_OK)
-        status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, RESIDUAL, WEFT_EXPECT_F32, n, n_columns, error);
-    if (status == WEFT_OK) outputs[0] = weft_tensor_of(WEFT_F32, n, n_columns, 1);
+        status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_RESIDUAL, WEFT_EXPECT_F32, n, n_columns, error);
+    if (status == WEFT_OK) outputs[WEFT_MUL_MAT_ADD_OUT_Y] = weft_tensor_of(WEFT_F32, n, n_columns, 1);
     return status;
 }
 
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     (void)params, (void)bytes;
-    uint64_t n_added = (tensors->inputs[BIAS] ? 1u : 0u) + (tensors->inputs[RESIDUAL] ? 1u : 0u);
-    *operations = weft_sum(weft_mul_mat_operations(tensors->inputs[WEIGHT], outputs[0].shape[1]),
-                           weft_product(n_added, weft_tensor_bytes(&outputs[0]) / sizeof(float)));
+    uint64_t n_added = (tensors->inputs[WEFT_MUL_MAT_ADD_BIAS] ? 1u : 0u) + (tensors->inputs[WEFT_MUL_MAT_ADD_RESIDUAL] ? 1u : 0u);
+    *operations =
+        weft_sum(weft_mul_mat_operations(tensors->inputs[WEFT_MUL_MAT_ADD_WEIGHT], outputs[WEFT_MUL_MAT_ADD_OUT_Y].shape[1]),
+                 weft_product(n_added, weft_tensor_bytes(&outputs[WEFT_MUL_MAT_ADD_OUT_Y]) / sizeof(float)));
 }
 
 /* That one of the two is there is for the rules above to see. */

@@ -6,30 +6,34 @@
 #include "core/fuse.h"
 #include "weft/ops/rms_norm.h"
 
-enum { X, NORM, GATE, UP };
-
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     const weft_norm_gated_mlp_params *p = params;
     weft_op op = WEFT_OP_NORM_GATED_MLP;
-    weft_status status = weft_expect_matrix(tensors, op, X, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    weft_status status =
+        weft_expect_matrix(tensors, op, WEFT_NORM_GATED_MLP_X, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
-    int64_t n_embd = tensors->inputs[X]->shape[0], n_ff = tensors->inputs[GATE]->shape[1];
-    status = weft_expect_matrix(tensors, op, NORM, WEFT_EXPECT_F32, n_embd, 1, error);
-    if (status == WEFT_OK) status = weft_expect_matrix(tensors, op, GATE, WEFT_EXPECT_WEIGHT, n_embd, WEFT_ANY_EXTENT, error);
-    if (status == WEFT_OK) status = weft_expect_matrix(tensors, op, UP, WEFT_EXPECT_WEIGHT, n_embd, n_ff, error);
+    int64_t n_embd = tensors->inputs[WEFT_NORM_GATED_MLP_X]->shape[0], n_ff = tensors->inputs[WEFT_NORM_GATED_MLP_GATE]->shape[1];
+    status = weft_expect_matrix(tensors, op, WEFT_NORM_GATED_MLP_NORM, WEFT_EXPECT_F32, n_embd, 1, error);
+    if (status == WEFT_OK)
+        status = weft_expect_matrix(tensors, op, WEFT_NORM_GATED_MLP_GATE, WEFT_EXPECT_WEIGHT, n_embd, WEFT_ANY_EXTENT, error);
+    if (status == WEFT_OK)
+        status = weft_expect_matrix(tensors, op, WEFT_NORM_GATED_MLP_UP, WEFT_EXPECT_WEIGHT, n_embd, n_ff, error);
     if (status == WEFT_OK) status = weft_expect_positive(op, "epsilon", p->epsilon, error);
     if (status == WEFT_OK)
         status = weft_expect_word(op, "activation", p->activation, WEFT_ACTIVATION_SILU, WEFT_ACTIVATION_GELU, error);
-    if (status == WEFT_OK) outputs[0] = weft_tensor_of(WEFT_F32, n_ff, tensors->inputs[X]->shape[1], 1);
+    if (status == WEFT_OK)
+        outputs[WEFT_NORM_GATED_MLP_OUT_Y] = weft_tensor_of(WEFT_F32, n_ff, tensors->inputs[WEFT_NORM_GATED_MLP_X]->shape[1], 1);
     return status;
 }
 
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     (void)params, (void)bytes;
-    uint64_t matrices = weft_product(2, weft_mul_mat_operations(tensors->inputs[GATE], outputs[0].shape[1]));
-    uint64_t norm = weft_product(4, weft_tensor_bytes(tensors->inputs[X]) / sizeof(float));
-    *operations = weft_sum(weft_sum(matrices, norm), weft_product(9, weft_tensor_bytes(&outputs[0]) / sizeof(float)));
+    uint64_t matrices = weft_product(
+        2, weft_mul_mat_operations(tensors->inputs[WEFT_NORM_GATED_MLP_GATE], outputs[WEFT_NORM_GATED_MLP_OUT_Y].shape[1]));
+    uint64_t norm = weft_product(4, weft_tensor_bytes(tensors->inputs[WEFT_NORM_GATED_MLP_X]) / sizeof(float));
+    *operations =
+        weft_sum(weft_sum(matrices, norm), weft_product(9, weft_tensor_bytes(&outputs[WEFT_NORM_GATED_MLP_OUT_Y]) / sizeof(float)));
 }
 
 static void describe(const void *params, char *text, size_t size) {

@@ -7,29 +7,32 @@
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/sample.h"
 
-enum { X, NORM, WEIGHT, HEADS, SEQUENCES };
-
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     const weft_norm_head_sample_params *p = params;
     weft_op op = WEFT_OP_NORM_HEAD_SAMPLE;
-    weft_status status = weft_expect_matrix(tensors, op, X, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    weft_status status =
+        weft_expect_matrix(tensors, op, WEFT_NORM_HEAD_SAMPLE_X, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
-    const weft_tensor *x = tensors->inputs[X];
-    status = weft_expect_matrix(tensors, op, NORM, WEFT_EXPECT_F32, x->shape[0], 1, error);
+    const weft_tensor *x = tensors->inputs[WEFT_NORM_HEAD_SAMPLE_X];
+    status = weft_expect_matrix(tensors, op, WEFT_NORM_HEAD_SAMPLE_NORM, WEFT_EXPECT_F32, x->shape[0], 1, error);
     if (status == WEFT_OK)
-        status = weft_expect_matrix(tensors, op, WEIGHT, WEFT_EXPECT_WEIGHT, x->shape[0], WEFT_ANY_EXTENT, error);
+        status =
+            weft_expect_matrix(tensors, op, WEFT_NORM_HEAD_SAMPLE_WEIGHT, WEFT_EXPECT_WEIGHT, x->shape[0], WEFT_ANY_EXTENT, error);
     if (status == WEFT_OK) status = weft_expect_positive(op, "epsilon", p->epsilon, error);
     if (status != WEFT_OK) return status;
-    return weft_expect_sampling(tensors, op, HEADS, tensors->inputs[WEIGHT]->shape[1], x->shape[1], p->n_top, outputs, error);
+    return weft_expect_sampling(tensors, op, WEFT_NORM_HEAD_SAMPLE_HEADS, tensors->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT]->shape[1],
+                                x->shape[1], p->n_top, outputs, error);
 }
 
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     (void)params, (void)bytes;
-    uint64_t n_columns = (uint64_t)outputs[0].shape[1];
-    uint64_t norm = weft_product(4, weft_tensor_bytes(tensors->inputs[X]) / sizeof(float));
-    uint64_t sampling = weft_product(12, weft_product((uint64_t)tensors->inputs[WEIGHT]->shape[1], n_columns));
-    *operations = weft_sum(weft_sum(norm, sampling), weft_mul_mat_operations(tensors->inputs[WEIGHT], outputs[0].shape[1]));
+    uint64_t n_columns = (uint64_t)outputs[WEFT_NORM_HEAD_SAMPLE_OUT_CHOSEN].shape[1];
+    uint64_t norm = weft_product(4, weft_tensor_bytes(tensors->inputs[WEFT_NORM_HEAD_SAMPLE_X]) / sizeof(float));
+    uint64_t sampling =
+        weft_product(12, weft_product((uint64_t)tensors->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT]->shape[1], n_columns));
+    *operations = weft_sum(weft_sum(norm, sampling), weft_mul_mat_operations(tensors->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT],
+                                                                             outputs[WEFT_NORM_HEAD_SAMPLE_OUT_CHOSEN].shape[1]));
 }
 
 static void describe(const void *params, char *text, size_t size) {

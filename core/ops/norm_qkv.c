@@ -8,13 +8,11 @@
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/rope.h"
 
-enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
-
 static weft_status check_params(const weft_op_tensors *tensors, const weft_norm_qkv_params *p, weft_error *error) {
     weft_op op = WEFT_OP_NORM_QKV;
     weft_status status = weft_expect_positive(op, "epsilon", p->epsilon, error);
     if (status == WEFT_OK) status = weft_expect_finite(op, "head_epsilon", p->head_epsilon, error);
-    if (status == WEFT_OK && (tensors->inputs[Q_NORM] || tensors->inputs[K_NORM]))
+    if (status == WEFT_OK && (tensors->inputs[WEFT_NORM_QKV_Q_NORM] || tensors->inputs[WEFT_NORM_QKV_K_NORM]))
         status = weft_expect_positive(op, "head_epsilon", p->head_epsilon, error);
     if (status == WEFT_OK) status = weft_expect_word(op, "head_dim", p->head_dim, 1, INT32_MAX, error);
     if (status == WEFT_OK) status = weft_expect_word(op, "order", p->order, WEFT_ROPE_ADJACENT, WEFT_ROPE_HALVES, error);
@@ -22,8 +20,8 @@ static weft_status check_params(const weft_op_tensors *tensors, const weft_norm_
 }
 
 static weft_status check_heads(const weft_op_tensors *tensors, const weft_norm_qkv_params *p, weft_error *error) {
-    const weft_tensor *kv = tensors->inputs[KV];
-    int64_t n_q = tensors->inputs[Q]->shape[1], n_dims = tensors->inputs[TABLE]->shape[0];
+    const weft_tensor *kv = tensors->inputs[WEFT_NORM_QKV_KV];
+    int64_t n_q = tensors->inputs[WEFT_NORM_QKV_Q]->shape[1], n_dims = tensors->inputs[WEFT_NORM_QKV_TABLE]->shape[0];
     if (kv->shape[0] != p->head_dim)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "norm_qkv: head_dim is %d, but the KV state's is %lld", p->head_dim,
                          (long long)kv->shape[0]);
@@ -38,37 +36,43 @@ static weft_status check_heads(const weft_op_tensors *tensors, const weft_norm_q
     return WEFT_OK;
 }
 
+_Static_assert(WEFT_NORM_QKV_K == WEFT_NORM_QKV_Q + 1 && WEFT_NORM_QKV_V == WEFT_NORM_QKV_Q + 2 &&
+                   WEFT_NORM_QKV_K_BIAS == WEFT_NORM_QKV_Q_BIAS + 1 && WEFT_NORM_QKV_V_BIAS == WEFT_NORM_QKV_Q_BIAS + 2 &&
+                   WEFT_NORM_QKV_K_NORM == WEFT_NORM_QKV_Q_NORM + 1,
+               "loops go over q, k and v, their biases and their norms");
+
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     const weft_norm_qkv_params *p = params;
     weft_op op = WEFT_OP_NORM_QKV;
-    weft_status status = weft_expect_matrix(tensors, op, X, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
-    if (status == WEFT_OK) status = weft_expect_kv(tensors, op, KV, error);
+    weft_status status = weft_expect_matrix(tensors, op, WEFT_NORM_QKV_X, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
+    if (status == WEFT_OK) status = weft_expect_kv(tensors, op, WEFT_NORM_QKV_KV, error);
     if (status != WEFT_OK) return status;
-    const weft_tensor *x = tensors->inputs[X], *kv = tensors->inputs[KV];
-    int64_t n_embd = x->shape[0], n_rows = x->shape[1], n_q = tensors->inputs[Q]->shape[1], n_kv = kv->shape[0] * kv->shape[2];
+    const weft_tensor *x = tensors->inputs[WEFT_NORM_QKV_X], *kv = tensors->inputs[WEFT_NORM_QKV_KV];
+    int64_t n_embd = x->shape[0], n_rows = x->shape[1], n_q = tensors->inputs[WEFT_NORM_QKV_Q]->shape[1],
+            n_kv = kv->shape[0] * kv->shape[2];
     const struct {
         size_t input;
         weft_expected expected;
         int64_t n0, n1;
     } matrices[] = {
-        {NORM, WEFT_EXPECT_F32, n_embd, 1},
-        {Q, WEFT_EXPECT_WEIGHT, n_embd, WEFT_ANY_EXTENT},
-        {K, WEFT_EXPECT_WEIGHT, n_embd, n_kv},
-        {V, WEFT_EXPECT_WEIGHT, n_embd, n_kv},
-        {Q_BIAS, WEFT_EXPECT_F32, n_q, 1},
-        {K_BIAS, WEFT_EXPECT_F32, n_kv, 1},
-        {V_BIAS, WEFT_EXPECT_F32, n_kv, 1},
-        {Q_NORM, WEFT_EXPECT_F32, kv->shape[0], 1},
-        {K_NORM, WEFT_EXPECT_F32, kv->shape[0], 1},
-        {TABLE, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT},
-        {ROWS, WEFT_EXPECT_I32, WEFT_ROW_WORDS, n_rows},
+        {WEFT_NORM_QKV_NORM, WEFT_EXPECT_F32, n_embd, 1},
+        {WEFT_NORM_QKV_Q, WEFT_EXPECT_WEIGHT, n_embd, WEFT_ANY_EXTENT},
+        {WEFT_NORM_QKV_K, WEFT_EXPECT_WEIGHT, n_embd, n_kv},
+        {WEFT_NORM_QKV_V, WEFT_EXPECT_WEIGHT, n_embd, n_kv},
+        {WEFT_NORM_QKV_Q_BIAS, WEFT_EXPECT_F32, n_q, 1},
+        {WEFT_NORM_QKV_K_BIAS, WEFT_EXPECT_F32, n_kv, 1},
+        {WEFT_NORM_QKV_V_BIAS, WEFT_EXPECT_F32, n_kv, 1},
+        {WEFT_NORM_QKV_Q_NORM, WEFT_EXPECT_F32, kv->shape[0], 1},
+        {WEFT_NORM_QKV_K_NORM, WEFT_EXPECT_F32, kv->shape[0], 1},
+        {WEFT_NORM_QKV_TABLE, WEFT_EXPECT_F32, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT},
+        {WEFT_NORM_QKV_ROWS, WEFT_EXPECT_I32, WEFT_ROW_WORDS, n_rows},
     };
     for (size_t i = 0; i < sizeof matrices / sizeof *matrices && status == WEFT_OK; i++)
         status = weft_expect_matrix(tensors, op, matrices[i].input, matrices[i].expected, matrices[i].n0, matrices[i].n1, error);
-    if (status == WEFT_OK) status = weft_expect_sequences(tensors, op, SEQUENCES, 1, error);
+    if (status == WEFT_OK) status = weft_expect_sequences(tensors, op, WEFT_NORM_QKV_SEQUENCES, 1, error);
     if (status == WEFT_OK) status = check_params(tensors, p, error);
     if (status == WEFT_OK) status = check_heads(tensors, p, error);
-    if (status == WEFT_OK) outputs[0] = weft_tensor_of(WEFT_F32, n_q, n_rows, 1);
+    if (status == WEFT_OK) outputs[WEFT_NORM_QKV_OUT_Y] = weft_tensor_of(WEFT_F32, n_q, n_rows, 1);
     return status;
 }
 
@@ -76,15 +80,16 @@ static weft_status infer(const weft_op_tensors *tensors, const void *params, wef
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     (void)params;
-    int64_t n_rows = outputs[0].shape[1];
-    uint64_t rotated = weft_tensor_bytes(&outputs[0]) / sizeof(float);
-    *operations = weft_product(4, weft_tensor_bytes(tensors->inputs[X]) / sizeof(float));
-    for (size_t i = Q; i <= V; i++) *operations = weft_sum(*operations, weft_mul_mat_operations(tensors->inputs[i], n_rows));
-    rotated = weft_sum(rotated, weft_product((uint64_t)tensors->inputs[K]->shape[1], (uint64_t)n_rows));
+    int64_t n_rows = outputs[WEFT_NORM_QKV_OUT_Y].shape[1];
+    uint64_t rotated = weft_tensor_bytes(&outputs[WEFT_NORM_QKV_OUT_Y]) / sizeof(float);
+    *operations = weft_product(4, weft_tensor_bytes(tensors->inputs[WEFT_NORM_QKV_X]) / sizeof(float));
+    for (size_t i = WEFT_NORM_QKV_Q; i <= WEFT_NORM_QKV_V; i++)
+        *operations = weft_sum(*operations, weft_mul_mat_operations(tensors->inputs[i], n_rows));
+    rotated = weft_sum(rotated, weft_product((uint64_t)tensors->inputs[WEFT_NORM_QKV_K]->shape[1], (uint64_t)n_rows));
     *operations = weft_sum(*operations, weft_product(3, rotated));
-    uint64_t table = weft_tensor_bytes(tensors->inputs[TABLE]);
-    uint64_t table_row = table / (uint64_t)tensors->inputs[TABLE]->shape[1];
-    uint64_t row_bytes = weft_sum(table_row, weft_kv_position_bytes(tensors->inputs[KV]));
+    uint64_t table = weft_tensor_bytes(tensors->inputs[WEFT_NORM_QKV_TABLE]);
+    uint64_t table_row = table / (uint64_t)tensors->inputs[WEFT_NORM_QKV_TABLE]->shape[1];
+    uint64_t row_bytes = weft_sum(table_row, weft_kv_position_bytes(tensors->inputs[WEFT_NORM_QKV_KV]));
     *bytes = weft_sum(*bytes - (*bytes == UINT64_MAX ? 0 : table), weft_product((uint64_t)n_rows, row_bytes));
 }
 

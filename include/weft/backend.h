@@ -10,6 +10,7 @@
 #ifndef WEFT_BACKEND_H
 #define WEFT_BACKEND_H
 
+#include "weft/ops/ports.h"
 #include "weft/weft.h"
 
 #ifdef __cplusplus

@@ -8,9 +8,6 @@
 
 #include "backends/cpu/attention.h"
 
-/* Inputs */
-enum { Q, KV, ROWS, SEQUENCES };
-
 #define BLOCK_QUERIES 16 /* rows times heads of a block, where one row does not have more */
 #define SPLIT_BLOCKS 16  /* with at most this many pairs of row and KV head the positions are split */
 #define EXACT_SPLIT WEFT_ATTENTION_RANGE
@@ -133,10 +130,11 @@ static void combine_chunk(void *user, int64_t chunk, uint32_t thread) {
 static void init(const weft_cpu_phase *phase, attention_context *c, weft_cpu_scratch *scratch) {
     const weft_attention_params *params = (const void *)phase->params;
     *c = (attention_context){.phase = phase};
-    c->kv = weft_cpu_kv_of(&phase->inputs[KV], &phase->inputs[ROWS], &phase->inputs[SEQUENCES]);
-    c->q = phase->inputs[Q].data;
-    c->y = phase->outputs[0].data;
-    c->n_rows = phase->inputs[Q].shape[1];
+    c->kv = weft_cpu_kv_of(&phase->inputs[WEFT_ATTENTION_KV], &phase->inputs[WEFT_ATTENTION_ROWS],
+                           &phase->inputs[WEFT_ATTENTION_SEQUENCES]);
+    c->q = phase->inputs[WEFT_ATTENTION_Q].data;
+    c->y = phase->outputs[WEFT_ATTENTION_OUT_Y].data;
+    c->n_rows = phase->inputs[WEFT_ATTENTION_Q].shape[1];
     c->n_heads = params->n_heads;
     c->share = params->n_heads / c->kv.n_kv_heads;
     c->window = params->window;

@@ -3,8 +3,8 @@
 #include "backends/cpu/elementwise.h"
 
 static void copy_column(const weft_cpu_phase *phase, int64_t column) {
-    const weft_cpu_tensor *x = &phase->inputs[0];
-    float *y = (float *)phase->outputs[0].data + column * x->shape[0];
+    const weft_cpu_tensor *x = &phase->inputs[WEFT_COPY_X];
+    float *y = (float *)phase->outputs[WEFT_COPY_OUT_Y].data + column * x->shape[0];
     weft_cpu_matrix matrix = {x->type, x->layout, x->shape[0], x->shape[1], x->data};
     if (x->type == WEFT_F32 && x->layout == 0)
         memmove(y, (const float *)x->data + column * x->shape[0], (size_t)x->shape[0] * sizeof(float));
@@ -13,7 +13,7 @@ static void copy_column(const weft_cpu_phase *phase, int64_t column) {
 }
 
 static void run(const weft_cpu_phase *phase) {
-    weft_cpu_each_column(phase, phase->inputs[0].shape[1], phase->inputs[0].shape[0], copy_column);
+    weft_cpu_each_column(phase, phase->inputs[WEFT_COPY_X].shape[1], phase->inputs[WEFT_COPY_X].shape[0], copy_column);
 }
 
-const weft_cpu_op weft_cpu_op_copy = {.run = run, .looked_up = 1};
+const weft_cpu_op weft_cpu_op_copy = {.run = run, .looked_up = 1 << WEFT_COPY_X};

@@ -5,7 +5,7 @@
 #include "backends/cpu/elementwise.h"
 
 static int32_t row_of(const weft_cpu_phase *phase, int64_t column) {
-    const weft_cpu_tensor *index = &phase->inputs[1], *sequences = &phase->inputs[2];
+    const weft_cpu_tensor *index = &phase->inputs[WEFT_GET_ROWS_INDEX], *sequences = &phase->inputs[WEFT_GET_ROWS_SEQUENCES];
     const int32_t *words = (const int32_t *)index->data + column * index->shape[0];
     if (words[0] != -1) return words[0];
     if (!sequences->present || index->shape[0] <= WEFT_ROW_SEQUENCE) return -1;
@@ -15,9 +15,9 @@ static int32_t row_of(const weft_cpu_phase *phase, int64_t column) {
 }
 
 static void get_row(const weft_cpu_phase *phase, int64_t column) {
-    const weft_cpu_tensor *table = &phase->inputs[0];
+    const weft_cpu_tensor *table = &phase->inputs[WEFT_GET_ROWS_TABLE];
     int64_t n = table->shape[0];
-    float *y = (float *)phase->outputs[0].data + column * n;
+    float *y = (float *)phase->outputs[WEFT_GET_ROWS_OUT_Y].data + column * n;
     int32_t row = row_of(phase, column);
     weft_cpu_matrix matrix = {table->type, table->layout, n, table->shape[1], table->data};
     if (row < 0 || row >= table->shape[1])
@@ -29,7 +29,7 @@ static void get_row(const weft_cpu_phase *phase, int64_t column) {
 }
 
 static void run(const weft_cpu_phase *phase) {
-    weft_cpu_each_column(phase, phase->outputs[0].shape[1], phase->inputs[0].shape[0], get_row);
+    weft_cpu_each_column(phase, phase->outputs[WEFT_GET_ROWS_OUT_Y].shape[1], phase->inputs[WEFT_GET_ROWS_TABLE].shape[0], get_row);
 }
 
-const weft_cpu_op weft_cpu_op_get_rows = {.run = run, .looked_up = 1};
+const weft_cpu_op weft_cpu_op_get_rows = {.run = run, .looked_up = 1 << WEFT_GET_ROWS_TABLE};

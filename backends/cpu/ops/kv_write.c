@@ -15,7 +15,7 @@ static void write_chunk(void *user, int64_t chunk, uint32_t thread) {
     const write_context *c = user;
     bool values = chunk % 2 == 1;
     int64_t head = chunk / 2, n = c->kv.head_dim * c->kv.n_kv_heads;
-    const float *x = (const float *)c->phase->inputs[values ? 1 : 0].data + head * c->kv.head_dim;
+    const float *x = (const float *)c->phase->inputs[values ? WEFT_KV_WRITE_V : WEFT_KV_WRITE_K].data + head * c->kv.head_dim;
     for (int64_t row = 0; row < c->n_rows; row++)
         weft_cpu_kv_store(c->phase->device->kernels, &c->kv, row, head, values, x + row * n);
 }
@@ -23,8 +23,9 @@ static void write_chunk(void *user, int64_t chunk, uint32_t thread) {
 static void run(const weft_cpu_phase *phase) {
     write_context context = {
         .phase = phase,
-        .kv = weft_cpu_kv_of(&phase->inputs[2], &phase->inputs[3], &phase->inputs[4]),
-        .n_rows = phase->inputs[0].shape[1],
+        .kv = weft_cpu_kv_of(&phase->inputs[WEFT_KV_WRITE_KV], &phase->inputs[WEFT_KV_WRITE_ROWS],
+                             &phase->inputs[WEFT_KV_WRITE_SEQUENCES]),
+        .n_rows = phase->inputs[WEFT_KV_WRITE_K].shape[1],
     };
     weft_cpu_parallel(phase->device->pool, write_chunk, &context, 2 * context.kv.n_kv_heads);
 }

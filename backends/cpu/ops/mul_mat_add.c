@@ -21,8 +21,8 @@ static void mul_chunk(void *user, int64_t chunk, uint32_t thread) {
 }
 
 static void init(const weft_cpu_phase *phase, weft_cpu_products *products, weft_cpu_scratch *scratch) {
-    const uint32_t weight = 0;
-    weft_cpu_products_init(products, phase, &weight, 1, phase->inputs[1].shape[1], false, 0, scratch);
+    const uint32_t weight = WEFT_MUL_MAT_ADD_WEIGHT;
+    weft_cpu_products_init(products, phase, &weight, 1, phase->inputs[WEFT_MUL_MAT_ADD_X].shape[1], false, 0, scratch);
 }
 
 static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
@@ -35,12 +35,17 @@ static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
 static void run(const weft_cpu_phase *phase) {
     weft_cpu_products products;
     init(phase, &products, &(weft_cpu_scratch){.base = phase->scratch});
-    products.x = phase->inputs[1].data;
+    products.x = phase->inputs[WEFT_MUL_MAT_ADD_X].data;
     weft_cpu_products_prepare(&products);
-    mul_context context = {
-        &products, phase->inputs[0].shape[1], 0, phase->inputs[2].data, phase->inputs[3].data, phase->outputs[0].data};
+    mul_context context = {&products,
+                           phase->inputs[WEFT_MUL_MAT_ADD_WEIGHT].shape[1],
+                           0,
+                           phase->inputs[WEFT_MUL_MAT_ADD_BIAS].data,
+                           phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].data,
+                           phase->outputs[WEFT_MUL_MAT_ADD_OUT_Y].data};
     context.per_chunk = weft_cpu_chunk(phase->device, context.n, products.products[0].unit, products.k * products.n_columns);
     weft_cpu_parallel(phase->device->pool, mul_chunk, &context, (context.n + context.per_chunk - 1) / context.per_chunk);
 }
 
-const weft_cpu_op weft_cpu_op_mul_mat_add = {.run = run, .scratch_bytes = scratch_bytes, .matrices = 1, .has_fast = true};
+const weft_cpu_op weft_cpu_op_mul_mat_add = {
+    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << WEFT_MUL_MAT_ADD_WEIGHT, .has_fast = true};

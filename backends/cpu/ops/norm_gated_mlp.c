@@ -3,9 +3,6 @@
 #include "backends/cpu/product.h"
 #include "weft/ops/math.h"
 
-/* Inputs */
-enum { X, NORM, GATE, UP };
-
 typedef struct mlp_context {
     const weft_cpu_phase *phase;
     const weft_cpu_products *products;
@@ -36,10 +33,10 @@ static void mlp_chunk(void *user, int64_t chunk, uint32_t thread) {
 }
 
 static float *init(const weft_cpu_phase *phase, weft_cpu_products *products, weft_cpu_scratch *scratch) {
-    const uint32_t weights[] = {GATE, UP};
-    int64_t n_columns = phase->inputs[X].shape[1];
+    const uint32_t weights[] = {WEFT_NORM_GATED_MLP_GATE, WEFT_NORM_GATED_MLP_UP};
+    int64_t n_columns = phase->inputs[WEFT_NORM_GATED_MLP_X].shape[1];
     weft_cpu_products_init(products, phase, weights, 2, n_columns, true, 0, scratch);
-    return weft_cpu_take(scratch, (uint64_t)(phase->inputs[GATE].shape[1] * n_columns) * sizeof(float));
+    return weft_cpu_take(scratch, (uint64_t)(phase->inputs[WEFT_NORM_GATED_MLP_GATE].shape[1] * n_columns) * sizeof(float));
 }
 
 static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
@@ -59,14 +56,18 @@ static void run(const weft_cpu_phase *phase) {
     const weft_norm_gated_mlp_params *params = (const void *)phase->params;
     weft_cpu_products products;
     float *up = init(phase, &products, &(weft_cpu_scratch){.base = phase->scratch});
-    products.x = phase->inputs[X].data;
-    products.norm = phase->inputs[NORM].data;
+    products.x = phase->inputs[WEFT_NORM_GATED_MLP_X].data;
+    products.norm = phase->inputs[WEFT_NORM_GATED_MLP_NORM].data;
     products.epsilon = params->epsilon;
     weft_cpu_products_prepare(&products);
-    mlp_context context = {phase, &products, phase->inputs[GATE].shape[1], 0, params->activation, phase->outputs[0].data, up};
+    mlp_context context = {phase, &products,          phase->inputs[WEFT_NORM_GATED_MLP_GATE].shape[1],
+                           0,     params->activation, phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].data,
+                           up};
     context.per_chunk = weft_cpu_chunk(phase->device, context.n, common_unit(&products), 2 * products.k * products.n_columns);
     weft_cpu_parallel(phase->device->pool, mlp_chunk, &context, (context.n + context.per_chunk - 1) / context.per_chunk);
 }
 
-const weft_cpu_op weft_cpu_op_norm_gated_mlp = {
-    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << GATE | 1 << UP, .has_fast = true};
+const weft_cpu_op weft_cpu_op_norm_gated_mlp = {.run = run,
+                                                .scratch_bytes = scratch_bytes,
+                                                .matrices = 1 << WEFT_NORM_GATED_MLP_GATE | 1 << WEFT_NORM_GATED_MLP_UP,
+                                                .has_fast = true};

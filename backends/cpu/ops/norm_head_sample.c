@@ -3,9 +3,6 @@
 #include "backends/cpu/product.h"
 #include "backends/cpu/sampler.h"
 
-/* Inputs */
-enum { X, NORM, WEIGHT, HEADS, SEQUENCES };
-
 typedef struct head_context {
     weft_cpu_products products;
     weft_cpu_sampler sampler;
@@ -21,18 +18,18 @@ static void logits_chunk(void *user, int64_t chunk, uint32_t thread) {
 
 static void init(const weft_cpu_phase *phase, int64_t first, int64_t n_columns, head_context *c, weft_cpu_scratch *scratch) {
     const weft_norm_head_sample_params *params = (const void *)phase->params;
-    const uint32_t weight = WEIGHT;
-    c->n_vocab = phase->inputs[WEIGHT].shape[1];
+    const uint32_t weight = WEFT_NORM_HEAD_SAMPLE_WEIGHT;
+    c->n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].shape[1];
     weft_cpu_products_init(&c->products, phase, &weight, 1, n_columns, true, 1, scratch);
-    weft_cpu_sampler_init(&c->sampler, phase, &phase->inputs[HEADS], &phase->inputs[SEQUENCES], c->n_vocab, params->n_top, first,
-                          n_columns, scratch);
+    weft_cpu_sampler_init(&c->sampler, phase, &phase->inputs[WEFT_NORM_HEAD_SAMPLE_HEADS],
+                          &phase->inputs[WEFT_NORM_HEAD_SAMPLE_SEQUENCES], c->n_vocab, params->n_top, first, n_columns, scratch);
     c->logits = weft_cpu_take(scratch, (uint64_t)(c->n_vocab * n_columns) * sizeof(float));
 }
 
 static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
     head_context context;
     weft_cpu_scratch scratch = {0};
-    init(phase, 0, weft_cpu_min(phase->inputs[X].shape[1], WEFT_CPU_HEAD_COLUMNS), &context, &scratch);
+    init(phase, 0, weft_cpu_min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].shape[1], WEFT_CPU_HEAD_COLUMNS), &context, &scratch);
     return scratch.used;
 }
 
@@ -40,8 +37,8 @@ static void run_columns(const weft_cpu_phase *phase, int64_t first, int64_t n_co
     const weft_norm_head_sample_params *params = (const void *)phase->params;
     head_context c;
     init(phase, first, n_columns, &c, &(weft_cpu_scratch){.base = phase->scratch});
-    c.products.x = (const float *)phase->inputs[X].data + first * c.products.k;
-    c.products.norm = phase->inputs[NORM].data;
+    c.products.x = (const float *)phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].data + first * c.products.k;
+    c.products.norm = phase->inputs[WEFT_NORM_HEAD_SAMPLE_NORM].data;
     c.products.epsilon = params->epsilon;
     weft_cpu_products_prepare(&c.products);
     c.per_chunk = weft_cpu_chunk(phase->device, c.n_vocab, c.products.products[0].unit, c.products.k * n_columns);
@@ -51,10 +48,10 @@ static void run_columns(const weft_cpu_phase *phase, int64_t first, int64_t n_co
 }
 
 static void run(const weft_cpu_phase *phase) {
-    int64_t n_columns = phase->inputs[X].shape[1];
+    int64_t n_columns = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].shape[1];
     for (int64_t first = 0; first < n_columns && !weft_cpu_pool_stopped(phase->device->pool); first += WEFT_CPU_HEAD_COLUMNS)
         run_columns(phase, first, weft_cpu_min(WEFT_CPU_HEAD_COLUMNS, n_columns - first));
 }
 
 const weft_cpu_op weft_cpu_op_norm_head_sample = {
-    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << WEIGHT, .has_fast = true};
+    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << WEFT_NORM_HEAD_SAMPLE_WEIGHT, .has_fast = true};

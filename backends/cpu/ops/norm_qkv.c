@@ -4,7 +4,6 @@
 #include "backends/cpu/rows.h"
 
 /* Inputs, and the three matrices in their order. */
-enum { X, NORM, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, TABLE, KV, ROWS, SEQUENCES };
 enum { QUERIES, KEYS, VALUES, N_PARTS };
 
 typedef struct qkv_part {
@@ -35,7 +34,8 @@ static void finish_head(const qkv_context *c, int which, int64_t head, int64_t t
             device->kernels->rms_norm(y, part->norm, head_dim, c->params->head_epsilon, y);
     }
     if (which != VALUES)
-        weft_cpu_rope(&c->phase->inputs[ROWS], &c->phase->inputs[TABLE], t, head_dim, c->params->order, y, head_dim, y);
+        weft_cpu_rope(&c->phase->inputs[WEFT_NORM_QKV_ROWS], &c->phase->inputs[WEFT_NORM_QKV_TABLE], t, head_dim, c->params->order,
+                      y, head_dim, y);
     if (which != QUERIES) weft_cpu_kv_store(device->kernels, &c->kv, t, head, which == VALUES, y);
 }
 
@@ -54,10 +54,10 @@ static void qkv_chunk(void *user, int64_t chunk, uint32_t thread) {
 
 static void init(const weft_cpu_phase *phase, weft_cpu_products *products, float **keys, float **values,
                  weft_cpu_scratch *scratch) {
-    const uint32_t weights[] = {Q, K, V};
-    int64_t n_columns = phase->inputs[X].shape[1];
+    const uint32_t weights[] = {WEFT_NORM_QKV_Q, WEFT_NORM_QKV_K, WEFT_NORM_QKV_V};
+    int64_t n_columns = phase->inputs[WEFT_NORM_QKV_X].shape[1];
     weft_cpu_products_init(products, phase, weights, N_PARTS, n_columns, true, 1 << KEYS | 1 << VALUES, scratch);
-    uint64_t bytes = (uint64_t)(phase->inputs[K].shape[1] * n_columns) * sizeof(float);
+    uint64_t bytes = (uint64_t)(phase->inputs[WEFT_NORM_QKV_K].shape[1] * n_columns) * sizeof(float);
     *keys = weft_cpu_take(scratch, bytes);
     *values = weft_cpu_take(scratch, bytes);
 }
@@ -71,11 +71,11 @@ static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
 }
 
 static void set_part(qkv_context *c, int which, float *y) {
-    static const int norms[] = {Q_NORM, K_NORM, -1};
+    static const int norms[] = {WEFT_NORM_QKV_Q_NORM, WEFT_NORM_QKV_K_NORM, -1};
     const weft_cpu_phase *phase = c->phase;
     qkv_part *part = &c->parts[which];
-    part->n = phase->inputs[Q + which].shape[1];
-    part->bias = phase->inputs[Q_BIAS + which].data;
+    part->n = phase->inputs[WEFT_NORM_QKV_Q + which].shape[1];
+    part->bias = phase->inputs[WEFT_NORM_QKV_Q_BIAS + which].data;
     part->norm = norms[which] < 0 ? NULL : phase->inputs[norms[which]].data;
     part->y = y;
     int64_t head_dim = c->params->head_dim, unit = head_dim;
@@ -89,13 +89,14 @@ static void run(const weft_cpu_phase *phase) {
     weft_cpu_products products;
     float *keys, *values;
     init(phase, &products, &keys, &values, &(weft_cpu_scratch){.base = phase->scratch});
-    products.x = phase->inputs[X].data;
-    products.norm = phase->inputs[NORM].data;
+    products.x = phase->inputs[WEFT_NORM_QKV_X].data;
+    products.norm = phase->inputs[WEFT_NORM_QKV_NORM].data;
     products.epsilon = params->epsilon;
     weft_cpu_products_prepare(&products);
     qkv_context context = {.phase = phase, .params = params, .products = &products};
-    context.kv = weft_cpu_kv_of(&phase->inputs[KV], &phase->inputs[ROWS], &phase->inputs[SEQUENCES]);
-    set_part(&context, QUERIES, phase->outputs[0].data);
+    context.kv = weft_cpu_kv_of(&phase->inputs[WEFT_NORM_QKV_KV], &phase->inputs[WEFT_NORM_QKV_ROWS],
+                                &phase->inputs[WEFT_NORM_QKV_SEQUENCES]);
+    set_part(&context, QUERIES, phase->outputs[WEFT_NORM_QKV_OUT_Y].data);
     set_part(&context, KEYS, keys);
     set_part(&context, VALUES, values);
     int64_t n_chunks = 0;
@@ -103,5 +104,7 @@ static void run(const weft_cpu_phase *phase) {
     weft_cpu_parallel(phase->device->pool, qkv_chunk, &context, n_chunks);
 }
 
-const weft_cpu_op weft_cpu_op_norm_qkv = {
-    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << Q | 1 << K | 1 << V, .has_fast = true};
+const weft_cpu_op weft_cpu_op_norm_qkv = {.run = run,
+                                          .scratch_bytes = scratch_bytes,
+                                          .matrices = 1 << WEFT_NORM_QKV_Q | 1 << WEFT_NORM_QKV_K | 1 << WEFT_NORM_QKV_V,
+                                          .has_fast = true};

@@ -5,13 +5,14 @@
 
 static void rope_column(const weft_cpu_phase *phase, int64_t column) {
     const weft_rope_params *params = (const void *)phase->params;
-    int64_t n = phase->inputs[0].shape[0];
-    weft_cpu_rope(&phase->inputs[1], &phase->inputs[2], column, params->head_dim, params->order,
-                  (const float *)phase->inputs[0].data + column * n, n, (float *)phase->outputs[0].data + column * n);
+    int64_t n = phase->inputs[WEFT_ROPE_X].shape[0];
+    weft_cpu_rope(&phase->inputs[WEFT_ROPE_ROWS], &phase->inputs[WEFT_ROPE_TABLE], column, params->head_dim, params->order,
+                  (const float *)phase->inputs[WEFT_ROPE_X].data + column * n, n,
+                  (float *)phase->outputs[WEFT_ROPE_OUT_Y].data + column * n);
 }
 
 static void run(const weft_cpu_phase *phase) {
-    weft_cpu_each_column(phase, phase->inputs[0].shape[1], phase->inputs[0].shape[0] * 2, rope_column);
+    weft_cpu_each_column(phase, phase->inputs[WEFT_ROPE_X].shape[1], phase->inputs[WEFT_ROPE_X].shape[0] * 2, rope_column);
 }
 
 const weft_cpu_op weft_cpu_op_rope = {.run = run};

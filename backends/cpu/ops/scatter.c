@@ -3,7 +3,7 @@
 #include "backends/cpu/cpu.h"
 
 static void run(const weft_cpu_phase *phase) {
-    const weft_cpu_tensor *state = &phase->inputs[0], *updates = &phase->inputs[1];
+    const weft_cpu_tensor *state = &phase->inputs[WEFT_SCATTER_STATE], *updates = &phase->inputs[WEFT_SCATTER_UPDATES];
     int32_t *words = state->data;
     int64_t n_words = state->shape[0] * state->shape[1] * state->shape[2] * state->shape[3];
     const int32_t *update = updates->data;

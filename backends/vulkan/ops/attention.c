@@ -2,9 +2,6 @@
 
 #include "backends/vulkan/kernels.h"
 
-/* Inputs */
-enum { Q, KV, ROWS, SEQUENCES };
-
 /* Rows times heads that fill a device with a workgroup each; where there are fewer, ranges are computed apart and combined. Of a
  * processor's few cores, none is left idle by more. */
 #define ENOUGH_PAIRS 512
@@ -16,13 +13,14 @@ enum { Q, KV, ROWS, SEQUENCES };
 
 static int64_t n_pairs_of(const weft_vulkan_node *node) {
     const weft_attention_params *params = (const void *)node->params;
-    return params->n_heads * node->inputs[Q].shape[1];
+    return params->n_heads * node->inputs[WEFT_ATTENTION_Q].shape[1];
 }
 
 /* Ranges that a row sees at most. */
 static int64_t n_ranges_of(const weft_vulkan_node *node) {
     const weft_attention_params *params = (const void *)node->params;
-    int64_t n_positions = (node->inputs[SEQUENCES].shape[0] - WEFT_SEQUENCE_PAGES) * node->inputs[KV].shape[1];
+    int64_t n_positions =
+        (node->inputs[WEFT_ATTENTION_SEQUENCES].shape[0] - WEFT_SEQUENCE_PAGES) * node->inputs[WEFT_ATTENTION_KV].shape[1];
     int64_t n_ranges = (n_positions + WEFT_ATTENTION_RANGE - 1) / WEFT_ATTENTION_RANGE;
     /* a window may begin at the last position of a range */
     int64_t n_window = ((int64_t)params->window + WEFT_ATTENTION_RANGE - 2) / WEFT_ATTENTION_RANGE + 1;
@@ -34,13 +32,13 @@ static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulk
     uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
     uint64_t enough = device->traits.is_processor ? ENOUGH_FOR_A_PROCESSOR : ENOUGH_PAIRS;
     if (n_pairs >= enough || n_ranges < 2) return 0;
-    uint64_t range_bytes = n_pairs * (uint64_t)(node->inputs[KV].shape[0] + 2) * sizeof(float);
+    uint64_t range_bytes = n_pairs * (uint64_t)(node->inputs[WEFT_ATTENTION_KV].shape[0] + 2) * sizeof(float);
     return n_ranges <= MOST_PART_BYTES / range_bytes ? n_ranges * range_bytes : 0;
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_attention_params *params = (const void *)node->params;
-    const weft_vulkan_tensor *q = &node->inputs[Q], *kv = &node->inputs[KV];
+    const weft_vulkan_tensor *q = &node->inputs[WEFT_ATTENTION_Q], *kv = &node->inputs[WEFT_ATTENTION_KV];
     uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
     bool is_split = scratch_bytes(recorder->device, node) > 0;
     const struct {
@@ -52,11 +50,11 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
     } push = {0,
               q->address,
               kv->address,
-              node->inputs[ROWS].address,
-              node->inputs[SEQUENCES].address,
-              node->outputs[0].address,
+              node->inputs[WEFT_ATTENTION_ROWS].address,
+              node->inputs[WEFT_ATTENTION_SEQUENCES].address,
+              node->outputs[WEFT_ATTENTION_OUT_Y].address,
               node->scratch,
-              weft_vulkan_cache_shape_of(kv, &node->inputs[SEQUENCES]),
+              weft_vulkan_cache_shape_of(kv, &node->inputs[WEFT_ATTENTION_SEQUENCES]),
               (uint32_t)q->shape[1],
               (uint32_t)params->n_heads,
               (uint32_t)params->window,

@@ -1,13 +1,13 @@
 #include "backends/vulkan/recorder.h"
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    const weft_vulkan_tensor *x = &node->inputs[0];
+    const weft_vulkan_tensor *x = &node->inputs[WEFT_COPY_X];
     const struct {
         uint64_t control, table, y;
         uint32_t n, n_columns, n_rows, row_bytes;
     } push = {0,
               x->address,
-              node->outputs[0].address,
+              node->outputs[WEFT_COPY_OUT_Y].address,
               (uint32_t)x->shape[0],
               (uint32_t)x->shape[1],
               (uint32_t)x->shape[1],

@@ -2,17 +2,15 @@
 
 #include "backends/vulkan/recorder.h"
 
-/* Inputs */
-enum { TABLE, INDEX, SEQUENCES };
-
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    const weft_vulkan_tensor *table = &node->inputs[TABLE], *index = &node->inputs[INDEX], *sequences = &node->inputs[SEQUENCES];
+    const weft_vulkan_tensor *table = &node->inputs[WEFT_GET_ROWS_TABLE], *index = &node->inputs[WEFT_GET_ROWS_INDEX],
+                             *sequences = &node->inputs[WEFT_GET_ROWS_SEQUENCES];
     const struct {
         uint64_t control, table, y, index, sequences;
         uint32_t n, n_columns, n_rows, row_bytes, index_words, sequence_words, n_sequences;
     } push = {0,
               table->address,
-              node->outputs[0].address,
+              node->outputs[WEFT_GET_ROWS_OUT_Y].address,
               index->address,
               sequences->address,
               (uint32_t)table->shape[0],

@@ -2,21 +2,18 @@
 
 #include "backends/vulkan/recorder.h"
 
-/* Inputs */
-enum { X, ROWS, TABLE };
-
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
     const weft_rope_params *params = (const void *)node->params;
-    const weft_vulkan_tensor *x = &node->inputs[X], *table = &node->inputs[TABLE];
+    const weft_vulkan_tensor *x = &node->inputs[WEFT_ROPE_X], *table = &node->inputs[WEFT_ROPE_TABLE];
     const struct {
         uint64_t control, x, rows, table, y;
         uint32_t n, n_columns, head_dim, n_dims, n_positions;
         int32_t order;
     } push = {0,
               x->address,
-              node->inputs[ROWS].address,
+              node->inputs[WEFT_ROPE_ROWS].address,
               table->address,
-              node->outputs[0].address,
+              node->outputs[WEFT_ROPE_OUT_Y].address,
               (uint32_t)x->shape[0],
               (uint32_t)x->shape[1],
               (uint32_t)params->head_dim,

@@ -2,13 +2,10 @@
 
 #include "backends/vulkan/kernels.h"
 
-/* Inputs */
-enum { LOGITS, HEADS };
-
 static weft_vulkan_sampler sampler_of(const weft_vulkan_node *node, weft_vulkan_scratch *scratch) {
     const weft_sample_params *params = (const void *)node->params;
     weft_vulkan_sampler sampler;
-    weft_vulkan_sampler_init(&sampler, node, HEADS, node->inputs[LOGITS].shape[0], params->n_top, scratch);
+    weft_vulkan_sampler_init(&sampler, node, WEFT_SAMPLE_HEADS, node->inputs[WEFT_SAMPLE_LOGITS].shape[0], params->n_top, scratch);
     return sampler;
 }
 
@@ -20,7 +17,7 @@ static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulk
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    const weft_vulkan_tensor *logits = &node->inputs[LOGITS];
+    const weft_vulkan_tensor *logits = &node->inputs[WEFT_SAMPLE_LOGITS];
     weft_vulkan_sampler sampler = sampler_of(node, &(weft_vulkan_scratch){.base = node->scratch});
     for (int64_t first = 0; first < logits->shape[1]; first += WEFT_VULKAN_SAMPLE_COLUMNS) {
         int64_t left = logits->shape[1] - first;

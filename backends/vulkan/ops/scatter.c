@@ -1,7 +1,7 @@
 #include "backends/vulkan/recorder.h"
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    const weft_vulkan_tensor *state = &node->inputs[0], *updates = &node->inputs[1];
+    const weft_vulkan_tensor *state = &node->inputs[WEFT_SCATTER_STATE], *updates = &node->inputs[WEFT_SCATTER_UPDATES];
     const struct {
         uint64_t control, state, updates;
         uint32_t n_words, n_updates, update_words;
