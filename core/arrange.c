@@ -57,6 +57,9 @@ static weft_status check_leaves(const weft_store *store, const weft_graph *graph
         if (!weft_tensor_same(&resident->tensor, &graph->values[node->outputs[0]].tensor)) {
             return weft_fail(error, WEFT_INVALID_ARGUMENT, "\"%s\" has another type or shape than in the store", node->name);
         }
+        if (!weft_slice_same(resident->slice, node->slice)) {
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "\"%s\" is another slice than in the store", node->name);
+        }
     }
     return WEFT_OK;
 }

@@ -13,7 +13,10 @@ weft_status weft_graph_create(weft_runtime *runtime, weft_graph **graph, weft_er
 
 void weft_graph_destroy(weft_graph *graph) {
     if (!graph) return;
-    for (size_t i = 0; i < graph->n_nodes; i++) weft_release(graph->runtime, graph->nodes[i].params);
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        weft_release(graph->runtime, graph->nodes[i].params);
+        weft_release(graph->runtime, graph->nodes[i].slice);
+    }
     weft_release(graph->runtime, graph->nodes);
     weft_release(graph->runtime, graph->values);
     weft_release(graph->runtime, graph->leaf_slots);
@@ -53,8 +56,12 @@ weft_status weft_graph_node(const weft_graph *graph, size_t index, weft_node *no
     if (index >= graph->n_nodes)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no node %zu: the graph has %zu", index, graph->n_nodes);
     const weft_core_node *from = &graph->nodes[index];
-    *node = (weft_node){
-        .op = from->op, .leaf = from->leaf, .name = from->name, .params = from->params, .params_size = from->params_size};
+    *node = (weft_node){.op = from->op,
+                        .leaf = from->leaf,
+                        .name = from->name,
+                        .params = from->params,
+                        .params_size = from->params_size,
+                        .slice = from->slice};
     memcpy(node->inputs, from->inputs, sizeof node->inputs);
     memcpy(node->outputs, from->outputs, sizeof node->outputs);
     return WEFT_OK;

@@ -13,6 +13,7 @@ typedef struct weft_core_node {
     char name[WEFT_NAME_SIZE];
     void *params;
     size_t params_size;
+    weft_slice *slice; /* of a weight that is one */
     weft_value inputs[WEFT_MAX_INPUTS];
     weft_value outputs[WEFT_MAX_OUTPUTS];
 } weft_core_node;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/expect.h"
+#include "core/slice.h"
 
 static const char *const leaf_names[] = {
     [WEFT_LEAF_WEIGHT] = "weight", [WEFT_LEAF_INPUT] = "step input", [WEFT_LEAF_STATE] = "state"};
@@ -55,9 +56,11 @@ static weft_status check_leaf(weft_leaf leaf, const char *name, const weft_tenso
     return WEFT_OK;
 }
 
-static weft_status add_leaf(weft_graph *graph, weft_leaf leaf, const char *name, const weft_tensor *tensor, weft_value *value,
-                            weft_error *error) {
+/* `slice`: of a weight, or NULL. */
+static weft_status add_leaf(weft_graph *graph, weft_leaf leaf, const char *name, const weft_tensor *tensor, const weft_slice *slice,
+                            weft_value *value, weft_error *error) {
     weft_status status = check_leaf(leaf, name, tensor, value, error);
+    if (status == WEFT_OK && slice) status = weft_slice_check(slice, name, tensor, error);
     if (status != WEFT_OK) return status;
     if (!reserve_slot(graph)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %s %s", leaf_names[leaf], name);
     uint32_t *slot = find_slot(graph, graph->leaf_slots, graph->leaf_slot_count, name);
@@ -66,7 +69,11 @@ static weft_status add_leaf(weft_graph *graph, weft_leaf leaf, const char *name,
                          leaf_names[graph->nodes[*slot - 1].leaf]);
     status = weft_graph_reserve(graph, 1, error);
     if (status != WEFT_OK) return status;
-    weft_graph_push_node(graph, WEFT_OP_NONE, name)->leaf = leaf;
+    weft_slice *copy = slice ? weft_slice_copy(graph->runtime, slice) : NULL;
+    if (slice && !copy) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for weight %s", name);
+    weft_core_node *node = weft_graph_push_node(graph, WEFT_OP_NONE, name);
+    node->leaf = leaf;
+    node->slice = copy;
     weft_value made = weft_graph_push_value(graph, 0, tensor);
     if (leaf == WEFT_LEAF_STATE) graph->values[made].state = made;
     *slot = (uint32_t)graph->n_nodes;
@@ -77,13 +84,35 @@ static weft_status add_leaf(weft_graph *graph, weft_leaf leaf, const char *name,
 
 weft_status weft_graph_weight(weft_graph *graph, const char *name, const weft_tensor *tensor, weft_value *value,
                               weft_error *error) {
-    return add_leaf(graph, WEFT_LEAF_WEIGHT, name, tensor, value, error);
+    return add_leaf(graph, WEFT_LEAF_WEIGHT, name, tensor, NULL, value, error);
+}
+
+weft_status weft_graph_weight_slice(weft_graph *graph, const char *name, const weft_tensor *tensor, const weft_slice *slice,
+                                    weft_value *value, weft_error *error) {
+    if (!slice) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a weight that is a slice needs one");
+    return add_leaf(graph, WEFT_LEAF_WEIGHT, name, tensor, slice, value, error);
 }
 
 weft_status weft_graph_input(weft_graph *graph, const char *name, const weft_tensor *tensor, weft_value *value, weft_error *error) {
-    return add_leaf(graph, WEFT_LEAF_INPUT, name, tensor, value, error);
+    return add_leaf(graph, WEFT_LEAF_INPUT, name, tensor, NULL, value, error);
 }
 
 weft_status weft_graph_state(weft_graph *graph, const char *name, const weft_tensor *tensor, weft_value *value, weft_error *error) {
-    return add_leaf(graph, WEFT_LEAF_STATE, name, tensor, value, error);
+    return add_leaf(graph, WEFT_LEAF_STATE, name, tensor, NULL, value, error);
+}
+
+weft_status weft_graph_read_weight(const weft_graph *graph, weft_value value, const weft_weight_source *source, void *into,
+                                   size_t size, weft_error *error) {
+    weft_status status = weft_graph_check_value(graph, value, error);
+    if (status != WEFT_OK) return status;
+    const weft_core_node *node = &graph->nodes[graph->values[value].node];
+    const weft_tensor *tensor = &graph->values[value].tensor;
+    if (node->leaf != WEFT_LEAF_WEIGHT || !source || !source->read || !into)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "value %d: a weight, a source and a place for it are needed", value);
+    status = weft_require_zero("source.reserved", source->reserved, sizeof source->reserved, error);
+    if (status != WEFT_OK) return status;
+    if (size != weft_tensor_bytes(tensor))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weight %s has %llu bytes, and there is room for %zu", node->name,
+                         (unsigned long long)weft_tensor_bytes(tensor), size);
+    return weft_slice_read(source, node->name, tensor, node->slice, 0, weft_tensor_rows(tensor), into, error);
 }

@@ -78,19 +78,11 @@ void weft_store_unload(weft_store *store) {
 
 /* ---- Weights ---- */
 
-static int64_t row_count(const weft_tensor *tensor) {
-    return tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
-}
-
-static uint64_t row_bytes(const weft_tensor *tensor) {
-    return weft_type_bytes(tensor->type, tensor->shape[0]);
-}
-
 /* Whole rows of a piece: as many multiples of rows_at_once as fit, but at least one. */
 static int64_t rows_of_piece(const weft_resident *weight) {
-    int64_t unit = weight->layout.rows_at_once, n_rows = row_count(&weight->tensor);
+    int64_t unit = weight->layout.rows_at_once, n_rows = weft_tensor_rows(&weight->tensor);
     if (unit > n_rows) return n_rows;
-    int64_t units = (int64_t)(PIECE_BYTES / row_bytes(&weight->tensor)) / unit;
+    int64_t units = (int64_t)(PIECE_BYTES / weft_tensor_row_bytes(&weight->tensor)) / unit;
     int64_t rows = (units ? units : 1) * unit;
     return rows < n_rows ? rows : n_rows;
 }
@@ -146,13 +138,19 @@ static weft_status end_pieces(loader *load, weft_status status, weft_error *erro
     return status ? status : ending;
 }
 
+static weft_status read_rows(loader *load, const weft_resident *weight, int64_t first_row, int64_t n_rows, void *into,
+                             weft_error *error) {
+    return weft_slice_read(load->source, weight->name, &weight->tensor, weight->slice, first_row, n_rows, into, error);
+}
+
 /* One piece of a weight, from the file to its place. */
 static weft_status put_piece(loader *load, const weft_resident *weight, int64_t first_row, int64_t n_rows, weft_error *error) {
     weft_device *device = load->store->device;
     weft_backend_buffer *buffer = load->store->buffers[weight->buffer].handle;
-    uint64_t stride = row_bytes(&weight->tensor), offset = (uint64_t)first_row * stride, bytes = (uint64_t)n_rows * stride;
+    uint64_t stride = weft_tensor_row_bytes(&weight->tensor), offset = (uint64_t)first_row * stride,
+             bytes = (uint64_t)n_rows * stride;
     weft_status status = take_piece(load, bytes, error);
-    if (!status) status = load->source->read(load->source->user, weight->name, offset, load->piece, (size_t)bytes, error);
+    if (!status) status = read_rows(load, weight, first_row, n_rows, load->piece, error);
     if (status) return status;
     weft_error message = {0};
     status = weft_device_lock(device, &message);
@@ -167,15 +165,14 @@ static weft_status put_piece(loader *load, const weft_resident *weight, int64_t 
 
 /* `view`: the host's view of the weight's place, or NULL. */
 static weft_status load_weight(loader *load, const weft_resident *weight, char *view, weft_error *error) {
-    int64_t n_rows = row_count(&weight->tensor), piece = rows_of_piece(weight);
-    uint64_t stride = row_bytes(&weight->tensor);
+    int64_t n_rows = weft_tensor_rows(&weight->tensor), piece = rows_of_piece(weight);
+    uint64_t stride = weft_tensor_row_bytes(&weight->tensor);
     weft_status status = WEFT_OK;
     for (int64_t row = 0; row < n_rows && !status; row += piece) {
         int64_t rows = n_rows - row < piece ? n_rows - row : piece;
-        uint64_t offset = (uint64_t)row * stride, bytes = (uint64_t)rows * stride;
-        status = view ? load->source->read(load->source->user, weight->name, offset, view + offset, (size_t)bytes, error)
+        status = view ? read_rows(load, weight, row, rows, view + (uint64_t)row * stride, error)
                       : put_piece(load, weight, row, rows, error);
-        if (!status) status = advance(load, bytes, error);
+        if (!status) status = advance(load, (uint64_t)rows * stride, error);
     }
     return status;
 }

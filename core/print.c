@@ -6,6 +6,7 @@
 #include "core/cost.h"
 #include "core/expect.h"
 #include "core/query.h"
+#include "core/slice.h"
 
 typedef struct printer {
     const weft_graph *graph;
@@ -89,12 +90,21 @@ static void put_layout(printer *p, const weft_core_node *node, const char *befor
     put_escaped(p, layout.name ? layout.name : "packed");
 }
 
+/* Where a weight that is a slice lies in the source's tensor. */
+static void put_slice(printer *p, const weft_core_node *node, const char *before) {
+    char text[WEFT_SLICE_TEXT_SIZE];
+    if (!node->slice) return;
+    put(p, "%s", before);
+    put_escaped(p, weft_slice_text(node->slice, text, sizeof text));
+}
+
 static void put_text_leaf(printer *p, const weft_core_node *node) {
     weft_value value = node->outputs[0];
     put(p, "%%%d = %s \"", value, leaf_text(node->leaf));
     put_escaped(p, node->name);
     put(p, "\" ");
     put_tensor(p, value);
+    put_slice(p, node, " ");
     put(p, ", %" PRIu64 " bytes", weft_tensor_bytes(&p->graph->values[value].tensor));
     put_layout(p, node, ", ");
     put(p, "\n");
@@ -168,6 +178,7 @@ static void put_dot_node(printer *p, size_t index) {
         put_tensor(p, node->outputs[i]);
     }
     if (leaf) {
+        put_slice(p, node, "\\n");
         put_layout(p, node, "\\n");
         put(p, "\", style=%s];\n", node->leaf == WEFT_LEAF_STATE ? "bold" : "dashed");
         return;

@@ -10,7 +10,8 @@ static weft_status copy_leaf(const weft_graph *from, const weft_core_node *node,
     const weft_tensor *tensor = &from->values[value].tensor;
     switch (node->leaf) {
     case WEFT_LEAF_WEIGHT:
-        return weft_graph_weight(to, node->name, tensor, &map[value], error);
+        return node->slice ? weft_graph_weight_slice(to, node->name, tensor, node->slice, &map[value], error)
+                           : weft_graph_weight(to, node->name, tensor, &map[value], error);
     case WEFT_LEAF_INPUT:
         return weft_graph_input(to, node->name, tensor, &map[value], error);
     default:

@@ -52,25 +52,30 @@ weft_resident *weft_store_find(const weft_store *store, const char *name) {
     return strcmp(resident->name, name) == 0 ? resident : NULL;
 }
 
-static void describe(const weft_resident *resident, const weft_tensor *tensor, char *text, size_t size) {
+static void describe(weft_leaf leaf, const weft_tensor *tensor, const weft_slice *slice, char *text, size_t size) {
     const int64_t *shape = tensor->shape;
-    snprintf(text, size, "a %s %s [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "]", weft_type_get(tensor->type)->name,
-             resident->leaf == WEFT_LEAF_WEIGHT ? "weight" : "state", shape[0], shape[1], shape[2], shape[3]);
+    char part[WEFT_SLICE_TEXT_SIZE] = "";
+    snprintf(text, size, "a %s %s [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "]%s%s", weft_type_get(tensor->type)->name,
+             leaf == WEFT_LEAF_WEIGHT ? "weight" : "state", shape[0], shape[1], shape[2], shape[3], slice ? " " : "",
+             slice ? weft_slice_text(slice, part, sizeof part) : "");
 }
 
 static weft_status add_resident(weft_store *store, const weft_core_node *leaf, const weft_tensor *tensor, weft_error *error) {
     size_t index = name_index(store, leaf->name);
     weft_resident *same = weft_store_find(store, leaf->name);
+    if (same) {
+        if (same->leaf == leaf->leaf && weft_tensor_same(&same->tensor, tensor) && weft_slice_same(same->slice, leaf->slice))
+            return WEFT_OK;
+        char here[240], there[240];
+        describe(leaf->leaf, tensor, leaf->slice, here, sizeof here);
+        describe(same->leaf, &same->tensor, same->slice, there, sizeof there);
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "\"%s\" is %s in one graph and %s in another", leaf->name, there, here);
+    }
     weft_resident *added = &store->residents[store->n_residents];
     *added = (weft_resident){.leaf = leaf->leaf, .tensor = *tensor};
     snprintf(added->name, sizeof added->name, "%s", leaf->name);
-    if (same) {
-        if (same->leaf == leaf->leaf && weft_tensor_same(&same->tensor, tensor)) return WEFT_OK;
-        char here[128], there[128];
-        describe(added, tensor, here, sizeof here);
-        describe(same, &same->tensor, there, sizeof there);
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "\"%s\" is %s in one graph and %s in another", leaf->name, there, here);
-    }
+    if (leaf->slice) added->slice = weft_slice_copy(store->device->runtime, leaf->slice);
+    if (leaf->slice && !added->slice) return out_of_memory(error);
     memmove(&store->by_name[index + 1], &store->by_name[index], (store->n_residents - index) * sizeof *store->by_name);
     store->by_name[index] = (uint32_t)store->n_residents++;
     return WEFT_OK;
@@ -106,7 +111,7 @@ static bool add_uses(weft_store *store, const weft_graph *graph, const weft_core
 
 static weft_status collect(weft_store *store, weft_graph *const *graphs, size_t n_graphs, weft_error *error) {
     weft_runtime *runtime = store->device->runtime;
-    size_t n_leaves = 1; /* one more than there can be: add_resident tries entries out */
+    size_t n_leaves = 1; /* never 0 */
     for (size_t g = 0; g < n_graphs; g++) {
         for (size_t i = 0; i < graphs[g]->n_nodes; i++) n_leaves += graphs[g]->nodes[i].op == WEFT_OP_NONE;
     }
@@ -278,7 +283,10 @@ static weft_status check_arguments(weft_device *device, const weft_graph *const 
 
 static void release_store(weft_store *store) {
     weft_runtime *runtime = store->device->runtime;
-    for (size_t i = 0; i < store->n_residents; i++) weft_release(runtime, store->residents[i].uses);
+    for (size_t i = 0; i < store->n_residents; i++) {
+        weft_release(runtime, store->residents[i].uses);
+        weft_release(runtime, store->residents[i].slice);
+    }
     weft_release(runtime, store->residents);
     weft_release(runtime, store->by_name);
     weft_release(runtime, store->buffers);

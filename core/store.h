@@ -3,6 +3,7 @@
 #define WEFT_CORE_STORE_H
 
 #include "core/runtime.h"
+#include "core/slice.h"
 
 #define WEFT_MAX_SLOTS 64
 #define WEFT_DEFAULT_SLOTS 4
@@ -12,7 +13,8 @@ typedef struct weft_resident {
     char name[WEFT_NAME_SIZE];
     weft_leaf leaf;
     weft_tensor tensor;
-    weft_use *uses; /* of a weight, over all graphs, each once */
+    weft_slice *slice; /* of a weight that is one */
+    weft_use *uses;    /* of a weight, over all graphs, each once */
     size_t n_uses, use_capacity;
     weft_layout layout; /* of a state: id 0 */
     size_t buffer;      /* its place */

@@ -84,11 +84,13 @@ static void free_matrix(matrix *m) {
     free(m->values);
 }
 
-/* The first n rows of m, as the set lays them out; packed in two parts where there are enough rows. */
+/* The first n rows of m, as the set lays them out; packed in two parts where there are enough rows. Where three matrices can share
+ * them, they do: layouts count rows through. */
 static weft_cpu_matrix pack(const weft_cpu_kernels *set, const matrix *m, int64_t n) {
     weft_tensor tensor = m->tensor;
     weft_layout layout = {0};
-    tensor.shape[1] = n;
+    tensor.shape[2] = n % 3 == 0 ? 3 : 1;
+    tensor.shape[1] = n / tensor.shape[2];
     set->layout(&tensor, &layout);
     assert_non_null(layout.name);
     uint8_t *data = memory((size_t)layout.bytes);

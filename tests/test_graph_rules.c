@@ -99,6 +99,7 @@ typedef struct op_case {
 /* head_dim 8, 4 heads, 2 KV heads, n_embd 32, n_ff 64, 50 tokens, T = 7. */
 static const op_case cases[] = {
     {WEFT_OP_GET_ROWS, {W(Q4_0, 64, 50), I(4, 7), SEQUENCES}, NULL, 0, {F32_OF(64, 7)}},
+    {WEFT_OP_GET_ROWS, {A3(64, 50, 2), I(1, 7), LEFT_OUT}, NULL, 0, {F32_OF(64, 7)}},
     {WEFT_OP_MUL_MAT, {W(Q8_0, 64, 9), A(64, 7)}, NULL, 0, {F32_OF(9, 7)}},
     {WEFT_OP_ADD, {A(5, 7), A(5, 7)}, NULL, 0, {F32_OF(5, 7)}},
     {WEFT_OP_MUL, {A(5, 7), W(F32, 5, 1)}, NULL, 0, {F32_OF(5, 7)}},
@@ -108,6 +109,7 @@ static const op_case cases[] = {
     {WEFT_OP_GELU, {A(5, 7)}, NULL, 0, {F32_OF(5, 7)}},
     {WEFT_OP_SOFT_MAX, {A(5, 7), A(5, 7)}, PARAMS(weft_soft_max_params, 0.5f), {F32_OF(5, 7)}},
     {WEFT_OP_COPY, {W(Q6_K, 256, 3)}, NULL, 0, {F32_OF(256, 3)}},
+    {WEFT_OP_COPY, {A3(5, 3, 2)}, NULL, 0, {{WEFT_F32, {5, 3, 2, 1}}}},
     {WEFT_OP_ATTENTION,
      {A(32, 7), KV(F16, 8, 16, 2, 6), I(4, 7), SEQUENCES},
      PARAMS(weft_attention_params, 4, 0.3f, 0),
@@ -244,7 +246,6 @@ static const struct {
     const char *message;
 } wrong_inputs[] = {
     {WEFT_OP_GET_ROWS, 0, I(64, 50), "input table is I32 [64, 50]"},
-    {WEFT_OP_GET_ROWS, 0, A3(64, 50, 2), "input table is F32 [64, 50, 2]"},
     {WEFT_OP_GET_ROWS, 1, A(4, 7), "input index is F32 [4, 7]"},
     {WEFT_OP_GET_ROWS, 1, I(1, 7), "2 or more"},
     {WEFT_OP_GET_ROWS, 2, I(7, 3), "input sequences is I32 [7, 3] (a step input)"},

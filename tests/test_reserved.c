@@ -54,6 +54,7 @@ static weft_allocator allocator = {.allocate = limited_allocate, .release = limi
 static weft_device_options device_options = {.n_threads = 1};
 static weft_store_options store_options;
 static weft_weight_source source;
+static weft_slice slice = {.source = "t", .shape = {2, 2, 1, 1}};
 static float rope_table[64];
 static weft_rope_options rope_options = {.n_dims = 64, .freq_base = 10000};
 static weft_engine_options engine_options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64};
@@ -93,6 +94,30 @@ static weft_status load_store(weft_error *error) {
     must(weft_store_create(device, graphs, 1, NULL, &made, error), error);
     weft_status status = weft_store_load(made, &whole, error);
     weft_store_destroy(made);
+    return status;
+}
+
+static weft_status read_weight(weft_error *error) {
+    static char bytes[1 << 20];
+    weft_weight_source whole = weft_model_source(model);
+    memcpy(whole.reserved, source.reserved, sizeof whole.reserved);
+    for (size_t i = 0; i < weft_graph_node_count(graph); i++) {
+        weft_node node;
+        weft_tensor tensor;
+        must(weft_graph_node(graph, i, &node, error), error);
+        if (node.leaf != WEFT_LEAF_WEIGHT) continue;
+        must(weft_graph_tensor(graph, node.outputs[0], &tensor, error), error);
+        return weft_graph_read_weight(graph, node.outputs[0], &whole, bytes, (size_t)weft_tensor_bytes(&tensor), error);
+    }
+    return WEFT_FAILED;
+}
+
+static weft_status add_slice(weft_error *error) {
+    weft_graph *made = NULL;
+    weft_value value;
+    must(weft_graph_create(runtime, &made, error), error);
+    weft_status status = weft_graph_weight_slice(made, "w", &(weft_tensor){WEFT_F32, {1, 1, 1, 1}}, &slice, &value, error);
+    weft_graph_destroy(made);
     return status;
 }
 
@@ -156,6 +181,8 @@ static const struct {
     {"device_options.reserved must be zero", open_device, WORDS(device_options)},
     {"options.reserved must be zero", create_store, WORDS(store_options)},
     {"source.reserved must be zero", load_store, WORDS(source)},
+    {"source.reserved must be zero", read_weight, WORDS(source)},
+    {"slice.reserved must be zero", add_slice, WORDS(slice)},
     {"options.reserved must be zero", compute_rope, WORDS(rope_options)},
     {"options.reserved must be zero", create_engine, WORDS(engine_options)},
     {"device_options.reserved must be zero", create_engine, WORDS(engine_options.device_options)},

@@ -21,8 +21,12 @@ static void map_chunk(void *user, int64_t chunk, uint32_t thread) {
     }
 }
 
+int64_t weft_cpu_column_count(const weft_cpu_tensor *tensor) {
+    return tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+}
+
 static int64_t n_values(const weft_cpu_tensor *tensor) {
-    return tensor->present ? tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3] : 0;
+    return tensor->present ? tensor->shape[0] * weft_cpu_column_count(tensor) : 0;
 }
 
 void weft_cpu_elementwise(const weft_cpu_phase *phase, weft_cpu_map map) {

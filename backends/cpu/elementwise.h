@@ -17,6 +17,9 @@ typedef struct weft_cpu_columns {
     int64_t n_columns, per_chunk;
 } weft_cpu_columns;
 
+/* Columns of a tensor, those of all its matrices counted through. */
+int64_t weft_cpu_column_count(const weft_cpu_tensor *tensor);
+
 /* Runs `run` for each of n columns of about `work` operations, in parallel. */
 void weft_cpu_each_column(const weft_cpu_phase *phase, int64_t n_columns, int64_t work,
                           void (*run)(const weft_cpu_phase *phase, int64_t column));

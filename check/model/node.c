@@ -103,7 +103,7 @@ static weft_status read_input(const weft_check_track *track, weft_model *model, 
     const weft_check_copy *given;
     switch (input->leaf) {
     case WEFT_LEAF_WEIGHT:
-        return source.read(source.user, from->name, 0, input->data, bytes, error);
+        return weft_graph_read_weight(track->graph, value, &source, input->data, bytes, error);
     case WEFT_LEAF_STATE:
         return read_version(track, value, input->data, error);
     default:

@@ -6,15 +6,21 @@ void weft_check_oracle_copy(weft_check_case *c) {
         c->outputs[WEFT_COPY_OUT_Y].oracle[i] = x[i];
 }
 
-static weft_status check(weft_check_run *run, weft_type type, bool weight, int64_t n, int64_t t, weft_error *error) {
-    weft_check_case *c = weft_check_begin(run, weight ? type : WEFT_CHECK_NO_TYPE, t == 8, "%s%s %lld T=%lld",
-                                          weft_type_get(type)->name, weight ? "" : " activation", (long long)n, (long long)t);
+/* `t` rows lie in `matrices` matrices. */
+static weft_status check(weft_check_run *run, weft_type type, bool weight, int64_t n, int64_t t, int64_t matrices,
+                         weft_error *error) {
+    weft_check_case *c = weft_check_begin(run, weight ? type : WEFT_CHECK_NO_TYPE, t == 8 || matrices > 1, "%s%s %lld T=%lld%s",
+                                          weft_type_get(type)->name, weight ? "" : " activation", (long long)n, (long long)t,
+                                          matrices > 1 ? " of several matrices" : "");
     if (c == NULL) return WEFT_OK;
     if (weight)
         weft_check_weight(c, WEFT_COPY_X, type, n, t, WEFT_CHECK_EXTREME, 1.0);
     else
         weft_check_reals(c, WEFT_COPY_X, n, t, WEFT_CHECK_EXTREME, 1.0);
-    weft_check_result_reals(c, WEFT_COPY_OUT_Y, n, t);
+    weft_tensor *x = &c->inputs[WEFT_COPY_X].tensor;
+    x->shape[1] = t / matrices;
+    x->shape[2] = matrices;
+    weft_check_declare_output(c, WEFT_COPY_OUT_Y, &(weft_tensor){WEFT_F32, {n, x->shape[1], x->shape[2], 1}});
     return weft_check_end(run, c, error);
 }
 
@@ -23,9 +29,12 @@ weft_status weft_check_cases_copy(weft_check_run *run, weft_error *error) {
                                                {63, 2, 0, 5}, {257, 9, 0, 8}, {4099, 3, 0, 33}};
     weft_status status = WEFT_OK;
     for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++) {
-        status = check(run, WEFT_F32, false, shapes[j].k, shapes[j].t, error);
+        status = check(run, WEFT_F32, false, shapes[j].k, shapes[j].t, 1, error);
         for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++)
-            status = check(run, weft_check_types[i], true, weft_check_k(&shapes[j], weft_check_types[i]), shapes[j].t, error);
+            status = check(run, weft_check_types[i], true, weft_check_k(&shapes[j], weft_check_types[i]), shapes[j].t, 1, error);
     }
+    for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++)
+        status = check(run, weft_check_types[i], true, weft_check_k(&shapes[4], weft_check_types[i]), 31 * 3, 3, error);
+    if (status == WEFT_OK) status = check(run, WEFT_F32, false, 33, 7 * 5, 5, error);
     return status;
 }

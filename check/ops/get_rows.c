@@ -6,7 +6,7 @@
 void weft_check_oracle_get_rows(weft_check_case *c) {
     const weft_check_input *table = &c->inputs[WEFT_GET_ROWS_TABLE], *index = &c->inputs[WEFT_GET_ROWS_INDEX],
                            *sequences = &c->inputs[WEFT_GET_ROWS_SEQUENCES];
-    int64_t n = table->tensor.shape[0], m = table->tensor.shape[1];
+    int64_t n = table->tensor.shape[0], m = table->n_elements / n;
     float *values = weft_check_memory(c, n, sizeof *values);
     for (int64_t column = 0; weft_check_ready(c) && column < index->tensor.shape[1]; column++) {
         const int32_t *words = index->words + column * index->tensor.shape[0];
@@ -27,6 +27,7 @@ typedef struct shape {
     int64_t n, m, t;
     int64_t words; /* of an index column: 4, rows; 8, heads; 1, plain */
     bool weight, sequences;
+    int64_t matrices; /* that the m rows lie in; 0: 1 */
 } shape;
 
 /* Mostly rows of the table; some of a last token, some of none. */
@@ -45,15 +46,19 @@ static void fill_index(weft_check_case *c, const shape *s, int32_t *index, int32
 }
 
 static weft_status check(weft_check_run *run, const shape *s, bool quick, weft_error *error) {
-    weft_check_case *c =
-        weft_check_begin(run, s->weight ? s->type : WEFT_CHECK_NO_TYPE, quick, "%s%s %lldx%lld N=%lld words=%lld%s",
-                         weft_type_get(s->type)->name, s->weight ? "" : " activation", (long long)s->n, (long long)s->m,
-                         (long long)s->t, (long long)s->words, s->sequences ? " last tokens" : "");
+    weft_check_case *c = weft_check_begin(
+        run, s->weight ? s->type : WEFT_CHECK_NO_TYPE, quick, "%s%s %lldx%lld N=%lld words=%lld%s%s", weft_type_get(s->type)->name,
+        s->weight ? "" : " activation", (long long)s->n, (long long)s->m, (long long)s->t, (long long)s->words,
+        s->sequences ? " last tokens" : "", s->matrices ? " of several matrices" : "");
     if (c == NULL) return WEFT_OK;
     if (s->weight)
         weft_check_weight(c, WEFT_GET_ROWS_TABLE, s->type, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
     else
         weft_check_reals(c, WEFT_GET_ROWS_TABLE, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
+    if (s->matrices) {
+        c->inputs[WEFT_GET_ROWS_TABLE].tensor.shape[1] = s->m / s->matrices;
+        c->inputs[WEFT_GET_ROWS_TABLE].tensor.shape[2] = s->matrices;
+    }
     int32_t *index = weft_check_words(c, WEFT_GET_ROWS_INDEX, WEFT_LEAF_INPUT, s->words, s->t);
     int32_t *sequences =
         s->sequences ? weft_check_words(c, WEFT_GET_ROWS_SEQUENCES, WEFT_LEAF_STATE, SEQUENCE_WORDS, N_SEQUENCES) : NULL;
@@ -70,11 +75,13 @@ weft_status weft_check_cases_get_rows(weft_check_run *run, weft_error *error) {
         weft_type type = weft_check_types[i];
         for (size_t j = 0; j < sizeof tables / sizeof tables[0] && status == WEFT_OK; j++) {
             int64_t n = weft_check_k(&tables[j], type);
-            status = check(run, &(shape){type, n, tables[j].n, tables[j].t, 4, true, true}, j == 2, error);
+            status = check(run, &(shape){type, n, tables[j].n, tables[j].t, 4, true, true, 0}, j == 2, error);
         }
         if (status == WEFT_OK)
-            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 5, 5, 1, true, false}, false, error);
+            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 5, 5, 1, true, false, 0}, false, error);
+        if (status == WEFT_OK)
+            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 31 * 3, 33, 4, true, true, 3}, true, error);
         if (status != WEFT_OK) return status;
     }
-    return check(run, &(shape){WEFT_F32, 63, 33, 8, 8, false, false}, true, error);
+    return check(run, &(shape){WEFT_F32, 63, 33, 8, 8, false, false, 0}, true, error);
 }

@@ -4,8 +4,7 @@
 
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     (void)params;
-    weft_status status = weft_expect_matrix(tensors, WEFT_OP_GET_ROWS, WEFT_GET_ROWS_TABLE, WEFT_EXPECT_FLOAT, WEFT_ANY_EXTENT,
-                                            WEFT_ANY_EXTENT, error);
+    weft_status status = weft_expect_type(tensors, WEFT_OP_GET_ROWS, WEFT_GET_ROWS_TABLE, WEFT_EXPECT_FLOAT, error);
     if (status == WEFT_OK)
         status = weft_expect_matrix(tensors, WEFT_OP_GET_ROWS, WEFT_GET_ROWS_INDEX, WEFT_EXPECT_I32, WEFT_ANY_EXTENT,
                                     WEFT_ANY_EXTENT, error);

@@ -254,6 +254,20 @@ WEFT_API weft_status weft_graph_input(weft_graph *graph, const char *name, const
 WEFT_API weft_status weft_graph_state(weft_graph *graph, const char *name, const weft_tensor *tensor, weft_value *value,
                                       weft_error *error);
 
+/* Part of a tensor of the weights' source: of each dimension i the elements first[i] .. first[i] + shape[i] of the weight - 1. */
+typedef struct weft_slice {
+    const char *source;                 /* the tensor's name in the source, up to WEFT_NAME_SIZE - 1 bytes */
+    int64_t shape[WEFT_MAX_DIMENSIONS]; /* the source tensor's; its type is the weight's */
+    int64_t first[WEFT_MAX_DIMENSIONS]; /* first[0]: a multiple of the type's block */
+    uint64_t reserved[4];
+} weft_slice;
+
+/* A weight that is a slice: rows, columns or matrices of a larger tensor of the source, such as Q in a fused Q, K and V, or one
+ * device's share. It is a weight of its own with a name of its own. Graphs of one store that name it must give the same slice.
+ * Nothing of `slice` needs to live on. */
+WEFT_API weft_status weft_graph_weight_slice(weft_graph *graph, const char *name, const weft_tensor *tensor,
+                                             const weft_slice *slice, weft_value *value, weft_error *error);
+
 /* Adds a node. `inputs` has weft_op_input_count(op) entries, at the places that weft/ops/ports.h names, WEFT_NONE for an optional
  * one left out.
  * `params` is the op's block from weft/ops/STEM.h, or NULL with size 0 where it has none. `outputs` receives
@@ -279,6 +293,7 @@ typedef struct weft_node {
     size_t params_size;
     weft_value inputs[WEFT_MAX_INPUTS];
     weft_value outputs[WEFT_MAX_OUTPUTS]; /* a leaf's value is outputs[0] */
+    const weft_slice *slice;              /* of a weight that is one; else NULL */
     uint64_t reserved[8];
 } weft_node;
 WEFT_API size_t weft_graph_node_count(const weft_graph *graph);
@@ -348,12 +363,18 @@ WEFT_API weft_status weft_store_create(weft_device *device, const weft_graph *co
 WEFT_API void weft_store_destroy(weft_store *store);
 WEFT_API void weft_store_measure(const weft_store *store, weft_store_bytes *bytes);
 
-/* Where weights come from: reads `size` bytes of the named tensor from `offset` on, all of them or an error. */
+/* Where weights come from: reads `size` bytes of the named tensor from `offset` on, all of them or an error. Slices are asked for
+ * by the name of the source's tensor, run by run of bytes that follow each other in it. */
 typedef struct weft_weight_source {
     weft_status (*read)(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error);
     void *user;
     uint64_t reserved[8];
 } weft_weight_source;
+
+/* Reads a weight of a graph from `source`, slices cut out, as the file's type has it: weft_tensor_bytes of its tensor, which must
+ * be `size`. */
+WEFT_API weft_status weft_graph_read_weight(const weft_graph *graph, weft_value value, const weft_weight_source *source, void *into,
+                                            size_t size, weft_error *error);
 
 /* Compares the bytes needed with what is free, allocates, zeroes the states and loads the weights. On failure or when
  * cancelled everything is given back and the call can be made again. */

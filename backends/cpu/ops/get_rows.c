@@ -16,11 +16,11 @@ static int32_t row_of(const weft_cpu_phase *phase, int64_t column) {
 
 static void get_row(const weft_cpu_phase *phase, int64_t column) {
     const weft_cpu_tensor *table = &phase->inputs[WEFT_GET_ROWS_TABLE];
-    int64_t n = table->shape[0];
+    int64_t n = table->shape[0], n_rows = weft_cpu_column_count(table);
     float *y = (float *)phase->outputs[WEFT_GET_ROWS_OUT_Y].data + column * n;
     int32_t row = row_of(phase, column);
-    weft_cpu_matrix matrix = {table->type, table->layout, n, table->shape[1], table->data};
-    if (row < 0 || row >= table->shape[1])
+    weft_cpu_matrix matrix = {table->type, table->layout, n, n_rows, table->data};
+    if (row < 0 || row >= n_rows)
         memset(y, 0, (size_t)n * sizeof *y);
     else if (table->type == WEFT_F32 && table->layout == 0)
         memcpy(y, (const float *)table->data + row * n, (size_t)n * sizeof *y);

@@ -15,7 +15,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
               sequences->address,
               (uint32_t)table->shape[0],
               (uint32_t)index->shape[1],
-              (uint32_t)table->shape[1],
+              (uint32_t)(table->shape[1] * table->shape[2] * table->shape[3]),
               weft_vulkan_row_bytes(recorder->device, table),
               (uint32_t)index->shape[0],
               (uint32_t)sequences->shape[0],
