@@ -13,6 +13,7 @@ typedef struct fusing {
     weft_device *device;
     weft_precision precision;
     weft_pattern pattern;
+    size_t n_parts; /* of the matches looked for now */
     weft_lists users;
     bool *taken;            /* is part of a match */
     bool *keep;             /* is in the new graph: not a part, or the last one */
@@ -131,9 +132,12 @@ static void release_node(weft_runtime *runtime, weft_core_node *node) {
 static bool accept(void *user, const weft_match *match) {
     fusing *f = user;
     weft_runtime *runtime = f->graph->runtime;
-    size_t place = 0;
-    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++)
+    size_t place = 0, n_parts = 0;
+    for (size_t i = 0; i < WEFT_MAX_PATTERN; i++) {
+        n_parts += match->nodes[i] >= 0;
         if (match->nodes[i] > (int32_t)place) place = (size_t)match->nodes[i];
+    }
+    if (n_parts != f->n_parts) return false;
     for (size_t i = 0; i < WEFT_MAX_PATTERN; i++)
         if (match->nodes[i] >= 0 && !outputs_fit(f, match, &f->graph->nodes[match->nodes[i]], place)) return false;
     weft_core_node made;
@@ -158,14 +162,23 @@ static bool accept(void *user, const weft_match *match) {
     return true;
 }
 
-/* In the order of the table, where the ops that replace more come before those that would take parts of the same nodes. */
+/* Whether a match of the pattern can have `n_parts` nodes: all that are not optional, and some that are. */
+static bool can_have(const weft_pattern *pattern, size_t n_parts) {
+    size_t n_needed = 0;
+    for (size_t i = 0; i < pattern->n_nodes; i++) n_needed += !pattern->fusion->nodes[i].optional;
+    return n_needed <= n_parts && n_parts <= pattern->n_nodes;
+}
+
+/* Matches of many nodes before those of fewer, so that a small pattern takes no part of a large one. */
 static weft_status find_all(fusing *f, weft_error *error) {
     for (size_t i = 0; i < f->graph->n_nodes; i++) f->keep[i] = true;
-    for (size_t op = 0; op < weft_op_count(); op++) {
-        if (!weft_pattern_make((weft_op)op, &f->pattern)) continue;
-        const weft_matcher matcher = {
-            .graph = f->graph, .users = &f->users, .taken = f->taken, .pattern = &f->pattern, .accept = accept, .user = f};
-        for (size_t i = 0; i < f->graph->n_nodes && f->status == WEFT_OK; i++) weft_match_at(&matcher, i);
+    for (f->n_parts = WEFT_MAX_PATTERN; f->n_parts > 0; f->n_parts--) {
+        for (size_t op = 0; op < weft_op_count(); op++) {
+            if (!weft_pattern_make((weft_op)op, &f->pattern) || !can_have(&f->pattern, f->n_parts)) continue;
+            const weft_matcher matcher = {
+                .graph = f->graph, .users = &f->users, .taken = f->taken, .pattern = &f->pattern, .accept = accept, .user = f};
+            for (size_t i = 0; i < f->graph->n_nodes && f->status == WEFT_OK; i++) weft_match_at(&matcher, i);
+        }
     }
     return f->status == WEFT_OK ? WEFT_OK : weft_fail(error, f->status, "no memory for a fused node");
 }

@@ -1,6 +1,7 @@
 /* Fusion with a device that only says which fused ops it has; order and dead nodes; printing. */
 #include "tests/graph_support.h"
 
+#include "core/expect.h"
 #include "core/match.h"
 #include "core/order.h"
 #include "core/query.h"
@@ -206,6 +207,13 @@ static void add_of_two_products(builder *b) {
     result(b, NODE0(b, WEFT_OP_ADD, "add", product(b, "w", x), product(b, "v", x)));
 }
 
+/* The product that has a bias brings three nodes, the other two. */
+static void add_of_a_biased_product(builder *b) {
+    weft_value x = activation(b, "x", N_EMBD), plain = product(b, "w", x), biased = product(b, "v", x);
+    biased = NODE0(b, WEFT_OP_ADD, "bias", biased, add_weight(b, "bias", 0, WEFT_F32, N_EMBD, 1));
+    result(b, NODE0(b, WEFT_OP_ADD, "add", plain, biased));
+}
+
 static void gated(builder *b, int32_t n_groups, bool two_norms, weft_op activation_op, bool swapped) {
     const weft_rms_norm_params norm = {1e-5f, n_groups};
     weft_value x = activation(b, "x", N_EMBD);
@@ -303,6 +311,7 @@ static const piece pieces[] = {
     {"product_is_a_result", WEFT_OP_MUL_MAT_ADD, false, product_is_a_result},
     {"product_is_used_elsewhere", WEFT_OP_MUL_MAT_ADD, false, product_is_used_elsewhere},
     {"add_of_two_products", WEFT_OP_MUL_MAT_ADD, true, add_of_two_products},
+    {"add_of_a_biased_product", WEFT_OP_MUL_MAT_ADD, true, add_of_a_biased_product},
     {"plain_gated", WEFT_OP_NORM_GATED_MLP, true, plain_gated},
     {"swapped_gated", WEFT_OP_NORM_GATED_MLP, true, swapped_gated},
     {"gated_by_groups", WEFT_OP_NORM_GATED_MLP, false, gated_by_groups},
@@ -337,6 +346,57 @@ static void only_where_nothing_else_changes(void **state) {
         int n = 0;
         for (size_t j = 0; j < fused->n_nodes; j++) n += fused->nodes[j].op == pieces[i].op;
         if (n != pieces[i].fused) fail_msg("%s: %d fused nodes", pieces[i].name, n);
+        weft_graph_destroy(fused);
+        weft_graph_destroy(b.graph);
+        end_runtime(runtime, &c);
+    }
+}
+
+/* An op of this test in the place of NORM_GATED_MLP, whose number is above that of MUL_MAT_ADD. */
+static weft_status scripted_infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
+    (void)params, (void)error;
+    outputs[0] = weft_tensor_of(WEFT_F32, tensors->inputs[0]->shape[1], tensors->inputs[1]->shape[1], 1);
+    return WEFT_OK;
+}
+
+static const weft_fusion scripted_fusion = {
+    .nodes =
+        {
+            {.op = WEFT_OP_MUL_MAT, .inputs = "weight x", .outputs = "product"},
+            {.op = WEFT_OP_ADD, .inputs = "product bias", .outputs = "biased"},
+            {.op = WEFT_OP_SILU, .inputs = "biased", .outputs = "y"},
+        },
+};
+static const weft_op_rules scripted_rules = {.infer = scripted_infer, .fusion = &scripted_fusion};
+static const weft_op_row scripted_row = {"scripted", "weight x bias", "y", &scripted_rules};
+static bool is_scripted;
+
+const weft_op_row *__real_weft_op_get(weft_op op);
+const weft_op_row *__wrap_weft_op_get(weft_op op);
+const weft_op_row *__wrap_weft_op_get(weft_op op) {
+    return is_scripted && op == WEFT_OP_NORM_GATED_MLP ? &scripted_row : __real_weft_op_get(op);
+}
+
+static void the_largest_pattern_whatever_its_number(void **state) {
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        counting c;
+        weft_runtime *runtime = make_runtime(&c);
+        fake_device fake;
+        builder b;
+        begin_graph(&b, runtime);
+        weft_value y = product(&b, "w", activation(&b, "x", N_EMBD));
+        y = NODE0(&b, WEFT_OP_ADD, "bias", y, add_weight(&b, "bias", 0, WEFT_F32, N_EMBD, 1));
+        result(&b, NODE0(&b, WEFT_OP_SILU, "y", y));
+        if (b.status != WEFT_OK) fail_msg("%s", b.error.message);
+        make_device(runtime, &fake)->refused = refused ? UINT64_C(1) << WEFT_OP_NORM_GATED_MLP : 0;
+        is_scripted = true;
+        weft_graph *fused = fuse(b.graph, &fake);
+        is_scripted = false;
+        if (refused)
+            assert_ops(fused, (const weft_op[]){WEFT_OP_MUL_MAT_ADD, WEFT_OP_SILU}, 2);
+        else
+            assert_ops(fused, (const weft_op[]){WEFT_OP_NORM_GATED_MLP}, 1);
         weft_graph_destroy(fused);
         weft_graph_destroy(b.graph);
         end_runtime(runtime, &c);
@@ -392,6 +452,7 @@ int main(void) {
         cmocka_unit_test(five_phases_a_layer),
         cmocka_unit_test(only_what_the_device_supports),
         cmocka_unit_test(only_where_nothing_else_changes),
+        cmocka_unit_test(the_largest_pattern_whatever_its_number),
         cmocka_unit_test(every_allocation_failing),
         cmocka_unit_test(an_empty_graph),
     };

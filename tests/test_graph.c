@@ -7,6 +7,7 @@
 
 static void the_op_table(void **state) {
     (void)state;
+    /* Plug-ins are compiled against these numbers. Those of ops that came later are not listed. */
     static const char *const names[] = {"none",
                                         "get_rows",
                                         "mul_mat",
@@ -26,16 +27,17 @@ static void the_op_table(void **state) {
                                         "mul_mat_add",
                                         "norm_gated_mlp",
                                         "norm_head_sample"};
-    assert_int_equal(weft_op_count(), COUNT(names));
+    assert_in_range(weft_op_count(), COUNT(names), 1000);
     for (size_t i = 0; i < COUNT(names); i++) assert_string_equal(weft_op_name((weft_op)i), names[i]);
-    assert_null(weft_op_name((weft_op)COUNT(names)));
+    assert_null(weft_op_name((weft_op)weft_op_count()));
     assert_null(weft_op_name((weft_op)-1));
     assert_int_equal(weft_op_input_count((weft_op)99), 0);
     assert_int_equal(weft_op_input_count(WEFT_OP_NORM_QKV), 14);
     assert_int_equal(weft_op_output_count(WEFT_OP_NORM_QKV), 2);
     assert_int_equal(weft_op_input_count(WEFT_OP_NONE), 0);
     assert_int_equal(weft_op_output_count(WEFT_OP_SAMPLE), 3);
-    for (size_t i = 0; i < COUNT(names); i++) {
+    for (size_t i = 0; i < weft_op_count(); i++) {
+        if (!weft_op_name((weft_op)i)) continue;
         assert_in_range(weft_op_input_count((weft_op)i), 0, WEFT_MAX_INPUTS);
         assert_in_range(weft_op_output_count((weft_op)i), 1, WEFT_MAX_OUTPUTS);
     }
@@ -48,7 +50,7 @@ static void the_op_table(void **state) {
     assert_false(weft_op_port(row->outputs, 3, name, sizeof name, &optional));
     assert_int_equal(weft_op_state_input(row, 0), -1);
     assert_int_equal(weft_op_state_input(row, 2), 2);
-    assert_int_equal(weft_op_state_input(weft_op_get(WEFT_OP_NORM_QKV), 1), 11);
+    assert_int_equal(weft_op_state_input(weft_op_get(WEFT_OP_NORM_QKV), WEFT_NORM_QKV_OUT_KV), WEFT_NORM_QKV_KV);
     assert_int_equal(weft_op_state_input(weft_op_get(WEFT_OP_NORM_QKV), 0), -1);
 }
 
