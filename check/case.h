@@ -8,6 +8,7 @@
 #define WEFT_CHECK_CASE_H
 
 #include "weft/check.h"
+#include "weft/ops/params.h"
 #include "weft/ops/ports.h"
 #include "weft/weft.h"
 
@@ -67,7 +68,7 @@ struct weft_check_case {
     weft_check_random random;
     weft_check_input inputs[WEFT_MAX_INPUTS];
     weft_check_output outputs[WEFT_MAX_OUTPUTS];
-    int32_t params[16]; /* the op's block */
+    int32_t params[WEFT_MAX_PARAMS_BYTES / sizeof(int32_t)]; /* the op's block */
     size_t params_size;
     /* Judges results instead of the comparison with `oracle` and `words`; NULL: that comparison. Returns why the case failed, or
      * NULL, and sets what `result` says of error and worst element. */

@@ -56,3 +56,39 @@ function(weft_ports header)
   endforeach()
   file(CONFIGURE OUTPUT ${header} CONTENT "${text}\n#endif\n" @ONLY)
 endfunction()
+
+# weft_params(FILE): writes a header with all parameter blocks, and with a union of them, which tells how much room they need. An op
+# has a block where its header of weft/ops begins WEFT_PARAMS(weft_STEM_params).
+function(weft_params header)
+  set(folder ${PROJECT_SOURCE_DIR}/include/weft/ops)
+  file(GLOB headers CONFIGURE_DEPENDS ${folder}/*.h)
+  set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${headers})
+  file(STRINGS ${PROJECT_SOURCE_DIR}/include/weft/ops.def rows REGEX "^WEFT_OP\\(")
+  set(includes "")
+  set(members "")
+  foreach(row IN LISTS rows)
+    string(REGEX REPLACE "^WEFT_OP\\( *[0-9]+, *([a-z0-9_]+),.*" "\\1" stem "${row}")
+    set(found "")
+    if(EXISTS ${folder}/${stem}.h)
+      file(STRINGS ${folder}/${stem}.h found REGEX "^WEFT_PARAMS\\(weft_${stem}_params\\)")
+    endif()
+    if(found)
+      string(APPEND includes "#include \"weft/ops/${stem}.h\"\n")
+      string(APPEND members "    weft_${stem}_params ${stem};\n")
+    endif()
+  endforeach()
+  file(CONFIGURE OUTPUT ${header} @ONLY CONTENT
+"/* Made from weft/ops.def: every op's parameter block. */
+#ifndef WEFT_OPS_PARAMS_H
+#define WEFT_OPS_PARAMS_H
+
+${includes}
+typedef union weft_any_params {
+${members}} weft_any_params;
+
+/* A backend that keeps blocks by value needs room for this. */
+#define WEFT_MAX_PARAMS_BYTES sizeof(weft_any_params)
+
+#endif
+")
+endfunction()

@@ -4,7 +4,10 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/cpu/product.h"
+#include "weft/ops/params.h"
 #include "weft_stems_cpu.h"
+
+_Static_assert(WEFT_MAX_PARAMS_BYTES <= WEFT_CPU_PARAMS_BYTES, "there is room for every op's parameter block");
 
 #define WEFT_OP(number, stem, enum_name, inputs, outputs) WEFT_STEM_CPU_##stem(extern const weft_cpu_op weft_cpu_op_##stem;, )
 #include "weft/ops.def"
@@ -73,7 +76,7 @@ static uint32_t find_set(const char *name) {
 void weft_cpu_supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
     memset(support, 0, sizeof *support);
     const weft_cpu_op *op = weft_cpu_op_get(query->op);
-    if (op == NULL || query->params_size > WEFT_CPU_PARAMS_BYTES) {
+    if (op == NULL) {
         support->name = "";
         snprintf(support->reason, sizeof support->reason, "the cpu backend does not implement this op");
         return;

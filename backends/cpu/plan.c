@@ -26,7 +26,7 @@ static weft_status resolve_phase(weft_backend_device *device, const weft_phase *
     phase->device = device;
     phase->op = weft_cpu_op_get(from->op);
     phase->precision = from->precision;
-    if (phase->op == NULL || from->params_size > sizeof phase->params)
+    if (phase->op == NULL)
         return device->host->fail(error, WEFT_UNSUPPORTED, "cpu: op %s is not implemented", device->host->op_name(from->op));
     if (from->params_size > 0) memcpy(phase->params, from->params, from->params_size);
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) resolve(&from->inputs[i], &phase->inputs[i]);

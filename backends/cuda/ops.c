@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "backends/cuda/cuda.h"
+#include "weft/ops/params.h"
 #include "weft_stems_cuda.h"
 
 _Static_assert(WEFT_CUDA_INPUTS == WEFT_MAX_INPUTS && WEFT_CUDA_OUTPUTS == WEFT_MAX_OUTPUTS, "a phase has the ABI's tensors");
+_Static_assert(WEFT_MAX_PARAMS_BYTES <= sizeof((weft_cuda_phase *)0)->params, "there is room for every op's parameter block");
 
 #define WEFT_OP(number, stem, enum_name, inputs, outputs) WEFT_STEM_CUDA_##stem(extern const weft_cuda_op weft_cuda_op_##stem;, )
 #include "weft/ops.def"
@@ -36,7 +38,7 @@ void weft_cuda_supports(weft_backend_device *device, const weft_query *query, we
     *support = (weft_support){.name = ""};
     const weft_cuda_op *op = weft_cuda_op_get(query->op);
     weft_cuda_phase phase = {0};
-    if (op == NULL || query->params_size > sizeof phase.params) {
+    if (op == NULL) {
         snprintf(support->reason, sizeof support->reason, "the cuda backend does not implement this op");
         return;
     }

@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "backends/vulkan/plan.h"
+#include "weft/ops/params.h"
 #include "weft_stems_vulkan.h"
+
+_Static_assert(WEFT_MAX_PARAMS_BYTES <= WEFT_VULKAN_PARAMS_BYTES, "there is room for every op's parameter block");
 
 #define WEFT_OP(number, stem, enum_name, inputs, outputs)                                                                          \
     WEFT_STEM_VULKAN_##stem(extern const weft_vulkan_op weft_vulkan_op_##stem;, )
@@ -125,9 +128,7 @@ static void explain(const weft_backend_device *device, const weft_vulkan_op *op,
 void weft_vulkan_supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
     *support = (weft_support){.name = ""};
     const weft_vulkan_op *op = weft_vulkan_op_get(query->op);
-    const char *why_not = op == NULL || query->params_size > WEFT_VULKAN_PARAMS_BYTES
-                              ? "the vulkan backend does not implement this op"
-                              : obstacle(query);
+    const char *why_not = op == NULL ? "the vulkan backend does not implement this op" : obstacle(query);
     if (why_not != NULL) {
         snprintf(support->reason, sizeof support->reason, "%s", why_not);
         return;
