@@ -6,6 +6,7 @@
 #include "core/runtime.h"
 
 #define MAX_LISTED 4096 /* devices of one backend: more is a backend gone wrong */
+#define MAX_ASKED 8     /* times that a backend is asked for its list, which may grow meanwhile */
 
 typedef struct listed {
     weft_device_info info;
@@ -33,6 +34,14 @@ static bool better(const listed *a, const listed *b) {
     return a_usable != b_usable ? a_usable : rank_of(a) > rank_of(b);
 }
 
+/* A plug-in's texts may lack their end. */
+static void end_texts(weft_device_info *info) {
+    info->name[sizeof info->name - 1] = 0;
+    info->driver[sizeof info->driver - 1] = 0;
+    info->features[sizeof info->features - 1] = 0;
+    info->unusable[sizeof info->unusable - 1] = 0;
+}
+
 static weft_status insert(listing *list, const weft_backend *backend, size_t index, const weft_device_info *info,
                           weft_error *error) {
     if (list->n == list->capacity) {
@@ -43,6 +52,7 @@ static weft_status insert(listing *list, const weft_backend *backend, size_t ind
         list->capacity = capacity;
     }
     listed device = {.info = *info, .backend = backend, .index = index};
+    end_texts(&device.info);
     snprintf(device.info.backend, sizeof device.info.backend, "%s", backend->name);
     int fits = snprintf(device.info.id, sizeof device.info.id, "%s:%zu", backend->name, index);
     if (fits < 0 || (size_t)fits >= sizeof device.info.id) device.info.id[0] = 0; /* only its backend's name opens it */
@@ -53,11 +63,18 @@ static weft_status insert(listing *list, const weft_backend *backend, size_t ind
     return WEFT_OK;
 }
 
+/* An entry that was counted and not written. */
+static void mark_undescribed(weft_device_info *info) {
+    static const weft_device_info nothing;
+    if (memcmp(info, &nothing, sizeof nothing) != 0) return;
+    snprintf(info->unusable, sizeof info->unusable, "the backend counts this device and does not describe it");
+}
+
 /* The backend's own list, as many as there are when it is asked. */
 static weft_status ask_backend(weft_runtime *runtime, const weft_backend *backend, weft_device_info **infos, size_t *count,
                                weft_error *error) {
     size_t capacity = 4;
-    for (;;) {
+    for (int asked = 0; asked < MAX_ASKED; asked++) {
         weft_device_info *list = weft_allocate(runtime, capacity * sizeof *list);
         if (!list) return out_of_memory(error);
         *count = 0;
@@ -66,6 +83,7 @@ static weft_status ask_backend(weft_runtime *runtime, const weft_backend *backen
             status = weft_fail(error, WEFT_FAILED, "the backend lists %zu devices", *count);
         }
         if (!status && *count <= capacity) {
+            for (size_t i = 0; i < *count; i++) mark_undescribed(&list[i]);
             *infos = list;
             return WEFT_OK;
         }
@@ -73,6 +91,7 @@ static weft_status ask_backend(weft_runtime *runtime, const weft_backend *backen
         if (status) return status;
         capacity = *count;
     }
+    return weft_fail(error, WEFT_FAILED, "the backend's list of devices grows each time it is asked for");
 }
 
 static weft_status list_backend(listing *list, const weft_backend *backend, weft_error *error) {
@@ -80,7 +99,8 @@ static weft_status list_backend(listing *list, const weft_backend *backend, weft
     size_t count = 0;
     weft_error reason = {0};
     weft_status status = ask_backend(list->runtime, backend, &infos, &count, &reason);
-    if (status == WEFT_OUT_OF_MEMORY) return weft_fail(error, status, "%s", reason.message); /* says nothing about the device */
+    if (status == WEFT_OUT_OF_MEMORY)
+        return weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, reason.message); /* says nothing about the device */
     if (status) {
         weft_device_info unusable = {0};
         const char *text = reason.message[0] ? reason.message : weft_status_text(status);
@@ -171,6 +191,12 @@ static weft_status not_found(weft_runtime *runtime, const char *name, weft_error
     return weft_fail(error, WEFT_NOT_FOUND, "no device \"%.60s\"; there are: %s", name, there[0] ? there : "none");
 }
 
+/* How a backend's call went, for the caller. */
+static weft_status pass_on(weft_status status, const weft_error *message, weft_error *error) {
+    if (!status) return WEFT_OK;
+    return weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, message->message[0] ? message->message : weft_status_text(status));
+}
+
 static bool init_mutexes(weft_device *device) {
     if (!weft_os_mutex_init(&device->mutex)) return false;
     if (weft_os_mutex_init(&device->handing)) return true;
@@ -197,10 +223,12 @@ static weft_status open_listed(weft_runtime *runtime, const listed *found, const
         weft_release(runtime, made);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
     }
-    weft_status status = made->backend->open(&runtime->host, made->index, options, &made->handle, error);
+    weft_error message = {0};
+    weft_status status = made->backend->open(&runtime->host, made->index, options, &made->handle, &message);
+    if (!status && !made->handle) status = weft_fail(&message, WEFT_FAILED, "the %s backend opened no device", made->backend->name);
     if (status) {
         release_device(made);
-        return status;
+        return pass_on(status, &message, error);
     }
     *device = made;
     return WEFT_OK;
@@ -266,7 +294,7 @@ weft_status weft_device_usable(weft_device *device, weft_error *error) {
 
 weft_status weft_device_result(weft_device *device, weft_status status, const weft_error *message) {
     if (status == WEFT_DEVICE_LOST && !device->lost) {
-        weft_fail(&device->loss, WEFT_DEVICE_LOST, "device %s is lost (%s); close it and open it again", device->info.id,
+        weft_fail(&device->loss, WEFT_DEVICE_LOST, "device %s is lost (%.400s); close it and open it again", device->info.id,
                   message->message[0] ? message->message : "no reason given");
         device->lost = true;
     }
@@ -281,6 +309,5 @@ weft_status weft_device_lock(weft_device *device, weft_error *message) {
 weft_status weft_device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error) {
     weft_device_result(device, status, message);
     weft_os_mutex_unlock(&device->mutex);
-    if (!status) return WEFT_OK;
-    return weft_fail(error, status, "%s", message->message[0] ? message->message : weft_status_text(status));
+    return pass_on(status, message, error);
 }

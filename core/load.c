@@ -41,6 +41,9 @@ static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, w
     weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
     if (status) buffer->handle = NULL;
+    if (!status && !buffer->handle) {
+        status = weft_fail(&message, WEFT_FAILED, "the %s backend made no buffer", device->backend->name);
+    }
     return weft_device_unlock(device, status, &message, error);
 }
 
@@ -119,7 +122,12 @@ static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
     weft_status status = weft_device_lock(device, &message);
     if (!status && !device->stager) device->stager = load;
     load->staged = device->stager == load;
-    if (!status && load->staged) status = device->backend->stage(device->handle, bytes, &load->piece, &message);
+    load->piece = NULL;
+    if (!status && load->staged) {
+        status = device->backend->stage(device->handle, bytes, &load->piece, &message);
+        if (!status && !load->piece)
+            status = weft_fail(&message, WEFT_FAILED, "the %s backend gave no piece", device->backend->name);
+    }
     status = weft_device_unlock(device, status, &message, error);
     return status || load->staged ? status : reserve_memory(load, bytes, error);
 }
@@ -156,6 +164,8 @@ static weft_status put_piece(loader *load, const weft_resident *weight, int64_t 
     status = weft_device_lock(device, &message);
     if (!status && weight->layout.id == 0) {
         status = device->backend->write(device->handle, buffer, weight->offset + offset, load->piece, (size_t)bytes, &message);
+    } else if (!status && !device->backend->weight_pack) {
+        status = weft_fail(&message, WEFT_FAILED, "the %s backend chose a layout and cannot pack it", device->backend->name);
     } else if (!status) {
         status = device->backend->weight_pack(device->handle, &weight->tensor, &weight->layout, buffer, weight->offset, first_row,
                                               n_rows, load->piece, &message);

@@ -26,6 +26,9 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->plan_create(device->handle, schedule, &plan->handle, &message);
+    if (!status && !plan->handle) {
+        status = weft_fail(&message, WEFT_FAILED, "the %s backend recorded no plan", device->backend->name);
+    }
     if (!status && device->backend->plan_dispatches) {
         plan->info.n_dispatches = device->backend->plan_dispatches(device->handle, plan->handle);
     }
@@ -125,16 +128,12 @@ static weft_status read_raw(weft_plan *plan, weft_value value, void *into, size_
     const weft_value_place *place = &plan->places[value];
     weft_device *device = plan->store->device;
     weft_error message = {0};
-    weft_os_mutex_lock(&device->mutex);
-    weft_status status = weft_device_usable(device, &message);
+    weft_status status = weft_device_lock(device, &message);
     if (!status) {
         status =
             device->backend->read(device->handle, plan->store->buffers[place->buffer].handle, place->offset, into, size, &message);
-        weft_device_result(device, status, &message);
     }
-    weft_os_mutex_unlock(&device->mutex);
-    if (status && error) *error = message;
-    return status;
+    return weft_device_unlock(device, status, &message, error);
 }
 
 weft_status weft_plan_read(weft_plan *plan, weft_value value, void *into, size_t size, weft_error *error) {

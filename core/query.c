@@ -31,6 +31,8 @@ void weft_query_ask(weft_device *device, const weft_query *query, weft_support *
     weft_os_mutex_lock(&device->mutex);
     device->backend->supports(device->handle, query, support);
     weft_os_mutex_unlock(&device->mutex);
+    support->reason[sizeof support->reason - 1] = 0; /* a plug-in's text may lack its end */
+    if (!support->name) support->name = "";
 }
 
 /* The number of columns an op works on is that of its first output. */

@@ -25,7 +25,7 @@ void weft_registry_add_built_in(weft_runtime *runtime) {
 
 /* The slots that have no meaning for NULL. */
 static bool complete(const weft_backend *backend) {
-    return backend->name && backend->name[0] && strlen(backend->name) < WEFT_NAME_SIZE && backend->devices && backend->open &&
+    return backend->name && backend->name[0] && memchr(backend->name, 0, WEFT_NAME_SIZE) && backend->devices && backend->open &&
            backend->close && backend->memory_info && backend->buffer_create && backend->buffer_destroy && backend->buffer_map &&
            backend->write && backend->read && backend->supports && backend->plan_create && backend->plan_destroy &&
            backend->plan_submit && backend->wait && backend->cancel;

@@ -52,6 +52,7 @@ weft_status weft_runtime_create(const weft_runtime_options *options, weft_runtim
         .allocator = allocator,
         .log = options ? options->log : NULL,
         .log_user = options ? options->log_user : NULL,
+        .grace_ns = WEFT_CANCEL_GRACE_NS,
         .host = {.size = sizeof made->host,
                  .abi = WEFT_BACKEND_ABI,
                  .user = made,

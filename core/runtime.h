@@ -9,6 +9,8 @@
 #include "weft/weft.h"
 
 #define WEFT_MAX_BACKENDS 16
+/* 30 s: a driver that computes on the processor may take several seconds for one kernel. */
+#define WEFT_CANCEL_GRACE_NS UINT64_C(30000000000)
 
 struct weft_runtime {
     weft_allocator allocator;
@@ -20,6 +22,7 @@ struct weft_runtime {
     weft_os_library libraries[WEFT_MAX_BACKENDS]; /* of plug-ins; handle NULL for those built in */
     weft_backend plug_ins[WEFT_MAX_BACKENDS];     /* copies, in which slots that a plug-in does not know of yet are NULL */
     size_t n_backends;
+    uint64_t grace_ns; /* a device that takes longer to end what it was told to cancel counts as lost */
 };
 
 struct weft_device {
@@ -32,11 +35,16 @@ struct weft_device {
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     const void *stager;  /* the load that uses the backend's staging memory, or NULL */
     uint64_t last_ticket;
-    weft_os_mutex handing;     /* held while a step is handed over and while steps are cancelled: between the other two mutexes */
-    atomic_size_t n_under_way; /* steps of all stores that the device has and nobody has seen the end of */
-    atomic_bool lost;          /* sticky; raised after `loss` was written */
-    weft_error loss;           /* how */
+    weft_os_mutex handing;      /* held while a step is handed over and while steps are cancelled: between the other two mutexes */
+    atomic_size_t n_wanted;     /* steps of all stores that the device has, nobody has seen the end of and nobody has cancelled */
+    atomic_ullong cancelled_ns; /* when it was told so for the first time since the last step was handed over */
+    atomic_ullong cancelled_to; /* the last ticket that it was told to end */
+    atomic_bool lost;           /* sticky; raised after `loss` was written */
+    weft_error loss;            /* how */
 };
+
+/* Where a message comes from a backend it may lack its end: "%.*s" with this length. */
+#define WEFT_MESSAGE_LENGTH ((int)sizeof((weft_error *)0)->message - 1)
 
 /* Both with the device's mutex held. The first gives WEFT_OK or how the device was lost. The second sees the status of each
  * backend call, remembers a loss, and returns the status. */

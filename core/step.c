@@ -4,6 +4,8 @@
 
 #include "core/plan.h"
 
+#define WAIT_SLICE_NS UINT64_C(500000000) /* rare enough to cost nothing */
+
 /* ---- Slots: called with the store's mutex held ---- */
 
 static weft_slot *find_slot(weft_store *store, weft_ticket ticket) {
@@ -55,11 +57,11 @@ static void record(weft_store *store, weft_ticket ticket, weft_status status, co
     if (!slot || slot->state != WEFT_SLOT_SUBMITTED) return;
     if (status) {
         weft_error why;
-        weft_fail(&why, status, "%s", message->message[0] ? message->message : weft_status_text(status));
+        weft_fail(&why, status, "%.*s", WEFT_MESSAGE_LENGTH, message->message[0] ? message->message : weft_status_text(status));
         fail_dependents(store, slot, &why);
         if (!slot->outcome.status) slot->outcome = why;
     }
-    store->device->n_under_way--;
+    if (!slot->unwanted) store->device->n_wanted--;
     end_slot(store, slot);
 }
 
@@ -109,11 +111,11 @@ static weft_status hand_over(weft_store *store, weft_ticket own, weft_error *err
         weft_status status = submit_to_device(store, slot, &message);
         weft_os_mutex_lock(&store->mutex);
         slot->state = WEFT_SLOT_SUBMITTED;
-        store->device->n_under_way++;
+        store->device->n_wanted++;
         if (status) record(store, slot->ticket, status, &message);
         if (status && slot->ticket == own) {
             result = status;
-            if (error) *error = message;
+            weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, message.message[0] ? message.message : weft_status_text(status));
             slot->state = WEFT_SLOT_FREE;
         }
         weft_os_condition_wake_all(&store->changed);
@@ -187,15 +189,54 @@ static bool spin(const weft_device *device, uint64_t device_ticket, uint64_t tim
     return status == WEFT_OK; /* otherwise the device is asked once more, for its message */
 }
 
-/* With no lock held. */
+static uint64_t time_left(uint64_t start, uint64_t timeout_ns) {
+    if (timeout_ns == UINT64_MAX) return timeout_ns;
+    uint64_t passed = weft_os_now() - start;
+    return passed < timeout_ns ? timeout_ns - passed : 0;
+}
+
+/* With the device's `handing` held: tells the device to end all that it has, where nobody wants any of it. */
+static void cancel_device(weft_device *device) {
+    if (device->n_wanted > 0) return;
+    if (device->cancelled_to < device->last_ticket) {
+        device->cancelled_ns = weft_os_now();
+        device->cancelled_to = device->last_ticket;
+    }
+    device->backend->cancel(device->handle);
+}
+
+/* After a wait in vain. WEFT_TIMEOUT: the step may still end. */
+static weft_status look_at_cancelling(weft_device *device, uint64_t device_ticket, weft_error *message) {
+    if (device->lost) return weft_fail(message, WEFT_DEVICE_LOST, "%s", device->loss.message);
+    if (device_ticket > device->cancelled_to) {
+        if (device->n_wanted > 0) return WEFT_TIMEOUT;
+        weft_os_mutex_lock(&device->handing); /* cancelled while another store's steps were under way, which have ended */
+        cancel_device(device);
+        weft_os_mutex_unlock(&device->handing);
+        return WEFT_TIMEOUT;
+    }
+    if (weft_os_now() - device->cancelled_ns < device->runtime->grace_ns) return WEFT_TIMEOUT;
+    return weft_fail(message, WEFT_DEVICE_LOST, "it did not end a step within %.3g s of being told to cancel it",
+                     (double)device->runtime->grace_ns * 1e-9);
+}
+
+/* With no lock held. The device is asked in slices, so that a step it never ends does not keep whoever cancels. */
 static weft_status wait_for_device(weft_store *store, uint64_t device_ticket, uint64_t timeout_ns, weft_error *message) {
     weft_device *device = store->device;
+    uint64_t start = weft_os_now(), left = timeout_ns;
     if (spin(device, device_ticket, timeout_ns)) return WEFT_OK;
-    weft_status status = device->backend->wait(device->handle, device_ticket, timeout_ns, message);
-    if (status == WEFT_DEVICE_LOST) {
+    weft_status status;
+    do {
+        uint64_t slice = left < WAIT_SLICE_NS ? left : WAIT_SLICE_NS;
+        status = device->backend->wait(device->handle, device_ticket, device->lost ? 0 : slice, message);
+        if (status == WEFT_TIMEOUT) status = look_at_cancelling(device, device_ticket, message);
+        left = time_left(start, timeout_ns);
+    } while (status == WEFT_TIMEOUT && left > 0);
+    if (status == WEFT_DEVICE_LOST && !device->lost) {
         weft_os_mutex_lock(&device->mutex);
         weft_device_result(device, status, message);
         weft_os_mutex_unlock(&device->mutex);
+        weft_fail(message, status, "%s", device->loss.message);
     }
     return status;
 }
@@ -210,12 +251,6 @@ static weft_status wait_for_slot(weft_store *store, const weft_slot *slot, uint6
     weft_os_mutex_lock(&store->mutex);
     if (status != WEFT_TIMEOUT) record(store, ticket, status, &message);
     return status;
-}
-
-static uint64_t time_left(uint64_t start, uint64_t timeout_ns) {
-    if (timeout_ns == UINT64_MAX) return timeout_ns;
-    uint64_t passed = weft_os_now() - start;
-    return passed < timeout_ns ? timeout_ns - passed : 0;
 }
 
 /* With the store's mutex held, which is let go of while waiting. WEFT_OK: the slot has ended. */
@@ -267,8 +302,8 @@ void weft_plan_release(weft_plan *plan, weft_ticket ticket) {
 
 /* ---- Cancelling and ending ---- */
 
-/* The device drops and stops all that it has, so that is asked for only where all of it is this store's. Otherwise its steps run
- * to their end, and count as cancelled. No mutex that is taken here is ever held for long. */
+/* The device drops and stops all that it has, so that is asked for only where nobody wants any of it. Otherwise its steps run to
+ * their end, and count as cancelled. No mutex that is taken here is ever held for long. */
 void weft_store_cancel(weft_store *store) {
     if (!store) return;
     weft_device *device = store->device;
@@ -277,10 +312,14 @@ void weft_store_cancel(weft_store *store) {
     weft_os_mutex_lock(&store->mutex);
     store->generation++;
     for (size_t i = 0; i < store->options.n_slots; i++) {
-        if (store->slots[i].state == WEFT_SLOT_READY) cancel_slot(store, &store->slots[i]);
-        if (store->slots[i].state == WEFT_SLOT_SUBMITTED) n_own++;
+        weft_slot *slot = &store->slots[i];
+        if (slot->state == WEFT_SLOT_READY) cancel_slot(store, slot);
+        if (slot->state != WEFT_SLOT_SUBMITTED) continue;
+        n_own++;
+        if (!slot->unwanted) device->n_wanted--;
+        slot->unwanted = true;
     }
-    bool shared = device->n_under_way > n_own;
+    bool shared = device->n_wanted > 0;
     for (size_t i = 0; i < store->options.n_slots && shared; i++) {
         weft_slot *slot = &store->slots[i];
         if (slot->state == WEFT_SLOT_SUBMITTED && !slot->outcome.status) {
@@ -288,7 +327,7 @@ void weft_store_cancel(weft_store *store) {
         }
     }
     weft_os_mutex_unlock(&store->mutex);
-    if (n_own > 0 && !shared) device->backend->cancel(device->handle);
+    if (n_own > 0) cancel_device(device);
     weft_os_mutex_unlock(&device->handing);
 }
 

@@ -44,6 +44,7 @@ typedef struct weft_slot {
     weft_ticket ticket;     /* within the store, in the order of begin */
     uint64_t device_ticket; /* given when it is handed to the device */
     uint64_t generation;    /* the store's when it was begun */
+    bool unwanted;          /* cancelled while the device had it */
     weft_error outcome;     /* how it ended; before that, a failure it depends on or WEFT_OK */
 } weft_slot;
 

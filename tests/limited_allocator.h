@@ -23,7 +23,7 @@ static inline void *limited_allocate(void *user, size_t size, size_t alignment) 
     if (limits->budget && limits->live + size > limits->budget) return NULL;
     void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (!memory) return NULL;
-    size_t live = limits->live += size;
+    size_t live = atomic_fetch_add(&limits->live, size) + size;
     limits->n_live++;
     if (live > limits->peak) limits->peak = live;
     memset(memory, 0xa5, size);

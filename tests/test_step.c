@@ -313,6 +313,39 @@ static void cancels_its_own_steps_only(void **state) {
     close_counter(&all);
 }
 
+/* Nobody wants any of what runs: the device is told to end it, at the second cancel or once the other store's steps have ended. */
+static void cancels_what_no_store_wants(void **state) {
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        counter all;
+        open_counter(&all, 4);
+        weft_store *second;
+        weft_plan *plan;
+        weft_graph *graph = make_graph(all.base.runtime);
+        make_store(all.base.device, graph, 4, &second);
+        assert_int_equal(weft_plan_create(second, graph, &plan, NULL), WEFT_OK);
+        weft_graph_destroy(graph);
+        script.slow_step = 2;
+        weft_ticket own = submit(plan, 1), mine = submit(all.plan, 2);
+        waiter waiting[2] = {{.plan = all.plan, .ticket = mine}, {.plan = all.plan, .ticket = mine}};
+        assert_true(weft_os_thread_start(&waiting[0].thread, wait_in_thread, &waiting[0]));
+        script_wait_for_slow_step(); /* the first step has run, and nobody has asked for its end */
+        assert_true(weft_os_thread_start(&waiting[1].thread, wait_in_thread, &waiting[1]));
+        weft_store_cancel(all.store);
+        if (round == 0)
+            weft_store_cancel(second);
+        else
+            collect(plan, own, 1);
+        for (int i = 0; i < 2; i++) weft_os_thread_join(&waiting[i].thread);
+        for (int i = 0; i < 2; i++) assert_int_equal(waiting[i].status, WEFT_CANCELLED);
+        assert_ends(all.plan, mine, WEFT_CANCELLED, "cancelled");
+        collect(all.plan, submit(all.plan, 3), 3);
+        weft_plan_destroy(plan);
+        weft_store_destroy(second);
+        close_counter(&all);
+    }
+}
+
 #define N_WORKERS 6
 #define N_STEPS 30
 
@@ -446,6 +479,7 @@ int main(void) {
         cmocka_unit_test(loss_is_sticky),
         cmocka_unit_test(cancels_what_runs_and_what_waits),
         cmocka_unit_test(cancels_its_own_steps_only),
+        cmocka_unit_test(cancels_what_no_store_wants),
         cmocka_unit_test(several_threads_share_a_store),
         cmocka_unit_test(spins_until_the_end),
         cmocka_unit_test(spins_for_a_time),

@@ -423,7 +423,8 @@ WEFT_API weft_status weft_plan_wait(weft_plan *plan, weft_ticket ticket, uint64_
 /* Frees the slot of an ended ticket. */
 WEFT_API void weft_plan_release(weft_plan *plan, weft_ticket ticket);
 /* Drops every queued step and ends the running one early; their tickets end as WEFT_CANCELLED. From any thread. Where
- * another store of the device has steps under way too, those that the device has are not ended early but in their own time. */
+ * another store of the device has steps under way that are wanted, those that the device has are not ended early but in their own
+ * time. A device that does not end them within 30 s of being told to counts as lost, so that a cancel ends every wait. */
 WEFT_API void weft_store_cancel(weft_store *store);
 
 /* Reads a value of a store made with `keep` after a step, as plain F32 or I32. `value` is one of the graph the plan runs:
