@@ -115,7 +115,11 @@ static weft_status write_bytes(synth *s, const unsigned char *bytes, size_t size
     while (size > 0) {
         size_t piece = size < CHUNK ? size : CHUNK;
         errno = 0;
-        if (fwrite(bytes, 1, piece, s->file) != piece) {
+        weft_os_size_limit limit;
+        weft_os_size_limit_begin(&limit);
+        bool written = fwrite(bytes, 1, piece, s->file) == piece;
+        weft_os_size_limit_end(&limit);
+        if (!written) {
             return weft_fail(s->error, WEFT_IO, "%s: cannot write: %s", s->path, strerror(errno));
         }
         bytes += piece;

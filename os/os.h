@@ -18,9 +18,25 @@ typedef struct weft_os_file {
 
 /* Regular files only. WEFT_NOT_FOUND, WEFT_IO; the message names the path. */
 weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *error);
+/* The same for a file whose content is trusted: one that is this user's own, that nobody else may write, and no symbolic link.
+ * Otherwise WEFT_IO. */
+weft_status weft_os_file_open_own(weft_os_file *file, const char *path, weft_error *error);
 void weft_os_file_close(weft_os_file *file);
 /* Reads exactly `size` bytes; a shorter file is WEFT_IO. */
 weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *into, size_t size, weft_error *error);
+
+/* Writes a file that only this user may read. It is written under a name of its own beside `path`, locked meanwhile, and then
+ * renamed: whatever goes wrong, a file that was there before stays as it was. What processes that were killed while they wrote have
+ * left beside it is removed. WEFT_IO. */
+weft_status weft_os_file_replace(const char *path, const void *content, size_t size, weft_error *error);
+
+/* Between these two calls, on one thread, a write past the process's limit on the size of files (RLIMIT_FSIZE) fails like others.
+ * Otherwise a signal would end the process. */
+typedef struct weft_os_size_limit {
+    bool blocked, pending; /* the signal, before */
+} weft_os_size_limit;
+void weft_os_size_limit_begin(weft_os_size_limit *limit);
+void weft_os_size_limit_end(const weft_os_size_limit *limit);
 
 /* Makes the folder and those it lies in where they are missing; WEFT_IO where it is none that can be written to. */
 weft_status weft_os_folder_make(const char *path, weft_error *error);
@@ -76,7 +92,10 @@ void weft_os_library_close(weft_os_library *library);
 /* NULL where there is no such symbol. */
 void *weft_os_library_symbol(const weft_os_library *library, const char *name);
 
-/* ---- Terminal ---- */
+/* ---- Standard streams and terminal ---- */
+/* For the start of a program: keeps the descriptors 0, 1 and 2 that were closed from becoming those of files that are opened later.
+ * Reading and writing these streams fails as before. */
+void weft_os_streams_keep(void);
 /* Columns of the terminal that standard error writes to; 0 where it is none. */
 uint32_t weft_os_terminal_columns(void);
 

@@ -3,6 +3,7 @@
 #define _DARWIN_C_SOURCE
 #include "os/os.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -30,14 +32,27 @@ __attribute__((format(printf, 3, 4))) static weft_status fail(weft_error *error,
 
 /* ---- Files ---- */
 
-weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *error) {
+static int open_repeatedly(const char *path, int flags) {
     int handle;
-    do { /* not blocking: opening a pipe must not wait for its writer */
-        handle = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    do {
+        handle = open(path, flags | O_CLOEXEC, S_IRUSR | S_IWUSR);
     } while (handle < 0 && errno == EINTR);
+    return handle;
+}
+
+/* Why a file is not to be trusted, or NULL. */
+static const char *foreign(const struct stat *status) {
+    if (status->st_uid != geteuid()) return "it belongs to another user";
+    return status->st_mode & (S_IWGRP | S_IWOTH) ? "others than its owner may write it" : NULL;
+}
+
+static weft_status open_file(weft_os_file *file, const char *path, bool own, weft_error *error) {
+    /* Not blocking: opening a pipe must not wait for its writer. */
+    int handle = open_repeatedly(path, O_RDONLY | O_NONBLOCK | (own ? O_NOFOLLOW : 0));
     if (handle < 0) {
         bool missing = errno == ENOENT || errno == ENOTDIR;
-        return fail(error, missing ? WEFT_NOT_FOUND : WEFT_IO, "cannot open %s: %s", path, strerror(errno));
+        return fail(error, missing ? WEFT_NOT_FOUND : WEFT_IO, "cannot open %s: %s", path,
+                    own && errno == ELOOP ? "it is a symbolic link" : strerror(errno));
     }
     struct stat status;
     if (fstat(handle, &status) != 0) {
@@ -49,8 +64,20 @@ weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *
         close(handle);
         return fail(error, WEFT_IO, "%s is %s, not a regular file", path, S_ISDIR(status.st_mode) ? "a folder" : "a special file");
     }
+    if (own && foreign(&status)) {
+        close(handle);
+        return fail(error, WEFT_IO, "%s is not trusted: %s", path, foreign(&status));
+    }
     *file = (weft_os_file){.handle = handle, .size = (uint64_t)status.st_size};
     return WEFT_OK;
+}
+
+weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *error) {
+    return open_file(file, path, false, error);
+}
+
+weft_status weft_os_file_open_own(weft_os_file *file, const char *path, weft_error *error) {
+    return open_file(file, path, true, error);
 }
 
 void weft_os_file_close(weft_os_file *file) {
@@ -76,6 +103,118 @@ weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *i
         size -= (size_t)got;
     }
     return WEFT_OK;
+}
+
+/* ---- Files that are written whole ---- */
+
+void weft_os_size_limit_begin(weft_os_size_limit *limit) {
+    sigset_t signals, before, pending;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGXFSZ);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &signals, &before);
+    *limit = (weft_os_size_limit){.blocked = sigismember(&before, SIGXFSZ) == 1, .pending = sigismember(&pending, SIGXFSZ) == 1};
+}
+
+/* The signal of a write that failed is for this thread alone: it is taken back before it is let through again. */
+void weft_os_size_limit_end(const weft_os_size_limit *limit) {
+    sigset_t signals, pending;
+    int reason = errno; /* of the write */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGXFSZ);
+    if (!limit->pending && sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 1) {
+#ifdef __APPLE__
+        int number;
+        sigwait(&signals, &number);
+#else
+        sigtimedwait(&signals, NULL, &(struct timespec){0});
+#endif
+    }
+    if (!limit->blocked) pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    errno = reason;
+}
+
+#define PATH_BYTES 4096
+#define SUFFIX ".%016llx" /* of the file while it is written */
+#define SUFFIX_LENGTH 17
+
+static bool write_whole(int handle, const char *content, size_t size) {
+    const size_t largest = (size_t)1 << 30;
+    while (size > 0) {
+        ssize_t written = write(handle, content, size < largest ? size : largest);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        content += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
+/* Makes and locks the file to write to. Whoever cleans up may remove it before it is locked: then there is another one. -1: errno
+ * says why. */
+static int make_temporary(const char *path, char *temporary) {
+    for (int i = 0; i < 16; i++) {
+        struct stat status;
+        int n = snprintf(temporary, PATH_BYTES, "%s" SUFFIX, path, (unsigned long long)weft_os_now());
+        if (n < 0 || n >= PATH_BYTES) errno = ENAMETOOLONG;
+        int handle = n < 0 || n >= PATH_BYTES ? -1 : open_repeatedly(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+        if (handle < 0 && errno == EEXIST) continue;
+        if (handle < 0) return -1;
+        bool locked = flock(handle, LOCK_EX | LOCK_NB) == 0;
+        if (!locked && errno != EWOULDBLOCK) return handle; /* a file system without locks: nobody cleans up there */
+        if (locked && fstat(handle, &status) == 0 && status.st_nlink > 0) return handle;
+        close(handle);
+    }
+    errno = EEXIST;
+    return -1;
+}
+
+/* The name without its folder. */
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Whether an entry's name is that of a file while it is written. */
+static bool is_temporary(const char *entry, const char *name) {
+    size_t length = strlen(name);
+    return strncmp(entry, name, length) == 0 && entry[length] == '.' && strlen(entry + length) == SUFFIX_LENGTH &&
+           strspn(entry + length + 1, "0123456789abcdef") == SUFFIX_LENGTH - 1;
+}
+
+/* Whoever writes holds a lock, which ends with its process. */
+static void remove_abandoned(int folder, const char *entry) {
+    int handle = openat(folder, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (handle < 0) return;
+    if (flock(handle, LOCK_EX | LOCK_NB) == 0) unlinkat(folder, entry, 0);
+    close(handle);
+}
+
+static void clean_up(const char *path) {
+    const char *name = base_name(path);
+    char folder[PATH_BYTES];
+    snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path);
+    DIR *entries = opendir(folder[0] ? folder : ".");
+    if (!entries) return;
+    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+        if (is_temporary(entry->d_name, name)) remove_abandoned(dirfd(entries), entry->d_name);
+    }
+    closedir(entries);
+}
+
+weft_status weft_os_file_replace(const char *path, const void *content, size_t size, weft_error *error) {
+    char temporary[PATH_BYTES];
+    int handle = make_temporary(path, temporary);
+    if (handle < 0) return fail(error, WEFT_IO, "cannot write %s: %s", path, strerror(errno));
+    weft_os_size_limit limit;
+    weft_os_size_limit_begin(&limit);
+    bool written = write_whole(handle, content, size) && rename(temporary, path) == 0;
+    weft_os_size_limit_end(&limit);
+    int reason = errno;
+    if (!written) unlink(temporary);
+    close(handle);
+    clean_up(path);
+    return written ? WEFT_OK : fail(error, WEFT_IO, "cannot write %s: %s", path, strerror(reason));
 }
 
 weft_status weft_os_folder_make(const char *path, weft_error *error) {
@@ -252,6 +391,16 @@ void weft_os_library_close(weft_os_library *library) {
 
 void *weft_os_library_symbol(const weft_os_library *library, const char *name) {
     return dlsym(library->handle, name);
+}
+
+/* ---- Standard streams ---- */
+
+/* Opened the wrong way round, so that their use still fails. */
+void weft_os_streams_keep(void) {
+    for (int stream = 0; stream <= 2; stream++) {
+        if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
+        if (open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY) < 0) return; /* the lowest free number: this stream's */
+    }
 }
 
 /* ---- Clock ---- */

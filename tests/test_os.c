@@ -1,13 +1,19 @@
 /* The system layer: files, memory, threads, clock. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "os/pace.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -62,6 +68,157 @@ static void refuses_what_is_not_a_file(void **state) {
     make_path(path, sizeof path, "pipe");
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(weft_os_file_open(&file, path, &error), WEFT_IO);
+    remove(path);
+}
+
+static void assert_content(const char *path, const char *content) {
+    weft_os_file file;
+    char bytes[64] = "";
+    assert_int_equal(weft_os_file_open(&file, path, NULL), WEFT_OK);
+    assert_int_equal(file.size, strlen(content));
+    assert_int_equal(weft_os_file_read(&file, 0, bytes, (size_t)file.size, NULL), WEFT_OK);
+    assert_string_equal(bytes, content);
+    weft_os_file_close(&file);
+}
+
+static void put(const char *path, const char *content) {
+    FILE *made = fopen(path, "wb");
+    assert_non_null(made);
+    assert_true(fputs(content, made) >= 0);
+    assert_int_equal(fclose(made), 0);
+}
+
+static void trusts_its_own_files_only(void **state) {
+    (void)state;
+    char path[512], link[512];
+    weft_os_file file;
+    weft_error error = {0};
+    make_path(path, sizeof path, "own");
+    make_path(link, sizeof link, "link");
+    assert_int_equal(weft_os_file_open_own(&file, path, &error), WEFT_NOT_FOUND);
+    put(path, "mine");
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(weft_os_file_open_own(&file, link, &error), WEFT_IO);
+    assert_non_null(strstr(error.message, "symbolic link"));
+    static const mode_t modes[] = {0660, 0602, 0666};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        assert_int_equal(chmod(path, modes[i]), 0);
+        assert_int_equal(weft_os_file_open_own(&file, path, &error), WEFT_IO);
+        assert_non_null(strstr(error.message, "may write"));
+    }
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(weft_os_file_open_own(&file, path, &error), WEFT_OK);
+    weft_os_file_close(&file);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 65534, 65534), 0);
+        assert_int_equal(weft_os_file_open_own(&file, path, &error), WEFT_IO);
+        assert_non_null(strstr(error.message, "another user"));
+    }
+    assert_int_equal(weft_os_file_open_own(&file, "/dev/null", &error), WEFT_IO);
+    remove(link);
+    remove(path);
+}
+
+static bool exists(const char *path, const char *suffix) {
+    char whole[600];
+    snprintf(whole, sizeof whole, "%s%s", path, suffix);
+    return access(whole, F_OK) == 0;
+}
+
+/* A process that writes, as others see it: it holds its lock until it ends. */
+static pid_t start_writer(const char *path) {
+    int pipes[2];
+    char byte;
+    assert_int_equal(pipe(pipes), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int handle = open(path, O_CREAT | O_RDWR, 0600);
+        if (handle < 0 || flock(handle, LOCK_EX) != 0 || write(pipes[1], "x", 1) != 1) _exit(1);
+        for (;;) pause();
+    }
+    close(pipes[1]);
+    assert_int_equal(read(pipes[0], &byte, 1), 1);
+    close(pipes[0]);
+    return child;
+}
+
+static void replaces_whole_files(void **state) {
+    (void)state;
+    static const char *const others[] = {".0123456789abcde", ".0123456789abcdeg", ".00123456789abcdef", "0123456789abcdef", ".txt"};
+    char path[512], name[600];
+    weft_error error = {0};
+    struct stat status;
+    make_path(path, sizeof path, "whole");
+    assert_int_equal(weft_os_file_replace(path, "first", 5, &error), WEFT_OK);
+    assert_content(path, "first");
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+
+    /* What an ended process left is removed; what another one writes, and what is no such file, stays. */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        snprintf(name, sizeof name, "%s%s", path, others[i]);
+        put(name, "other");
+    }
+    snprintf(name, sizeof name, "%s.0123456789abcdef", path);
+    put(name, "abandoned");
+    snprintf(name, sizeof name, "%s.fedcba9876543210", path);
+    pid_t writer = start_writer(name);
+    assert_int_equal(weft_os_file_replace(path, "second", 6, &error), WEFT_OK);
+    assert_content(path, "second");
+    assert_false(exists(path, ".0123456789abcdef"));
+    assert_true(exists(path, ".fedcba9876543210"));
+    kill(writer, SIGKILL);
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+    assert_int_equal(weft_os_file_replace(path, "third", 5, &error), WEFT_OK);
+    assert_false(exists(path, ".fedcba9876543210"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_true(exists(path, others[i]));
+        snprintf(name, sizeof name, "%s%s", path, others[i]);
+        remove(name);
+    }
+    remove(path);
+    assert_int_equal(weft_os_file_replace("/nowhere/at/all", "x", 1, &error), WEFT_IO);
+    assert_non_null(strstr(error.message, "/nowhere/at/all"));
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = 0;
+    assert_int_equal(weft_os_file_replace(name, "x", 1, &error), WEFT_IO);
+}
+
+/* The limit is met as an error; the signal is as it was before, blocked or not. */
+static void a_size_limit_is_an_error(void **state) {
+    (void)state;
+    static char large[1 << 16];
+    char path[512];
+    weft_error error = {0};
+    struct rlimit before, limit;
+    sigset_t signals, mask, pending;
+    make_path(path, sizeof path, "limited");
+    assert_int_equal(weft_os_file_replace(path, "small", 5, &error), WEFT_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 4096, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGXFSZ);
+    weft_status got[2];
+    bool blocked[2], is_pending[2];
+    for (int i = 0; i < 2; i++) {
+        if (i == 1) pthread_sigmask(SIG_BLOCK, &signals, NULL);
+        got[i] = weft_os_file_replace(path, large, sizeof large, &error);
+        pthread_sigmask(SIG_BLOCK, NULL, &mask);
+        sigpending(&pending);
+        blocked[i] = sigismember(&mask, SIGXFSZ) == 1;
+        is_pending[i] = sigismember(&pending, SIGXFSZ) == 1;
+    }
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0); /* cmocka may write again */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(got[i], WEFT_IO);
+        assert_int_equal(blocked[i], i == 1);
+        assert_false(is_pending[i]);
+    }
+    assert_non_null(strstr(error.message, "File too large"));
+    assert_content(path, "small");
     remove(path);
 }
 
@@ -211,6 +368,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_by_position),
         cmocka_unit_test(refuses_what_is_not_a_file),
+        cmocka_unit_test(trusts_its_own_files_only),
+        cmocka_unit_test(replaces_whole_files),
+        cmocka_unit_test(a_size_limit_is_an_error),
         cmocka_unit_test(makes_folders),
         cmocka_unit_test(pages_are_zero_and_aligned),
         cmocka_unit_test(tells_about_the_machine),

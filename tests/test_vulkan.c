@@ -3,6 +3,8 @@
  */
 #define _GNU_SOURCE /* mkdtemp, popen */
 #include <math.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "graph_support.h"
 
@@ -310,11 +312,95 @@ static void test_cache_file(void **state) {
     end_runtime(runtime, &c);
 }
 
+static void collect_log(void *user, weft_log_level level, const char *message) {
+    (void)level;
+    snprintf(user, 500, "%s", message);
+}
+
+/* One run, and what it logged last. */
+static void run_and_log(const char *folder, char *logged) {
+    weft_runtime *runtime = NULL;
+    weft_error error = {0};
+    logged[0] = 0;
+    check(weft_runtime_create(&(weft_runtime_options){.log = collect_log, .log_user = logged}, &runtime, &error), &error);
+    run_with_cache(runtime, folder);
+    weft_runtime_destroy(runtime);
+}
+
+static void run_shell(const char *format, const char *folder) {
+    char command[400];
+    snprintf(command, sizeof command, format, folder, folder, folder);
+    if (system(command) != 0) fail_msg("%s", command);
+}
+
+/* A file that somebody else may have written is not the driver's to read: the shaders are compiled again, and a file of our own
+ * takes its place. */
+static void test_cache_of_others(void **state) {
+    (void)state;
+    static const char *const foreign[][2] = {
+        {"chmod 666 %s/*.cache", "may write"},
+        {"chmod 620 %s/*.cache", "may write"},
+        {"chown 65534 %s/*.cache", "another user"},
+    };
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    weft_device_close(open_vulkan(runtime, NULL));
+    end_runtime(runtime, &c);
+    char folder[] = "/tmp/weft-test-vulkan-XXXXXX", logged[500];
+    assert_non_null(mkdtemp(folder));
+    run_and_log(folder, logged);
+    assert_string_equal(logged, "");
+    run_and_log(folder, logged);
+    assert_string_equal(logged, "");
+    for (size_t i = 0; i < COUNT(foreign); i++) {
+        if (i == 2 && geteuid() != 0) continue;
+        run_shell(foreign[i][0], folder);
+        run_and_log(folder, logged);
+        if (strstr(logged, foreign[i][1]) == NULL) fail_msg("\"%s\" is not in \"%s\"", foreign[i][1], logged);
+        run_and_log(folder, logged);
+        assert_string_equal(logged, "");
+        run_shell("test -z \"$(find %s -name '*.cache' -perm /022)\"", folder);
+    }
+    run_shell("cd %s && f=$(ls *.cache) && mv $f real && ln -s real $f", folder);
+    run_and_log(folder, logged);
+    assert_non_null(strstr(logged, "symbolic link"));
+    run_shell("cd %s && test ! -h *.cache && test -f *.cache && rm -r %s", folder);
+}
+
+/* A limit on the size of files is no end of the process, and leaves nothing behind; nor do processes that were ended. */
+static void test_cache_beyond_a_limit(void **state) {
+    (void)state;
+    struct rlimit before, limit;
+    char folder[] = "/tmp/weft-test-vulkan-XXXXXX", logged[500];
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    weft_device_close(open_vulkan(runtime, NULL));
+    end_runtime(runtime, &c);
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 16, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    run_and_log(folder, logged);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_non_null(strstr(logged, "cannot write"));
+    run_shell("test -z \"$(ls %s)\"", folder);
+    run_and_log(folder, logged);
+    assert_string_equal(logged, "");
+    run_shell("cd %s && f=$(ls) && cp $f $f.0123456789abcdef && truncate -s 10 $f", folder); /* damaged: it is written again */
+    run_and_log(folder, logged);
+    run_shell("test $(ls %s | wc -l) = 1 && rm -r %s", folder);
+}
+
 int main(void) {
+    setenv("MESA_SHADER_CACHE_DISABLE", "true", 1); /* whose files meet the limit too */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_large_table_and_queue),
-        cmocka_unit_test(test_cancel),     cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_large_table_and_queue),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_host_memory),
         cmocka_unit_test(test_cache_file),
+        cmocka_unit_test(test_cache_of_others),
+        cmocka_unit_test(test_cache_beyond_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

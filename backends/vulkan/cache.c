@@ -1,8 +1,8 @@
 /* The driver's pipeline cache, kept in a file between runs where the host program names a folder.
  *
  * The file's name has the driver's identity, so another driver has another file. It begins with a header of its own, since drivers
- * do not all survive data that was cut or changed: magic number, bytes and a checksum of what follows. It is written under another
- * name and then renamed, so that a file is whole or not there. Whatever goes wrong only means that shaders are compiled again.
+ * do not all survive data that was cut or changed: magic number, bytes and a checksum of what follows. A file that somebody else
+ * may have written is not read. A file is whole or not there. Whatever goes wrong only means that shaders are compiled again.
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,12 +28,12 @@ static void log_text(const weft_backend_device *device, const char *text) {
     device->host->log(device->host->user, WEFT_LOG_INFO, text);
 }
 
-static bool path_of(const weft_backend_device *device, const char *folder, const char *suffix, char *path) {
+static bool path_of(const weft_backend_device *device, const char *folder, char *path) {
     const VkPhysicalDeviceProperties *properties = &device->traits.properties;
     char uuid[2 * VK_UUID_SIZE + 1];
     for (size_t i = 0; i < VK_UUID_SIZE; i++) snprintf(uuid + 2 * i, 3, "%02x", properties->pipelineCacheUUID[i]);
-    int n = snprintf(path, PATH_BYTES, "%s/weft-vulkan-%08x-%08x-%s.cache%s", folder, (unsigned)properties->vendorID,
-                     (unsigned)properties->deviceID, uuid, suffix);
+    int n = snprintf(path, PATH_BYTES, "%s/weft-vulkan-%08x-%08x-%s.cache", folder, (unsigned)properties->vendorID,
+                     (unsigned)properties->deviceID, uuid);
     return n > 0 && n < PATH_BYTES;
 }
 
@@ -61,8 +61,13 @@ static bool is_whole(const weft_backend_device *device, const unsigned char *fil
 static unsigned char *read_file(weft_backend_device *device, size_t *bytes) {
     char path[PATH_BYTES];
     weft_os_file file;
-    if (device->cache_folder == NULL || !path_of(device, device->cache_folder, "", path)) return NULL;
-    if (weft_os_file_open(&file, path, NULL) != WEFT_OK) return NULL;
+    if (device->cache_folder == NULL || !path_of(device, device->cache_folder, path)) return NULL;
+    weft_error reason = {0};
+    weft_status status = weft_os_file_open_own(&file, path, &reason);
+    if (status != WEFT_OK) {
+        if (status != WEFT_NOT_FOUND) log_text(device, reason.message);
+        return NULL;
+    }
     unsigned char *content = NULL;
     *bytes = (size_t)file.size;
     if (file.size > sizeof(cache_header) && file.size <= LARGEST_FILE) content = weft_vulkan_allocate(device->host, *bytes);
@@ -99,19 +104,6 @@ weft_status weft_vulkan_cache_load(weft_backend_device *device, const char *fold
     return weft_vulkan_result(device, result, "a pipeline cache", error);
 }
 
-static bool write_file(const weft_backend_device *device, const unsigned char *content, size_t bytes) {
-    char path[PATH_BYTES], temporary[PATH_BYTES], suffix[32];
-    snprintf(suffix, sizeof suffix, ".%016llx", (unsigned long long)weft_os_now());
-    if (!path_of(device, device->cache_folder, "", path) || !path_of(device, device->cache_folder, suffix, temporary)) return false;
-    FILE *file = fopen(temporary, "wb");
-    if (file == NULL) return false;
-    bool written = fwrite(content, 1, bytes, file) == bytes;
-    written = fclose(file) == 0 && written;
-    if (written && rename(temporary, path) == 0) return true;
-    remove(temporary);
-    return false;
-}
-
 void weft_vulkan_cache_save(weft_backend_device *device) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     if (device->cache_folder == NULL || !device->cache_changed || device->cache == VK_NULL_HANDLE) return;
@@ -123,8 +115,11 @@ void weft_vulkan_cache_save(weft_backend_device *device) {
     if (vk->vkGetPipelineCacheData(device->device, device->cache, &size, file + sizeof(cache_header)) == VK_SUCCESS) {
         cache_header header = {MAGIC, size, checksum_of(file + sizeof header, size)};
         memcpy(file, &header, sizeof header);
-        if (!write_file(device, file, size + sizeof header))
-            log_text(device, "vulkan: the pipeline cache's file cannot be written");
+        char path[PATH_BYTES];
+        weft_error reason = {0};
+        if (path_of(device, device->cache_folder, path) &&
+            weft_os_file_replace(path, file, size + sizeof header, &reason) != WEFT_OK)
+            log_text(device, reason.message);
     }
     weft_vulkan_release(device->host, file, bytes);
 }
