@@ -31,6 +31,16 @@ def model(shape="tiny", mix="Q4_0"):
     return path
 
 
+def interrupt(process):
+    """Ctrl-C once the process has computed for a second: the model is loaded by then, on a busy machine too."""
+    while process.poll() is None:
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        if int(fields[11]) + int(fields[12]) >= os.sysconf("SC_CLK_TCK"):
+            process.send_signal(signal.SIGINT)
+            return
+        time.sleep(0.05)
+
+
 class Usage(unittest.TestCase):
     def test_exit_statuses(self):
         usage = [[], ["nonsense"], ["run"], ["run", "a", "b"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"],
@@ -52,6 +62,55 @@ class Usage(unittest.TestCase):
             self.assertEqual((code, err), (0, b""), arguments)
             self.assertTrue(out)
 
+
+
+class Interrupts(unittest.TestCase):
+    def interrupted(self, *arguments):
+        process = subprocess.Popen([WEFT, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        interrupt(process)
+        out, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 130, (out, err))
+        self.assertRegex(err, b"weft: .*(stopped|cancelled)")
+        return out
+
+    def test_while_the_prompt_is_read(self):
+        """Before the first token: no success, whatever the command waits for."""
+        prompt = "abc " * 30000
+        self.assertEqual(self.interrupted("run", model(), "--raw", "-p", prompt, "--ctx", "100000", "--max-rows", "1"), b"")
+        got = json.loads(self.interrupted("run", model(), "--raw", "-p", prompt, "--ctx", "100000", "--max-rows", "1", "--json"))
+        self.assertEqual((got["tokens"], got["finish_reason"]), ([], "cancelled"))
+        text = FOLDER / "long text"
+        text.write_text(prompt)
+        self.assertEqual(self.interrupted("perplexity", model(), text, "--ctx", "20000", "--max-rows", "1"), b"")
+        self.assertEqual(self.interrupted("bench", model(), "-p", "20000", "-n", "4", "--ctx", "30000", "--max-rows", "1"), b"")
+
+
+class Streams(unittest.TestCase):
+    def closed(self, streams, *arguments):
+        def close():
+            for stream in streams:
+                os.close(stream)
+        done = subprocess.run([WEFT, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=60, preexec_fn=close)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_closed_streams(self):
+        """No file that is opened gets the number of a closed stream: neither is a model read as a prompt nor an answer written into one."""
+        run = ["run", model(), "--raw", "-n", "2", "--ignore-end"]
+        code, out, err = self.closed([0], *run)
+        self.assertEqual((code, out), (1, b""))
+        self.assertIn(b"cannot read the input", err)
+        code, out, err = self.closed([0], *run, "-p", "abc")
+        self.assertEqual((code, bool(out)), (0, True), err)
+        code, out, err = self.closed([1], *run, "-p", "abc")
+        self.assertEqual((code, out), (1, b""))
+        self.assertIn(b"cannot write to standard output", err)
+        code, again, err = self.closed([2], *run, "-p", "abc")
+        self.assertEqual((code, again, err), (0, self.closed([], *run, "-p", "abc")[1], b""))
+        self.assertEqual(self.closed([0, 1, 2], *run, "-p", "abc")[0], 1)
+        before = model().read_bytes()
+        self.assertEqual(self.closed([0, 1, 2], "synth", "tiny", FOLDER / "closed.gguf", "--type", "Q4_0")[0], 0)
+        self.assertEqual((FOLDER / "closed.gguf").read_bytes(), before)
 
 
 class Devices(unittest.TestCase):
@@ -163,11 +222,12 @@ class Run(unittest.TestCase):
     def test_interrupt(self):
         process = subprocess.Popen([WEFT, "run", model(), "--raw", "-p", "abc", "--ignore-end", "--ctx", "100000", "--json"],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(2)
-        process.send_signal(signal.SIGINT)
+        interrupt(process)
         out, err = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 0, err)
-        self.assertIn(json.loads(out)["finish_reason"], ("cancelled", "length"))
+        reason = json.loads(out)["finish_reason"]
+        self.assertIn(reason, ("cancelled", "length"))
+        self.assertEqual(process.returncode, 130 if reason == "cancelled" else 0, err)
+        self.assertEqual(b"stopped" in err, reason == "cancelled")
 
 
 class Tokens(unittest.TestCase):
@@ -271,11 +331,10 @@ class Check(unittest.TestCase):
     def test_interrupt(self):
         process = subprocess.Popen([WEFT, "check", model(), "--prompt", "abc " * 200, "--steps", "1000"], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
+        interrupt(process)
         out, err = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 1)
-        self.assertIn(b"ended", err)
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(err, b"ended|cancelled")
 
 
 class Files(unittest.TestCase):

@@ -18,7 +18,7 @@ static bool read_message(byte_array *message) {
         if (byte == '\n') break;
         if (byte != 0 && !bytes_append(message, &byte, 1)) return false;
     }
-    if (c == EOF && message->size == 0) return false;
+    if (c == EOF && (message->size == 0 || interrupted())) return false;
     return bytes_append(message, "", 1);
 }
 

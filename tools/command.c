@@ -30,7 +30,7 @@ weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error 
 int fail(const weft_error *error) {
     progress_end();
     fprintf(stderr, "weft: %s\n", error->message);
-    return EXIT_FAILED;
+    return error->status == WEFT_CANCELLED && interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
 
 static volatile sig_atomic_t interrupt_flag;
@@ -79,6 +79,7 @@ void interrupt_install(void) {
 }
 void interrupt_session(weft_session *session) {
     atomic_store(&interrupt_target, session);
+    if (session && interrupt_flag) weft_session_cancel(session);
 }
 bool interrupted(void) {
     return interrupt_flag != 0;
@@ -115,6 +116,7 @@ weft_status read_all(void *stream, byte_array *into, weft_error *error) {
     while ((n = fread(piece, 1, sizeof piece, stream)) > 0)
         if (!bytes_append(into, piece, n))
             return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory after %zu bytes of input", into->size);
+    if (ferror((FILE *)stream) && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped while the input was read");
     if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input");
     return WEFT_OK;
 }

@@ -4,7 +4,7 @@
 
 #include "weft/decoder.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 }; /* 130: as shells count SIGINT */
 
 typedef struct weft_command {
     const char *name;
@@ -75,7 +75,7 @@ weft_engine_options engine_options(const engine_settings *settings);
 
 /* Creates a runtime that logs warnings to stderr, and loads `plugin` if it is not NULL. */
 weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error);
-/* "weft: MESSAGE" on stderr; EXIT_FAILED. */
+/* "weft: MESSAGE" on stderr; EXIT_FAILED, or EXIT_INTERRUPTED where Ctrl-C made it fail. */
 int fail(const weft_error *error);
 
 /* A bar on stderr if that is a terminal; for the `progress` members of options. `user` is what is counted, bytes where it is NULL.
@@ -87,7 +87,7 @@ void progress_end(void);
 /* "12.3 MB = weights 10.0 + KV cache 2.0 + ...", on stdout. */
 void print_bytes(const weft_store_bytes *bytes);
 
-/* Ctrl-C: sets a flag, and cancels `session` if there is one. */
+/* Ctrl-C: sets a flag, and cancels `session` if there is one, at once where the flag is set already. */
 void interrupt_install(void);
 void interrupt_session(weft_session *session); /* NULL: none any more */
 bool interrupted(void);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "os/os.h"
 
 static const weft_command *const commands[] = {
     &command_run,        &command_chat,  &command_tokenize, &command_detokenize, &command_inspect, &command_graph,
@@ -13,10 +14,13 @@ enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 static void print_help(FILE *stream) {
     fputs("usage: weft COMMAND [arguments]\n\n", stream);
     for (size_t i = 0; i < N_COMMANDS; i++) fprintf(stream, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n`weft COMMAND --help` lists a command's arguments. Usage errors exit with 2, failures with 1.\n", stream);
+    fputs("\n`weft COMMAND --help` lists a command's arguments. Usage errors exit with 2, failures with 1,\n"
+          "what Ctrl-C ended with 130.\n",
+          stream);
 }
 
 int main(int argc, char **argv) {
+    weft_os_streams_keep();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

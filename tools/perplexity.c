@@ -38,7 +38,9 @@ static weft_status score(weft_engine *engine, perplexity *totals, const weft_tok
     weft_session *session = NULL;
     weft_status status = weft_session_create(engine, &options, &session, error);
     if (status == WEFT_OK) status = weft_session_add_tokens(session, tokens, n_tokens, error);
+    interrupt_session(session);
     if (status == WEFT_OK) status = weft_session_prefill(session, error);
+    interrupt_session(NULL);
     weft_session_destroy(session);
     if (status == WEFT_OK && totals->write_failed) return weft_fail(error, WEFT_IO, "cannot write the logits");
     if (status == WEFT_OK && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped");

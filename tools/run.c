@@ -159,6 +159,9 @@ static weft_status run_session(const run_settings *settings, const weft_model *m
     if (status == WEFT_OK && !settings->json) print_figures(engine, session);
     if (status == WEFT_OK && settings->json && !print_json(settings, engine, session, &answer))
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
+    if (status == WEFT_OK && answer.finish == WEFT_FINISH_CANCELLED)
+        status = answer.n_tokens ? weft_fail(error, WEFT_CANCELLED, "stopped after %zu tokens", answer.n_tokens)
+                                 : weft_fail(error, WEFT_CANCELLED, "stopped before the first token");
     weft_session_destroy(session);
     cJSON_Delete(answer.logprobs);
     cJSON_Delete(answer.prompt_logprobs);
