@@ -92,6 +92,15 @@ void weft_os_library_close(weft_os_library *library);
 /* NULL where there is no such symbol. */
 void *weft_os_library_symbol(const weft_os_library *library, const char *name);
 
+/* What is loaded. */
+typedef struct weft_os_libraries {
+    uintptr_t addresses[1024];
+    size_t count;
+} weft_os_libraries;
+void weft_os_libraries_note(weft_os_libraries *libraries);
+/* Keeps what was loaded since then until the process ends, and notes it. Nothing where the system cannot tell. */
+void weft_os_libraries_keep(weft_os_libraries *libraries);
+
 /* ---- Standard streams and terminal ---- */
 /* For the start of a program: keeps the descriptors 0, 1 and 2 that were closed from becoming those of files that are opened later.
  * Reading and writing these streams fails as before. */

@@ -7,6 +7,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#ifndef __APPLE__
+#include <link.h>
+#endif
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -392,6 +395,52 @@ void weft_os_library_close(weft_os_library *library) {
 void *weft_os_library_symbol(const weft_os_library *library, const char *name) {
     return dlsym(library->handle, name);
 }
+
+#ifdef __APPLE__
+
+void weft_os_libraries_note(weft_os_libraries *libraries) {
+    libraries->count = 0;
+}
+
+void weft_os_libraries_keep(weft_os_libraries *libraries) {
+    (void)libraries;
+}
+
+#else
+
+typedef struct new_library {
+    weft_os_libraries *known;
+    char path[PATH_BYTES];
+} new_library;
+
+/* Copies the path of the first library that is not known, and ends the list there: none can be opened in here. */
+static int find_new(struct dl_phdr_info *info, size_t size, void *user) {
+    (void)size;
+    new_library *found = user;
+    weft_os_libraries *known = found->known;
+    for (size_t i = 0; i < known->count; i++)
+        if (known->addresses[i] == info->dlpi_addr) return 0;
+    if (known->count == sizeof known->addresses / sizeof *known->addresses) return 0;
+    known->addresses[known->count++] = info->dlpi_addr;
+    snprintf(found->path, sizeof found->path, "%s", info->dlpi_name ? info->dlpi_name : "");
+    return 1;
+}
+
+void weft_os_libraries_note(weft_os_libraries *libraries) {
+    libraries->count = 0;
+    new_library found = {.known = libraries};
+    while (dl_iterate_phdr(find_new, &found)) continue;
+}
+
+void weft_os_libraries_keep(weft_os_libraries *libraries) {
+    new_library found = {.known = libraries};
+    while (dl_iterate_phdr(find_new, &found)) {
+        void *handle = found.path[0] ? dlopen(found.path, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE) : NULL;
+        if (handle) dlclose(handle);
+    }
+}
+
+#endif
 
 /* ---- Standard streams ---- */
 

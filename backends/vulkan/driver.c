@@ -1,7 +1,6 @@
 #include "backends/vulkan/driver.h"
 
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,16 +28,6 @@ static weft_status load(const weft_host *host, weft_vulkan_driver *driver, weft_
     return WEFT_OK;
 }
 
-/* One more reference to the loader and to the drivers stays until the process ends: NVIDIA's takes room in the static TLS block
- * each time it is loaded and does not give it back, so that after ten times or so it cannot be loaded any more. */
-static void keep_loaded(const weft_vulkan_driver *driver, const VkInstanceCreateInfo *info) {
-    static atomic_flag kept = ATOMIC_FLAG_INIT;
-    weft_os_library library;
-    VkInstance instance;
-    if (atomic_flag_test_and_set(&kept) || weft_os_library_open(&library, LIBRARY, NULL) != WEFT_OK) return;
-    if (driver->vk.vkCreateInstance(info, NULL, &instance) != VK_SUCCESS) weft_os_library_close(&library);
-}
-
 static weft_status refuse(const weft_host *host, weft_vulkan_driver *driver, VkResult result, weft_error *error) {
     driver->refused = result;
     switch (result) {
@@ -62,9 +51,7 @@ static weft_status create_instance(const weft_host *host, weft_vulkan_driver *dr
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "weft", .apiVersion = VK_API_VERSION_1_2};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
     if (result == VK_SUCCESS) result = driver->vk.vkCreateInstance(&info, NULL, &driver->instance);
-    if (result != VK_SUCCESS) return refuse(host, driver, result, error);
-    keep_loaded(driver, &info);
-    return WEFT_OK;
+    return result == VK_SUCCESS ? WEFT_OK : refuse(host, driver, result, error);
 }
 
 static weft_status enumerate(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
@@ -80,11 +67,17 @@ static weft_status enumerate(const weft_host *host, weft_vulkan_driver *driver, 
     return refuse(host, driver, result, error);
 }
 
+/* The loader and the drivers stay loaded until the process ends: NVIDIA's takes room in the static TLS block each time it is loaded
+ * and does not give it back, so that after ten times or so it cannot be loaded any more. An instance that is kept would do the same
+ * and leak with each time that this library itself is loaded. */
 weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
+    weft_os_libraries libraries;
     *driver = (weft_vulkan_driver){.refused = VK_SUCCESS};
+    weft_os_libraries_note(&libraries);
     weft_status status = load(host, driver, error);
     if (status == WEFT_OK) status = create_instance(host, driver, error);
     if (status == WEFT_OK) status = enumerate(host, driver, error);
+    if (status == WEFT_OK) weft_os_libraries_keep(&libraries);
     if (status != WEFT_OK) weft_vulkan_driver_close(host, driver);
     return status;
 }
