@@ -154,6 +154,9 @@ weft_status weft_dequantise(weft_type type, const void *blocks, int64_t n_elemen
     if (n_elements < 0 || n_elements % info->block_elements != 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "cannot dequantise %lld elements of %s: not a multiple of its block of %u",
                          (long long)n_elements, info->name, info->block_elements);
+    if (n_elements > 0 && (!blocks || !values))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "cannot dequantise %s without blocks and a place for their values",
+                         info->name);
     if (plain_types[type]) {
         plain_types[type](blocks, n_elements, values);
         return WEFT_OK;

@@ -24,6 +24,7 @@ void weft_graph_destroy(weft_graph *graph) {
 }
 
 weft_status weft_graph_check_value(const weft_graph *graph, weft_value value, weft_error *error) {
+    if (!graph) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a graph is needed");
     if (value >= 0 && (size_t)value < graph->n_values) return WEFT_OK;
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no value %d: the graph has %zu", value, graph->n_values);
 }
@@ -43,16 +44,18 @@ weft_status weft_graph_output(weft_graph *graph, weft_value value, weft_error *e
 }
 
 weft_status weft_graph_tensor(const weft_graph *graph, weft_value value, weft_tensor *tensor, weft_error *error) {
+    if (!tensor) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a place for the tensor is needed");
     weft_status status = weft_graph_check_value(graph, value, error);
     if (status == WEFT_OK) *tensor = graph->values[value].tensor;
     return status;
 }
 
 size_t weft_graph_node_count(const weft_graph *graph) {
-    return graph->n_nodes;
+    return graph ? graph->n_nodes : 0;
 }
 
 weft_status weft_graph_node(const weft_graph *graph, size_t index, weft_node *node, weft_error *error) {
+    if (!graph || !node) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a graph and a place for the node are needed");
     if (index >= graph->n_nodes)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no node %zu: the graph has %zu", index, graph->n_nodes);
     const weft_core_node *from = &graph->nodes[index];

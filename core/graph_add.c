@@ -88,8 +88,9 @@ weft_status weft_graph_add(weft_graph *graph, weft_op op, const char *name, cons
     if (!name) name = "";
     if (strlen(name) >= WEFT_NAME_SIZE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "node %s: a name has up to %d bytes", name, WEFT_NAME_SIZE - 1);
-    if ((!inputs && op != WEFT_OP_NONE) || !outputs)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: a node needs a list of inputs and one for its outputs", row->name);
+    if (!graph || !inputs || !outputs)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: a node needs a graph, a list of inputs and one for its outputs",
+                         row->name);
     weft_tensor tensors[WEFT_MAX_OUTPUTS] = {0};
     weft_error local;
     weft_status status = check_node(graph, row, inputs, params, params_size, tensors, &local);

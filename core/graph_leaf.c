@@ -38,11 +38,11 @@ static bool reserve_slot(weft_graph *graph) {
     return true;
 }
 
-static weft_status check_leaf(weft_leaf leaf, const char *name, const weft_tensor *tensor, const weft_value *value,
-                              weft_error *error) {
+static weft_status check_leaf(const weft_graph *graph, weft_leaf leaf, const char *name, const weft_tensor *tensor,
+                              const weft_value *value, weft_error *error) {
     const char *kind = leaf_names[leaf];
-    if (!name || !*name || !tensor || !value)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a %s needs a name, a tensor and a place for its value", kind);
+    if (!graph || !name || !*name || !tensor || !value)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a %s needs a graph, a name, a tensor and a place for its value", kind);
     if (strlen(name) >= WEFT_NAME_SIZE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s %s: a name has up to %d bytes", kind, name, WEFT_NAME_SIZE - 1);
     char text[128];
@@ -59,7 +59,7 @@ static weft_status check_leaf(weft_leaf leaf, const char *name, const weft_tenso
 /* `slice`: of a weight, or NULL. */
 static weft_status add_leaf(weft_graph *graph, weft_leaf leaf, const char *name, const weft_tensor *tensor, const weft_slice *slice,
                             weft_value *value, weft_error *error) {
-    weft_status status = check_leaf(leaf, name, tensor, value, error);
+    weft_status status = check_leaf(graph, leaf, name, tensor, value, error);
     if (status == WEFT_OK && slice) status = weft_slice_check(slice, name, tensor, error);
     if (status != WEFT_OK) return status;
     if (!reserve_slot(graph)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %s %s", leaf_names[leaf], name);

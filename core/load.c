@@ -227,10 +227,10 @@ weft_status weft_store_load(weft_store *store, const weft_weight_source *source,
 
 /* ---- States ---- */
 
-static weft_status reach_state(weft_store *store, const char *name, uint64_t offset, size_t size, const weft_resident **state,
-                               weft_error *error) {
-    if (!store || !name || !store->loaded) {
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a loaded store and a state's name are needed");
+static weft_status reach_state(weft_store *store, const char *name, uint64_t offset, const void *memory, size_t size,
+                               const weft_resident **state, weft_error *error) {
+    if (!store || !name || !store->loaded || (!memory && size > 0)) {
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a loaded store, a state's name and memory for its bytes are needed");
     }
     const weft_resident *found = weft_store_find(store, name);
     if (!found || found->leaf != WEFT_LEAF_STATE) {
@@ -248,7 +248,7 @@ static weft_status reach_state(weft_store *store, const char *name, uint64_t off
 weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t offset, void *into, size_t size,
                                   weft_error *error) {
     const weft_resident *state = NULL;
-    weft_status status = reach_state(store, name, offset, size, &state, error);
+    weft_status status = reach_state(store, name, offset, into, size, &state, error);
     if (status || size == 0) return status;
     weft_device *device = store->device;
     weft_error message = {0};
@@ -263,7 +263,7 @@ weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t 
 weft_status weft_store_write_state(weft_store *store, const char *name, uint64_t offset, const void *from, size_t size,
                                    weft_error *error) {
     const weft_resident *state = NULL;
-    weft_status status = reach_state(store, name, offset, size, &state, error);
+    weft_status status = reach_state(store, name, offset, from, size, &state, error);
     if (status || size == 0) return status;
     weft_device *device = store->device;
     weft_error message = {0};

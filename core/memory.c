@@ -10,7 +10,7 @@ typedef union block_header {
 } block_header;
 
 void *weft_allocate(weft_runtime *runtime, size_t size) {
-    if (size > PTRDIFF_MAX - sizeof(block_header)) return NULL;
+    if (!runtime || size > PTRDIFF_MAX - sizeof(block_header)) return NULL;
     size_t whole = size + sizeof(block_header);
     block_header *header = runtime->allocator.allocate(runtime->allocator.user, whole, alignof(max_align_t));
     if (!header) return NULL;

@@ -91,11 +91,11 @@ void weft_plan_destroy(weft_plan *plan) {
 }
 
 void weft_plan_describe(const weft_plan *plan, weft_plan_info *info) {
-    *info = plan->info;
+    if (info) *info = plan ? plan->info : (weft_plan_info){0};
 }
 
 const weft_graph *weft_plan_graph(const weft_plan *plan) {
-    return plan->graph;
+    return plan ? plan->graph : NULL;
 }
 
 /* ---- Reading values ---- */

@@ -37,6 +37,7 @@ static void host_log(void *user, weft_log_level level, const char *message) {
 }
 
 weft_status weft_runtime_create(const weft_runtime_options *options, weft_runtime **runtime, weft_error *error) {
+    if (!runtime) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a place for the runtime is needed");
     weft_allocator allocator = {.allocate = default_allocate, .release = default_release};
     if (options && options->allocator) allocator = *options->allocator;
     weft_status status =
@@ -82,5 +83,5 @@ void weft_runtime_destroy(weft_runtime *runtime) {
 }
 
 void weft_log(weft_runtime *runtime, weft_log_level level, const char *message) {
-    if (runtime->log) runtime->log(runtime->log_user, level, message);
+    if (runtime && runtime->log && message) runtime->log(runtime->log_user, level, message);
 }

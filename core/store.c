@@ -215,7 +215,9 @@ static weft_status plan_buffers(weft_store *store, weft_error *error) {
 }
 
 void weft_store_measure(const weft_store *store, weft_store_bytes *bytes) {
+    if (!bytes) return;
     *bytes = (weft_store_bytes){0};
+    if (!store) return;
     for (size_t i = 0; i < store->n_buffers; i++) {
         const weft_store_buffer *buffer = &store->buffers[i];
         uint64_t *kind = buffer->holds == WEFT_LEAF_WEIGHT    ? &bytes->weights

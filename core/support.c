@@ -3,7 +3,7 @@
 #include "core/query.h"
 
 weft_runtime *weft_device_runtime(const weft_device *device) {
-    return device->runtime;
+    return device ? device->runtime : NULL;
 }
 
 weft_status weft_graph_support(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,

@@ -18,7 +18,7 @@ const weft_type_info *weft_type_get(weft_type type) {
 bool weft_type_from_name(const char *name, weft_type *type) {
     for (size_t i = 0; name && i < WEFT_TYPE_COUNT; i++) {
         if (types[i].name && strcmp(types[i].name, name) == 0) {
-            *type = (weft_type)i;
+            if (type) *type = (weft_type)i;
             return true;
         }
     }
@@ -33,8 +33,8 @@ uint64_t weft_type_bytes(weft_type type, int64_t n_elements) {
 }
 
 uint64_t weft_tensor_bytes(const weft_tensor *tensor) {
-    uint64_t bytes = weft_type_bytes(tensor->type, tensor->shape[0]);
-    for (int i = 1; i < WEFT_MAX_DIMENSIONS; i++) {
+    uint64_t bytes = tensor ? weft_type_bytes(tensor->type, tensor->shape[0]) : 0;
+    for (int i = 1; tensor && i < WEFT_MAX_DIMENSIONS; i++) {
         if (tensor->shape[i] < 1 || bytes > INT64_MAX / (uint64_t)tensor->shape[i]) return 0;
         bytes *= (uint64_t)tensor->shape[i];
     }

@@ -7,6 +7,8 @@
  * - Every call that can fail returns a weft_status and takes an optional `weft_error *` last, which receives the message.
  *   On failure an out-parameter is left untouched unless its description says otherwise, and nothing is leaked.
  * - Handles are opaque. `_create`/`_open` is paired with `_destroy`/`_close`, which take NULL.
+ * - NULL where a handle, a struct, an array of more than no elements or a place for a result is needed is WEFT_INVALID_ARGUMENT. A
+ *   function that returns no status then gives 0, false or NULL, fills what it can with zeros, and else does nothing.
  * - In a parameter struct zero means the default. Shapes are innermost first and unused dimensions are 1.
  * - Most structs end in `reserved` words, to which a later version may give a meaning (docs/api.md). In a struct that the caller
  *   fills they must be zero: any other value is WEFT_INVALID_ARGUMENT. In a struct that the library fills they are zero.
