@@ -37,7 +37,7 @@ void *weft_check_memory(weft_check_case *c, int64_t count, size_t size) {
 }
 
 bool weft_check_ready(const weft_check_case *c) {
-    return !c->out_of_memory;
+    return !c->out_of_memory && !c->too_large;
 }
 
 void weft_check_free(weft_check_case *c) {
@@ -56,6 +56,9 @@ weft_check_input *weft_check_declare(weft_check_case *c, size_t port, weft_leaf 
     weft_check_input *input = &c->inputs[port];
     const int64_t *shape = tensor->shape;
     *input = (weft_check_input){.leaf = leaf, .tensor = *tensor, .n_elements = shape[0] * shape[1] * shape[2] * shape[3]};
+    c->bytes += weft_tensor_bytes(tensor);
+    c->too_large = c->too_large || (c->limit != 0 && c->bytes > c->limit);
+    if (c->too_large) return input;
     input->data = weft_check_memory(c, (int64_t)weft_tensor_bytes(tensor), 1);
     if (tensor->type == WEFT_I32) input->words = input->data;
     return input;
@@ -93,6 +96,7 @@ static weft_check_output *declare_output(weft_check_case *c, size_t port, const 
     *output = (weft_check_output){.present = true, .state = state, .tensor = *tensor, .n_row = shape[0]};
     output->n_rows = shape[1] * shape[2] * shape[3];
     output->bytes = weft_tensor_bytes(tensor);
+    if (c->timed) return output;
     output->result = weft_check_memory(c, (int64_t)output->bytes, 1);
     int64_t n_elements = output->n_row * output->n_rows;
     if (tensor->type == WEFT_I32)
@@ -114,7 +118,7 @@ void weft_check_result_reals(weft_check_case *c, size_t port, int64_t n, int64_t
 void weft_check_state_output(weft_check_case *c, size_t port, size_t input) {
     const weft_check_input *state = &c->inputs[input];
     weft_check_output *output = declare_output(c, port, &state->tensor, (int32_t)input);
-    if (!weft_check_ready(c)) return;
+    if (!weft_check_ready(c) || c->timed) return;
     if (output->words != NULL) memcpy(output->words, state->words, output->bytes);
     for (int64_t i = 0; output->oracle != NULL && i < state->n_elements; i++) output->oracle[i] = NAN;
 }

@@ -77,6 +77,10 @@ struct weft_check_case {
     void *memory[WEFT_CHECK_MAX_MEMORY];
     size_t n_memory;
     bool out_of_memory;
+    /* A case to be timed: no oracle's values, large tensors repeat their first elements, and inputs of more than `limit` bytes
+     * together (0: no limit) make it `too_large` and not ready. */
+    bool timed, too_large;
+    uint64_t limit, bytes;
 };
 
 /* Fills the outputs from the inputs and parameters: the op in double precision, from its definition in weft/ops/STEM.h. Outputs are
@@ -93,13 +97,17 @@ typedef struct weft_check_run weft_check_run;
 
 weft_precision weft_check_precision(const weft_check_run *run);
 
+/* Which run has a case: every one, and a first look, too; or only timing and `weft check --large`, as the shapes are a model's. */
+typedef enum weft_check_size { WEFT_CHECK_USUAL, WEFT_CHECK_QUICK, WEFT_CHECK_LARGE } weft_check_size;
+weft_check_size weft_check_quick_if(bool quick);
+
 /* Starts a case; `type` is that of its weight matrices. NULL where the options leave it out. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif
 weft_check_case *
-weft_check_begin(weft_check_run *run, weft_type type, bool quick, const char *format, ...);
-/* Asks the oracle, runs, compares, reports and frees the case. Not OK only where the whole run must end. */
+weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...);
+/* Checks or times the case, reports and frees it. Not OK only where the whole run must end. */
 weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error);
 bool weft_check_ready(const weft_check_case *c);
 /* Whether a failure ends the run rather than the case. */
@@ -123,9 +131,11 @@ weft_check_input *weft_check_declare(weft_check_case *c, size_t port, weft_leaf 
 void weft_check_weight(weft_check_case *c, size_t port, weft_type type, int64_t n, int64_t rows, weft_check_pattern pattern,
                        double rms);
 void weft_check_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows, weft_check_pattern pattern, double rms);
+/* Random elements for a declared float input. */
+void weft_check_fill(weft_check_case *c, weft_check_input *input, weft_check_pattern pattern, double rms);
 /* I32 input, zeroed. */
 int32_t *weft_check_words(weft_check_case *c, size_t port, weft_leaf leaf, int64_t n, int64_t rows);
-/* A float state that is NaN throughout. */
+/* A float state that is NaN throughout; of a case to be timed, zero. */
 void weft_check_real_state(weft_check_case *c, size_t port, const weft_tensor *tensor);
 /* Element `index` of a float input becomes `value`, rounded to its type (F32, F16 or BF16). */
 void weft_check_set(weft_check_input *input, int64_t index, double value);
@@ -174,5 +184,14 @@ typedef struct weft_check_matrix {
     int64_t k, blocks, n, t;
 } weft_check_matrix;
 int64_t weft_check_k(const weft_check_matrix *matrix, weft_type type);
+
+/* Large cases: rows of T, and products of a model, each with some types and these T. False past the last of the products. */
+#define WEFT_CHECK_N_LARGE_T 4
+extern const int64_t weft_check_large_t[WEFT_CHECK_N_LARGE_T];
+typedef struct weft_check_product {
+    int64_t k, n;
+} weft_check_product;
+bool weft_check_large_product(const weft_check_product *products, size_t n_products, size_t index, weft_type *type,
+                              weft_check_matrix *matrix);
 
 #endif

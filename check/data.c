@@ -10,6 +10,21 @@ const size_t weft_check_type_count = sizeof weft_check_types / sizeof weft_check
 const int64_t weft_check_t[] = {1, 2, 3, 5, 8, 33};
 const size_t weft_check_t_count = sizeof weft_check_t / sizeof weft_check_t[0];
 
+const int64_t weft_check_large_t[WEFT_CHECK_N_LARGE_T] = {1, 8, 64, 512};
+
+bool weft_check_large_product(const weft_check_product *products, size_t n_products, size_t index, weft_type *type,
+                              weft_check_matrix *matrix) {
+    static const weft_type types[] = {WEFT_Q4_K, WEFT_Q6_K, WEFT_Q8_0, WEFT_BF16};
+    const size_t n_types = sizeof types / sizeof types[0];
+    size_t t = index % WEFT_CHECK_N_LARGE_T, rest = index / WEFT_CHECK_N_LARGE_T;
+    if (rest / n_types >= n_products) return false;
+    const weft_check_product *product = &products[rest / n_types];
+    *type = types[rest % n_types];
+    *matrix = (weft_check_matrix){
+        .k = product->k, .blocks = product->k / weft_type_get(*type)->block_elements, .n = product->n, .t = weft_check_large_t[t]};
+    return true;
+}
+
 int64_t weft_check_k(const weft_check_matrix *matrix, weft_type type) {
     uint32_t block = weft_type_get(type)->block_elements;
     return block == 1 ? matrix->k : matrix->blocks * block;
@@ -103,31 +118,41 @@ static void fill_block(weft_check_random *random, const struct block_format *for
     if (format->minimum_at >= 0) put_f16(block + format->minimum_at, scale * minimum);
 }
 
-static void fill(weft_check_case *c, weft_check_input *input, weft_check_pattern pattern, double rms) {
+static void fill_first(weft_check_case *c, weft_check_input *input, int64_t n_elements, weft_check_pattern pattern, double rms) {
     weft_type type = input->tensor.type;
     const weft_type_info *info = weft_type_get(type);
     if (info->block_elements == 1) {
-        for (int64_t i = 0; i < input->n_elements; i++) weft_check_set(input, i, draw(&c->random, pattern, rms));
+        for (int64_t i = 0; i < n_elements; i++) weft_check_set(input, i, draw(&c->random, pattern, rms));
         return;
     }
     const struct block_format *format = block_formats;
     while (format->type != type) format++;
-    int64_t n_blocks = input->n_elements / info->block_elements;
+    int64_t n_blocks = n_elements / info->block_elements;
     for (int64_t b = 0; b < n_blocks; b++) {
         uint8_t *block = (uint8_t *)input->data + (size_t)b * info->block_bytes;
         fill_block(&c->random, format, block, info->block_bytes, pattern, rms);
     }
 }
 
+#define TIMED_ELEMENTS 65536 /* whole blocks of any type */
+
+void weft_check_fill(weft_check_case *c, weft_check_input *input, weft_check_pattern pattern, double rms) {
+    int64_t n = c->timed && input->n_elements > TIMED_ELEMENTS ? TIMED_ELEMENTS : input->n_elements;
+    fill_first(c, input, n, pattern, rms);
+    uint64_t bytes = weft_tensor_bytes(&input->tensor), piece = weft_type_bytes(input->tensor.type, n);
+    for (uint64_t done = piece; done < bytes; done += piece)
+        memcpy((char *)input->data + done, input->data, (size_t)(bytes - done < piece ? bytes - done : piece));
+}
+
 void weft_check_weight(weft_check_case *c, size_t port, weft_type type, int64_t n, int64_t rows, weft_check_pattern pattern,
                        double rms) {
     weft_check_input *input = weft_check_declare(c, port, WEFT_LEAF_WEIGHT, &(weft_tensor){type, {n, rows, 1, 1}});
-    if (weft_check_ready(c)) fill(c, input, pattern, rms);
+    if (weft_check_ready(c)) weft_check_fill(c, input, pattern, rms);
 }
 
 void weft_check_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows, weft_check_pattern pattern, double rms) {
     weft_check_input *input = weft_check_declare(c, port, WEFT_LEAF_INPUT, &(weft_tensor){WEFT_F32, {n, rows, 1, 1}});
-    if (weft_check_ready(c)) fill(c, input, pattern, rms);
+    if (weft_check_ready(c)) weft_check_fill(c, input, pattern, rms);
 }
 
 int32_t *weft_check_words(weft_check_case *c, size_t port, weft_leaf leaf, int64_t n, int64_t rows) {
@@ -136,5 +161,5 @@ int32_t *weft_check_words(weft_check_case *c, size_t port, weft_leaf leaf, int64
 
 void weft_check_real_state(weft_check_case *c, size_t port, const weft_tensor *tensor) {
     weft_check_input *input = weft_check_declare(c, port, WEFT_LEAF_STATE, tensor);
-    for (int64_t i = 0; weft_check_ready(c) && i < input->n_elements; i++) weft_check_set(input, i, NAN);
+    for (int64_t i = 0; weft_check_ready(c) && !c->timed && i < input->n_elements; i++) weft_check_set(input, i, NAN);
 }

@@ -13,10 +13,11 @@ void weft_oracle_unary(weft_check_case *c, double (*function)(double x)) {
 }
 
 static const int64_t sizes[] = {1, 31, 33, 63, 257, 4099};
+#define LARGE_SIZE 14336
 
 static weft_status check_binary(weft_check_run *run, int64_t n, int64_t t, bool per_column, weft_check_pattern pattern,
-                                weft_error *error) {
-    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, n == 257, "%lld T=%lld%s%s", (long long)n, (long long)t,
+                                weft_check_size size, weft_error *error) {
+    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld%s%s", (long long)n, (long long)t,
                                           per_column ? "" : " one column", pattern == WEFT_CHECK_NORMAL ? "" : " extreme");
     if (c == NULL) return WEFT_OK;
     weft_check_reals(c, 0, n, t, pattern, 1.0);
@@ -31,17 +32,20 @@ static weft_status check_binary(weft_check_run *run, int64_t n, int64_t t, bool 
 weft_status weft_check_binary(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        weft_check_size size = weft_check_quick_if(sizes[i] == 257);
         for (size_t j = 0; j < weft_check_t_count && status == WEFT_OK; j++) {
-            status = check_binary(run, sizes[i], weft_check_t[j], true, WEFT_CHECK_NORMAL, error);
-            if (status == WEFT_OK) status = check_binary(run, sizes[i], weft_check_t[j], false, WEFT_CHECK_NORMAL, error);
+            status = check_binary(run, sizes[i], weft_check_t[j], true, WEFT_CHECK_NORMAL, size, error);
+            if (status == WEFT_OK) status = check_binary(run, sizes[i], weft_check_t[j], false, WEFT_CHECK_NORMAL, size, error);
         }
     }
-    return status == WEFT_OK ? check_binary(run, 257, 3, true, WEFT_CHECK_EXTREME, error) : status;
+    for (size_t i = 0; i < WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++)
+        status = check_binary(run, LARGE_SIZE, weft_check_large_t[i], true, WEFT_CHECK_NORMAL, WEFT_CHECK_LARGE, error);
+    return status == WEFT_OK ? check_binary(run, 257, 3, true, WEFT_CHECK_EXTREME, WEFT_CHECK_QUICK, error) : status;
 }
 
 static weft_status check_unary(weft_check_run *run, int64_t n, int64_t t, weft_check_pattern pattern, double rms,
-                               weft_error *error) {
-    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, n == 257, "%lld T=%lld rms=%g pattern=%d", (long long)n,
+                               weft_check_size size, weft_error *error) {
+    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld rms=%g pattern=%d", (long long)n,
                                           (long long)t, rms, (int)pattern);
     if (c == NULL) return WEFT_OK;
     weft_check_reals(c, 0, n, t, pattern, rms);
@@ -54,9 +58,11 @@ weft_status weft_check_unary(weft_check_run *run, weft_error *error) {
     static const double rms[] = {1.0, 10.0, 1000.0, 1e36};
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < weft_check_t_count && status == WEFT_OK; i++)
-        status = check_unary(run, sizes[i], weft_check_t[i], WEFT_CHECK_NORMAL, 1.0, error);
+        status = check_unary(run, sizes[i], weft_check_t[i], WEFT_CHECK_NORMAL, 1.0, weft_check_quick_if(sizes[i] == 257), error);
     for (size_t i = 0; i < sizeof rms / sizeof rms[0] && status == WEFT_OK; i++)
-        status = check_unary(run, 257, 2, WEFT_CHECK_EXTREME, rms[i], error);
-    if (status == WEFT_OK) status = check_unary(run, 63, 3, WEFT_CHECK_TINY, 1.0, error);
-    return status == WEFT_OK ? check_unary(run, 63, 3, WEFT_CHECK_ZEROS, 1.0, error) : status;
+        status = check_unary(run, 257, 2, WEFT_CHECK_EXTREME, rms[i], WEFT_CHECK_QUICK, error);
+    for (size_t i = 0; i < WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++)
+        status = check_unary(run, LARGE_SIZE, weft_check_large_t[i], WEFT_CHECK_NORMAL, 1.0, WEFT_CHECK_LARGE, error);
+    if (status == WEFT_OK) status = check_unary(run, 63, 3, WEFT_CHECK_TINY, 1.0, WEFT_CHECK_USUAL, error);
+    return status == WEFT_OK ? check_unary(run, 63, 3, WEFT_CHECK_ZEROS, 1.0, WEFT_CHECK_USUAL, error) : status;
 }

@@ -1,21 +1,10 @@
-/* Walks the op table; starts, ends and reports cases. */
-#include "check/case.h"
+/* Walks the op table; starts and ends cases; checks each. */
+#include "check/harness.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-struct weft_check_run {
-    weft_device *device;
-    weft_runtime *runtime;
-    weft_check_options options;
-    weft_op op;
-    weft_status (*report)(void *user, const weft_check_result *result);
-    void *user;
-    weft_check_summary *summary;
-    weft_check_case current;
-};
 
 static const struct op_cases {
     weft_op op;
@@ -33,30 +22,75 @@ weft_status weft_check_cases_none(weft_check_run *run, weft_error *error) {
     return WEFT_OK;
 }
 
-weft_precision weft_check_precision(const weft_check_run *run) {
-    return run->options.precision;
+weft_check_size weft_check_quick_if(bool quick) {
+    return quick ? WEFT_CHECK_QUICK : WEFT_CHECK_USUAL;
 }
 
-weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, bool quick, const char *format, ...) {
-    weft_check_case *c = &run->current;
+weft_precision weft_check_precision(const weft_check_run *run) {
+    return run->precision;
+}
+
+static bool is_chosen(const weft_check_run *run, weft_type type, weft_check_size size, const char *name) {
     const weft_type_info *info = weft_type_get(type);
-    if (run->options.quick && !quick) return NULL;
-    if (run->options.type != NULL && (info == NULL || strcmp(info->name, run->options.type) != 0)) return NULL;
-    *c = (weft_check_case){.runtime = run->runtime, .op = run->op, .precision = run->options.precision, .type = type};
-    int used = snprintf(c->name, sizeof c->name, "%s ", weft_op_name(run->op));
+    bool fits = size == run->size || (size == WEFT_CHECK_QUICK && run->size == WEFT_CHECK_USUAL);
+    if (run->type != NULL && (info == NULL || strcmp(info->name, run->type) != 0)) return false;
+    return fits && (run->name == NULL || strstr(name, run->name) != NULL);
+}
+
+weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...) {
+    weft_check_case *c = &run->current;
+    *c = (weft_check_case){.runtime = weft_device_runtime(run->device),
+                           .op = run->current_op,
+                           .precision = run->precision,
+                           .type = type,
+                           .timed = run->timed,
+                           .limit = run->memory};
+    int used = snprintf(c->name, sizeof c->name, "%s ", weft_op_name(c->op));
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(c->name + used, sizeof c->name - (size_t)used, format, arguments);
     va_end(arguments);
+    if (!is_chosen(run, type, size, c->name)) return NULL;
+    run->n_cases++;
+    if (run->end == NULL) return NULL;
     /* Keyed by the name, a case has the same data whichever others run. */
-    c->random.key = weft_check_hash(run->options.seed);
+    c->random.key = weft_check_hash(run->seed);
     for (const char *p = c->name; *p != '\0'; p++) c->random.key = weft_check_hash(c->random.key ^ (uint8_t)*p);
     return c;
+}
+
+weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error) {
+    weft_status status = run->end(run, c, error);
+    weft_check_free(c);
+    return status;
 }
 
 bool weft_check_is_fatal(weft_status status) {
     return status == WEFT_OUT_OF_MEMORY || status == WEFT_CANCELLED || status == WEFT_DEVICE_LOST;
 }
+
+weft_status weft_check_walk(weft_check_run *run, weft_error *error) {
+    weft_type type;
+    weft_status status = WEFT_OK;
+    bool found = false;
+    if (run->type != NULL && !weft_type_from_name(run->type, &type))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no element type \"%s\"", run->type);
+    for (size_t i = 0; i < sizeof op_table / sizeof op_table[0] && status == WEFT_OK; i++) {
+        run->current_op = op_table[i].op;
+        if (run->op != NULL && strcmp(run->op, weft_op_name(run->current_op)) != 0) continue;
+        found = true;
+        status = op_table[i].cases(run, error);
+    }
+    return found ? status : weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no op \"%s\"", run->op);
+}
+
+/* ---- Checking ---- */
+
+typedef struct checking {
+    weft_status (*report)(void *user, const weft_check_result *result);
+    void *user;
+    weft_check_summary summary;
+} checking;
 
 static void judge(const weft_check_case *c, weft_status status, bool unstable, const char *message, weft_check_result *result) {
     const char *failure = NULL;
@@ -70,55 +104,53 @@ static void judge(const weft_check_case *c, weft_status status, bool unstable, c
     result->passed = result->skipped == NULL && result->failure == NULL;
 }
 
-weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error) {
+static weft_status check_case(weft_check_run *run, weft_check_case *c, weft_error *error) {
+    checking *check = run->user;
     weft_error local = {.status = WEFT_OK};
     bool unstable = false;
     weft_check_oracle(c);
     weft_status status = weft_check_ready(c) ? weft_check_execute(c, run->device, false, &unstable, &local)
                                              : weft_fail(&local, WEFT_OUT_OF_MEMORY, "no memory for the data of %s", c->name);
-    if (weft_check_is_fatal(status)) {
-        weft_check_free(c);
-        return weft_fail(error, status, "%s", local.message);
-    }
-    weft_check_result result = {.op = c->op, .name = c->name, .kernel = c->kernel, .seed = run->options.seed};
+    if (weft_check_is_fatal(status)) return weft_fail(error, status, "%s", local.message);
+    weft_check_result result = {.op = c->op, .name = c->name, .kernel = c->kernel, .seed = run->seed};
     judge(c, status, unstable, local.message, &result);
     if (result.skipped != NULL)
-        run->summary->n_skipped++;
+        check->summary.n_skipped++;
     else if (result.passed)
-        run->summary->n_passed++;
+        check->summary.n_passed++;
     else
-        run->summary->n_failed++;
-    status = run->report == NULL ? WEFT_OK : run->report(run->user, &result);
-    weft_check_free(c);
+        check->summary.n_failed++;
+    status = check->report == NULL ? WEFT_OK : check->report(check->user, &result);
     return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the check was ended by its report function");
 }
 
 weft_status weft_check_ops(weft_device *device, const weft_check_options *options,
                            weft_status (*report)(void *user, const weft_check_result *result), void *user,
                            weft_check_summary *summary, weft_error *error) {
-    weft_check_summary counts = {0};
     weft_check_options all = {.precision = WEFT_FAST};
+    checking check = {.report = report, .user = user};
     if (device == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to check");
     if (options != NULL) all = *options;
     weft_status status = weft_require_zero("options.reserved", all.reserved, sizeof all.reserved, error);
     if (status != WEFT_OK) return status;
-    if (all.seed == 0) all.seed = 1;
-    weft_type type;
-    if (all.type != NULL && !weft_type_from_name(all.type, &type))
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no element type \"%s\"", all.type);
+    if (all.quick && all.large)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "quick and large choose different cases: one of them at a time");
     weft_runtime *runtime = weft_device_runtime(device);
     weft_check_run *run = weft_allocate(runtime, sizeof *run);
     if (run == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a check");
-    *run = (weft_check_run){device, runtime, all, WEFT_OP_NONE, report, user, &counts, {.n_memory = 0}};
-    bool found = false;
-    for (size_t i = 0; i < sizeof op_table / sizeof op_table[0] && status == WEFT_OK; i++) {
-        run->op = op_table[i].op;
-        if (all.op != NULL && strcmp(all.op, weft_op_name(run->op)) != 0) continue;
-        found = true;
-        status = op_table[i].cases(run, error);
-    }
+    *run = (weft_check_run){.device = device,
+                            .op = all.op,
+                            .type = all.type,
+                            .name = all.name,
+                            .size = all.large   ? WEFT_CHECK_LARGE
+                                    : all.quick ? WEFT_CHECK_QUICK
+                                                : WEFT_CHECK_USUAL,
+                            .precision = all.precision,
+                            .seed = all.seed == 0 ? 1 : all.seed,
+                            .end = check_case,
+                            .user = &check};
+    status = weft_check_walk(run, error);
     weft_release(runtime, run);
-    if (!found) return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no op \"%s\"", all.op);
-    if (summary != NULL) *summary = counts;
+    if (status != WEFT_INVALID_ARGUMENT && summary != NULL) *summary = check.summary;
     return status;
 }

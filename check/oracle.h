@@ -33,6 +33,7 @@ typedef struct weft_check_rows {
     int64_t n_padding; /* rows that are padding: the last ones */
     bool decode;       /* each row the newest of its own sequence; otherwise runs of consecutive positions */
     bool shuffled;     /* rows in no order, padding amid them */
+    bool full;         /* all sequences have n_ctx positions; otherwise only the first one */
 } weft_check_rows;
 /* Declares inputs `rows` and `sequences`, and fills them. Rope positions are WEFT_CHECK_ROPE_SHIFT past cache indices. */
 #define WEFT_CHECK_ROPE_SHIFT 2

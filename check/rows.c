@@ -27,7 +27,7 @@ static void fill_page_tables(weft_check_case *c, const weft_check_rows *options,
 
 static void fill_run(weft_check_case *c, const weft_check_rows *options, int64_t sequence, int64_t count, int32_t *rows) {
     int64_t first = options->n_ctx - count;
-    if (sequence > 0) first = weft_check_below(&c->random, first + 1);
+    if (sequence > 0 && !options->full) first = weft_check_below(&c->random, first + 1);
     for (int64_t i = 0; i < count; i++) {
         int32_t *row = rows + i * WEFT_ROW_WORDS;
         row[WEFT_ROW_TOKEN] = 0;
@@ -103,6 +103,10 @@ int64_t weft_oracle_cache_place(const weft_oracle_cache *cache, int32_t sequence
 void weft_check_fill_cache(weft_check_case *c, size_t port, size_t rows, size_t sequences, double rms) {
     if (!weft_check_ready(c)) return;
     weft_check_input *kv = &c->inputs[port];
+    if (c->timed) {
+        weft_check_fill(c, kv, WEFT_CHECK_NORMAL, rms);
+        return;
+    }
     weft_oracle_cache cache = weft_oracle_cache_of(kv, &c->inputs[sequences]);
     for (int32_t s = 0; s < cache.n_sequences; s++) {
         int64_t last = -1;

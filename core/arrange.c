@@ -7,6 +7,7 @@
 #include "core/query.h"
 
 weft_status weft_store_rewrite(const weft_store *store, const weft_graph *graph, weft_graph **rewritten, weft_error *error) {
+    if (store->options.unpruned) return weft_graph_copy(graph, rewritten, error);
     if (store->options.unfused) return weft_graph_prune(graph, rewritten, error);
     return weft_graph_fuse(graph, store->device, store->options.precision, rewritten, error);
 }

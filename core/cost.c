@@ -21,3 +21,13 @@ void weft_graph_cost(const weft_graph *graph, const weft_core_node *node, uint64
     const weft_op_rules *rules = weft_op_get(node->op)->rules;
     if (rules->cost) rules->cost(&tensors, node->params, outputs, operations, bytes);
 }
+
+weft_status weft_graph_node_cost(const weft_graph *graph, size_t index, uint64_t *operations, uint64_t *bytes, weft_error *error) {
+    if (!graph || !operations || !bytes)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a graph and places for operations and bytes are needed");
+    if (index >= graph->n_nodes)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no node %zu: the graph has %zu", index, graph->n_nodes);
+    *operations = *bytes = 0;
+    if (graph->nodes[index].op != WEFT_OP_NONE) weft_graph_cost(graph, &graph->nodes[index], operations, bytes);
+    return WEFT_OK;
+}

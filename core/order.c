@@ -115,11 +115,24 @@ void weft_graph_mark_live(const weft_graph *graph, bool *live) {
     }
 }
 
-weft_status weft_graph_prune(const weft_graph *graph, weft_graph **pruned, weft_error *error) {
+static void mark_all(const weft_graph *graph, bool *live) {
+    for (size_t i = 0; i < graph->n_nodes; i++) live[i] = true;
+}
+
+static weft_status copy_marked(const weft_graph *graph, void (*mark)(const weft_graph *graph, bool *live), weft_graph **copy,
+                               weft_error *error) {
     bool *live = weft_allocate(graph->runtime, graph->n_nodes * sizeof *live);
     if (!live) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the order of %zu nodes", graph->n_nodes);
-    weft_graph_mark_live(graph, live);
-    weft_status status = weft_graph_rebuild(graph, live, NULL, pruned, error);
+    mark(graph, live);
+    weft_status status = weft_graph_rebuild(graph, live, NULL, copy, error);
     weft_release(graph->runtime, live);
     return status;
+}
+
+weft_status weft_graph_prune(const weft_graph *graph, weft_graph **pruned, weft_error *error) {
+    return copy_marked(graph, weft_graph_mark_live, pruned, error);
+}
+
+weft_status weft_graph_copy(const weft_graph *graph, weft_graph **copy, weft_error *error) {
+    return copy_marked(graph, mark_all, copy, error);
 }

@@ -25,5 +25,7 @@ void weft_graph_mark_live(const weft_graph *graph, bool *live);
 
 /* A copy without dead nodes. */
 weft_status weft_graph_prune(const weft_graph *graph, weft_graph **pruned, weft_error *error);
+/* A copy. */
+weft_status weft_graph_copy(const weft_graph *graph, weft_graph **copy, weft_error *error);
 
 #endif

@@ -415,6 +415,38 @@ class Files(unittest.TestCase):
         for wrong in ("", "0", "5,", "5;6", "x", "-1"):
             self.assertEqual(weft("bench", model(), "--at", wrong)[0], 2, wrong)
 
+    def test_bench_ops(self):
+        cases = ["--ops", "--on", "cpu", "--quick", "--op", "mul_mat", "--type", "Q4_K", "--seconds", "0.01"]
+        code, out, err = weft("bench", *cases, "--json")
+        self.assertEqual(code, 0, err)
+        got = json.loads(out)
+        self.assertGreater(got["read_bytes_per_s"], 0)
+        self.assertEqual(len(got["cases"]), 1)
+        case = got["cases"][0]
+        self.assertEqual((case["case"], case["op"], case["n_columns"]), (got["best_case"], "mul_mat", 8))
+        self.assertTrue(case["kernel"] and case["may_be_cached"])
+        self.assertTrue(0 < case["us_min"] <= case["us"] <= case["us_max"])
+        self.assertAlmostEqual(case["bytes_per_s"], case["bytes"] / case["us"] * 1e6, delta=1)
+        self.assertAlmostEqual(case["read_share"], case["bytes_per_s"] / got["read_bytes_per_s"], places=6)
+        self.assertEqual(case["best_share"], 1)
+        out = weft("bench", *cases)[1].decode()
+        for text in (case["case"], case["kernel"], "best: ", "* the weights"):
+            self.assertIn(text, out)
+        code, out, err = weft("bench", "--ops", "--on", "null", "--op", "rope", "--quick", "--case", "T=8", "--seconds", "0.01")
+        self.assertEqual(code, 0, err)
+        self.assertIn(b"rope head_dim=96", out)
+        for wrong in ([], ["--ops", model()], [model(), "--op", "rope"], [model(), "--seconds", "1"], ["--ops", "--seconds", "0"]):
+            self.assertEqual(weft("bench", *wrong)[0], 2, wrong)
+        for wrong in (["--op", "nonsense"], ["--type", "Q9"], ["--case", "nonsense"], ["--on", "nonsense"]):
+            self.assertEqual(weft("bench", "--ops", "--quick", *wrong)[0], 1, wrong)
+
+    def test_check_large(self):
+        """The cases that are timed can be checked; only when they are asked for."""
+        case = ["check", "--op", "rms_norm", "--case", "rms_norm 4096 T=8 "]
+        self.assertEqual(weft(*case, "--large")[:2], (0, b"1 passed, 0 failed, 0 skipped\n"))
+        self.assertEqual(weft(*case)[:2], (1, b"0 passed, 0 failed, 0 skipped\n"))
+        self.assertEqual(weft(*case, "--large", "--quick")[0], 2)
+
     def test_chat(self):
         code, out, err = weft("chat", model(), "-n", "3", stdin=b"Hello\nand again\n")
         self.assertEqual(code, 0, err)

@@ -61,6 +61,7 @@ static weft_engine_options engine_options = {.device = "cpu", .device_options.n_
 static weft_session_options session_options;
 static weft_synth_options synth_options = {.shape = "tiny", .mix = "Q4_0"};
 static weft_check_options check_options = {.op = "silu", .quick = true};
+static weft_bench_options bench_options = {.op = "silu", .quick = true, .seconds = 1e-6};
 static weft_check_model_options model_options = {.prompt = "ab", .n_decode = 1};
 
 static weft_status create_runtime(weft_error *error) {
@@ -159,6 +160,10 @@ static weft_status check_ops(weft_error *error) {
     return weft_check_ops(device, &check_options, NULL, NULL, NULL, error);
 }
 
+static weft_status bench_ops(weft_error *error) {
+    return weft_bench_ops(device, &bench_options, NULL, NULL, error);
+}
+
 static weft_status check_nodes(weft_error *error) {
     return weft_check_model(model, &device, 1, &model_options, NULL, NULL, NULL, error);
 }
@@ -193,6 +198,7 @@ static const struct {
     {"options.reserved must be zero", create_session, WORDS(session_options)},
     {"options.reserved must be zero", write_model, WORDS(synth_options)},
     {"options.reserved must be zero", check_ops, WORDS(check_options)},
+    {"options.reserved must be zero", bench_ops, WORDS(bench_options)},
     {"options.reserved must be zero", check_nodes, WORDS(model_options)},
     {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
     {"device_options.reserved must be zero", check_greedy, WORDS(engine_options.device_options)},
@@ -311,6 +317,12 @@ static weft_status see_result(void *user, const weft_check_result *result) {
     return WEFT_OK;
 }
 
+static weft_status see_time(void *user, const weft_bench_result *result) {
+    (*(size_t *)user)++;
+    ASSERT_ZERO(*result);
+    return WEFT_OK;
+}
+
 static weft_status see_node(void *user, const weft_check_node *node) {
     (*(size_t *)user)++;
     ASSERT_ZERO(*node);
@@ -331,6 +343,9 @@ static void zeroes_what_a_check_reports(void **state) {
     FILL(ops);
     must(weft_check_ops(device, &check_options, see_result, &n, &ops, &error), &error);
     ASSERT_ZERO(ops);
+    assert_true(n > 0);
+    n = 0;
+    must(weft_bench_ops(device, &bench_options, see_time, &n, &error), &error);
     assert_true(n > 0);
     weft_check_model_summary nodes;
     weft_device *devices[] = {device, device};

@@ -1,11 +1,11 @@
-/* weft bench: tokens a second, how much of the device's memory bandwidth that is, and what a step costs the host. */
+/* weft bench: tokens a second, how much of the device's memory bandwidth that is, and what a step costs the host; or the ops. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include <cjson/cJSON.h>
 
-#include "command.h"
+#include "bench.h"
 
 enum { MAX_REPEATS = 100, MAX_POSITIONS = 16, MAX_SAMPLES = 65536, PREFILL_PIECE = 2048 };
 
@@ -15,7 +15,9 @@ typedef struct bench_settings {
     const char *at;
     int32_t positions[MAX_POSITIONS];
     int32_t n_positions;
-    bool json;
+    bool json, ops;
+    weft_bench_options table;
+    float seconds;
 } bench_settings;
 
 /* Decoding, over some runs; sorted, the values are minimum first, maximum last. */
@@ -299,21 +301,55 @@ static void choose_context(bench_settings *settings) {
     settings->engine.n_ctx = n_ctx < INT32_MAX ? (int32_t)n_ctx : INT32_MAX;
 }
 
+static int check_usage(const weft_command *command, bench_settings *settings, const char *path) {
+    const weft_bench_options *table = &settings->table;
+    if (settings->ops && path) return usage_error(command, "a model or --ops, not both");
+    if (!settings->ops && !path) return usage_error(command, "its arguments are missing: a model, or --ops");
+    if (!settings->ops && (table->op || table->type || table->name || table->quick || settings->seconds > 0))
+        return usage_error(command, "--op, --type, --case, --quick and --seconds choose cases of the op table: they go with --ops");
+    if (!parse_positions(settings))
+        return usage_error(command, "--at takes up to %d positions like 100,16000, not \"%s\"", MAX_POSITIONS, settings->at);
+    return -1;
+}
+
+static int parse(const weft_command *command, bench_settings *settings, const char **path, int argc, char **argv) {
+    weft_bench_options *table = &settings->table;
+    option_spec options[MAX_OPTIONS] = {
+        {"n-prompt", 'p', OPTION_COUNT, &settings->n_prompt, 1, 16777216, NULL, "tokens to prefill; default 512"},
+        {"n-predict", 'n', OPTION_COUNT, &settings->n_predict, 0, 16777216, NULL, "tokens to decode; default 128"},
+        {"repeat", 'r', OPTION_COUNT, &settings->n_repeats, 1, MAX_REPEATS, NULL, "runs, after one to warm up; default 5"},
+        {"at", 0, OPTION_TEXT, &settings->at, 0, 0, "N,N...", "decodes from these positions on, too; each is prefilled to first"},
+        {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
+        {"on", 0, OPTION_TEXT, &settings->engine.backend, 0, 0, "NAME", "as --backend"},
+        {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL, "the op table's cases in place of a model, by shapes of models"},
+        {"op", 0, OPTION_TEXT, &table->op, 0, 0, "NAME", "of --ops: cases of this op alone"},
+        {"type", 0, OPTION_TEXT, &table->type, 0, 0, "NAME", "of --ops: cases with weights of this type alone"},
+        {"case", 0, OPTION_TEXT, &table->name, 0, 0, NULL, "of --ops: cases with this in their names alone"},
+        {"quick", 0, OPTION_FLAG, &table->quick, 0, 0, NULL, "of --ops: the small cases of `weft check --quick` instead"},
+        {"seconds", 0, OPTION_REAL, &settings->seconds, 0.001, 3600, NULL, "of --ops: for each case, once warm; default 0.25"},
+    };
+    size_t n_own = 0;
+    while (options[n_own].name) n_own++;
+    size_t n_options = engine_options_add(&settings->engine, options, n_own);
+    int code = options_parse_some(command, options, n_options, path, 0, 1, argc, argv);
+    if (code >= 0) return code;
+    table->precision = settings->engine.precision ? WEFT_EXACT : WEFT_FAST;
+    table->seconds = (double)settings->seconds;
+    return check_usage(command, settings, *path);
+}
+
+static int run_ops(const bench_settings *settings) {
+    weft_error error = {0};
+    weft_status status = bench_table(&settings->engine, &settings->table, settings->json, &error);
+    return status == WEFT_OK ? EXIT_DONE : fail(&error);
+}
+
 static int run(const weft_command *command, int argc, char **argv) {
     bench_settings settings = {.n_prompt = 512, .n_predict = 128, .n_repeats = 5};
-    option_spec options[MAX_OPTIONS] = {
-        {"n-prompt", 'p', OPTION_COUNT, &settings.n_prompt, 1, 16777216, NULL, "tokens to prefill; default 512"},
-        {"n-predict", 'n', OPTION_COUNT, &settings.n_predict, 0, 16777216, NULL, "tokens to decode; default 128"},
-        {"repeat", 'r', OPTION_COUNT, &settings.n_repeats, 1, MAX_REPEATS, NULL, "runs, after one to warm up; default 5"},
-        {"at", 0, OPTION_TEXT, &settings.at, 0, 0, "N,N...", "decodes from these positions on, too; each is prefilled to first"},
-        {"json", 0, OPTION_FLAG, &settings.json, 0, 0, NULL, "one JSON object"},
-    };
-    size_t n_options = engine_options_add(&settings.engine, options, 5);
     const char *path;
-    int code = options_parse(command, options, n_options, &path, 1, argc, argv);
+    int code = parse(command, &settings, &path, argc, argv);
     if (code >= 0) return code;
-    if (!parse_positions(&settings))
-        return usage_error(command, "--at takes up to %d positions like 100,16000, not \"%s\"", MAX_POSITIONS, settings.at);
+    if (settings.ops) return run_ops(&settings);
     choose_context(&settings);
 
     static bench b;
@@ -339,5 +375,5 @@ static int run(const weft_command *command, int argc, char **argv) {
 }
 
 const weft_command command_bench = {
-    "bench", "MODEL [options]",
-    "Prefill and decode speed, the share of the device's read bandwidth, and what a step costs the host.", run};
+    "bench", "[MODEL] [options]",
+    "Prefill and decode speed, the share of the device's read bandwidth, and what a step costs the host; or each op (--ops).", run};

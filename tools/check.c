@@ -47,8 +47,11 @@ bool check_json_devices(cJSON *json, const check_devices *devices) {
 
 static int check_usage(const weft_command *command, check_settings *settings) {
     if (settings->model != NULL && settings->ops) return usage_error(command, "a model or --ops, not both");
-    if (settings->model != NULL && (settings->table.op != NULL || settings->table.type != NULL || settings->table.quick))
-        return usage_error(command, "--op, --type and --quick choose cases of the op table; they do not go with a model");
+    const weft_check_options *table = &settings->table;
+    if (settings->model != NULL &&
+        (table->op != NULL || table->type != NULL || table->name != NULL || table->quick || table->large))
+        return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
+    if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
     if (settings->model == NULL && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt != NULL))
         return usage_error(command, "--greedy, --fused and --prompt need a model");
     if (settings->model != NULL && settings->nodes == CHECK_NONE && settings->n_greedy == 0)
@@ -78,7 +81,10 @@ static int parse(const weft_command *command, check_settings *settings, int argc
         {"op", 0, OPTION_TEXT, &settings->table.op, 0, 0, "NAME", "cases of this op alone"},
         {"type", 0, OPTION_TEXT, &settings->table.type, 0, 0, "NAME", "cases with weights of this type alone"},
         {"seed", 0, OPTION_COUNT64, &settings->table.seed, 0, 0, NULL, "of the cases' random data; default 1"},
+        {"case", 0, OPTION_TEXT, &settings->table.name, 0, 0, NULL, "cases with this in their names alone"},
         {"quick", 0, OPTION_FLAG, &settings->table.quick, 0, 0, NULL, "a subset of the cases"},
+        {"large", 0, OPTION_FLAG, &settings->table.large, 0, 0, NULL,
+         "the cases that `weft bench --ops` times instead; seconds or minutes for each"},
     };
     size_t n_own = 0;
     while (options[n_own].name != NULL) n_own++;

@@ -112,10 +112,10 @@ static const shape shapes[] = {
     {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_TINY, 1.0, 1.0},
 };
 
-static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_error *error) {
+static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_check_size size, weft_error *error) {
     const weft_check_rows *r = &s->rows;
     weft_check_case *c = weft_check_begin(
-        run, WEFT_CHECK_NO_TYPE, r->t == 8,
+        run, WEFT_CHECK_NO_TYPE, size,
         "%s head_dim=%lld heads=%lldx%lld ctx=%lld page=%lld sequences=%lld T=%lld padding=%lld window=%d rms=%g/%g",
         weft_type_get(type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->n_ctx,
         (long long)r->page_size, (long long)r->n_sequences, (long long)r->t, (long long)r->n_padding, (int)s->window,
@@ -132,11 +132,32 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
     return weft_check_end(run, c, error);
 }
 
+/* Single rows, a row of each of 8 sequences, and pieces of a prompt, whose rows see few positions of their own. Whole pages, since
+ * the cost of an op counts those. */
+static const weft_check_rows large_rows[] = {
+    {.t = 1, .n_sequences = 1, .n_ctx = 128, .page_size = 64},
+    {.t = 1, .n_sequences = 1, .n_ctx = 4096, .page_size = 64},
+    {.t = 1, .n_sequences = 1, .n_ctx = 16384, .page_size = 64},
+    {.t = 8, .n_sequences = 8, .n_ctx = 4096, .page_size = 64, .decode = true, .full = true},
+    {.t = 64, .n_sequences = 1, .n_ctx = 4096, .page_size = 64},
+    {.t = 512, .n_sequences = 1, .n_ctx = 4096, .page_size = 64},
+};
+
+/* With the heads of models of 1.5 and 8 billion weights. */
+static weft_status check_large(weft_check_run *run, const weft_check_rows *rows, weft_error *error) {
+    weft_type type = weft_check_precision(run) == WEFT_EXACT ? WEFT_F32 : WEFT_F16;
+    weft_status status = check(run, &(shape){128, 2, 6, 0, *rows, USUAL}, type, WEFT_CHECK_LARGE, error);
+    return status == WEFT_OK ? check(run, &(shape){128, 8, 4, 0, *rows, USUAL}, type, WEFT_CHECK_LARGE, error) : status;
+}
+
 weft_status weft_check_cases_attention(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) {
-        status = check(run, &shapes[i], WEFT_F32, error);
-        if (status == WEFT_OK) status = check(run, &shapes[i], WEFT_F16, error);
+        weft_check_size size = weft_check_quick_if(shapes[i].rows.t == 8);
+        status = check(run, &shapes[i], WEFT_F32, size, error);
+        if (status == WEFT_OK) status = check(run, &shapes[i], WEFT_F16, size, error);
     }
+    for (size_t i = 0; i < sizeof large_rows / sizeof large_rows[0] && status == WEFT_OK; i++)
+        status = check_large(run, &large_rows[i], error);
     return status;
 }

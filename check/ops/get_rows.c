@@ -45,9 +45,9 @@ static void fill_index(weft_check_case *c, const shape *s, int32_t *index, int32
         sequences[i * SEQUENCE_WORDS + WEFT_SEQUENCE_LAST_TOKEN] = (int32_t)weft_check_below(&c->random, s->m);
 }
 
-static weft_status check(weft_check_run *run, const shape *s, bool quick, weft_error *error) {
+static weft_status check(weft_check_run *run, const shape *s, weft_check_size size, weft_error *error) {
     weft_check_case *c = weft_check_begin(
-        run, s->weight ? s->type : WEFT_CHECK_NO_TYPE, quick, "%s%s %lldx%lld N=%lld words=%lld%s%s", weft_type_get(s->type)->name,
+        run, s->weight ? s->type : WEFT_CHECK_NO_TYPE, size, "%s%s %lldx%lld N=%lld words=%lld%s%s", weft_type_get(s->type)->name,
         s->weight ? "" : " activation", (long long)s->n, (long long)s->m, (long long)s->t, (long long)s->words,
         s->sequences ? " last tokens" : "", s->matrices ? " of several matrices" : "");
     if (c == NULL) return WEFT_OK;
@@ -75,13 +75,17 @@ weft_status weft_check_cases_get_rows(weft_check_run *run, weft_error *error) {
         weft_type type = weft_check_types[i];
         for (size_t j = 0; j < sizeof tables / sizeof tables[0] && status == WEFT_OK; j++) {
             int64_t n = weft_check_k(&tables[j], type);
-            status = check(run, &(shape){type, n, tables[j].n, tables[j].t, 4, true, true, 0}, j == 2, error);
+            status = check(run, &(shape){type, n, tables[j].n, tables[j].t, 4, true, true, 0}, weft_check_quick_if(j == 2), error);
         }
         if (status == WEFT_OK)
-            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 5, 5, 1, true, false, 0}, false, error);
+            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 5, 5, 1, true, false, 0}, WEFT_CHECK_USUAL, error);
         if (status == WEFT_OK)
-            status = check(run, &(shape){type, weft_check_k(&tables[2], type), 31 * 3, 33, 4, true, true, 3}, true, error);
+            status =
+                check(run, &(shape){type, weft_check_k(&tables[2], type), 31 * 3, 33, 4, true, true, 3}, WEFT_CHECK_QUICK, error);
         if (status != WEFT_OK) return status;
     }
-    return check(run, &(shape){WEFT_F32, 63, 33, 8, 8, false, false, 0}, true, error);
+    for (size_t i = 0; i < WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++)
+        status = check(run, &(shape){WEFT_Q4_K, 1536, 151936, weft_check_large_t[i], 4, true, true, 0}, WEFT_CHECK_LARGE, error);
+    if (status != WEFT_OK) return status;
+    return check(run, &(shape){WEFT_F32, 63, 33, 8, 8, false, false, 0}, WEFT_CHECK_QUICK, error);
 }

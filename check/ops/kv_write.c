@@ -51,10 +51,10 @@ static void add_extremes(weft_check_case *c, weft_check_input *input) {
         weft_check_set(input, i, values[weft_check_below(&c->random, (int64_t)(sizeof values / sizeof values[0]))]);
 }
 
-static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+static weft_status check(weft_check_run *run, const shape *s, weft_check_size size, weft_error *error) {
     const weft_check_rows *r = &s->rows;
     weft_check_case *c =
-        weft_check_begin(run, WEFT_CHECK_NO_TYPE, r->t == 8, "%s head_dim=%lld kv_heads=%lld page=%lld T=%lld padding=%lld%s",
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%s head_dim=%lld kv_heads=%lld page=%lld T=%lld padding=%lld%s",
                          weft_type_get(s->type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)r->page_size,
                          (long long)r->t, (long long)r->n_padding, s->missing ? " missing pages" : "");
     if (c == NULL) return WEFT_OK;
@@ -76,7 +76,19 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
 }
 
 weft_status weft_check_cases_kv_write(weft_check_run *run, weft_error *error) {
+    weft_type cache = weft_check_precision(run) == WEFT_EXACT ? WEFT_F32 : WEFT_F16;
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
+        status = check(run, &shapes[i], weft_check_quick_if(shapes[i].rows.t == 8), error);
+    for (size_t i = 0; i < WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++) {
+        int64_t t = weft_check_large_t[i];
+        bool decode = t <= 8;
+        const shape large = {cache,
+                             128,
+                             8,
+                             {.t = t, .n_sequences = decode ? t : 1, .n_ctx = 512, .page_size = 64, .decode = decode, .full = true},
+                             false};
+        status = check(run, &large, WEFT_CHECK_LARGE, error);
+    }
     return status;
 }

@@ -40,9 +40,9 @@ void weft_check_oracle_mul_mat(weft_check_case *c) {
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, weft_check_pattern weights,
-                         weft_check_pattern columns, const char *note, bool quick, weft_error *error) {
+                         weft_check_pattern columns, const char *note, weft_check_size size, weft_error *error) {
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, quick, "%s %lldx%lld T=%lld%s", weft_type_get(type)->name, (long long)k,
+    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s", weft_type_get(type)->name, (long long)k,
                                           (long long)m->n, (long long)m->t, note);
     if (c == NULL) return WEFT_OK;
     weft_check_weight(c, WEFT_MUL_MAT_WEIGHT, type, k, m->n, weights, 1.0 / sqrt((double)k));
@@ -73,15 +73,23 @@ static weft_status check_type(weft_check_run *run, weft_type type, weft_error *e
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0] && status == WEFT_OK; i++) {
         weft_check_matrix m = matrices[i];
         if (large_block && m.blocks > 9) m.blocks /= 8;
-        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, "", i == 4, error);
+        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, "", weft_check_quick_if(i == 4), error);
     }
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0] && status == WEFT_OK; i++)
-        status = check(run, type, &odd, patterns[i].weights, patterns[i].columns, patterns[i].note, false, error);
+        status = check(run, type, &odd, patterns[i].weights, patterns[i].columns, patterns[i].note, WEFT_CHECK_USUAL, error);
     return status;
 }
 
+/* Up and gate of models of 1.5 and 8 billion weights. */
+static const weft_check_product products[] = {{1536, 8960}, {4096, 14336}};
+
 weft_status weft_check_cases_mul_mat(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
+    weft_type type;
+    weft_check_matrix m;
     for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++) status = check_type(run, weft_check_types[i], error);
+    for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
+         i++)
+        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, "", WEFT_CHECK_LARGE, error);
     return status;
 }

@@ -12,11 +12,10 @@ void weft_check_oracle_mul_mat_add(weft_check_case *c) {
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, bool bias, bool residual,
-                         weft_error *error) {
+                         weft_check_size size, weft_error *error) {
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c =
-        weft_check_begin(run, type, m->t == 8 && residual, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
-                         (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "");
+    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
+                                          (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "");
     if (c == NULL) return WEFT_OK;
     weft_check_weight(c, WEFT_MUL_MAT_ADD_WEIGHT, type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
     weft_check_reals(c, WEFT_MUL_MAT_ADD_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
@@ -29,13 +28,24 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
 static const weft_check_matrix matrices[] = {{1, 1, 1, 1},     {31, 1, 31, 2},   {63, 3, 33, 3},   {33, 2, 63, 5},
                                              {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
 
+/* The attention's output and down of models of 1.5 and 8 billion weights. */
+static const weft_check_product products[] = {{1536, 1536}, {8960, 1536}, {4096, 4096}, {14336, 4096}};
+
 weft_status weft_check_cases_mul_mat_add(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
+    weft_type type;
+    weft_check_matrix m;
     for (size_t i = 0; i < weft_check_type_count; i++) {
         for (size_t j = 0; j < sizeof matrices / sizeof matrices[0]; j++) {
-            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], false, true, error);
-            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], true, j % 2 == 0, error);
+            weft_check_size size = weft_check_quick_if(matrices[j].t == 8);
+            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], false, true, size, error);
+            if (status == WEFT_OK)
+                status =
+                    check(run, weft_check_types[i], &matrices[j], true, j % 2 == 0, j % 2 == 0 ? size : WEFT_CHECK_USUAL, error);
         }
     }
+    for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
+         i++)
+        status = check(run, type, &m, false, true, WEFT_CHECK_LARGE, error);
     return status;
 }

@@ -27,9 +27,9 @@ void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
 }
 
 static weft_status check(weft_check_run *run, weft_type type, weft_type up_type, const weft_check_matrix *m, int32_t activation,
-                         double rms, weft_error *error) {
+                         double rms, weft_check_size size, weft_error *error) {
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, m->t == 8, "%s/%s %lldx%lld T=%lld %s rms=%g", weft_type_get(type)->name,
+    weft_check_case *c = weft_check_begin(run, type, size, "%s/%s %lldx%lld T=%lld %s rms=%g", weft_type_get(type)->name,
                                           weft_type_get(up_type)->name, (long long)k, (long long)m->n, (long long)m->t,
                                           activation == WEFT_ACTIVATION_SILU ? "silu" : "gelu", rms);
     if (c == NULL) return WEFT_OK;
@@ -46,14 +46,28 @@ static weft_status check(weft_check_run *run, weft_type type, weft_type up_type,
 static const weft_check_matrix matrices[] = {{31, 1, 31, 2},   {63, 3, 33, 3},   {33, 2, 63, 5},
                                              {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
 
+static weft_status check_small(weft_check_run *run, weft_type type, weft_type up_type, const weft_check_matrix *m,
+                               int32_t activation, double rms, weft_error *error) {
+    return check(run, type, up_type, m, activation, rms, weft_check_quick_if(m->t == 8), error);
+}
+
+/* Models of 1.5 and 8 billion weights. */
+static const weft_check_product products[] = {{1536, 8960}, {4096, 14336}};
+
 weft_status weft_check_cases_norm_gated_mlp(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < weft_check_type_count; i++) {
         weft_type type = weft_check_types[i];
         for (size_t j = 0; j < sizeof matrices / sizeof matrices[0] && status == WEFT_OK; j++)
-            status = check(run, type, type, &matrices[j], j % 2 == 0 ? WEFT_ACTIVATION_SILU : WEFT_ACTIVATION_GELU, 1.0, error);
-        if (status == WEFT_OK) status = check(run, type, type, &matrices[1], WEFT_ACTIVATION_SILU, 100.0, error);
+            status =
+                check_small(run, type, type, &matrices[j], j % 2 == 0 ? WEFT_ACTIVATION_SILU : WEFT_ACTIVATION_GELU, 1.0, error);
+        if (status == WEFT_OK) status = check_small(run, type, type, &matrices[1], WEFT_ACTIVATION_SILU, 100.0, error);
     }
-    if (status == WEFT_OK) status = check(run, WEFT_Q4_K, WEFT_Q6_K, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error);
-    return status == WEFT_OK ? check(run, WEFT_Q4_0, WEFT_F16, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error) : status;
+    weft_type type;
+    weft_check_matrix m;
+    for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
+         i++)
+        status = check(run, type, type, &m, WEFT_ACTIVATION_SILU, 1.0, WEFT_CHECK_LARGE, error);
+    if (status == WEFT_OK) status = check_small(run, WEFT_Q4_K, WEFT_Q6_K, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error);
+    return status == WEFT_OK ? check_small(run, WEFT_Q4_0, WEFT_F16, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error) : status;
 }

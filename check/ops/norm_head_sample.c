@@ -33,11 +33,11 @@ typedef struct shape {
     int32_t n_top;
 } shape;
 
-static weft_status check(weft_check_run *run, weft_type type, const shape *s, weft_error *error) {
+static weft_status check(weft_check_run *run, weft_type type, const shape *s, weft_check_size size, weft_error *error) {
     const weft_check_matrix *m = &s->matrix;
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, m->t == 8, "%s %lldx%lld R=%lld top=%d", weft_type_get(type)->name,
-                                          (long long)k, (long long)m->n, (long long)m->t, (int)s->n_top);
+    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld R=%lld top=%d", weft_type_get(type)->name, (long long)k,
+                                          (long long)m->n, (long long)m->t, (int)s->n_top);
     if (c == NULL) return WEFT_OK;
     weft_norm_head_sample_params params = {.epsilon = 1e-5f, .n_top = s->n_top};
     weft_check_params(c, &params, sizeof params);
@@ -53,10 +53,19 @@ static weft_status check(weft_check_run *run, weft_type type, const shape *s, we
 static const shape shapes[] = {
     {{31, 1, 1, 1}, 0}, {{33, 3, 31, 3}, 5}, {{257, 9, 257, 8}, 10}, {{257, 5, 1031, 33}, 0}, {{63, 2, 5003, 2}, 20}};
 
+/* Heads of models of 1.5 and 8 billion weights. */
+static const weft_check_product heads[] = {{1536, 151936}, {4096, 128256}};
+#define MOST_LARGE_COLUMNS 8
+
 weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
+    weft_type type;
+    shape large = {.n_top = 0};
     for (size_t i = 0; i < weft_check_type_count; i++)
         for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++)
-            status = check(run, weft_check_types[i], &shapes[j], error);
+            status = check(run, weft_check_types[i], &shapes[j], weft_check_quick_if(shapes[j].matrix.t == 8), error);
+    for (size_t i = 0;
+         status == WEFT_OK && weft_check_large_product(heads, sizeof heads / sizeof heads[0], i, &type, &large.matrix); i++)
+        if (large.matrix.t <= MOST_LARGE_COLUMNS) status = check(run, type, &large, WEFT_CHECK_LARGE, error);
     return status;
 }

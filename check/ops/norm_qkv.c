@@ -110,9 +110,9 @@ static void make_inputs(weft_check_case *c, const shape *s, weft_type type, weft
 }
 
 static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_type v_type, weft_type kv_type,
-                         weft_error *error) {
+                         weft_check_size size, weft_error *error) {
     const weft_check_rows *r = &s->rows;
-    weft_check_case *c = weft_check_begin(run, type, r->t == 8, "%s/%s kv %s head_dim=%d heads=%lldx%lld T=%lld padding=%lld%s%s",
+    weft_check_case *c = weft_check_begin(run, type, size, "%s/%s kv %s head_dim=%d heads=%lldx%lld T=%lld padding=%lld%s%s",
                                           weft_type_get(type)->name, weft_type_get(v_type)->name, weft_type_get(kv_type)->name,
                                           (int)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->t,
                                           (long long)r->n_padding, s->biases ? " biases" : "", s->norms ? " head norms" : "");
@@ -125,6 +125,33 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
     return weft_check_end(run, c, error);
 }
 
+static weft_status check_small(weft_check_run *run, const shape *s, weft_type type, weft_type v_type, weft_type kv_type,
+                               weft_error *error) {
+    return check(run, s, type, v_type, kv_type, weft_check_quick_if(s->rows.t == 8), error);
+}
+
+/* Models of 1.5 and 8 billion weights. */
+static const shape large_shapes[] = {
+    {1536, 0, 128, WEFT_ROPE_HALVES, 128, 2, 6, true, false, {.n_ctx = 512, .page_size = 64}},
+    {4096, 0, 128, WEFT_ROPE_ADJACENT, 128, 8, 4, false, false, {.n_ctx = 512, .page_size = 64}},
+};
+
+static weft_status check_large(weft_check_run *run, const shape *s, weft_type kv_type, weft_error *error) {
+    const weft_check_product product = {.k = s->k};
+    weft_status status = WEFT_OK;
+    weft_type type;
+    weft_check_matrix m;
+    for (size_t i = 0; status == WEFT_OK && weft_check_large_product(&product, 1, i, &type, &m); i++) {
+        shape large = *s;
+        large.blocks = m.blocks;
+        large.rows.t = m.t;
+        large.rows.decode = large.rows.full = m.t <= 8;
+        large.rows.n_sequences = large.rows.decode ? m.t : 1;
+        status = check(run, &large, type, type, kv_type, WEFT_CHECK_LARGE, error);
+    }
+    return status;
+}
+
 weft_status weft_check_cases_norm_qkv(weft_check_run *run, weft_error *error) {
     bool exact = weft_check_precision(run) == WEFT_EXACT;
     weft_status status = WEFT_OK;
@@ -133,10 +160,12 @@ weft_status weft_check_cases_norm_qkv(weft_check_run *run, weft_error *error) {
         for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++) {
             /* `exact` keeps its KV cache in F32: an F16 one would round more than its limits allow. */
             weft_type kv_type = exact || j % 2 == 0 ? WEFT_F32 : WEFT_F16;
-            status = check(run, &shapes[j], type, type, kv_type, error);
+            status = check_small(run, &shapes[j], type, type, kv_type, error);
         }
     }
     weft_type kv_type = exact ? WEFT_F32 : WEFT_F16;
-    if (status == WEFT_OK) status = check(run, &shapes[3], WEFT_Q4_K, WEFT_Q6_K, kv_type, error);
-    return status == WEFT_OK ? check(run, &shapes[3], WEFT_Q5_0, WEFT_Q8_0, kv_type, error) : status;
+    for (size_t i = 0; i < sizeof large_shapes / sizeof large_shapes[0] && status == WEFT_OK; i++)
+        status = check_large(run, &large_shapes[i], kv_type, error);
+    if (status == WEFT_OK) status = check_small(run, &shapes[3], WEFT_Q4_K, WEFT_Q6_K, kv_type, error);
+    return status == WEFT_OK ? check_small(run, &shapes[3], WEFT_Q5_0, WEFT_Q8_0, kv_type, error) : status;
 }

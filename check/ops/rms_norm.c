@@ -47,9 +47,9 @@ static const shape shapes[] = {
     {257, 3, 0, true, WEFT_CHECK_NORMAL, 1e15, 1e-5f, false},  {257, 3, 0, true, WEFT_CHECK_TINY, 1.0, 1e-5f, false},
 };
 
-static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+static weft_status check(weft_check_run *run, const shape *s, weft_check_size size, weft_error *error) {
     weft_check_case *c =
-        weft_check_begin(run, WEFT_CHECK_NO_TYPE, s->quick, "%lld T=%lld groups=%d%s rms=%g pattern=%d", (long long)s->n,
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld groups=%d%s rms=%g pattern=%d", (long long)s->n,
                          (long long)s->t, (int)s->n_groups, s->weight ? "" : " no weight", s->rms, (int)s->pattern);
     if (c == NULL) return WEFT_OK;
     int64_t n_groups = s->n_groups == 0 ? 1 : s->n_groups;
@@ -63,6 +63,12 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
 
 weft_status weft_check_cases_rms_norm(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
+        status = check(run, &shapes[i], weft_check_quick_if(shapes[i].quick), error);
+    for (size_t i = 0; i < 2 * WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++) {
+        const shape large = {
+            .n = i % 2 == 0 ? 1536 : 4096, .t = weft_check_large_t[i / 2], .weight = true, .rms = 1.0, .epsilon = 1e-6f};
+        status = check(run, &large, WEFT_CHECK_LARGE, error);
+    }
     return status;
 }

@@ -49,14 +49,18 @@ static const shape shapes[] = {
     {33, WEFT_ROPE_HALVES, 30, 3, 5, 5, false},
 };
 
-static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+static weft_status check(weft_check_run *run, const shape *s, weft_check_size size, weft_error *error) {
     weft_check_case *c = weft_check_begin(
-        run, WEFT_CHECK_NO_TYPE, s->t == 8, "head_dim=%d heads=%lld dims=%lld order=%d T=%lld padding=%lld", (int)s->head_dim,
+        run, WEFT_CHECK_NO_TYPE, size, "head_dim=%d heads=%lld dims=%lld order=%d T=%lld padding=%lld", (int)s->head_dim,
         (long long)s->n_heads, (long long)s->n_dims, (int)s->order, (long long)s->t, (long long)s->n_padding);
     if (c == NULL) return WEFT_OK;
     weft_rope_params params = {.head_dim = s->head_dim, .order = s->order};
-    weft_check_rows rows = {
-        .t = s->t, .n_sequences = 3, .n_ctx = 129, .page_size = 64, .n_padding = s->n_padding, .shuffled = s->shuffled};
+    weft_check_rows rows = {.t = s->t,
+                            .n_sequences = 3,
+                            .n_ctx = s->t > 129 ? s->t : 129,
+                            .page_size = 64,
+                            .n_padding = s->n_padding,
+                            .shuffled = s->shuffled};
     int64_t n = s->head_dim * s->n_heads;
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_ROPE_X, n, s->t, WEFT_CHECK_NORMAL, 1.0);
@@ -71,6 +75,9 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
 
 weft_status weft_check_cases_rope(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
+        status = check(run, &shapes[i], weft_check_quick_if(shapes[i].t == 8), error);
+    for (size_t i = 0; i < WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++)
+        status = check(run, &(shape){128, WEFT_ROPE_HALVES, 128, 32, weft_check_large_t[i], 0, false}, WEFT_CHECK_LARGE, error);
     return status;
 }

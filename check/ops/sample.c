@@ -43,8 +43,11 @@ static const shape shapes[] = {
     {63, 64, 2, WEFT_CHECK_NORMAL, 0.5, true, false},     {63, 8, 3, WEFT_CHECK_NORMAL, 1.0, false, false},
 };
 
-static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
-    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, s->n_vocab == 257, "%lld R=%lld top=%d rms=%g pattern=%d%s%s",
+static const shape large_shapes[] = {{151936, 1, 0, WEFT_CHECK_NORMAL, 4.0, false, false},
+                                     {151936, 8, 0, WEFT_CHECK_NORMAL, 4.0, true, false}};
+
+static weft_status check(weft_check_run *run, const shape *s, weft_check_size size, weft_error *error) {
+    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld R=%lld top=%d rms=%g pattern=%d%s%s",
                                           (long long)s->n_vocab, (long long)s->n_columns, (int)s->n_top, s->rms, (int)s->pattern,
                                           s->draws ? " draws" : "", s->holes ? " holes" : "");
     if (c == NULL) return WEFT_OK;
@@ -61,6 +64,9 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
 
 weft_status weft_check_cases_sample(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
+        status = check(run, &shapes[i], weft_check_quick_if(shapes[i].n_vocab == 257), error);
+    for (size_t i = 0; i < sizeof large_shapes / sizeof large_shapes[0] && status == WEFT_OK; i++)
+        status = check(run, &large_shapes[i], WEFT_CHECK_LARGE, error);
     return status;
 }

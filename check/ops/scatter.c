@@ -11,9 +11,9 @@ void weft_check_oracle_scatter(weft_check_case *c) {
     }
 }
 
-static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_updates, weft_error *error) {
-    weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, n_updates == 33, "%lldx%lld N=%lld", (long long)n, (long long)m,
-                                          (long long)n_updates);
+static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_updates, weft_check_size size, weft_error *error) {
+    weft_check_case *c =
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lldx%lld N=%lld", (long long)n, (long long)m, (long long)n_updates);
     if (c == NULL) return WEFT_OK;
     int32_t *state = weft_check_words(c, WEFT_SCATTER_STATE, WEFT_LEAF_STATE, n, m);
     int32_t *updates = weft_check_words(c, WEFT_SCATTER_UPDATES, WEFT_LEAF_INPUT, 2, n_updates);
@@ -34,6 +34,8 @@ weft_status weft_check_cases_scatter(weft_check_run *run, weft_error *error) {
     static const int64_t shapes[][3] = {{1, 1, 1}, {31, 1, 2}, {33, 3, 63}, {5, 7, 33}, {18, 16, 257}, {65, 63, 1025}};
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
-        status = check(run, shapes[i][0], shapes[i][1], shapes[i][2], error);
+        status = check(run, shapes[i][0], shapes[i][1], shapes[i][2], weft_check_quick_if(shapes[i][2] == 33), error);
+    /* Page tables of 64 sequences of 16,384 positions, each given a page. */
+    if (status == WEFT_OK) status = check(run, 258, 64, 64, WEFT_CHECK_LARGE, error);
     return status;
 }

@@ -47,9 +47,9 @@ static const shape shapes[] = {
     {63, 3, 1.0f, false, WEFT_CHECK_EXTREME, 1.0}, {63, 3, 1.0f, true, WEFT_CHECK_TINY, 1.0},
 };
 
-static weft_status check(weft_check_run *run, const shape *s, weft_error *error) {
+static weft_status check(weft_check_run *run, const shape *s, weft_check_size size, weft_error *error) {
     weft_check_case *c =
-        weft_check_begin(run, WEFT_CHECK_NO_TYPE, s->t == 8, "%lld T=%lld scale=%g%s rms=%g pattern=%d", (long long)s->n,
+        weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld scale=%g%s rms=%g pattern=%d", (long long)s->n,
                          (long long)s->t, (double)s->scale, s->mask ? " mask" : "", s->rms, (int)s->pattern);
     if (c == NULL) return WEFT_OK;
     weft_soft_max_params params = {.scale = s->scale};
@@ -67,6 +67,9 @@ static weft_status check(weft_check_run *run, const shape *s, weft_error *error)
 
 weft_status weft_check_cases_soft_max(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) status = check(run, &shapes[i], error);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
+        status = check(run, &shapes[i], weft_check_quick_if(shapes[i].t == 8), error);
+    for (size_t i = 0; i < WEFT_CHECK_N_LARGE_T && status == WEFT_OK; i++)
+        status = check(run, &(shape){4096, weft_check_large_t[i], 0.125f, true, WEFT_CHECK_NORMAL, 3.0}, WEFT_CHECK_LARGE, error);
     return status;
 }

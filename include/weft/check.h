@@ -16,7 +16,9 @@ typedef struct weft_check_options {
     weft_precision precision;
     uint64_t seed; /* 0: 1 */
     bool quick;    /* a subset for a first look */
-    uint64_t reserved[8];
+    bool large;    /* the cases that weft_bench_ops times, in place of the others: the oracle needs seconds or minutes for each */
+    const char *name; /* only cases with this in their names; NULL: all */
+    uint64_t reserved[7];
 } weft_check_options;
 
 /* How far a device's result lies from the double-precision oracle's. */
@@ -46,6 +48,43 @@ typedef struct weft_check_summary {
 WEFT_API weft_status weft_check_ops(weft_device *device, const weft_check_options *options,
                                     weft_status (*report)(void *user, const weft_check_result *result), void *user,
                                     weft_check_summary *summary, weft_error *error);
+
+/* ---- How fast ops are ---- */
+
+typedef struct weft_bench_options {
+    const char *op, *type; /* as in weft_check_options */
+    const char *name;      /* only cases with this in their names; NULL: all */
+    weft_precision precision;
+    bool quick;      /* the small cases of the check's `quick`, in place of those of models' shapes */
+    double seconds;  /* that a case is timed for, after warming up; 0: 0.25, 3600 at most */
+    uint64_t memory; /* bytes that the tensors of a case may have, on the host and on the device; 0: 1 GiB; never more than half of
+                        the memory that the device has free */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* cases; between steps, too. False cancels */
+    void *progress_user;
+    uint64_t reserved[8];
+} weft_bench_options;
+
+/* Times are those of one run of the op, in steps of a plan with `n_nodes` of them. */
+typedef struct weft_bench_result {
+    weft_op op;
+    const char *name;           /* of the case: "mul_mat Q4_K 4096x14336 T=1" */
+    const char *kernel;         /* what ran it */
+    const char *skipped;        /* why it was not timed, or NULL */
+    int64_t n_columns;          /* T */
+    uint64_t bytes, operations; /* of a run, as weft_graph_node_cost tells */
+    int32_t n_nodes;            /* of the plan, run one after the other, each with weights and a KV cache of its own */
+    uint64_t own_bytes;         /* that a step reads and writes of those: the device's caches may hold them where they are few */
+    int32_t n_rounds;           /* that the median and the range are of; a round is one step or many */
+    double us_median, us_min, us_max; /* microseconds */
+    uint64_t reserved[8];
+} weft_bench_result;
+
+/* Times the op table's cases on `device`: steps of one plan, with the queue kept full. Results are not looked at: weft_check_ops
+ * with `large` checks the same cases. `options` and `report` may be NULL. `report` sees each result; a status it returns ends the
+ * run. A case that the device cannot run is reported as skipped. */
+WEFT_API weft_status weft_bench_ops(weft_device *device, const weft_bench_options *options,
+                                    weft_status (*report)(void *user, const weft_bench_result *result), void *user,
+                                    weft_error *error);
 
 /* ---- Models: each node of real steps on several devices ---- */
 

@@ -315,6 +315,11 @@ typedef struct weft_node_support {
 WEFT_API weft_status weft_graph_support(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,
                                         weft_node_support *support, weft_error *error);
 
+/* What one run of node `index` costs: arithmetic operations, and the bytes it moves with weights as in the file. Both count what is
+ * cached as whole pages, up to the end of the page table; both are 0 for a leaf. WEFT_INVALID_ARGUMENT. */
+WEFT_API weft_status weft_graph_node_cost(const weft_graph *graph, size_t index, uint64_t *operations, uint64_t *bytes,
+                                          weft_error *error);
+
 /* A new graph in which groups of nodes are replaced by fused nodes wherever `device` supports the result, and dead nodes
  * are gone. `graph` is not changed; value numbers are not kept. */
 WEFT_API weft_status weft_graph_fuse(const weft_graph *graph, weft_device *device, weft_precision precision, weft_graph **fused,
@@ -340,7 +345,8 @@ typedef struct weft_store_options {
     /* Called between pieces of long work with what is done and the whole, in bytes. Returning false cancels. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
-    uint64_t reserved[8];
+    bool unpruned; /* plans run every node as it was added, unfused, those that reach no result too: for timing */
+    uint64_t reserved[7];
 } weft_store_options;
 
 /* Exact bytes on the device, before anything is allocated. */
