@@ -36,10 +36,30 @@ static bool better(const listed *a, const listed *b) {
 
 /* A plug-in's texts may lack their end. */
 static void end_texts(weft_device_info *info) {
+    info->stable_id[sizeof info->stable_id - 1] = 0;
     info->name[sizeof info->name - 1] = 0;
     info->driver[sizeof info->driver - 1] = 0;
     info->features[sizeof info->features - 1] = 0;
     info->unusable[sizeof info->unusable - 1] = 0;
+}
+
+/* A name that does not fit is "". */
+static void join(const char *backend, const char *rest, char name[WEFT_NAME_SIZE]) {
+    int length = snprintf(name, WEFT_NAME_SIZE, "%s:%s", backend, rest);
+    if (length < 0 || length >= WEFT_NAME_SIZE) name[0] = 0;
+}
+
+/* A backend gives what follows its name in the stable id, or nothing. */
+static void name_device(listed *device) {
+    weft_device_info *info = &device->info;
+    char number[24], rest[WEFT_NAME_SIZE];
+    snprintf(number, sizeof number, "%zu", device->index);
+    memcpy(rest, info->stable_id, sizeof rest);
+    snprintf(info->backend, sizeof info->backend, "%s", device->backend->name);
+    join(device->backend->name, number, info->id); /* where it does not fit only its backend's name opens it */
+    join(device->backend->name, rest[0] ? rest : number, info->stable_id);
+    if (!info->stable_id[0]) memcpy(info->stable_id, info->id, sizeof info->id);
+    memset(info->reserved, 0, sizeof info->reserved);
 }
 
 static weft_status insert(listing *list, const weft_backend *backend, size_t index, const weft_device_info *info,
@@ -53,10 +73,7 @@ static weft_status insert(listing *list, const weft_backend *backend, size_t ind
     }
     listed device = {.info = *info, .backend = backend, .index = index};
     end_texts(&device.info);
-    snprintf(device.info.backend, sizeof device.info.backend, "%s", backend->name);
-    int fits = snprintf(device.info.id, sizeof device.info.id, "%s:%zu", backend->name, index);
-    if (fits < 0 || (size_t)fits >= sizeof device.info.id) device.info.id[0] = 0; /* only its backend's name opens it */
-    memset(device.info.reserved, 0, sizeof device.info.reserved);
+    name_device(&device);
     size_t at = list->n++;
     for (; at > 0 && better(&device, &list->devices[at - 1]); at--) list->devices[at] = list->devices[at - 1];
     list->devices[at] = device;
@@ -149,7 +166,8 @@ weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t c
 
 static bool matches(const listed *device, const char *name) {
     if (strcmp(name, "auto") == 0) return rank_of(device) >= 0 && !device->info.unusable[0];
-    return strcmp(name, device->info.id) == 0 || strcmp(name, device->info.backend) == 0;
+    return strcmp(name, device->info.id) == 0 || strcmp(name, device->info.stable_id) == 0 ||
+           strcmp(name, device->info.backend) == 0;
 }
 
 /* "cpu:0, cuda:0 (libcuda.so.1 not found)" */

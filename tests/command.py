@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -134,10 +135,25 @@ class Devices(unittest.TestCase):
                 self.assertTrue(0 < entry["memory_free"] <= entry["memory_total"], entry)
                 self.assertTrue(entry["name"] and entry["features"], entry)
                 self.assertTrue(entry["driver"] or entry["backend"] == "cpu", entry)
+            uuid = re.fullmatch(entry["backend"] + r":[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", entry["stable_id"])
+            self.assertTrue(uuid or entry["stable_id"] == entry["id"], entry)
+            if "llvmpipe" in (entry["name"] or ""):
+                self.assertEqual((entry["kind"], bool(uuid)), ("software gpu", True), entry)
         cpu = next(entry for entry in got if entry["backend"] == "cpu")
         self.assertTrue(cpu["usable"] and cpu["is_host"])
+        self.assertEqual((cpu["kind"], cpu["stable_id"]), ("cpu", cpu["id"]))
+        self.assertEqual([entry["backend"] for entry in got if entry["kind"] == "nothing"], ["null"])
         usable = [entry["usable"] for entry in got]
         self.assertEqual(usable, sorted(usable, reverse=True), "usable ones come first")
+
+    def test_stable_id(self):
+        """It opens the device that it was listed for."""
+        for entry in self.devices():
+            if entry["usable"] and entry["backend"] != "null":
+                code, out, err = weft("check", "--ops", "--op", "add", "--quick", "--json", "--cache-folder", "", "--on",
+                                      entry["stable_id"])
+                self.assertEqual((code, err), (0, b""), entry)
+                self.assertEqual(json.loads(out)["devices"][0]["id"], entry["id"])
 
     def test_no_driver(self):
         """A backend whose driver finds nothing is listed with the reason, and the status is 0."""

@@ -177,7 +177,13 @@ weft_cuda_result fake_device_memory(size_t *bytes, int device) {
 
 weft_cuda_result fake_device_attribute(int *value, int attribute, int device) {
     RETURN_FAILURE(called);
-    *value = (attribute == WEFT_CUDA_MULTIPROCESSORS ? 132 : 9) + device;
+    *value = (attribute == WEFT_CUDA_MULTIPROCESSORS ? 132 : attribute == WEFT_CUDA_INTEGRATED ? 0 : 9) + device;
+    return WEFT_CUDA_SUCCESS;
+}
+
+weft_cuda_result fake_device_uuid(uint8_t *uuid, int device) {
+    RETURN_FAILURE(called);
+    for (int i = 0; i < 16; i++) uuid[i] = (uint8_t)(0xf0 + i + device);
     return WEFT_CUDA_SUCCESS;
 }
 

@@ -132,10 +132,10 @@ static void finish(life *l) {
 
 /* Calls whose failure changes nothing: what they would tell is not known, or something is being given back. */
 static bool may_be_ignored(const char *name) {
-    static const char *const names[] = {"driver_version", "device_name",   "device_memory",   "device_attribute",
-                                        "device_bus_id",  "context_pop",   "context_destroy", "memory_free",
-                                        "memory_info",    "host_free",     "stream_destroy",  "stream_synchronise",
-                                        "event_destroy",  "module_unload", "graph_destroy",   "recording_destroy"};
+    static const char *const names[] = {
+        "driver_version",     "device_name",     "device_memory", "device_attribute", "device_bus_id",    "device_uuid",
+        "context_pop",        "context_destroy", "memory_free",   "memory_info",      "host_free",        "stream_destroy",
+        "stream_synchronise", "event_destroy",   "module_unload", "graph_destroy",    "recording_destroy"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return false;
@@ -290,6 +290,25 @@ static void states_what_it_takes(void **state) {
     finish(&l);
 }
 
+/* ---- What it is called ---- */
+
+static void opens_by_its_uuid(void **state) {
+    (void)state;
+    static const char name[] = "cuda:f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff";
+    weft_runtime *runtime = NULL;
+    weft_device *device = NULL;
+    weft_device_info info;
+    weft_error error = {0};
+    arm(0, 0, false);
+    assert_int_equal(weft_runtime_create(NULL, &runtime, &error), WEFT_OK);
+    assert_int_equal(weft_device_open(runtime, name, NULL, &device, &error), WEFT_OK);
+    assert_int_equal(weft_device_describe(device, &info, &error), WEFT_OK);
+    assert_string_equal(info.stable_id, name);
+    assert_int_equal(info.kind, WEFT_DEVICE_GPU);
+    weft_device_close(device);
+    weft_runtime_destroy(runtime);
+}
+
 /* ---- Cancelling ---- */
 
 static void cancels_what_is_queued(void **state) {
@@ -365,10 +384,10 @@ int main(void) {
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(states_what_it_takes),          cmocka_unit_test(cancels_what_is_queued),
-        cmocka_unit_test(says_that_a_restart_is_needed), cmocka_unit_test(every_call_fails),
-        cmocka_unit_test(every_allocation_fails),        cmocka_unit_test(bandwidth_calls_fail),
-        cmocka_unit_test(ends_tickets_of_a_lost_device),
+        cmocka_unit_test(states_what_it_takes),   cmocka_unit_test(opens_by_its_uuid),
+        cmocka_unit_test(cancels_what_is_queued), cmocka_unit_test(says_that_a_restart_is_needed),
+        cmocka_unit_test(every_call_fails),       cmocka_unit_test(every_allocation_fails),
+        cmocka_unit_test(bandwidth_calls_fail),   cmocka_unit_test(ends_tickets_of_a_lost_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,11 @@ static void lists_best_first(void **state) {
         if (!list[i].unusable[0] && strcmp(list[i].backend, "null") != 0) assert_true(i < null);
     }
     assert_true(list[null].is_host && list[null].memory_total > 0);
+    assert_int_equal(list[null].kind, WEFT_DEVICE_NOTHING);
+    assert_string_equal(list[null].stable_id, "null:0");
+    size_t cpu = listed_position(list, count, "cpu:0");
+    assert_int_equal(list[cpu].kind, WEFT_DEVICE_CPU);
+    assert_string_equal(list[cpu].stable_id, "cpu:0");
     assert_int_equal(weft_devices(runtime, first, 1, &again, NULL), WEFT_OK);
     assert_int_equal(again, count);
     assert_string_equal(first[0].id, list[0].id);
@@ -216,6 +221,65 @@ static void opens_by_name(void **state) {
     weft_runtime_destroy(runtime);
 }
 
+/* ---- Names that stay ---- */
+
+static weft_status open_any(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,
+                            weft_error *error) {
+    (void)device;
+    assert_non_null(options);
+    return (host->fail)(error, WEFT_FAILED, "unit %zu will not open", index);
+}
+
+/* Two cards with a UUID, one whose text has no end, one without any; which is first changes. */
+static bool swapped;
+
+static weft_status list_cards(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    (void)host;
+    (void)error;
+    *count = 4;
+    if (capacity < 4) return WEFT_OK;
+    for (size_t i = 0; i < 4; i++) list[i] = (weft_device_info){.kind = WEFT_DEVICE_GPU, .reserved = {7}};
+    snprintf(list[swapped ? 1 : 0].stable_id, WEFT_NAME_SIZE, "aa-bb");
+    snprintf(list[swapped ? 0 : 1].stable_id, WEFT_NAME_SIZE, "cc-dd");
+    memset(list[2].stable_id, 'x', WEFT_NAME_SIZE);
+    return WEFT_OK;
+}
+
+static void opens_by_a_name_that_stays(void **state) {
+    (void)state;
+    weft_backend cards = {.abi = WEFT_BACKEND_ABI, .size = sizeof cards, .name = "cards", .devices = list_cards, .open = open_any};
+    weft_runtime *runtime = new_runtime();
+    runtime->n_backends = 1;
+    runtime->backends[0] = &cards;
+    static const struct {
+        const char *name;
+        int units[2]; /* before and after; -1: there is none */
+    } cases[] = {{"cards:aa-bb", {0, 1}}, {"cards:cc-dd", {1, 0}}, {"cards:0", {0, 0}},  {"cards:3", {3, 3}},
+                 {"aa-bb", {-1, -1}},     {"cards:aa", {-1, -1}},  {"cards:", {-1, -1}}, {"cards:2", {2, 2}}};
+    for (int turn = 0; turn < 2; turn++) {
+        weft_device_info list[4];
+        size_t count = 0;
+        swapped = turn == 1;
+        assert_int_equal(weft_devices(runtime, list, 4, &count, NULL), WEFT_OK);
+        assert_int_equal(count, 4);
+        assert_string_equal(list[turn].stable_id, "cards:aa-bb");
+        assert_string_equal(list[2].stable_id, "cards:2");
+        assert_string_equal(list[3].stable_id, "cards:3");
+        assert_int_equal(list[3].reserved[0], 0);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            weft_device *device = NULL;
+            weft_error error = {0};
+            char unit[32];
+            int expected = cases[i].units[turn];
+            snprintf(unit, sizeof unit, "unit %d", expected);
+            weft_status status = weft_device_open(runtime, cases[i].name, NULL, &device, &error);
+            assert_int_equal(status, expected < 0 ? WEFT_NOT_FOUND : WEFT_FAILED);
+            if (expected >= 0) assert_says(&error, unit);
+        }
+    }
+    weft_runtime_destroy(runtime);
+}
+
 /* Backends with devices of their own making, in place of those built in. */
 static weft_status list_two(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
     (void)host;
@@ -234,13 +298,6 @@ static weft_status list_none(const weft_host *host, weft_device_info *list, size
     (void)capacity;
     (void)count;
     return (host->fail)(error, WEFT_FAILED, "libgone.so.1 not found");
-}
-
-static weft_status open_any(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,
-                            weft_error *error) {
-    (void)device;
-    assert_non_null(options);
-    return (host->fail)(error, WEFT_FAILED, "unit %zu will not open", index);
 }
 
 static void names_what_cannot_be_used(void **state) {
@@ -333,11 +390,12 @@ static void refuses_broken_plug_ins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logs_and_allocates),        cmocka_unit_test(refuses_half_an_allocator),
-        cmocka_unit_test(every_allocation_fails),    cmocka_unit_test(asks_the_named_backend_alone),
-        cmocka_unit_test(lists_best_first),          cmocka_unit_test(opens_by_name),
-        cmocka_unit_test(names_what_cannot_be_used), cmocka_unit_test(loads_a_plug_in),
-        cmocka_unit_test(refuses_broken_plug_ins),   cmocka_unit_test(tells_its_version),
+        cmocka_unit_test(logs_and_allocates),         cmocka_unit_test(refuses_half_an_allocator),
+        cmocka_unit_test(every_allocation_fails),     cmocka_unit_test(asks_the_named_backend_alone),
+        cmocka_unit_test(lists_best_first),           cmocka_unit_test(opens_by_name),
+        cmocka_unit_test(names_what_cannot_be_used),  cmocka_unit_test(loads_a_plug_in),
+        cmocka_unit_test(refuses_broken_plug_ins),    cmocka_unit_test(tells_its_version),
+        cmocka_unit_test(opens_by_a_name_that_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -293,6 +293,14 @@ static void test_devices(void **state) {
     must(backend->devices(&runtime->host, &info, 1, &count, &error), &error);
     assert_string_equal(info.unusable, "");
     assert_null(strstr(info.features, "int8 dot products"));
+    assert_int_equal(strlen(info.stable_id), WEFT_OS_UUID_SIZE - 1);
+    weft_device_kind kind = info.kind;
+    faults = (vulkan_faults){.discrete = true};
+    must(backend->devices(&runtime->host, &info, 1, &count, &error), &error);
+    assert_int_equal(info.kind, WEFT_DEVICE_GPU);
+    faults = (vulkan_faults){.discrete = false};
+    must(backend->devices(&runtime->host, &info, 1, &count, &error), &error);
+    assert_int_equal(info.kind, kind);
     for (const char *const *text =
              (const char *const[]){"vulkan 1.", "subgroups of ", "16- and 8-bit storage", "heaps of ", "one allocation ", NULL};
          *text != NULL; text++)

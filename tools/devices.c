@@ -8,11 +8,33 @@
 
 enum { MAX_DEVICES = 64 };
 
+static const char *const kinds[] = {
+    [WEFT_DEVICE_UNKNOWN] = "unknown",
+    [WEFT_DEVICE_CPU] = "cpu",
+    [WEFT_DEVICE_GPU] = "gpu",
+    [WEFT_DEVICE_INTEGRATED_GPU] = "integrated gpu",
+    [WEFT_DEVICE_VIRTUAL_GPU] = "virtual gpu",
+    [WEFT_DEVICE_SOFTWARE_GPU] = "software gpu",
+    [WEFT_DEVICE_NOTHING] = "nothing",
+};
+
+static const char *kind_text(weft_device_kind kind) {
+    size_t index = (size_t)kind;
+    return kinds[index < sizeof kinds / sizeof kinds[0] ? index : WEFT_DEVICE_UNKNOWN];
+}
+
+/* What is said of kinds that a program should not offer. */
+static const char *remark(weft_device_kind kind) {
+    if (kind == WEFT_DEVICE_SOFTWARE_GPU) return " (the processor playing a GPU: for tests)";
+    return kind == WEFT_DEVICE_NOTHING ? " (computes nothing: for tests)" : "";
+}
+
 static void print_text(const weft_device_info *list, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const weft_device_info *info = &list[i];
-        printf("%-10s %s\n", info->id, info->name[0] ? info->name : "no device");
+        printf("%-10s %s%s\n", info->id, info->name[0] ? info->name : "no device", remark(info->kind));
         if (info->unusable[0]) printf("           cannot be used: %s\n", info->unusable);
+        if (strcmp(info->stable_id, info->id) != 0) printf("           %s\n", info->stable_id);
         if (info->memory_total)
             printf("           %.1f GB of memory, %.1f GB free\n", (double)info->memory_total * 1e-9,
                    (double)info->memory_free * 1e-9);
@@ -37,9 +59,10 @@ static bool add_device(cJSON *array, const weft_device_info *info) {
         return false;
     }
     bool known = info->memory_total > 0;
-    return add_text(device, "id", info->id) && add_text(device, "backend", info->backend) && add_text(device, "name", info->name) &&
-           cJSON_AddBoolToObject(device, "usable", !info->unusable[0]) && add_text(device, "unusable", info->unusable) &&
-           add_bytes(device, "memory_total", info->memory_total, known) &&
+    return add_text(device, "id", info->id) && add_text(device, "stable_id", info->stable_id) &&
+           add_text(device, "backend", info->backend) && add_text(device, "name", info->name) &&
+           add_text(device, "kind", kind_text(info->kind)) && cJSON_AddBoolToObject(device, "usable", !info->unusable[0]) &&
+           add_text(device, "unusable", info->unusable) && add_bytes(device, "memory_total", info->memory_total, known) &&
            add_bytes(device, "memory_free", info->memory_free, known) && add_text(device, "driver", info->driver) &&
            add_text(device, "features", info->features) && cJSON_AddBoolToObject(device, "is_host", info->is_host);
 }

@@ -31,6 +31,7 @@ static weft_status cpu_devices(const weft_host *host, weft_device_info *list, si
     }
     weft_os_memory(&info->memory_total, &info->memory_free);
     info->is_host = true;
+    info->kind = WEFT_DEVICE_CPU;
     return WEFT_OK;
 }
 

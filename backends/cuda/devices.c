@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backends/cuda/cuda.h"
+#include "os/uuid.h"
 
 typedef struct weft_cuda_managed_handle *weft_cuda_managed;
 
@@ -51,8 +52,9 @@ static void close_management(management *m) {
 }
 
 static void describe_device(const weft_cuda_driver *driver, const management *m, int index, weft_device_info *info) {
-    int number = 0, major = 0, minor = 0, version = 0, multiprocessors = 0;
+    int number = 0, major = 0, minor = 0, version = 0, multiprocessors = 0, integrated = 0;
     size_t bytes = 0;
+    uint8_t uuid[WEFT_OS_UUID_BYTES] = {0};
     char bus_id[32] = "", release[64] = "";
     *info = (weft_device_info){0};
     if (driver->device_get(&number, index) != WEFT_CUDA_SUCCESS) {
@@ -64,6 +66,9 @@ static void describe_device(const weft_cuda_driver *driver, const management *m,
     driver->device_attribute(&major, WEFT_CUDA_CAPABILITY_MAJOR, number);
     driver->device_attribute(&minor, WEFT_CUDA_CAPABILITY_MINOR, number);
     driver->device_attribute(&multiprocessors, WEFT_CUDA_MULTIPROCESSORS, number);
+    driver->device_attribute(&integrated, WEFT_CUDA_INTEGRATED, number);
+    info->kind = integrated != 0 ? WEFT_DEVICE_INTEGRATED_GPU : WEFT_DEVICE_GPU;
+    if (driver->device_uuid(uuid, number) == WEFT_CUDA_SUCCESS) weft_os_uuid_text(uuid, info->stable_id);
     driver->driver_version(&version);
     weft_cuda_managed managed = NULL;
     weft_cuda_managed_memory memory = {0};

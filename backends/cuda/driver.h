@@ -34,6 +34,7 @@ enum { /* CUresult */
 
 enum { /* CUdevice_attribute */
        WEFT_CUDA_MULTIPROCESSORS = 16,
+       WEFT_CUDA_INTEGRATED = 18,
        WEFT_CUDA_CAPABILITY_MAJOR = 75,
        WEFT_CUDA_CAPABILITY_MINOR = 76
 };

@@ -64,7 +64,7 @@ static weft_status null_devices(const weft_host *host, weft_device_info *list, s
     (void)error;
     *count = 1;
     if (capacity == 0) return WEFT_OK;
-    list[0] = (weft_device_info){.name = "does nothing", .is_host = true};
+    list[0] = (weft_device_info){.name = "does nothing", .is_host = true, .kind = WEFT_DEVICE_NOTHING};
     weft_os_memory(&list[0].memory_total, &list[0].memory_free);
     return WEFT_OK;
 }

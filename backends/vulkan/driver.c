@@ -172,13 +172,15 @@ void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevic
                                                      .pNext = traits->has_dot_product ? (void *)&dot : (void *)&traits->floats};
     VkPhysicalDeviceSubgroupProperties subgroups = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
                                                     .pNext = &limits};
-    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroups};
+    VkPhysicalDeviceIDProperties ids = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES, .pNext = &subgroups};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &ids};
     driver->vk.vkGetPhysicalDeviceProperties2(device, &properties);
     VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     driver->vk.vkGetPhysicalDeviceMemoryProperties2(device, &memory);
     traits->properties = properties.properties;
     traits->memory = memory.memoryProperties;
     traits->largest_allocation = limits.maxMemoryAllocationSize;
+    memcpy(traits->uuid, ids.deviceUUID, sizeof traits->uuid);
     traits->subgroup_size = subgroups.subgroupSize;
     traits->dot_product_is_fast = dot.integerDotProduct4x8BitPackedSignedAccelerated;
     traits->floats.pNext = NULL;
@@ -223,6 +225,17 @@ static int32_t rank_of(VkPhysicalDeviceType type) {
     return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU || type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU ? -5 : -11;
 }
 
+static weft_device_kind kind_of(VkPhysicalDeviceType type) {
+    static const weft_device_kind kinds[] = {
+        [VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU] = WEFT_DEVICE_INTEGRATED_GPU,
+        [VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU] = WEFT_DEVICE_GPU,
+        [VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU] = WEFT_DEVICE_VIRTUAL_GPU,
+        [VK_PHYSICAL_DEVICE_TYPE_CPU] = WEFT_DEVICE_SOFTWARE_GPU,
+    };
+    size_t index = (size_t)type;
+    return index < sizeof kinds / sizeof kinds[0] ? kinds[index] : WEFT_DEVICE_UNKNOWN;
+}
+
 static void append(char *text, size_t size, const char *format, ...) {
     size_t length = strlen(text);
     va_list arguments;
@@ -254,7 +267,9 @@ static void describe_features(const weft_vulkan_traits *traits, char *text, size
 static void describe(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_device_info *info) {
     weft_vulkan_traits traits;
     weft_vulkan_driver_traits(driver, device, &traits);
-    *info = (weft_device_info){.is_host = traits.is_host, .rank = rank_of(traits.properties.deviceType)};
+    *info = (weft_device_info){
+        .is_host = traits.is_host, .kind = kind_of(traits.properties.deviceType), .rank = rank_of(traits.properties.deviceType)};
+    weft_os_uuid_text(traits.uuid, info->stable_id);
     snprintf(info->name, sizeof info->name, "%.*s", (int)sizeof info->name - 1, traits.properties.deviceName);
     snprintf(info->driver, sizeof info->driver, "%.60s %.60s", traits.driver.driverName, traits.driver.driverInfo);
     describe_features(&traits, info->features, sizeof info->features);

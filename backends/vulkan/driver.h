@@ -6,6 +6,7 @@
 #include <vulkan/vulkan_core.h>
 
 #include "os/os.h"
+#include "os/uuid.h"
 #include "weft/backend.h"
 
 typedef struct weft_vulkan_functions {
@@ -33,6 +34,7 @@ typedef struct weft_vulkan_traits {
     VkPhysicalDeviceFloatControlsProperties floats;
     VkPhysicalDeviceMemoryProperties memory;
     uint64_t largest_allocation;
+    uint8_t uuid[WEFT_OS_UUID_BYTES]; /* the card's, the same for each of its drivers and after a restart */
     uint32_t subgroup_size;
     uint32_t queue_family, sparse_family; /* the latter where has_sparse_binding */
     bool has_memory_budget;

@@ -132,7 +132,8 @@ typedef struct weft_backend {
     int32_t rank; /* "auto" takes the usable device of the highest rank */
 
     /* Describes up to `capacity` devices; `count` gets how many there are. Never fails because a driver is missing: it then lists
-     * one with `unusable` set. */
+     * one with `unusable` set. The core sets `backend` and `id`, and writes the backend's name before `stable_id`, which is to be a
+     * UUID or "". */
     weft_status (*devices)(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);
     /* Opens device `index` of that list. `host` lives longer than the device. */
     weft_status (*open)(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,

@@ -176,16 +176,30 @@ WEFT_API uint64_t weft_tensor_bytes(const weft_tensor *tensor);
 
 #define WEFT_NAME_SIZE 64
 
+/* What computes. A menu offers the usable devices but those of the last two kinds. */
+typedef enum weft_device_kind {
+    WEFT_DEVICE_UNKNOWN = 0, /* its backend does not say, or found no device */
+    WEFT_DEVICE_CPU,
+    WEFT_DEVICE_GPU,            /* with memory of its own */
+    WEFT_DEVICE_INTEGRATED_GPU, /* in the host's memory */
+    WEFT_DEVICE_VIRTUAL_GPU,    /* what a virtual machine is given of one */
+    WEFT_DEVICE_SOFTWARE_GPU,   /* the processor, playing a GPU for tests: slower than the cpu backend */
+    WEFT_DEVICE_NOTHING         /* computes nothing: the null backend */
+} weft_device_kind;
+
 typedef struct weft_device_info {
-    char backend[WEFT_NAME_SIZE];       /* "cpu" */
-    char id[WEFT_NAME_SIZE];            /* what weft_device_open takes: "cpu:0" */
-    char name[128];                     /* the processor's name */
-    char driver[128];                   /* version, or "" */
-    char features[256];                 /* "avx2 avx512vnni", for people to read */
-    char unusable[256];                 /* why it cannot be opened, or "" */
+    char backend[WEFT_NAME_SIZE];   /* "cpu" */
+    char id[WEFT_NAME_SIZE];        /* "cuda:0": by its place among the backend's devices, which changes with cards and drivers */
+    char stable_id[WEFT_NAME_SIZE]; /* "cuda:8f6c1c3e-...", to keep in a settings file: means this device alone, also after a
+                                       restart. The id where the backend knows nothing better, as of the cpu */
+    char name[128];                 /* the processor's name */
+    char driver[128];               /* version, or "" */
+    char features[256];             /* "avx2 avx512vnni", for people to read */
+    char unusable[256];             /* why it cannot be opened, or "" */
     uint64_t memory_total, memory_free; /* bytes; 0 where unknown */
     bool is_host;                       /* its memory is the host's */
-    int32_t rank;                       /* added to its backend's, where devices of one backend differ; "auto" takes none below 0 */
+    weft_device_kind kind;
+    int32_t rank; /* added to its backend's, where devices of one backend differ; "auto" takes none below 0 */
     uint64_t reserved[8];
 } weft_device_info;
 
@@ -204,8 +218,9 @@ typedef struct weft_device_options {
 
 typedef struct weft_device weft_device;
 
-/* Opens "auto" (the first usable device), a backend's name (its first usable device) or a device's id, which asks that backend
- * alone. There is no silent fallback: a name that cannot be opened is an error that says why. */
+/* Opens "auto" (the first usable device of weft_devices, without those of ranks below 0: what is there for tests alone), a
+ * backend's name (its first usable device), or a device's id or stable id, which asks that backend alone. There is no silent
+ * fallback: a name that cannot be opened is an error that says why. */
 WEFT_API weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft_device_options *options,
                                       weft_device **device, weft_error *error);
 /* Waits for what is in flight. Stores on the device must have been destroyed. */
