@@ -1,0 +1,14 @@
+# weft_needs(PREFIX MODULE WHAT DEBIAN): finds a library by pkg-config and makes the target PkgConfig::PREFIX of it, or says in
+# WEFT_MISSING what is not there and which Debian package has it.
+macro(weft_needs prefix module what debian)
+  set(WEFT_MISSING "")
+  find_package(PkgConfig QUIET)
+  if(NOT PkgConfig_FOUND)
+    set(WEFT_MISSING "pkg-config not found, which finds ${what} (Debian: pkg-config ${debian})")
+  else()
+    pkg_check_modules(${prefix} IMPORTED_TARGET ${module})
+    if(NOT ${prefix}_FOUND)
+      set(WEFT_MISSING "${what} not found (Debian: ${debian})")
+    endif()
+  endif()
+endmacro()
