@@ -118,5 +118,6 @@ static int run(const weft_command *command, int argc, char **argv) {
 }
 
 const weft_command command_check = {"check", "[MODEL] [options]",
-                                    "Checks every node of a model, or every op, on devices against the double-precision oracle.",
+                                    "Checks every node of a model, or every op, on devices against the double-precision oracle "
+                                    "(tools/check, a script of the source tree, runs weft's own tests instead).",
                                     run};
