@@ -237,7 +237,8 @@ static void a_cancel_ends_a_long_text(void **state) {
     memset(long_text, 'a', sizeof long_text - 1);
     open_sessions(LONG_CTX);
     for (int said = 0; said < 2; said++) {
-        size_t before = limits.peak = limits.live;
+        size_t before = limits.live;
+        limits.peak = before;
         CHECK(add_long(other, said));
         size_t whole = limits.peak - before;
         for (size_t n = 1; n <= 8; n++) {
