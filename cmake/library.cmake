@@ -52,6 +52,15 @@ foreach(source IN LISTS WEFT_SOURCES)
   endif()
 endforeach()
 
+# The model families: one a file of decoder/families, decoder/families/STEM.c defining weft_family_STEM.
+file(GLOB families CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/decoder/families/*.c)
+set(WEFT_FAMILY_LIST "")
+foreach(family IN LISTS families)
+  get_filename_component(stem ${family} NAME_WE)
+  string(APPEND WEFT_FAMILY_LIST "WEFT_FAMILY(${stem})\n")
+endforeach()
+file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_families.def CONTENT "${WEFT_FAMILY_LIST}")
+
 # Which ops each folder implements.
 weft_stems(cpu ${PROJECT_SOURCE_DIR}/backends/cpu/ops c)
 

@@ -1,32 +1,108 @@
-/* A model family: how its hyperparameters are read and how its graph is built. One constant a family, one file each under
- * decoder/families/. */
+/* A model family as data: what its files hold and how its layers differ from the usual ones. One constant a family, in a file of
+ * its own under decoder/families/; hyperparameters.c and model_tensors.c read files by it, layer.c builds graphs, synth.c makes
+ * files.
+ */
 #ifndef WEFT_DECODER_FAMILY_H
 #define WEFT_DECODER_FAMILY_H
 
 #include "decoder/model.h"
 
-typedef struct weft_graph_request {
-    int32_t n_rows;  /* T */
-    int32_t n_heads; /* R: rows that reach the output head; 0: none */
-    int32_t n_top;   /* log-probabilities given back with each token */
-    bool logits;     /* also give back all logits of the R rows */
-    weft_type kv_type;
-    int64_t n_pages;
-    int32_t page_size, n_sequences, max_pages; /* max_pages: of one sequence */
-    int32_t n_updates;                         /* columns of the updates input */
-    int64_t n_ctx;                             /* rows of the rope table */
-} weft_graph_request;
+/* A count as a sum of hyperparameters: {.q = 1, .kv = 2} is the rows of Q, K and V in one tensor. All 0: not given. */
+typedef struct weft_extent {
+    int8_t one, embd, ff, head, vocab;
+    int8_t q, kv; /* head_dim * n_heads, head_dim * n_kv_heads */
+} weft_extent;
 
-/* Step inputs, in this order: rows I32 [4, T], updates I32 [2, n_updates], and with n_heads > 0 heads I32 [8, R]. Results: 0
- * chosen, 1 top where n_top > 0, then logits. States: "sequences" and "kv.LAYER". The weight "rope_table" is the engine's own. */
+int64_t weft_extent_of(weft_extent extent, const weft_hyperparameters *hyper);
+
+/* The parts that models are made of, those of a layer first, in the order of their use. */
+typedef enum weft_model_part {
+    WEFT_PART_ATTN_NORM,
+    WEFT_PART_Q,
+    WEFT_PART_K,
+    WEFT_PART_V,
+    WEFT_PART_Q_BIAS,
+    WEFT_PART_K_BIAS,
+    WEFT_PART_V_BIAS,
+    WEFT_PART_Q_NORM, /* [head_dim]: of each head by itself; [q]: of all heads together; likewise K's */
+    WEFT_PART_K_NORM,
+    WEFT_PART_ATTN_OUTPUT,
+    WEFT_PART_ATTN_OUTPUT_BIAS,
+    WEFT_PART_ATTN_POST_NORM, /* of what attention adds */
+    WEFT_PART_FFN_NORM,
+    WEFT_PART_GATE, /* absent: the activation is applied to `up` */
+    WEFT_PART_GATE_BIAS,
+    WEFT_PART_UP,
+    WEFT_PART_UP_BIAS,
+    WEFT_PART_DOWN,
+    WEFT_PART_DOWN_BIAS,
+    WEFT_PART_FFN_POST_NORM, /* of what the feed-forward part adds */
+    WEFT_PART_EMBEDDING,     /* the first that is not a layer's */
+    WEFT_PART_OUTPUT_NORM,
+    WEFT_PART_OUTPUT, /* not in the file: the embedding */
+    WEFT_PART_COUNT
+} weft_model_part;
+
+typedef enum weft_presence { WEFT_AS_USUAL, WEFT_REQUIRED, WEFT_OPTIONAL, WEFT_ABSENT } weft_presence;
+
+/* What a family says of a part. Zeros: as weft_part_usual says. */
+typedef struct weft_family_part {
+    weft_presence presence;
+    const char *stem; /* the tensor: "attn_q.weight", after "blk.N." in a layer */
+    weft_extent k, n; /* the part's columns and rows; n one: a vector */
+    weft_extent whole,
+        first; /* of a tensor that holds several parts: all its rows (of a vector: elements), and this part's first */
+} weft_family_part;
+
+extern const weft_family_part weft_part_usual[WEFT_PART_COUNT];
+
+/* A hyperparameter of the family's own: ARCHITECTURE.SUFFIX. */
+typedef struct weft_family_key {
+    const char *suffix;
+    bool is_real;    /* a float; otherwise an int32_t */
+    size_t at;       /* offsetof(weft_hyperparameters, ...) */
+    double min, max; /* of an integer at least 1 */
+    bool optional;   /* where it is missing, zero stays */
+} weft_family_key;
+#define WEFT_MAX_FAMILY_KEYS 8
+
+typedef enum weft_layer_rope {
+    WEFT_LAYER_ROPE,       /* hyper->rope: the weight "rope_table" */
+    WEFT_LAYER_ROPE_LOCAL, /* hyper->rope_local: the weight "rope_table.local" */
+    WEFT_LAYER_NO_ROPE
+} weft_layer_rope;
+
+/* What differs from layer to layer. */
+typedef struct weft_layer_traits {
+    weft_layer_rope rope;
+    int32_t window; /* how many positions attention sees, its own included; 0: all */
+} weft_layer_traits;
+
 typedef struct weft_family {
-    const char *name; /* general.architecture */
-    /* Reads and checks hyperparameters, and checks that every tensor of the family is there with its shape. */
-    weft_status (*read)(struct weft_model *model, weft_error *error);
-    weft_status (*build)(const struct weft_model *model, const weft_graph_request *request, weft_graph **graph, weft_error *error);
+    const char *name;   /* general.architecture */
+    int32_t rope_order; /* WEFT_ROPE_ADJACENT or WEFT_ROPE_HALVES */
+    int32_t activation; /* WEFT_ACTIVATION_SILU or WEFT_ACTIVATION_GELU */
+    weft_family_part parts[WEFT_PART_COUNT];
+    weft_family_key keys[WEFT_MAX_FAMILY_KEYS];
+    /* Sets what follows from the keys: scales, the local rope (which begins as a copy of the other). NULL: nothing. */
+    void (*complete)(weft_hyperparameters *hyper);
+    weft_layer_traits (*layer)(const weft_hyperparameters *hyper, int32_t layer); /* NULL: zeros */
 } weft_family;
 
 /* NULL where there is no such family. */
 const weft_family *weft_family_find(weft_text name);
+
+/* A part of a model of the family, as its file has it. */
+typedef struct weft_part_place {
+    const char *stem;
+    int64_t k, n; /* of the part */
+    int64_t whole_k, whole_n, first_k, first_n;
+    bool optional, sliced;
+} weft_part_place;
+
+/* False where the family has no such part. */
+bool weft_part_find(const weft_family *family, const weft_hyperparameters *hyper, weft_model_part part, weft_part_place *place);
+
+weft_layer_traits weft_family_layer(const weft_family *family, const weft_hyperparameters *hyper, int32_t layer);
 
 #endif

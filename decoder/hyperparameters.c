@@ -210,6 +210,21 @@ static weft_status check_layers(const weft_model *model, weft_error *error) {
     return WEFT_OK;
 }
 
+/* What this family alone has. */
+static weft_status read_own(weft_model *model, weft_error *error) {
+    weft_hyperparameters *hyper = &model->hyper;
+    const weft_family_key *keys = model->family->keys;
+    weft_status status = WEFT_OK;
+    hyper->rope_local = hyper->rope;
+    for (size_t i = 0; i < WEFT_MAX_FAMILY_KEYS && keys[i].suffix && status == WEFT_OK; i++) {
+        void *at = (char *)hyper + keys[i].at;
+        status = keys[i].is_real ? read_real(model, keys[i].suffix, keys[i].min, keys[i].max, keys[i].optional, at, error)
+                                 : read_size(model, keys[i].suffix, (int64_t)keys[i].max, keys[i].optional, at, error);
+    }
+    if (status == WEFT_OK && model->family->complete) model->family->complete(hyper);
+    return status;
+}
+
 weft_status weft_hyperparameters_read(weft_model *model, weft_error *error) {
     weft_status status = read_sizes(model, error);
     if (status == WEFT_OK) status = read_heads(model, error);
@@ -218,6 +233,7 @@ weft_status weft_hyperparameters_read(weft_model *model, weft_error *error) {
         status = read_real(model, "attention.layer_norm_rms_epsilon", 1e-15, 0.1, false, &model->hyper.norm_epsilon, error);
     }
     if (status == WEFT_OK) status = read_rope(model, error);
+    if (status == WEFT_OK) status = read_own(model, error);
     if (status == WEFT_OK) status = check_layers(model, error);
     return status;
 }

@@ -58,14 +58,15 @@ static weft_status read_weights(weft_model *model, weft_text architecture, weft_
     size_t n_tensors = weft_gguf_tensor_count(model->gguf);
     model->expected = weft_allocate(model->runtime, n_tensors * sizeof *model->expected);
     if (!model->expected) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", model->path);
-    status = model->family->read(model, error);
+    status = weft_hyperparameters_read(model, error);
+    if (status == WEFT_OK) status = weft_model_expect_parts(model, error);
     if (status == WEFT_OK) status = weft_model_check_expected(model, error);
     weft_release(model->runtime, model->expected);
     model->expected = NULL;
     return status;
 }
 
-static weft_status read_model(weft_model *model, const char *path, weft_error *error) {
+static weft_status read_model(weft_model *model, const char *path, const weft_family *family, weft_error *error) {
     weft_text architecture = {"", 0};
     weft_status status = weft_gguf_open(model->runtime, path, &model->gguf, error);
     if (status == WEFT_OK) status = read_names(model, path, &architecture, error);
@@ -74,17 +75,22 @@ static weft_status read_model(weft_model *model, const char *path, weft_error *e
     if (status) return status;
     status = weft_chat_create(model->runtime, model->gguf, model->tokenizer, &model->chat, &model->chat_reason, error);
     if (status) return status;
-    model->family = weft_family_find(architecture);
+    model->family = family ? family : weft_family_find(architecture);
     model->has_weights = weft_gguf_tensor_count(model->gguf) > 0;
     return model->has_weights ? read_weights(model, architecture, error) : WEFT_OK;
 }
 
 weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model **model, weft_error *error) {
+    return weft_model_open_as(runtime, path, NULL, model, error);
+}
+
+weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const weft_family *family, weft_model **model,
+                               weft_error *error) {
     if (!runtime || !path || !model) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a model is opened with a runtime and a path");
     weft_model *opened = weft_allocate(runtime, sizeof *opened);
     if (!opened) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", path);
     opened->runtime = runtime;
-    weft_status status = read_model(opened, path, error);
+    weft_status status = read_model(opened, path, family, error);
     if (status) {
         weft_model_close(opened);
         return status;

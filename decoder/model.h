@@ -12,6 +12,11 @@ typedef struct weft_hyperparameters {
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
     float norm_epsilon;
     weft_rope_options rope; /* freq_factors points into the model */
+    /* What a family's own keys and `complete` set; zeros otherwise. */
+    int32_t n_window;             /* of the layers that have one */
+    float embedding_scale;        /* 0: 1 */
+    float attention_scale;        /* 0: 1 / sqrt(head_dim) */
+    weft_rope_options rope_local; /* of layers with WEFT_LAYER_ROPE_LOCAL; begins as a copy of `rope` */
 } weft_hyperparameters;
 
 struct weft_model {
@@ -28,5 +33,9 @@ struct weft_model {
     bool has_weights;
     bool *expected; /* of each tensor, while the model is opened: whether the family knows it */
 };
+
+/* weft_model_open for a family that need not be one of those that weft_family_find knows. NULL: the one that the file names. */
+weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const struct weft_family *family, weft_model **model,
+                               weft_error *error);
 
 #endif

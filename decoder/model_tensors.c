@@ -1,5 +1,8 @@
 /* Which tensors a family knows, and what shapes they must have. */
+#include "decoder/family.h"
 #include "decoder/hyperparameters.h"
+
+#include <stdio.h>
 
 static weft_status wrong_shape(const weft_model *model, const weft_model_tensor *found, int64_t k, int64_t n, weft_error *error) {
     const int64_t *shape = found->tensor.shape;
@@ -24,6 +27,28 @@ weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, in
     }
     model->expected[weft_gguf_tensor_index(model->gguf, found)] = true;
     return WEFT_OK;
+}
+
+/* `layer`: -1 for a part of no layer. */
+static weft_status expect_part(weft_model *model, weft_model_part part, int32_t layer, weft_error *error) {
+    char name[WEFT_NAME_SIZE];
+    weft_part_place place;
+    if (!weft_part_find(model->family, &model->hyper, part, &place)) return WEFT_OK;
+    if (layer < 0)
+        snprintf(name, sizeof name, "%s", place.stem);
+    else
+        snprintf(name, sizeof name, "blk.%d.%s", (int)layer, place.stem);
+    return weft_model_expect(model, name, place.whole_k, place.whole_n, place.optional, NULL, error);
+}
+
+weft_status weft_model_expect_parts(weft_model *model, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (int32_t layer = 0; layer < model->hyper.n_layers; layer++)
+        for (int part = 0; part < WEFT_PART_EMBEDDING && status == WEFT_OK; part++)
+            status = expect_part(model, (weft_model_part)part, layer, error);
+    for (int part = WEFT_PART_EMBEDDING; part < WEFT_PART_COUNT && status == WEFT_OK; part++)
+        status = expect_part(model, (weft_model_part)part, -1, error);
+    return status;
 }
 
 weft_status weft_model_check_expected(const weft_model *model, weft_error *error) {

@@ -1,5 +1,6 @@
 /* The plans of an engine: one for each number of rows, number of heads and kind of result that was needed so far. */
 #include "decoder/engine.h"
+#include "decoder/layer.h"
 
 int32_t weft_engine_updates(int32_t n_rows) {
     return n_rows > 64 ? n_rows : 64;
@@ -20,7 +21,7 @@ weft_status weft_engine_graph(const weft_model *model, const weft_engine_config 
         .n_updates = weft_engine_updates(n_rows),
         .n_ctx = config->n_ctx,
     };
-    return model->family->build(model, &request, graph, error);
+    return weft_layers_build(model, &request, graph, error);
 }
 
 static int32_t log2_of(int32_t power_of_two) {

@@ -4,8 +4,8 @@
 #include "decoder/model.h"
 
 /* The table is asked for by bytes; whole positions are computed straight into place, and a part of one through a copy. */
-static weft_status read_rope_table(weft_model *model, uint64_t offset, unsigned char *into, size_t size, weft_error *error) {
-    const weft_rope_options *rope = &model->hyper.rope;
+static weft_status read_rope_table(const weft_model *model, const weft_rope_options *rope, uint64_t offset, unsigned char *into,
+                                   size_t size, weft_error *error) {
     const size_t row = (size_t)rope->n_dims * sizeof(float);
     float *copy = NULL;
     weft_status status = WEFT_OK;
@@ -30,9 +30,19 @@ static weft_status read_rope_table(weft_model *model, uint64_t offset, unsigned 
     return status;
 }
 
+/* A vector of one number. */
+static weft_status fill(float value, uint64_t offset, unsigned char *into, size_t size) {
+    unsigned char bytes[sizeof value];
+    memcpy(bytes, &value, sizeof value);
+    for (size_t i = 0; i < size; i++) into[i] = bytes[(offset + i) % sizeof bytes];
+    return WEFT_OK;
+}
+
 static weft_status read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
     weft_model *model = user;
-    if (strcmp(name, "rope_table") == 0) return read_rope_table(model, offset, into, size, error);
+    if (strcmp(name, "rope_table") == 0) return read_rope_table(model, &model->hyper.rope, offset, into, size, error);
+    if (strcmp(name, "rope_table.local") == 0) return read_rope_table(model, &model->hyper.rope_local, offset, into, size, error);
+    if (strcmp(name, "embedding_scale") == 0) return fill(model->hyper.embedding_scale, offset, into, size);
     const weft_model_tensor *tensor = weft_gguf_tensor_find(model->gguf, name);
     if (tensor == NULL) return weft_fail(error, WEFT_NOT_FOUND, "%s: there is no tensor %s", model->path, name);
     return weft_gguf_read(model->gguf, tensor, offset, into, size, error);

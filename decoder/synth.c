@@ -6,10 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "decoder/family.h"
 #include "os/os.h"
 
 #define CHUNK ((size_t)1 << 20)
-#define MAX_TENSORS_A_LAYER 12
+#define MAX_TENSORS_A_LAYER WEFT_PART_EMBEDDING
 #define MAX_TENSORS_ELSEWHERE 4
 
 typedef struct synth_tensor {
@@ -46,30 +47,36 @@ static void add(synth *s, const char *name, int32_t layer, weft_synth_role role,
     tensor->tensor = (weft_tensor){type, {k, n, 1, 1}};
 }
 
-static void add_layer(synth *s, int32_t layer) {
-    const weft_synth_model *m = s->model;
-    int64_t n_q = (int64_t)m->n_heads * m->head_dim, n_kv = (int64_t)m->n_kv_heads * m->head_dim;
-    add(s, "attn_norm.weight", layer, WEFT_SYNTH_NORM, m->n_embd, 1);
-    add(s, "attn_q.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, n_q);
-    add(s, "attn_k.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, n_kv);
-    add(s, "attn_v.weight", layer, WEFT_SYNTH_ATTENTION_VALUE, m->n_embd, n_kv);
-    if (strcmp(m->family, "qwen2") == 0) {
-        add(s, "attn_q.bias", layer, WEFT_SYNTH_BIAS, n_q, 1);
-        add(s, "attn_k.bias", layer, WEFT_SYNTH_BIAS, n_kv, 1);
-        add(s, "attn_v.bias", layer, WEFT_SYNTH_BIAS, n_kv, 1);
+static weft_synth_role role_of(weft_model_part part, const weft_part_place *place) {
+    const char *dot = strrchr(place->stem, '.');
+    if (place->n == 1) return dot && strcmp(dot, ".bias") == 0 ? WEFT_SYNTH_BIAS : WEFT_SYNTH_NORM;
+    if (place->sliced) return WEFT_SYNTH_MATRIX;
+    return part == WEFT_PART_V ? WEFT_SYNTH_ATTENTION_VALUE : part == WEFT_PART_DOWN ? WEFT_SYNTH_FFN_DOWN : WEFT_SYNTH_MATRIX;
+}
+
+/* Every tensor that the family requires; one that holds several parts with the first of them. */
+static void add_layer(synth *s, const weft_family *family, const weft_hyperparameters *hyper, int32_t layer) {
+    for (int part = 0; part < WEFT_PART_EMBEDDING; part++) {
+        weft_part_place place;
+        if (!weft_part_find(family, hyper, (weft_model_part)part, &place) || place.optional) continue;
+        if (place.first_k > 0 || place.first_n > 0) continue;
+        add(s, place.stem, layer, role_of((weft_model_part)part, &place), place.whole_k, place.whole_n);
     }
-    add(s, "attn_output.weight", layer, WEFT_SYNTH_MATRIX, n_q, m->n_embd);
-    add(s, "ffn_norm.weight", layer, WEFT_SYNTH_NORM, m->n_embd, 1);
-    add(s, "ffn_gate.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, m->n_ff);
-    add(s, "ffn_up.weight", layer, WEFT_SYNTH_MATRIX, m->n_embd, m->n_ff);
-    add(s, "ffn_down.weight", layer, WEFT_SYNTH_FFN_DOWN, m->n_ff, m->n_embd);
 }
 
 static void list_tensors(synth *s) {
     const weft_synth_model *m = s->model;
+    const weft_family *family = weft_family_find((weft_text){m->family, strlen(m->family)});
+    const weft_hyperparameters hyper = {.n_layers = m->n_layers,
+                                        .n_embd = m->n_embd,
+                                        .n_heads = m->n_heads,
+                                        .n_kv_heads = m->n_kv_heads,
+                                        .head_dim = m->head_dim,
+                                        .n_ff = m->n_ff,
+                                        .n_vocab = m->n_vocab};
     if (m->freq_factor != 0) add(s, "rope_freqs.weight", -1, WEFT_SYNTH_FREQ_FACTORS, m->head_dim / 2, 1);
     add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_EMBEDDING, m->n_embd, m->n_vocab);
-    for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, layer);
+    for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, family, &hyper, layer);
     add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1);
     if (!m->tied) add(s, "output.weight", -1, WEFT_SYNTH_HEAD, m->n_embd, m->n_vocab);
 }

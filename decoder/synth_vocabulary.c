@@ -42,9 +42,10 @@ static const special_tokens specials[] = {
      "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
 };
 
+/* The last where a family has none of its own. */
 static const special_tokens *specials_of(const char *family) {
     size_t i = 0;
-    while (strcmp(specials[i].family, family) != 0) i++;
+    while (i + 1 < sizeof specials / sizeof *specials && strcmp(specials[i].family, family) != 0) i++;
     return &specials[i];
 }
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "kernels": ["kernels/", "weft/ops/"],
     "shaders": ["shaders/", "weft/ops/"],
 }
-GENERATED = re.compile(r"weft_(backends\.def|(stems|vulkan)_\w+\.h|\w+_images\.def)")
+GENERATED = re.compile(r"weft_((backends|families)\.def|(stems|vulkan)_\w+\.h|\w+_images\.def)")
 SYSTEM = {  # the C standard library's headers and the libraries a folder may use
     "": set("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
             "stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype".split()),

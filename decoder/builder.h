@@ -4,6 +4,21 @@
 
 #include "decoder/family.h"
 
+typedef struct weft_graph_request {
+    int32_t n_rows;  /* T */
+    int32_t n_heads; /* R: rows that reach the output head; 0: none */
+    int32_t n_top;   /* log-probabilities given back with each token */
+    bool logits;     /* also give back all logits of the R rows */
+    weft_type kv_type;
+    int64_t n_pages;
+    int32_t page_size, n_sequences, max_pages; /* max_pages: of one sequence */
+    int32_t n_updates;                         /* columns of the updates input */
+    int64_t n_ctx;                             /* rows of the rope table */
+} weft_graph_request;
+
+/* Step inputs, in this order: rows I32 [4, T], updates I32 [2, n_updates], and with n_heads > 0 heads I32 [8, R]. Results: 0
+ * chosen, 1 top where n_top > 0, then logits. States: "sequences" and "kv.LAYER". The weights "rope_table", "rope_table.local" and
+ * "embedding_scale" are computed (source.c). */
 typedef struct weft_builder {
     const struct weft_model *model;
     const weft_graph_request *request;
@@ -11,8 +26,9 @@ typedef struct weft_builder {
     weft_error *error;
     weft_status status; /* of the first failure */
     int32_t layer;      /* -1 outside the layers; in the names of weights, states and nodes otherwise */
-    weft_value rows, updates, heads, rope_table;
-    weft_value sequences; /* the newest version of the state */
+    weft_value rows, updates, heads;
+    weft_value rope_tables[2]; /* of WEFT_LAYER_ROPE and WEFT_LAYER_ROPE_LOCAL; the second once it was used */
+    weft_value sequences;      /* the newest version of the state */
 } weft_builder;
 
 weft_status weft_builder_begin(weft_builder *builder, const struct weft_model *model, const weft_graph_request *request,
@@ -22,8 +38,10 @@ weft_status weft_builder_end(weft_builder *builder, weft_graph **graph);
 
 /* "blk.3.attn_q.weight" from "attn_q.weight" inside a layer; the stem itself outside. */
 void weft_builder_name(const weft_builder *builder, const char *stem, char name[WEFT_NAME_SIZE]);
-/* A weight of the file; WEFT_NONE where the file has no such tensor. */
-weft_value weft_build_weight(weft_builder *builder, const char *stem);
+/* A weight of the file, a slice where the family says so; WEFT_NONE where family or file have no such part. */
+weft_value weft_build_part(weft_builder *builder, weft_model_part part);
+/* F32 [n_embd]. */
+weft_value weft_build_embedding_scale(weft_builder *builder);
 /* "kv.LAYER". */
 weft_value weft_build_kv_state(weft_builder *builder);
 
@@ -32,11 +50,13 @@ weft_value weft_build_get_rows(weft_builder *builder, const char *name, weft_val
 weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x);
 weft_value weft_build_add(weft_builder *builder, const char *stem, weft_value a, weft_value b);
 weft_value weft_build_mul(weft_builder *builder, const char *stem, weft_value a, weft_value b);
+/* Groups as long as `weight`. */
 weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight);
-weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, int32_t order);
-weft_value weft_build_silu(weft_builder *builder, const char *stem, weft_value x);
+weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope);
+/* The family's. */
+weft_value weft_build_activation(weft_builder *builder, weft_value x);
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv);
-weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv);
+weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window);
 /* Chooses the tokens of all heads and makes the graph's results. */
 void weft_build_sample(weft_builder *builder, weft_value logits);
 

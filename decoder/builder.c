@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "decoder/families/builder.h"
+#include "decoder/builder.h"
 #include "weft/ops/attention.h"
+#include "weft/ops/norm_gated_mlp.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/rope.h"
 #include "weft/ops/sample.h"
@@ -29,6 +30,13 @@ static weft_tensor integers(int64_t n_words, int64_t n_columns) {
 static weft_value input(weft_builder *builder, const char *name, weft_tensor tensor) {
     weft_value value = WEFT_NONE;
     if (builder->status == WEFT_OK) keep(builder, weft_graph_input(builder->graph, name, &tensor, &value, builder->error));
+    return value;
+}
+
+static weft_value computed(weft_builder *builder, const char *name, int64_t n0, int64_t n1) {
+    const weft_tensor tensor = {.type = WEFT_F32, .shape = {n0, n1, 1, 1}};
+    weft_value value = WEFT_NONE;
+    if (builder->status == WEFT_OK) keep(builder, weft_graph_weight(builder->graph, name, &tensor, &value, builder->error));
     return value;
 }
 
@@ -74,9 +82,8 @@ weft_status weft_builder_begin(weft_builder *builder, const struct weft_model *m
     builder->updates = input(builder, "updates", integers(2, request->n_updates));
     if (request->n_heads > 0) builder->heads = input(builder, "heads", integers(WEFT_HEAD_WORDS, request->n_heads));
     builder->sequences = state(builder, "sequences", integers(WEFT_SEQUENCE_PAGES + request->max_pages, request->n_sequences));
-    weft_tensor table = {.type = WEFT_F32, .shape = {model->hyper.rope.n_dims, request->n_ctx, 1, 1}};
-    if (builder->status == WEFT_OK)
-        keep(builder, weft_graph_weight(builder->graph, "rope_table", &table, &builder->rope_table, error));
+    builder->rope_tables[WEFT_LAYER_ROPE] = computed(builder, "rope_table", model->hyper.rope.n_dims, request->n_ctx);
+    builder->rope_tables[WEFT_LAYER_ROPE_LOCAL] = WEFT_NONE;
     builder->sequences =
         simple(builder, WEFT_OP_SCATTER, "sequences.update", INPUTS(builder->sequences, builder->updates), NULL, 0);
     return builder->status;
@@ -90,14 +97,30 @@ weft_status weft_builder_end(weft_builder *builder, weft_graph **graph) {
     return builder->status;
 }
 
-weft_value weft_build_weight(weft_builder *builder, const char *stem) {
-    char name[WEFT_NAME_SIZE];
+/* The file's tensor gives the type. A slice is called as the part usually is. */
+weft_value weft_build_part(weft_builder *builder, weft_model_part part) {
+    const struct weft_model *model = builder->model;
+    char file_name[WEFT_NAME_SIZE], name[WEFT_NAME_SIZE];
+    weft_part_place place;
     weft_value value = WEFT_NONE;
-    weft_builder_name(builder, stem, name);
-    const weft_model_tensor *tensor = weft_gguf_tensor_find(builder->model->gguf, name);
-    if (tensor != NULL && builder->status == WEFT_OK)
-        keep(builder, weft_graph_weight(builder->graph, name, &tensor->tensor, &value, builder->error));
+    if (!weft_part_find(model->family, &model->hyper, part, &place)) return WEFT_NONE;
+    weft_builder_name(builder, place.stem, file_name);
+    const weft_model_tensor *found = weft_gguf_tensor_find(model->gguf, file_name);
+    if (found == NULL || builder->status != WEFT_OK) return WEFT_NONE;
+    if (!place.sliced) {
+        keep(builder, weft_graph_weight(builder->graph, file_name, &found->tensor, &value, builder->error));
+        return value;
+    }
+    const weft_tensor tensor = {.type = found->tensor.type, .shape = {place.k, place.n, 1, 1}};
+    const weft_slice slice = {
+        .source = file_name, .shape = {place.whole_k, place.whole_n, 1, 1}, .first = {place.first_k, place.first_n}};
+    weft_builder_name(builder, weft_part_usual[part].stem, name);
+    keep(builder, weft_graph_weight_slice(builder->graph, name, &tensor, &slice, &value, builder->error));
     return value;
+}
+
+weft_value weft_build_embedding_scale(weft_builder *builder) {
+    return computed(builder, "embedding_scale", builder->model->hyper.n_embd, 1);
 }
 
 weft_value weft_build_kv_state(weft_builder *builder) {
@@ -127,26 +150,38 @@ weft_value weft_build_mul(weft_builder *builder, const char *stem, weft_value a,
 }
 
 weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight) {
-    const weft_rms_norm_params params = {.epsilon = builder->model->hyper.norm_epsilon};
+    weft_tensor columns = {.shape = {1}}, group = {.shape = {1}};
+    if (builder->status == WEFT_OK) keep(builder, weft_graph_tensor(builder->graph, x, &columns, builder->error));
+    if (builder->status == WEFT_OK) keep(builder, weft_graph_tensor(builder->graph, weight, &group, builder->error));
+    const weft_rms_norm_params params = {.epsilon = builder->model->hyper.norm_epsilon,
+                                         .n_groups = (int32_t)(columns.shape[0] / group.shape[0])};
     return simple(builder, WEFT_OP_RMS_NORM, stem, INPUTS(x, weight), &params, sizeof params);
 }
 
-weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, int32_t order) {
-    const weft_rope_params params = {.head_dim = builder->model->hyper.head_dim, .order = order};
-    return simple(builder, WEFT_OP_ROPE, stem, INPUTS(x, builder->rows, builder->rope_table), &params, sizeof params);
+weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope) {
+    const struct weft_model *model = builder->model;
+    const weft_rope_params params = {.head_dim = model->hyper.head_dim, .order = model->family->rope_order};
+    weft_value *table = &builder->rope_tables[rope];
+    if (*table == WEFT_NONE)
+        *table = computed(builder, "rope_table.local", model->hyper.rope_local.n_dims, builder->request->n_ctx);
+    return simple(builder, WEFT_OP_ROPE, stem, INPUTS(x, builder->rows, *table), &params, sizeof params);
 }
 
-weft_value weft_build_silu(weft_builder *builder, const char *stem, weft_value x) {
-    return simple(builder, WEFT_OP_SILU, stem, INPUTS(x), NULL, 0);
+weft_value weft_build_activation(weft_builder *builder, weft_value x) {
+    return builder->model->family->activation == WEFT_ACTIVATION_GELU
+               ? simple(builder, WEFT_OP_GELU, "ffn_gelu", INPUTS(x), NULL, 0)
+               : simple(builder, WEFT_OP_SILU, "ffn_silu", INPUTS(x), NULL, 0);
 }
 
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv) {
     return simple(builder, WEFT_OP_KV_WRITE, "kv_write", INPUTS(k, v, kv, builder->rows, builder->sequences), NULL, 0);
 }
 
-weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv) {
+weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window) {
     const weft_hyperparameters *hyper = &builder->model->hyper;
-    const weft_attention_params params = {.n_heads = hyper->n_heads, .scale = (float)(1.0 / sqrt((double)hyper->head_dim))};
+    const float usual = (float)(1.0 / sqrt((double)hyper->head_dim));
+    const weft_attention_params params = {
+        .n_heads = hyper->n_heads, .scale = hyper->attention_scale != 0 ? hyper->attention_scale : usual, .window = window};
     return simple(builder, WEFT_OP_ATTENTION, "attention", INPUTS(q, kv, builder->rows, builder->sequences), &params,
                   sizeof params);
 }

@@ -1,0 +1,76 @@
+#include "decoder/layer.h"
+
+#include <stdio.h>
+
+/* y = the part's product with x + its bias, the bias only where the file has one. */
+static weft_value project(weft_builder *b, const char *stem, weft_model_part weight, weft_model_part bias, weft_value x) {
+    char name[WEFT_NAME_SIZE];
+    weft_value y = weft_build_mul_mat(b, stem, weft_build_part(b, weight), x);
+    weft_value added = weft_build_part(b, bias);
+    snprintf(name, sizeof name, "%s_bias", stem);
+    return added == WEFT_NONE ? y : weft_build_add(b, name, y, added);
+}
+
+/* x itself where the family has no such norm. */
+static weft_value norm(weft_builder *b, const char *stem, weft_model_part part, weft_value x) {
+    weft_value weight = weft_build_part(b, part);
+    return weight == WEFT_NONE ? x : weft_build_rms_norm(b, stem, x, weight);
+}
+
+static weft_value build_attention(weft_builder *b, const weft_layer_traits *traits, weft_value x) {
+    weft_value normed = norm(b, "attn_norm", WEFT_PART_ATTN_NORM, x);
+    weft_value q = project(b, "attn_q", WEFT_PART_Q, WEFT_PART_Q_BIAS, normed);
+    weft_value k = project(b, "attn_k", WEFT_PART_K, WEFT_PART_K_BIAS, normed);
+    weft_value v = project(b, "attn_v", WEFT_PART_V, WEFT_PART_V_BIAS, normed);
+    q = norm(b, "attn_q_norm", WEFT_PART_Q_NORM, q);
+    k = norm(b, "attn_k_norm", WEFT_PART_K_NORM, k);
+    if (traits->rope != WEFT_LAYER_NO_ROPE) {
+        q = weft_build_rope(b, "attn_q_rope", q, traits->rope);
+        k = weft_build_rope(b, "attn_k_rope", k, traits->rope);
+    }
+    weft_value kv = weft_build_kv_write(b, k, v, weft_build_kv_state(b));
+    weft_value y = weft_build_attention(b, q, kv, traits->window);
+    y = project(b, "attn_output", WEFT_PART_ATTN_OUTPUT, WEFT_PART_ATTN_OUTPUT_BIAS, y);
+    y = norm(b, "attn_post_norm", WEFT_PART_ATTN_POST_NORM, y);
+    return weft_build_add(b, "attn_residual", y, x);
+}
+
+static weft_value build_gated(weft_builder *b, weft_value x) {
+    weft_part_place place;
+    if (!weft_part_find(b->model->family, &b->model->hyper, WEFT_PART_GATE, &place))
+        return weft_build_activation(b, project(b, "ffn_up", WEFT_PART_UP, WEFT_PART_UP_BIAS, x));
+    weft_value gate = project(b, "ffn_gate", WEFT_PART_GATE, WEFT_PART_GATE_BIAS, x);
+    weft_value up = project(b, "ffn_up", WEFT_PART_UP, WEFT_PART_UP_BIAS, x);
+    return weft_build_mul(b, "ffn_gated", weft_build_activation(b, gate), up);
+}
+
+static weft_value build_feed_forward(weft_builder *b, weft_value x) {
+    weft_value y = build_gated(b, norm(b, "ffn_norm", WEFT_PART_FFN_NORM, x));
+    y = project(b, "ffn_down", WEFT_PART_DOWN, WEFT_PART_DOWN_BIAS, y);
+    y = norm(b, "ffn_post_norm", WEFT_PART_FFN_POST_NORM, y);
+    return weft_build_add(b, "ffn_residual", y, x);
+}
+
+static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
+    weft_value selected = weft_build_get_rows(b, "head_rows", x, b->heads, WEFT_NONE);
+    weft_value normed = norm(b, "output_norm", WEFT_PART_OUTPUT_NORM, selected);
+    weft_value output = weft_build_part(b, WEFT_PART_OUTPUT);
+    weft_build_sample(b, weft_build_mul_mat(b, "logits", output == WEFT_NONE ? embedding : output, normed));
+}
+
+weft_status weft_layers_build(const struct weft_model *model, const weft_graph_request *request, weft_graph **graph,
+                              weft_error *error) {
+    weft_builder b;
+    if (weft_builder_begin(&b, model, request, error) != WEFT_OK) return weft_builder_end(&b, graph);
+    weft_value embedding = weft_build_part(&b, WEFT_PART_EMBEDDING);
+    weft_value x = weft_build_get_rows(&b, "embedding", embedding, b.rows, b.sequences);
+    if (model->hyper.embedding_scale != 0) x = weft_build_mul(&b, "embedding_scaled", x, weft_build_embedding_scale(&b));
+    for (b.layer = 0; b.layer < model->hyper.n_layers; b.layer++) {
+        const weft_layer_traits traits = weft_family_layer(model->family, &model->hyper, b.layer);
+        x = build_attention(&b, &traits, x);
+        x = build_feed_forward(&b, x);
+    }
+    b.layer = -1;
+    if (request->n_heads > 0) build_head(&b, embedding, x);
+    return weft_builder_end(&b, graph);
+}
