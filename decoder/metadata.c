@@ -82,11 +82,11 @@ static void finish(text_sink *sink) {
 }
 
 bool weft_model_metadata(const weft_model *model, size_t index, const char **key, const char **type, char *value, size_t size) {
-    if (index >= weft_gguf_value_count(model->gguf)) return false;
+    if (!model || index >= weft_gguf_value_count(model->gguf)) return false;
     const weft_gguf_value *entry = weft_gguf_value_at(model->gguf, index);
-    *key = entry->key;
-    *type = type_names[entry->type][entry->is_array];
-    if (size == 0) return true;
+    if (key) *key = entry->key;
+    if (type) *type = type_names[entry->type][entry->is_array];
+    if (!value || size == 0) return true;
     text_sink sink = {value, size, 0};
     if (entry->is_array) put_word(&sink, "[");
     for (uint64_t i = 0; i < entry->count && !is_full(&sink); i++) {

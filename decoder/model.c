@@ -86,7 +86,8 @@ weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model 
 
 weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const weft_family *family, weft_model **model,
                                weft_error *error) {
-    if (!runtime || !path || !model) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a model is opened with a runtime and a path");
+    if (!runtime || !path || !model)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_model_open: runtime, path or model is missing");
     weft_model *opened = weft_allocate(runtime, sizeof *opened);
     if (!opened) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", path);
     opened->runtime = runtime;
@@ -112,10 +113,13 @@ void weft_model_close(weft_model *model) {
 }
 
 weft_runtime *weft_model_runtime(const weft_model *model) {
-    return model->runtime;
+    return model ? model->runtime : NULL;
 }
 
 void weft_model_describe(const weft_model *model, weft_model_info *info) {
+    if (!info) return;
+    *info = (weft_model_info){.bos = WEFT_NO_TOKEN, .eos = WEFT_NO_TOKEN};
+    if (!model) return;
     const weft_hyperparameters *hyper = &model->hyper;
     *info = (weft_model_info){
         .path = model->path,
@@ -145,7 +149,7 @@ void weft_model_describe(const weft_model *model, weft_model_info *info) {
 }
 
 bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor) {
-    if (index >= weft_gguf_tensor_count(model->gguf)) return false;
+    if (!model || !tensor || index >= weft_gguf_tensor_count(model->gguf)) return false;
     *tensor = *weft_gguf_tensor_at(model->gguf, index);
     return true;
 }

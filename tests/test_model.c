@@ -188,8 +188,48 @@ static void reads_rope_scaling(void **state) {
            check_rope);
 }
 
+/* What is NULL although it is needed is refused, or nothing is done; what has a size of 0 may be NULL. */
+static void check_missing(const weft_model *model) {
+    weft_token token = 0;
+    char text[4];
+    size_t n = 5;
+    const weft_status refused[] = {
+        weft_tokenize(NULL, "a", 1, false, &token, 1, &n, NULL),     weft_tokenize(model, NULL, 1, false, &token, 1, &n, NULL),
+        weft_tokenize(model, "a", 1, false, NULL, 1, &n, NULL),      weft_tokenize(model, "a", 1, false, &token, 1, NULL, NULL),
+        weft_detokenize(NULL, &token, 1, false, text, 4, &n, NULL),  weft_detokenize(model, NULL, 1, false, text, 4, &n, NULL),
+        weft_detokenize(model, &token, 1, false, NULL, 4, &n, NULL), weft_detokenize(model, &token, 1, false, text, 4, NULL, NULL),
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) assert_int_equal(refused[i], WEFT_INVALID_ARGUMENT);
+    assert_int_equal(n, 5);
+    for (int special = 0; special < 2; special++) {
+        assert_int_equal(weft_tokenize(model, NULL, 0, special, NULL, 0, &n, NULL), WEFT_OK);
+        assert_int_equal(n, special); /* the BOS */
+        assert_int_equal(weft_detokenize(model, NULL, 0, special, NULL, 0, &n, NULL), WEFT_OK);
+        assert_int_equal(n, 0);
+    }
+    assert_true(weft_model_metadata(model, 0, NULL, NULL, NULL, 0));
+    assert_true(weft_model_metadata(model, 0, NULL, NULL, NULL, 8));
+    assert_false(weft_model_tensor_at(model, 0, NULL));
+    weft_model_describe(model, NULL);
+}
+
+static void check_no_model(void) {
+    const char *key = "key", *type = "type";
+    char value[] = "value";
+    weft_model_info info = {.path = "path", .n_vocab = 5};
+    weft_model_tensor tensor = {.name = "name"};
+    assert_null(weft_model_runtime(NULL));
+    weft_model_describe(NULL, &info);
+    assert_true(info.path == NULL && info.n_vocab == 0 && info.bos == WEFT_NO_TOKEN && info.eos == WEFT_NO_TOKEN);
+    assert_false(weft_model_metadata(NULL, 0, &key, &type, value, sizeof value));
+    assert_false(weft_model_tensor_at(NULL, 0, &tensor));
+    assert_false(weft_token_ends(NULL, 0));
+}
+
 static void refuses_wrong_arguments(void **state) {
     (void)state;
+    opened(&(change){0}, check_missing);
+    check_no_model();
     weft_model *model = NULL;
     weft_runtime *runtime = NULL;
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);

@@ -12,7 +12,7 @@
  * Text is tokenised beside that: only calls that add to the same session, or read its answer, wait for it.
  *
  * Where a function needs a handle, a text or an array and gets NULL, it returns WEFT_INVALID_ARGUMENT with a message; one that
- * returns no status does nothing, and gives false, NULL or zeros. An array or a text of size 0 may be NULL.
+ * returns no status does nothing, and gives false, NULL, zeros or WEFT_NO_TOKEN. An array or a text of size 0 may be NULL.
  */
 #ifndef WEFT_DECODER_H
 #define WEFT_DECODER_H
@@ -55,7 +55,8 @@ typedef struct weft_model_info {
 } weft_model_info;
 WEFT_API void weft_model_describe(const weft_model *model, weft_model_info *info);
 
-/* Metadata entry `index` as (key, type name, value as text, cut to `size` with "..."): false past the last. */
+/* Metadata entry `index` as (key, type name, value as text, cut to `size` with "..."), each of which may be NULL where it is not
+ * wanted: false past the last. */
 WEFT_API bool weft_model_metadata(const weft_model *model, size_t index, const char **key, const char **type, char *value,
                                   size_t size);
 
