@@ -105,7 +105,7 @@ static void texts_are_given_up_if_they_do_not_fit(void **state) {
     }
 }
 
-/* NULL is a text of no bytes; tests with clang's sanitizer see what is computed from it. */
+/* NULL is a text of no bytes. That nothing is added to it clang's sanitizer sees alone, in fuzz_tokenizer. */
 static void nothing_is_an_empty_text(void **state) {
     (void)state;
     for (int scheme = 0; scheme < N_SCHEMES; scheme++) {
