@@ -146,6 +146,10 @@ static void graphs(void **state) {
     REFUSED(weft_graph_support, NULL, last, w.device, WEFT_FAST, &support);
     REFUSED(weft_graph_support, w.graph, last, NULL, WEFT_FAST, &support);
     REFUSED(weft_graph_support, w.graph, last, w.device, WEFT_FAST, NULL);
+    uint64_t operations, bytes;
+    REFUSED(weft_graph_node_cost, NULL, last, &operations, &bytes);
+    REFUSED(weft_graph_node_cost, w.graph, last, NULL, &bytes);
+    REFUSED(weft_graph_node_cost, w.graph, last, &operations, NULL);
     REFUSED(weft_graph_fuse, NULL, w.device, WEFT_FAST, &graph);
     REFUSED(weft_graph_fuse, w.graph, NULL, WEFT_FAST, &graph);
     REFUSED(weft_graph_fuse, w.graph, w.device, WEFT_FAST, NULL);
@@ -192,6 +196,7 @@ static void checks(void **state) {
     weft_device *const devices[] = {w.device};
     const weft_engine_options engine = {.device = "null"};
     REFUSED(weft_check_ops, NULL, NULL, NULL, NULL, &summary);
+    REFUSED(weft_bench_ops, NULL, NULL, NULL, NULL);
     REFUSED(weft_check_model, NULL, devices, 1, NULL, NULL, NULL, &model_summary);
     REFUSED(weft_check_greedy, NULL, &engine, 1, NULL, 1, NULL, NULL, NULL, &greedy_summary);
 }
