@@ -177,7 +177,8 @@ static void slices_are_the_whole(void **state) {
         for (size_t i = 0; i < N_RANGES; i++) {
             cut(&s, info->block_elements == 1 ? &float_ranges[i] : &block_ranges[i]);
             for (int precision = WEFT_FAST; precision <= WEFT_EXACT; precision++)
-                run(runtime, device, &s, (weft_precision)precision);
+                if (!device_slow || (i + (size_t)type) % 2 == (size_t)precision)
+                    run(runtime, device, &s, (weft_precision)precision);
         }
         assert_true(s.n_reads > N_RANGES);
         weft_check_free(&s.random);
