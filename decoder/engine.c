@@ -92,7 +92,6 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
         weft_engine_destroy(created);
         return status;
     }
-    created->decode_weight_bytes = weft_engine_decode_bytes(model);
     created->load_ns = weft_os_now() - start;
     *engine = created;
     return WEFT_OK;

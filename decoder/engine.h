@@ -91,7 +91,7 @@ struct weft_engine {
     int32_t n_sessions;
     bool *slots;  /* n_sequences: taken */
     int32_t turn; /* where the decoding sequences begin when not all find room in a step */
-    uint64_t load_ns, decode_weight_bytes;
+    uint64_t load_ns;
     uint64_t host_ns, working_since_ns; /* see weft_engine_work */
 };
 
@@ -150,8 +150,6 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
 /* Device and store of a configured engine; the store is not loaded. */
 weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *options, weft_error *error);
 void weft_engine_close(weft_engine *engine);
-/* Bytes of weights that a step of one row reads. */
-uint64_t weft_engine_decode_bytes(const weft_model *model);
 
 /* The plan for T rows and R heads, made when it is first asked for. */
 weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, weft_plan **plan,

@@ -1,6 +1,4 @@
 /* What an engine needs and has. */
-#include <string.h>
-
 #include "decoder/engine.h"
 
 weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes, weft_error *error) {
@@ -11,38 +9,6 @@ weft_status weft_engine_measure(weft_model *model, const weft_engine_options *op
     return status;
 }
 
-/* Of the embedding one row is read, which does not count, unless it is the output matrix too; a factor of the rope table is in the
- * table. */
-uint64_t weft_engine_decode_bytes(const weft_model *model) {
-    bool tied = weft_gguf_tensor_find(model->gguf, "output.weight") == NULL;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < weft_gguf_tensor_count(model->gguf); i++) {
-        const weft_model_tensor *tensor = weft_gguf_tensor_at(model->gguf, i);
-        if (!tied && strcmp(tensor->name, "token_embd.weight") == 0) continue;
-        if (strcmp(tensor->name, "rope_freqs.weight") == 0) continue;
-        bytes += tensor->bytes;
-    }
-    return bytes;
-}
-
-void weft_engine_work(weft_engine *engine) {
-    engine->working_since_ns = weft_os_now();
-}
-
-void weft_engine_rest(weft_engine *engine) {
-    engine->host_ns += weft_os_now() - engine->working_since_ns;
-}
-
-void weft_engine_enter(weft_engine *engine) {
-    weft_os_mutex_lock(&engine->mutex);
-    weft_engine_work(engine);
-}
-
-void weft_engine_leave(weft_engine *engine) {
-    weft_engine_rest(engine);
-    weft_os_mutex_unlock(&engine->mutex);
-}
-
 /* The plan of one row and one head, of whichever kind of result was asked for. */
 static void describe_decoding(const weft_engine *engine, weft_engine_info *info) {
     for (int gives = 0; gives < WEFT_GIVES_COUNT; gives++) {
@@ -50,6 +16,7 @@ static void describe_decoding(const weft_engine *engine, weft_engine_info *info)
         weft_plan_info of_plan;
         if (plan == NULL) continue;
         weft_plan_describe(plan, &of_plan);
+        info->decode_weight_bytes = of_plan.weight_bytes;
         info->decode_phases = of_plan.n_phases;
         info->decode_dispatches = of_plan.n_dispatches;
         return;
@@ -69,7 +36,6 @@ void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
         .load_ns = engine->load_ns,
         .n_steps = engine->n_steps,
         .host_ns = engine->host_ns,
-        .decode_weight_bytes = engine->decode_weight_bytes,
     };
     weft_store_measure(engine->store, &info->bytes);
     describe_decoding(engine, info);

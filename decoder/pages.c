@@ -5,9 +5,8 @@ weft_status weft_pages_create(weft_pages *pages, weft_runtime *runtime, int32_t 
     size_t n = (size_t)n_pages;
     *pages = (weft_pages){.runtime = runtime, .n_pages = n_pages, .n_free = n_pages};
     pages->free = weft_allocate(runtime, n * sizeof *pages->free);
-    pages->references = weft_allocate(runtime, n * sizeof *pages->references);
     pages->waiting = weft_allocate(runtime, n * sizeof *pages->waiting);
-    if (pages->free == NULL || pages->references == NULL || pages->waiting == NULL) {
+    if (pages->free == NULL || pages->waiting == NULL) {
         weft_pages_destroy(pages);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for the list of %d KV-cache pages", (int)n_pages);
     }
@@ -18,7 +17,6 @@ weft_status weft_pages_create(weft_pages *pages, weft_runtime *runtime, int32_t 
 
 void weft_pages_destroy(weft_pages *pages) {
     weft_release(pages->runtime, pages->free);
-    weft_release(pages->runtime, pages->references);
     weft_release(pages->runtime, pages->waiting);
     *pages = (weft_pages){.runtime = pages->runtime};
 }
@@ -27,19 +25,11 @@ weft_status weft_pages_take(weft_pages *pages, int32_t n, int32_t *taken, weft_e
     if (n > pages->n_free)
         return weft_fail(error, WEFT_OUT_OF_PAGES, "%d KV-cache pages are needed and %d of %d are free", (int)n, (int)pages->n_free,
                          (int)pages->n_pages);
-    for (int32_t i = 0; i < n; i++) {
-        taken[i] = pages->free[--pages->n_free];
-        pages->references[taken[i]] = 1;
-    }
+    for (int32_t i = 0; i < n; i++) taken[i] = pages->free[--pages->n_free];
     return WEFT_OK;
 }
 
-void weft_pages_share(weft_pages *pages, int32_t page) {
-    pages->references[page]++;
-}
-
 void weft_pages_give(weft_pages *pages, int32_t page, uint64_t last_step) {
-    if (--pages->references[page] > 0) return;
     if (last_step <= pages->ended) {
         pages->free[pages->n_free++] = page;
         return;

@@ -1,5 +1,5 @@
-/* The pool of KV-cache pages: which are free, how many sequences hold each, and which come back only when the last step that reads
- * or writes them has ended. Steps are numbered from 1 in the order in which they were queued. */
+/* The pool of KV-cache pages: which are free, and which come back only when the last step that reads or writes them has ended. Steps
+ * are numbered from 1 in the order in which they were queued. */
 #ifndef WEFT_DECODER_PAGES_H
 #define WEFT_DECODER_PAGES_H
 
@@ -14,7 +14,6 @@ typedef struct weft_pages {
     weft_runtime *runtime;
     int32_t n_pages, n_free, n_waiting, first_waiting;
     int32_t *free;              /* a stack */
-    int32_t *references;        /* of each page */
     weft_page_waiting *waiting; /* a ring, in the order of their steps: held by nobody but still in use */
     uint64_t ended;             /* the last step that has */
 } weft_pages;
@@ -22,11 +21,9 @@ typedef struct weft_pages {
 weft_status weft_pages_create(weft_pages *pages, weft_runtime *runtime, int32_t n_pages, weft_error *error);
 void weft_pages_destroy(weft_pages *pages);
 
-/* Takes n pages or none: WEFT_OUT_OF_PAGES. Each has one holder. */
+/* Takes n pages or none: WEFT_OUT_OF_PAGES. */
 weft_status weft_pages_take(weft_pages *pages, int32_t n, int32_t *taken, weft_error *error);
-/* One more holder. */
-void weft_pages_share(weft_pages *pages, int32_t page);
-/* One holder less. Without any the page is free when `last_step`, the last queued one that may use it, has ended. */
+/* The page is free when `last_step`, the last queued one that may use it, has ended. */
 void weft_pages_give(weft_pages *pages, int32_t page, uint64_t last_step);
 /* Steps up to this one have ended. */
 void weft_pages_step_ended(weft_pages *pages, uint64_t step);

@@ -59,12 +59,15 @@ static void launches_are_counted(void **state) {
     weft_engine_info info;
     weft_plan_info plan;
     weft_engine_describe(engine, &info);
+    assert_int_equal(info.decode_weight_bytes, 0);
     assert_int_equal(info.decode_phases, 0);
     assert_int_equal(info.decode_dispatches, 0);
     info = run_answer(engine, 4, 3);
     weft_plan_describe(engine->plans[WEFT_GIVES_TOKEN][0][1], &plan);
     assert_true(info.decode_phases > 0);
     assert_int_equal(info.decode_phases, plan.n_phases);
+    assert_true(info.decode_weight_bytes > 0);
+    assert_int_equal(info.decode_weight_bytes, plan.weight_bytes);
     assert_int_equal(info.decode_dispatches, plan.n_dispatches);
     if (strcmp(backend, "cpu") != 0) assert_true(info.decode_dispatches >= info.decode_phases + 2);
     weft_engine_destroy(engine);

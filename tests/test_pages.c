@@ -1,4 +1,4 @@
-/* The page pool: what is taken, shared and given comes back once, and not before the steps that use it have ended. */
+/* The page pool: what is taken and given comes back once, and not before the steps that use it have ended. */
 #include "decoder/pages.h"
 #include "limited_allocator.h"
 
@@ -61,33 +61,14 @@ static void comes_back_when_the_last_step_has_ended(void **state) {
     weft_runtime_destroy(runtime);
 }
 
-static void a_shared_page_stays_until_its_last_holder_gives_it(void **state) {
-    (void)state;
-    weft_runtime *runtime;
-    weft_pages pages;
-    int32_t page;
-    assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
-    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, NULL), WEFT_OK);
-    assert_int_equal(weft_pages_take(&pages, 1, &page, NULL), WEFT_OK);
-    weft_pages_share(&pages, page);
-    weft_pages_share(&pages, page);
-    weft_pages_give(&pages, page, 0);
-    weft_pages_give(&pages, page, 0);
-    assert_int_equal(pages.n_free, N_PAGES - 1);
-    weft_pages_give(&pages, page, 0);
-    assert_int_equal(pages.n_free, N_PAGES);
-    weft_pages_destroy(&pages);
-    weft_runtime_destroy(runtime);
-}
-
-/* Against a plain list of what each page should be: held by so many, waiting for a step, or free. */
+/* Against a plain list of what each page should be: held, waiting for a step, or free. */
 static void random_use_matches_a_plain_list(void **state) {
     (void)state;
     const uint32_t seed = 20240817;
     uint32_t random = seed;
     weft_runtime *runtime;
     weft_pages pages;
-    int holders[N_PAGES] = {0};
+    bool held[N_PAGES] = {false};
     uint64_t waits_for[N_PAGES] = {0}, ended = 0, queued = 0;
     print_message("seed %u\n", seed);
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
@@ -98,25 +79,24 @@ static void random_use_matches_a_plain_list(void **state) {
         int n_free = 0;
         switch (random >> 8 & 3) {
         case 0:
+        case 1:
             if (weft_pages_take(&pages, 1, &taken, NULL) == WEFT_OK) {
-                assert_true(holders[taken] == 0 && waits_for[taken] <= ended);
-                holders[taken] = 1;
+                assert_true(!held[taken] && waits_for[taken] <= ended);
+                held[taken] = true;
             }
             break;
-        case 1:
-            if (holders[page] > 0) weft_pages_share(&pages, page), holders[page]++;
-            break;
         case 2:
-            if (holders[page] > 0) {
+            if (held[page]) {
                 weft_pages_give(&pages, page, queued);
-                if (--holders[page] == 0) waits_for[page] = queued;
+                held[page] = false;
+                waits_for[page] = queued;
             }
             break;
         default:
             if (queued < ended + 2) queued++;
             if (random >> 12 & 1 && ended < queued) weft_pages_step_ended(&pages, ++ended);
         }
-        for (int i = 0; i < N_PAGES; i++) n_free += holders[i] == 0 && waits_for[i] <= ended;
+        for (int i = 0; i < N_PAGES; i++) n_free += !held[i] && waits_for[i] <= ended;
         assert_int_equal(pages.n_free, n_free);
     }
     weft_pages_destroy(&pages);
@@ -137,7 +117,7 @@ static void every_allocation_can_fail(void **state) {
         assert_int_equal(limits.n_live, before);
         weft_runtime_destroy(runtime);
         if (status == WEFT_OK) {
-            assert_int_equal(n, 4);
+            assert_int_equal(n, 3);
             return;
         }
         assert_int_equal(status, WEFT_OUT_OF_MEMORY);
@@ -149,7 +129,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_all_and_no_more),
         cmocka_unit_test(comes_back_when_the_last_step_has_ended),
-        cmocka_unit_test(a_shared_page_stays_until_its_last_holder_gives_it),
         cmocka_unit_test(random_use_matches_a_plain_list),
         cmocka_unit_test(every_allocation_can_fail),
     };

@@ -129,9 +129,10 @@ typedef struct weft_engine_info {
     int64_t n_pages, n_pages_free;
     uint64_t load_ns;
     uint64_t n_steps;
-    uint64_t host_ns;                        /* spent in calls that step the engine, waiting for the device not counted */
-    uint64_t decode_weight_bytes;            /* weight bytes one single-row step reads */
-    size_t decode_phases, decode_dispatches; /* of the plan that decodes one sequence, as in weft_plan_info; 0 before it was used */
+    uint64_t host_ns; /* spent in calls that step the engine, waiting for the device not counted */
+    /* Of the plan that decodes one sequence, as in weft_plan_info; 0 before it was used. */
+    uint64_t decode_weight_bytes;
+    size_t decode_phases, decode_dispatches;
     uint64_t reserved[8];
 } weft_engine_info;
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);
