@@ -3,9 +3,6 @@
 
 #include "decoder/engine.h"
 
-/* A thread that waits for another's step looks up this often whether it was cancelled meanwhile. */
-#define LOOK_NS UINT64_C(50000000)
-
 /* ---- Text ---- */
 
 /* Bytes at the end that begin a UTF-8 character and do not end it. */
@@ -51,23 +48,25 @@ static weft_status give_token(weft_session *session, weft_piece *piece, weft_err
     weft_token token = session->tokens[session->n_read];
     weft_status status = append_text(session, token, error);
     if (status != WEFT_OK) return status;
-    const weft_choice *choice = &session->choices[session->n_read % WEFT_CHOICES];
-    session->n_read++;
+    int32_t index = session->n_read++;
     session->text_given = session->text_size - unfinished(session->text, session->text_size);
     *piece = (weft_piece){.text = session->text_given > 0 ? session->text : "", .size = session->text_given, .token = token};
-    if (session->options.n_top > 0) {
-        piece->chosen = (weft_logprob){.id = token, .logprob = choice->logprob};
-        piece->top = choice->top;
-        piece->n_top = (size_t)session->options.n_top;
+    if (session->n_choices > 0) {
+        size_t place = (size_t)(index % session->n_choices), n_top = (size_t)session->options.n_top;
+        piece->chosen = (weft_logprob){.id = token, .logprob = session->logprobs[place]};
+        piece->top = session->tops + place * n_top;
+        piece->n_top = n_top;
     }
     return WEFT_OK;
 }
 
-static void give_last(weft_session *session, weft_piece *piece) {
+/* The answer is over, for other calls that wait for its tokens too. */
+static void give_last(weft_session *session, const weft_call *call, weft_piece *piece) {
     session->text_given = session->text_size;
     session->n_read = session->n_tokens;
     session->answering = false;
     session->ended = session->finish == WEFT_FINISH_STOP;
+    weft_calls_end(session, WEFT_CALL_NEXT, call, session->finish);
     *piece = (weft_piece){.text = session->text_size > 0 ? session->text : "",
                           .size = session->text_size,
                           .token = WEFT_NO_TOKEN,
@@ -76,7 +75,12 @@ static void give_last(weft_session *session, weft_piece *piece) {
                           .finish = session->finish};
 }
 
-/* ---- Stepping ---- */
+/* What a call gives whose answer was ended by another. */
+static void give_end(weft_finish finish, weft_piece *piece) {
+    *piece = (weft_piece){.text = "", .token = WEFT_NO_TOKEN, .chosen = {.id = WEFT_NO_TOKEN}, .last = true, .finish = finish};
+}
+
+/* ---- Failures ---- */
 
 static weft_status report_failure(weft_session *session, weft_error *error) {
     weft_status failed = session->failed;
@@ -93,24 +97,6 @@ static weft_status report_failure(weft_session *session, weft_error *error) {
 static void try_again(weft_session *session) {
     if (session->failure_told) session->failed = WEFT_OK;
     session->failure_told = false;
-}
-
-/* One step, or the wait for one that another thread runs. `idle` counts the steps in a row that had nothing to do. */
-static weft_status go_on(weft_session *session, int *idle, weft_error *error) {
-    weft_engine *engine = session->engine;
-    bool ran = false;
-    int32_t n_rows = 0;
-    if (engine->stepping) {
-        weft_engine_rest(engine);
-        weft_os_condition_wait(&engine->changed, &engine->mutex, LOOK_NS);
-        weft_engine_work(engine);
-        return WEFT_OK;
-    }
-    weft_status status = weft_step(engine, &ran, &n_rows, error);
-    *idle = ran ? 0 : *idle + 1;
-    if (status == WEFT_OK && *idle > 1 && weft_session_active(session))
-        return weft_fail(error, WEFT_FAILED, "the engine found nothing to run for a session that waits");
-    return status;
 }
 
 /* ---- Answers ---- */
@@ -138,33 +124,50 @@ static int32_t n_unread(const weft_session *session) {
 }
 
 /* What another thread is adding comes before the answer. */
-static void await_added(weft_session *session) {
+static void await_added(weft_session *session, const weft_call *call) {
     weft_engine *engine = session->engine;
     weft_engine_rest(engine);
-    while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
+    while (session->adding && !call->ended) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_engine_work(engine);
 }
 
+/* One turn: a piece, or a step towards one. */
+static weft_status look_for_piece(weft_session *session, weft_call *call, weft_piece *piece, bool *found, weft_error *error) {
+    weft_session_see_cancel(session, call);
+    *found = true;
+    if (call->ended)
+        give_end(call->finish, piece);
+    else if (session->finish != WEFT_FINISH_CANCELLED && n_unread(session) > 0)
+        return give_token(session, piece, error);
+    else if (session->finish != WEFT_FINISH_NOT)
+        give_last(session, call, piece);
+    else
+        *found = false;
+    if (*found) return WEFT_OK;
+    return session->failed != WEFT_OK ? report_failure(session, error) : weft_call_wait(session, call, error);
+}
+
 static weft_status next_piece(weft_session *session, weft_piece *piece, weft_error *error) {
-    await_added(session);
+    weft_call call = {.kind = WEFT_CALL_NEXT};
+    bool found = false;
+    /* A cancel that came before this call is theirs who were there. */
+    if (session->calls != NULL) weft_session_see_cancel(session, NULL);
+    weft_call_begin(session, &call);
+    await_added(session, &call);
     try_again(session);
-    weft_status status = session->answering ? WEFT_OK : begin(session, error);
-    if (status != WEFT_OK) return status;
-    drop_given(session);
-    for (int idle = 0;;) {
-        if (atomic_exchange(&session->cancelled, false)) weft_session_abandon(session, WEFT_FINISH_CANCELLED);
-        if (session->finish != WEFT_FINISH_CANCELLED && n_unread(session) > 0) return give_token(session, piece, error);
-        if (session->finish != WEFT_FINISH_NOT) {
-            give_last(session, piece);
-            return WEFT_OK;
-        }
-        if (session->failed != WEFT_OK) return report_failure(session, error);
-        status = go_on(session, &idle, error);
-        if (status != WEFT_OK) return status;
-    }
+    weft_status status = session->answering || call.ended ? WEFT_OK : begin(session, error);
+    if (status == WEFT_OK && !call.ended) drop_given(session);
+    while (status == WEFT_OK && !found) status = look_for_piece(session, &call, piece, &found, error);
+    weft_call_end(session, &call);
+    if (status == WEFT_OK || !call.ended) return status;
+    /* A step has failed, and nothing of it was this call's any more. */
+    give_end(call.finish, piece);
+    return WEFT_OK;
 }
 
 weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error) {
+    if (session == NULL || piece == NULL)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_next: session or piece is missing");
     weft_engine_enter(session->engine);
     weft_status status = next_piece(session, piece, error);
     weft_engine_leave(session->engine);
@@ -172,22 +175,25 @@ weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_err
 }
 
 static weft_status prefill(weft_session *session, weft_error *error) {
+    weft_call call = {.kind = WEFT_CALL_PREFILL};
+    weft_status status = WEFT_OK;
+    if (session->calls != NULL) weft_session_see_cancel(session, NULL);
     try_again(session);
-    session->wants_prompt = session->n_cached < session->n_prompt;
-    for (int idle = 0; session->n_cached < session->n_prompt;) {
-        if (atomic_exchange(&session->cancelled, false)) {
-            session->wants_prompt = false;
-            return weft_fail(error, WEFT_CANCELLED, "the session was cancelled with %d of %d prompt tokens in the cache",
-                             (int)session->n_cached, (int)session->n_prompt);
-        }
-        if (session->failed != WEFT_OK) return report_failure(session, error);
-        weft_status status = go_on(session, &idle, error);
-        if (status != WEFT_OK) return status;
+    weft_call_begin(session, &call);
+    for (;;) {
+        weft_session_see_cancel(session, &call);
+        if (status != WEFT_OK || call.ended || session->n_cached >= session->n_prompt) break;
+        status = session->failed != WEFT_OK ? report_failure(session, error) : weft_call_wait(session, &call, error);
     }
-    return WEFT_OK;
+    weft_call_end(session, &call);
+    if (!call.ended) return status;
+    if (call.finish != WEFT_FINISH_CANCELLED) return WEFT_OK;
+    return weft_fail(error, WEFT_CANCELLED, "the session was cancelled with %d of %d prompt tokens in the cache",
+                     (int)session->n_cached, (int)session->n_prompt);
 }
 
 weft_status weft_session_prefill(weft_session *session, weft_error *error) {
+    if (session == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_prefill: session is missing");
     weft_engine_enter(session->engine);
     weft_status status = prefill(session, error);
     weft_engine_leave(session->engine);

@@ -1,5 +1,6 @@
 /* Engines and sessions, for the files that make them up. Everything here is read and written under the engine's mutex, but for
- * `cancelled`, and for the places in `tokens` from n_tokens on while `adding` is set: the thread that adds writes them. */
+ * `cancelled` and `adding_cancelled`, and for the places in `tokens` from n_tokens on while `adding` is set: the thread that adds
+ * writes them. */
 #ifndef WEFT_DECODER_ENGINE_H
 #define WEFT_DECODER_ENGINE_H
 
@@ -12,10 +13,8 @@
 
 /* Steps that can be queued at once. */
 #define WEFT_MAX_DEPTH 4
-/* Tokens a sequence may be ahead of who reads them. */
+/* Tokens a sequence may be ahead of who reads them, where nobody waits for its pages. */
 #define WEFT_MAX_UNREAD 8
-/* Chosen tokens that are kept: those and the one read last. */
-#define WEFT_CHOICES (WEFT_MAX_UNREAD + 1)
 #define WEFT_MAX_ROWS 512
 /* Powers of two up to WEFT_MAX_ROWS. */
 #define WEFT_ROW_SIZES 10
@@ -87,19 +86,24 @@ struct weft_engine {
     uint64_t n_submitted, n_steps;
     uint64_t n_rows; /* of all steps that ended well, padding not counted */
     uint64_t last_end_ns;
-    weft_session **sessions; /* n_sessions of n_sequences, in the order in which they got their present work */
+    weft_session **sessions; /* n_sessions of n_sequences, in the order in which they came to wait for pages */
     int32_t n_sessions;
-    bool *slots;  /* n_sequences: taken */
-    int32_t turn; /* where the decoding sequences begin when not all find room in a step */
+    bool is_short; /* a sequence waits for pages that another has tenure of: see tenure.c */
+    bool *slots;   /* n_sequences: taken */
+    int32_t turn;  /* where the decoding sequences begin when not all find room in a step */
     uint64_t load_ns;
     uint64_t host_ns, working_since_ns; /* see weft_engine_work */
 };
 
-/* A token the device chose, until it is read. */
-typedef struct weft_choice {
-    float logprob;
-    weft_logprob *top; /* n_top */
-} weft_choice;
+/* A call of weft_session_next or weft_session_prefill that may wait, in its thread's own memory: see calls.c. */
+typedef enum weft_call_kind { WEFT_CALL_NEXT, WEFT_CALL_PREFILL } weft_call_kind;
+typedef struct weft_call {
+    weft_call_kind kind;
+    int n_idle;         /* turns in a row that found nothing to do */
+    bool ended;         /* what it waited for has come, or will not come: it is in no list any more */
+    weft_finish finish; /* how, once it has ended; a prefill: WEFT_FINISH_CANCELLED, or its prompt was in the cache */
+    struct weft_call *next;
+} weft_call;
 
 /* What the last tokens of a session are, for the chat format. */
 typedef enum weft_chat_state {
@@ -114,19 +118,24 @@ struct weft_session {
     int32_t slot;
     weft_token *tokens; /* n_ctx */
     int32_t n_tokens;
-    int32_t n_prompt;  /* tokens that were given, not generated, end here at the latest */
-    bool wants_prompt; /* the prompt is to be in the cache, even if nothing is to be generated yet */
-    int32_t n_read;    /* tokens the caller has seen */
+    int32_t n_prompt;   /* tokens that were given, not generated, end here at the latest */
+    bool wants_prompt;  /* the new prompt is to be in the cache, even if nothing is to be generated and nobody waits for it yet */
+    weft_call *calls;   /* that are under way */
+    int32_t n_prefills; /* of those */
+    int32_t n_read;     /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
-    bool ready;       /* has rows to run and the pages for them; said by the scheduler */
-    int32_t n_sent;   /* page table entries queued to the device */
-    int32_t n_cached; /* positions whose keys and values are in the cache */
-    int32_t n_queued; /* the same once all queued steps have ended */
-    int32_t n_coming; /* tokens that queued steps will choose */
+    bool ready;         /* has rows to run and the pages for them; said by the scheduler */
+    bool has_tenure;    /* had all pages it needed, and has given up none since: see tenure.c */
+    bool in_line;       /* waits for that, from its place in the engine's order */
+    int32_t tenure_end; /* n_tokens from which on others may take its pages */
+    int32_t n_sent;     /* page table entries queued to the device */
+    int32_t n_cached;   /* positions whose keys and values are in the cache */
+    int32_t n_queued;   /* the same once all queued steps have ended */
+    int32_t n_coming;   /* tokens that queued steps will choose */
     uint32_t epoch;
-    int32_t next_prompt_score, next_logits; /* what the callbacks have not seen yet: the index each would get next */
-    atomic_bool cancelled;
+    int32_t next_prompt_score, next_logits;  /* what the callbacks have not seen yet: the index each would get next */
+    atomic_bool cancelled, adding_cancelled; /* the second is for a text that is being added, and for nobody else to take */
     bool adding;    /* a thread adds tokens, without the mutex; no other one adds or begins an answer meanwhile */
     bool answering; /* between the first call of next and the last piece */
     bool ended;     /* the last answer ended with an end token, and nothing was added since */
@@ -134,10 +143,11 @@ struct weft_session {
     int32_t n_generated;
     weft_status failed; /* why it does not go on, until next or prefill is called again after saying so */
     bool failure_told;
-    int32_t pages_needed;              /* in all, when there were not enough */
-    weft_choice choices[WEFT_CHOICES]; /* of token i at i % WEFT_CHOICES */
-    weft_logprob *tops;                /* WEFT_CHOICES * n_top */
-    weft_logprob *prompt_top;          /* n_prompt_top, for the callback */
+    int32_t pages_needed;     /* in all, when there were not enough */
+    int32_t n_choices;        /* tokens whose log-probabilities are kept until they are read: token i at i % n_choices; 0 without */
+    float *logprobs;          /* n_choices */
+    weft_logprob *tops;       /* n_choices * n_top */
+    weft_logprob *prompt_top; /* n_prompt_top, for the callback */
     weft_chat_state chat_state;
     char *text; /* of the piece last given, then what is held back */
     size_t text_size, text_capacity, text_given;
@@ -172,11 +182,11 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
 bool weft_session_chooses(const weft_session *session, int32_t position);
 /* Forgets what is queued and cached from `position` on; results of queued steps will be dropped. */
 void weft_session_rewind(weft_session *session, int32_t position);
-/* The same from 0 on, and gives the pages back. */
-void weft_session_set_back(weft_session *session);
+/* Gives back all pages but the first `n_pages`, and forgets what was in them. */
+void weft_session_set_back(weft_session *session, int32_t n_pages);
 /* Ends an answer where the caller has read it. */
 void weft_session_abandon(weft_session *session, weft_finish finish);
-/* Puts the session at the end of the order. */
+/* Puts the session at the end of the order, to wait for pages. */
 void weft_session_arrive(weft_session *session);
 /* Where the last tokens are a message, adds what comes before an answer. */
 weft_status weft_session_begin_answer(weft_session *session, weft_error *error);
@@ -185,8 +195,24 @@ void weft_session_added(weft_session *session, int32_t count, weft_chat_state st
 /* Appends a token a step chose, and ends the answer where it ends. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
 
-/* Chooses the rows of the next step, and sets sequences back where pages are short; leaves n_parts 0 where there is nothing to
- * run. */
+/* The call stands in the session's list, until it ends or is ended. */
+void weft_call_begin(weft_session *session, weft_call *call);
+void weft_call_end(weft_session *session, weft_call *call);
+/* Ends all calls of a kind but one (NULL: all). */
+void weft_calls_end(weft_session *session, weft_call_kind kind, const weft_call *but, weft_finish finish);
+/* One turn of a call that waits: one step, or the wait for one that another thread runs. */
+weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *error);
+/* Where the session was cancelled, ends its answer and its calls. `own`, the caller's, may be NULL; a call of next says itself that
+ * the answer is over. */
+void weft_session_see_cancel(weft_session *session, const weft_call *own);
+/* A cancel is of the calls that are under way, and ends them; without any it is forgotten. */
+void weft_session_drop_cancel(weft_session *session);
+/* Ends the answer where it was read, because something is added, and forgets a failure. */
+void weft_session_stop_answer(weft_session *session);
+
+/* Says which sequences are ready, and sets others back where pages are short. */
+void weft_engine_assign_pages(weft_engine *engine);
+/* Chooses the rows of the next step, once pages are assigned; leaves n_parts 0 where there is nothing to run. */
 void weft_schedule(weft_engine *engine, weft_flight *flight);
 /* One shared step under the mutex, which is let go of while waiting. `ran`: whether there was anything to do. */
 weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error);

@@ -1,5 +1,5 @@
-/* The pool of KV-cache pages: which are free, and which come back only when the last step that reads or writes them has ended. Steps
- * are numbered from 1 in the order in which they were queued. */
+/* The pool of KV-cache pages: which are free, and which come back only when the last step that reads or writes them has ended.
+ * Steps are numbered from 1 in the order in which they were queued. */
 #ifndef WEFT_DECODER_PAGES_H
 #define WEFT_DECODER_PAGES_H
 

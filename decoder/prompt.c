@@ -14,15 +14,6 @@ typedef struct addition {
     weft_token_sink sink;
 } addition;
 
-/* An answer that goes on ends where it was read. */
-static void end_answer(weft_session *session) {
-    if (session->answering) weft_session_abandon(session, WEFT_FINISH_CANCELLED);
-    session->answering = false;
-    session->failed = WEFT_OK;
-    session->failure_told = false;
-    atomic_store(&session->cancelled, false);
-}
-
 static weft_token_sink sink_of(const weft_session *session) {
     return (weft_token_sink){.tokens = session->tokens + session->n_tokens,
                              .capacity = (size_t)(session->options.n_ctx - session->n_tokens),
@@ -33,7 +24,7 @@ static addition begin_adding(weft_session *session) {
     weft_engine *engine = session->engine;
     weft_os_mutex_lock(&engine->mutex);
     while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
-    end_answer(session);
+    weft_session_stop_answer(session);
     session->adding = true;
     addition a = {.session = session,
                   .n_tokens = session->n_tokens,
@@ -65,7 +56,7 @@ static weft_status end_adding(addition *a, weft_status status, size_t count, wef
     if (status == WEFT_OK && count > 0) added(session, count, state);
     if (status == WEFT_FULL) status = too_many(session, a->sink.count, error);
     /* A cancel that came too late for the text is the next answer's. */
-    if (status == WEFT_CANCELLED) atomic_store(&session->cancelled, false);
+    if (status == WEFT_CANCELLED) weft_session_drop_cancel(session);
     weft_os_mutex_unlock(&engine->mutex);
     return status;
 }
@@ -74,7 +65,7 @@ weft_status weft_session_add_text(weft_session *session, const char *text, size_
     if (!session || (!text && size))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_add_text: session or text is missing");
     addition a = begin_adding(session);
-    a.sink.cancelled = &session->cancelled;
+    a.sink.cancelled = &session->adding_cancelled;
     weft_status status =
         weft_tokenizer_append(session->engine->model->tokenizer, text, size, special && a.n_tokens == 0, special, &a.sink, error);
     return end_adding(&a, status, a.sink.count, WEFT_CHAT_PLAIN, error);
@@ -131,7 +122,7 @@ weft_status weft_session_say(weft_session *session, weft_role role, const char *
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: no known chat format: %s", model->path, model->chat_reason);
     if (role < WEFT_SYSTEM || role > WEFT_ASSISTANT) return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d is not a role", (int)role);
     addition a = begin_adding(session);
-    a.sink.cancelled = &session->cancelled;
+    a.sink.cancelled = &session->adding_cancelled;
     weft_status status = append_message(&a, role, text, error);
     size_t count = a.sink.count;
     /* There must be room to begin the answer too. */

@@ -6,80 +6,6 @@ static int32_t least(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
-/* ---- Pages ---- */
-
-/* Whether the pages of the sequence at `other` may be taken for the one at `place`, which came before or after it: those of one
- * that has nothing to do, and those of a newer one. With `desperate`, a sequence whose tokens are not being read has nothing to do.
- * A full pool that refuses takes nobody's pages but those of the sequences it refuses. */
-static bool may_take(const weft_engine *engine, int32_t place, int32_t other, bool desperate) {
-    const weft_session *session = engine->sessions[other];
-    if (other == place || session->n_pages == 0) return false;
-    bool idle = !weft_session_active(session) || (desperate && weft_session_pending(session) == 0);
-    return engine->config.refuse_when_full ? weft_session_active(session) && other > place : idle || other > place;
-}
-
-/* Of sequences that have nothing to do, the one that has waited longest; then the newest. */
-static weft_session *find_victim(const weft_engine *engine, int32_t place, bool desperate) {
-    for (int32_t i = 0; i < engine->n_sessions && !engine->config.refuse_when_full; i++) {
-        const weft_session *other = engine->sessions[i];
-        bool idle = !weft_session_active(other) || (desperate && weft_session_pending(other) == 0);
-        if (idle && may_take(engine, place, i, desperate)) return engine->sessions[i];
-    }
-    for (int32_t i = engine->n_sessions - 1; i >= 0; i--)
-        if (may_take(engine, place, i, desperate)) return engine->sessions[i];
-    return NULL;
-}
-
-/* Pages that are free, will be when queued steps have ended, or can be taken from others. */
-static int64_t reachable_pages(const weft_engine *engine, int32_t place, bool desperate) {
-    int64_t n_pages = (int64_t)engine->pages.n_free + engine->pages.n_waiting;
-    for (int32_t i = 0; i < engine->n_sessions; i++)
-        if (may_take(engine, place, i, desperate)) n_pages += engine->sessions[i]->n_pages;
-    return n_pages;
-}
-
-static void refuse(weft_session *session, int32_t n_pages) {
-    session->failed = WEFT_OUT_OF_PAGES;
-    session->pages_needed = n_pages;
-    weft_session_set_back(session);
-}
-
-/* Pages for all positions that are to run; more than one step may take them. False: the sequence waits, or has failed. Nobody is
- * set back in vain: `promised` is set where the pages come when queued steps have ended, and until then no other takes any. */
-static bool take_pages(weft_engine *engine, int32_t place, bool desperate, bool *promised) {
-    weft_session *session = engine->sessions[place];
-    weft_pages *pages = &engine->pages;
-    int32_t n_pages = (session->n_queued + weft_session_pending(session) - 1) / engine->config.page_size + 1;
-    int32_t n_more = n_pages - session->n_pages;
-    if (n_more <= 0) return true;
-    bool enough = !*promised && reachable_pages(engine, place, desperate) >= n_more;
-    if (n_pages > pages->n_pages || (!enough && !*promised && engine->config.refuse_when_full)) refuse(session, n_pages);
-    if (session->failed != WEFT_OK || !enough) return false;
-    while (n_more > pages->n_free + pages->n_waiting) {
-        weft_session *victim = find_victim(engine, place, desperate);
-        if (engine->config.refuse_when_full)
-            refuse(victim, n_pages);
-        else
-            weft_session_set_back(victim);
-    }
-    *promised = n_more > pages->n_free;
-    if (*promised) return false;
-    weft_pages_take(pages, n_more, session->page_table + session->n_pages, NULL);
-    session->n_pages = n_pages;
-    return true;
-}
-
-/* Gives pages to the sequences that are to run, the oldest first. */
-static void take_all_pages(weft_engine *engine, bool desperate) {
-    bool promised = false;
-    for (int32_t i = 0; i < engine->n_sessions; i++) {
-        weft_session *session = engine->sessions[i];
-        session->ready = weft_session_pending(session) > 0 && take_pages(engine, i, desperate, &promised);
-    }
-}
-
-/* ---- Rows ---- */
-
 static bool is_decoding(const weft_session *session) {
     return weft_session_pending(session) == 1 && weft_session_chooses(session, session->n_queued);
 }
@@ -173,9 +99,10 @@ void weft_schedule(weft_engine *engine, weft_flight *flight) {
     flight->n_parts = flight->n_rows = flight->n_heads = flight->n_updates = 0;
     flight->gives = WEFT_GIVES_TOKEN;
     if (engine->n_sessions == 0) return;
-    take_all_pages(engine, false);
+    weft_engine_assign_pages(engine);
     choose_rows(engine, flight);
-    if (flight->n_parts > 0 || engine->n_flights > 0) return;
-    take_all_pages(engine, true);
+    if (flight->n_parts > 0 || engine->n_flights > 0 || !engine->is_short) return;
+    /* Those whose tenure is not over go on now without their readers. */
+    weft_engine_assign_pages(engine);
     choose_rows(engine, flight);
 }

@@ -15,17 +15,26 @@ static bool is_generating(const weft_session *session) {
     return session->answering && session->finish == WEFT_FINISH_NOT;
 }
 
+/* Where others wait for its pages, a sequence does not wait for its reader before its tenure is over. */
+static bool may_be_ahead(const weft_session *session) {
+    if (expected(session) - session->n_read < WEFT_MAX_UNREAD) return true;
+    return session->engine->is_short && session->has_tenure && expected(session) < session->tenure_end;
+}
+
 /* Whether there is room for one more token than is expected. */
 static bool may_choose(const weft_session *session) {
     int32_t n_predict = session->options.n_predict;
-    return is_generating(session) && expected(session) < session->options.n_ctx &&
-           expected(session) - session->n_read < WEFT_MAX_UNREAD &&
+    return is_generating(session) && expected(session) < session->options.n_ctx && may_be_ahead(session) &&
            (n_predict == 0 || session->n_generated + session->n_coming < n_predict);
+}
+
+static bool wants_prompt(const weft_session *session) {
+    return session->wants_prompt || session->n_prefills > 0;
 }
 
 bool weft_session_active(const weft_session *session) {
     if (session->failed != WEFT_OK || atomic_load(&session->cancelled)) return false;
-    return is_generating(session) || session->wants_prompt;
+    return is_generating(session) || wants_prompt(session);
 }
 
 /* A sequence that may not choose a token yet waits with everything but a prompt that is asked for: what it computed anew after
@@ -34,7 +43,7 @@ int32_t weft_session_pending(const weft_session *session) {
     if (!weft_session_active(session)) return 0;
     if (is_generating(session) && may_choose(session)) return expected(session) - session->n_queued;
     int32_t n_left = session->n_prompt - session->n_queued;
-    return session->wants_prompt && n_left > 0 ? n_left : 0;
+    return wants_prompt(session) && n_left > 0 ? n_left : 0;
 }
 
 bool weft_session_chooses(const weft_session *session, int32_t position) {
@@ -57,12 +66,16 @@ void weft_session_rewind(weft_session *session, int32_t position) {
     session->n_cached = session->n_queued = least(session->n_cached, position);
 }
 
-void weft_session_set_back(weft_session *session) {
+void weft_session_set_back(weft_session *session, int32_t n_pages) {
     weft_engine *engine = session->engine;
-    weft_session_rewind(session, 0);
-    for (int32_t i = 0; i < session->n_pages; i++) weft_pages_give(&engine->pages, session->page_table[i], engine->n_submitted);
-    session->n_pages = 0;
-    session->n_sent = 0;
+    int64_t kept = (int64_t)n_pages * engine->config.page_size;
+    weft_session_rewind(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
+    while (session->n_pages > n_pages)
+        weft_pages_give(&engine->pages, session->page_table[--session->n_pages], engine->n_submitted);
+    session->n_sent = least(session->n_sent, n_pages);
+    session->ready = false;
+    if (session->has_tenure) session->in_line = false;
+    session->has_tenure = false;
 }
 
 void weft_session_abandon(weft_session *session, weft_finish finish) {
@@ -83,6 +96,8 @@ void weft_session_arrive(weft_session *session) {
     while (engine->sessions[i] != session) i++;
     for (; i + 1 < engine->n_sessions; i++) engine->sessions[i] = engine->sessions[i + 1];
     engine->sessions[i] = session;
+    session->has_tenure = false;
+    session->in_line = true;
 }
 
 void weft_session_added(weft_session *session, int32_t count, weft_chat_state state) {
@@ -99,10 +114,12 @@ void weft_session_added(weft_session *session, int32_t count, weft_chat_state st
 
 /* Keeps what came with a token until it is read. */
 static void keep_choice(weft_session *session, float logprob, const int32_t *top) {
-    weft_choice *choice = &session->choices[session->n_tokens % WEFT_CHOICES];
-    choice->logprob = logprob;
+    if (session->n_choices == 0) return;
+    int32_t place = session->n_tokens % session->n_choices;
+    session->logprobs[place] = logprob;
     for (int32_t i = 0; i < session->options.n_top; i++)
-        choice->top[i] = (weft_logprob){.id = top[2 * i], .logprob = weft_bits_to_real(top[2 * i + 1])};
+        session->tops[(size_t)place * (size_t)session->options.n_top + (size_t)i] =
+            (weft_logprob){.id = top[2 * i], .logprob = weft_bits_to_real(top[2 * i + 1])};
 }
 
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top) {

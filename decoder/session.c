@@ -34,10 +34,18 @@ static weft_status check_options(const weft_engine_config *config, const weft_se
 static void release(weft_runtime *runtime, weft_session *session) {
     weft_release(runtime, session->tokens);
     weft_release(runtime, session->page_table);
+    weft_release(runtime, session->logprobs);
     weft_release(runtime, session->tops);
     weft_release(runtime, session->prompt_top);
     weft_release(runtime, session->text);
     weft_release(runtime, session);
+}
+
+/* As many as there may be: WEFT_MAX_UNREAD, and then a tenure of half the tokens before; and the one read last. */
+static int32_t n_choices(const weft_session_options *options) {
+    int32_t n = options->n_ctx / 3;
+    if (options->n_predict > 0 && options->n_predict < n) n = options->n_predict;
+    return 2 * WEFT_MAX_UNREAD + n + 1;
 }
 
 static weft_session *allocate(weft_engine *engine, const weft_session_options *options) {
@@ -49,16 +57,20 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     session->options = *options;
     session->next_prompt_score = 1;
     atomic_init(&session->cancelled, false);
+    atomic_init(&session->adding_cancelled, false);
     session->tokens = weft_allocate(runtime, (size_t)options->n_ctx * sizeof *session->tokens);
     session->page_table = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_table);
-    if (n_top > 0) session->tops = weft_allocate(runtime, WEFT_CHOICES * n_top * sizeof *session->tops);
+    if (n_top > 0) {
+        session->n_choices = n_choices(options);
+        session->logprobs = weft_allocate(runtime, (size_t)session->n_choices * sizeof *session->logprobs);
+        session->tops = weft_allocate(runtime, (size_t)session->n_choices * n_top * sizeof *session->tops);
+    }
     if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
-    if (session->tokens == NULL || session->page_table == NULL || (n_top > 0 && session->tops == NULL) ||
-        (n_prompt_top > 0 && session->prompt_top == NULL)) {
+    if (session->tokens == NULL || session->page_table == NULL ||
+        (n_top > 0 && (session->logprobs == NULL || session->tops == NULL)) || (n_prompt_top > 0 && session->prompt_top == NULL)) {
         release(runtime, session);
         return NULL;
     }
-    for (size_t i = 0; i < WEFT_CHOICES && n_top > 0; i++) session->choices[i].top = session->tops + i * n_top;
     return session;
 }
 
@@ -116,7 +128,7 @@ void weft_session_destroy(weft_session *session) {
     weft_engine *engine = session->engine;
     weft_os_mutex_lock(&engine->mutex);
     leave_flights(engine, session);
-    weft_session_set_back(session);
+    weft_session_set_back(session, 0);
     weft_session_arrive(session);
     engine->n_sessions--;
     engine->slots[session->slot] = false;
@@ -131,6 +143,7 @@ void weft_session_destroy(weft_session *session) {
 
 void weft_session_cancel(weft_session *session) {
     atomic_store(&session->cancelled, true);
+    atomic_store(&session->adding_cancelled, true);
 }
 
 void weft_session_measure(const weft_session *session, weft_session_timing *timing) {

@@ -168,6 +168,12 @@ static void count_time(weft_session *session, const weft_part *part, uint64_t ns
     }
 }
 
+/* The whole prompt is in the cache: so it was, for all who wait for that, whatever comes of its pages. */
+static void end_prompt(weft_session *session) {
+    session->wants_prompt = false;
+    if (session->n_prefills > 0) weft_calls_end(session, WEFT_CALL_PREFILL, NULL, WEFT_FINISH_NOT);
+}
+
 static weft_status use_results(weft_engine *engine, const weft_flight *flight, const void *const *outputs, weft_error *error) {
     size_t n_outputs = 1;
     step_results results = {.n_vocab = engine->model->hyper.n_vocab, .n_top = engine->config.max_top, .chosen = outputs[0]};
@@ -184,7 +190,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
         bool wanted = session != NULL && session->epoch == part->epoch;
         if (wanted) {
             session->n_cached = part->first + part->count;
-            if (session->n_cached >= session->n_prompt) session->wants_prompt = false;
+            if (session->n_cached >= session->n_prompt) end_prompt(session);
             count_time(session, part, now - begin);
         }
         for (int32_t j = 0; j < part->n_heads; j++, head++) {
@@ -230,7 +236,7 @@ void weft_step_drain(weft_engine *engine) {
 /* After a step that failed in the middle nothing on the device can be relied on: one queued behind it may have run with half of a
  * page table. */
 static void set_all_back(weft_engine *engine) {
-    for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i]);
+    for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i], 0);
 }
 
 static bool is_wanted(const weft_engine *engine) {

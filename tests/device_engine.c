@@ -228,7 +228,7 @@ static void prompts_do_not_wait_for_readers(void **state) {
     int32_t n_rows = 1;
     while (n_rows > 0) CHECK(weft_engine_step(engine, &n_rows, &error));
     assert_int_equal(a.session->n_tokens - a.session->n_read, WEFT_MAX_UNREAD);
-    weft_session_set_back(a.session);
+    weft_session_set_back(a.session, 0);
     CHECK(weft_session_prefill(a.session, &error));
     assert_int_equal(a.session->n_cached, 20);
     while (a.session) go_on_answer(&a);

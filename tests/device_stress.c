@@ -155,7 +155,11 @@ static void look_for_set_back(driver *d, chair *c) {
 /* A status other than WEFT_OK that a session may give: whether it goes on. */
 static bool may_go_on(driver *d, chair *c, weft_status status, const weft_error *error) {
     if (status == WEFT_CANCELLED) {
-        was_cancelled(d, c);
+        /* An answer that goes on was cancelled too: the next call of next says so. */
+        weft_os_mutex_lock(&d->round->engine->mutex);
+        bool answering = c->session->answering;
+        weft_os_mutex_unlock(&d->round->engine->mutex);
+        if (!answering) was_cancelled(d, c);
         return true;
     }
     if (status == WEFT_OUT_OF_PAGES && d->round->refuses) {

@@ -104,8 +104,7 @@ typedef struct weft_engine_options {
     int32_t max_rows;      /* tokens a step: a power of two up to 512; 0: 512 */
     int32_t max_top;       /* the largest number of log-probabilities a session may ask for; 0: none */
     bool logits;           /* sessions may ask for whole rows of logits */
-    bool refuse_when_full; /* out of pages: the newest sequence fails with WEFT_OUT_OF_PAGES instead of waiting and being recomputed
-                            */
+    bool refuse_when_full; /* out of pages: the newest sequence fails with WEFT_OUT_OF_PAGES instead of waiting its turn */
     bool unfused;          /* run the parts instead of fused nodes */
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* bytes loaded; false cancels */
     void *progress_user;
@@ -212,12 +211,22 @@ typedef struct weft_piece {
 
 /* The next token of the answer, stepping the engine as often as needed. After the last piece, say or add more to go on; an answer
  * that did not end by an end token goes on without. The token that ended an answer is kept in the session but not returned as a
- * piece. Other sessions' tokens that the steps give wait until they are read; a session more than a few ahead pauses. */
+ * piece. Other sessions' tokens that the steps give wait until they are read; a session more than a few ahead pauses.
+ *
+ * Where the page pool is too small for all, sessions take turns, in the order in which they come to wait: one that has pages keeps
+ * them for half as many tokens as it had to run rows, and goes on for them without its reader; what it gives up is run again later.
+ * Idle sessions give up their pages first.
+ *
+ * Two calls at once on one session each get tokens of the answer; when it is over, each gets a last piece. */
 WEFT_API weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error);
-/* Steps until the whole prompt is in the cache and nothing is left to do, without generating. */
+/* Steps until the whole prompt is in the cache, without generating. It may not be there any more when the call returns: another
+ * session may need the pages. WEFT_CANCELLED. */
 WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);
-/* Ends the answer: the next piece is the last, WEFT_FINISH_CANCELLED. A text that is being added ends instead, WEFT_CANCELLED. From
- * any thread and from a signal handler. */
+/* Ends what the session does: all calls of weft_session_next and weft_session_prefill that are under way on it, a text that is
+ * being added, and the answer. Of next that is a last piece, WEFT_FINISH_CANCELLED; where none is under way while an answer is, the
+ * next call of next gives it. Of the others it is WEFT_CANCELLED. Without any call or answer under way, the next call of next or
+ * prefill ends so. A call that begins after the cancel goes on where there were others to end. Adding to the session begins anew: a
+ * cancel from before, with no call under way, is over. From any thread and from a signal handler. */
 WEFT_API void weft_session_cancel(weft_session *session);
 
 typedef struct weft_session_timing {

@@ -1,0 +1,99 @@
+/* Calls that wait on a session, and what a cancel does.
+ *
+ * The invariant: a call that waits has a reason to wait that a step, or another call, can end. It is kept like this.
+ * - A call stands in the session's list from before it waits until it returns. What ends its reason also ends the call, at once and
+ *   under the mutex: the prompt is in the cache, the answer is over, a cancel. So a call never waits again for what has already
+ *   been, even where the pages of its prompt go to another session before its thread has run.
+ * - Until then the session is active: weft_session_next waits while an answer has nothing to read, and a call of
+ *   weft_session_prefill in the list makes its session want its prompt. (Or another thread is adding to the session, which ends.)
+ * - Where a session is active and no step is under way, the scheduler finds rows to run, or a session fails (tenure.c).
+ * A turn of a waiting call therefore runs a step, or sleeps while another thread runs one. A turn that can do neither is a fault of
+ * ours: the call fails, and does not spin. */
+#include "decoder/engine.h"
+
+/* A thread that waits for another's step looks up this often whether it was cancelled meanwhile. */
+#define LOOK_NS UINT64_C(50000000)
+
+void weft_call_begin(weft_session *session, weft_call *call) {
+    call->next = session->calls;
+    session->calls = call;
+    if (call->kind == WEFT_CALL_PREFILL) session->n_prefills++;
+}
+
+/* Takes the call out of the list. */
+static void leave(weft_session *session, const weft_call *call) {
+    weft_call **place = &session->calls;
+    while (*place != call) place = &(*place)->next;
+    *place = call->next;
+    if (call->kind == WEFT_CALL_PREFILL) session->n_prefills--;
+}
+
+void weft_call_end(weft_session *session, weft_call *call) {
+    if (!call->ended) leave(session, call);
+}
+
+void weft_calls_end(weft_session *session, weft_call_kind kind, const weft_call *but, weft_finish finish) {
+    for (weft_call *call = session->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->kind != kind || call == but) continue;
+        leave(session, call);
+        call->ended = true;
+        call->finish = finish;
+    }
+    weft_os_condition_wake_all(&session->engine->changed);
+}
+
+weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *error) {
+    weft_engine *engine = session->engine;
+    bool ran = false;
+    int32_t n_rows = 0;
+    if (engine->stepping) {
+        weft_engine_rest(engine);
+        weft_os_condition_wait(&engine->changed, &engine->mutex, LOOK_NS);
+        weft_engine_work(engine);
+        return WEFT_OK;
+    }
+    weft_status status = weft_step(engine, &ran, &n_rows, error);
+    call->n_idle = ran ? 0 : call->n_idle + 1;
+    /* Once is nothing: the session may have been cancelled just now. */
+    if (status == WEFT_OK && call->n_idle > 1 && session->failed == WEFT_OK)
+        return weft_fail(error, WEFT_FAILED, "the engine found nothing to run for a session that waits");
+    return status;
+}
+
+/* ---- Cancels ---- */
+
+void weft_session_see_cancel(weft_session *session, const weft_call *own) {
+    if (!atomic_exchange(&session->cancelled, false)) return;
+    const weft_call *tells = own != NULL && own->kind == WEFT_CALL_NEXT ? own : NULL;
+    session->wants_prompt = false;
+    if (session->answering) {
+        weft_session_abandon(session, WEFT_FINISH_CANCELLED);
+        /* The answer is over when a call of next says so: one that waits, or else the one to come. */
+        for (const weft_call *call = session->calls; call != NULL && tells == NULL; call = call->next)
+            if (call->kind == WEFT_CALL_NEXT) session->answering = false;
+    } else {
+        weft_session_rewind(session, session->n_cached);
+    }
+    weft_calls_end(session, WEFT_CALL_NEXT, tells, WEFT_FINISH_CANCELLED);
+    weft_calls_end(session, WEFT_CALL_PREFILL, NULL, WEFT_FINISH_CANCELLED);
+}
+
+void weft_session_drop_cancel(weft_session *session) {
+    if (session->calls != NULL)
+        weft_session_see_cancel(session, NULL);
+    else
+        atomic_store(&session->cancelled, false);
+    atomic_store(&session->adding_cancelled, false);
+}
+
+void weft_session_stop_answer(weft_session *session) {
+    weft_session_drop_cancel(session);
+    if (session->answering) {
+        weft_session_abandon(session, WEFT_FINISH_CANCELLED);
+        weft_calls_end(session, WEFT_CALL_NEXT, NULL, WEFT_FINISH_CANCELLED);
+    }
+    session->answering = false;
+    session->failed = WEFT_OK;
+    session->failure_told = false;
+}

@@ -1,0 +1,176 @@
+/* Which sequences have pages, where there are not enough for all.
+ *
+ * A sequence that has all the pages it needs has tenure. The others stand in line in the order in which they came (the engine's
+ * order of sessions), and only the first of them may take pages, from whom may_take says: so nobody is overtaken. Tenure lasts
+ * until the sequence has nothing to do, or has chosen half as many tokens as it had rows to run when its tenure began, but 8 at
+ * least; after that, tenure lasts until another sequence needs the pages. So a row that was lost and is run again stands against
+ * half a new token or more. While others wait, a sequence with tenure goes on without its reader, as far as its tenure lasts at
+ * least: how long the others wait depends on the device and not on the readers.
+ *
+ * Somebody always gets on: the first that has tenure and rows to run can take pages of all that came after it, and where no such
+ * sequence is left, the first in line can take everybody's. */
+#include "decoder/engine.h"
+
+#define MIN_TENURE 8
+
+/* Whose pages are taken first. */
+typedef enum take_rank {
+    TAKE_NOT,
+    TAKE_IDLE,    /* has nothing to do: the one that has waited longest first */
+    TAKE_UNREAD,  /* is ahead of its reader: the same */
+    TAKE_IN_LINE, /* waits for pages itself: the last first */
+    TAKE_OVER,    /* runs after its tenure: the first first */
+    TAKE_TENURE,  /* has tenure, and only one that came before it needs a page to go on: the last first */
+} take_rank;
+
+static bool is_over(const weft_session *session) {
+    return !session->has_tenure || session->n_tokens >= session->tenure_end;
+}
+
+/* Whether, and when, the sequence at `place` may take pages of the one at `other`. */
+static take_rank may_take(const weft_engine *engine, int32_t place, int32_t other) {
+    const weft_session *taker = engine->sessions[place], *session = engine->sessions[other];
+    if (other == place || session->n_pages == 0) return TAKE_NOT;
+    if (!weft_session_active(session)) return TAKE_IDLE;
+    if (!is_over(session)) return taker->has_tenure && other > place ? TAKE_TENURE : TAKE_NOT;
+    if (weft_session_pending(session) == 0) return TAKE_UNREAD;
+    if (session->has_tenure) return TAKE_OVER;
+    return taker->has_tenure || other > place ? TAKE_IN_LINE : TAKE_NOT;
+}
+
+static weft_session *find_victim(const weft_engine *engine, int32_t place) {
+    weft_session *victim = NULL;
+    take_rank best = TAKE_NOT;
+    for (int32_t i = 0; i < engine->n_sessions; i++) {
+        take_rank rank = may_take(engine, place, i);
+        bool last_first = rank == TAKE_IN_LINE || rank == TAKE_TENURE;
+        if (rank == TAKE_NOT || (best != TAKE_NOT && rank > best) || (rank == best && !last_first)) continue;
+        victim = engine->sessions[i];
+        best = rank;
+    }
+    return victim;
+}
+
+/* Pages that are free, will be when queued steps have ended, or can be taken from others. */
+static int64_t reachable_pages(const weft_engine *engine, int32_t place) {
+    int64_t n_pages = (int64_t)engine->pages.n_free + engine->pages.n_waiting;
+    for (int32_t i = 0; i < engine->n_sessions; i++)
+        if (may_take(engine, place, i) != TAKE_NOT) n_pages += engine->sessions[i]->n_pages;
+    return n_pages;
+}
+
+/* In all, for the positions that are to run; more than one step may take them. */
+static int32_t needed_pages(const weft_session *session) {
+    return (session->n_queued + weft_session_pending(session) - 1) / session->engine->config.page_size + 1;
+}
+
+static void refuse(weft_session *session, int32_t n_pages) {
+    session->failed = WEFT_OUT_OF_PAGES;
+    session->pages_needed = n_pages;
+    weft_session_set_back(session, 0);
+}
+
+/* Takes `n_more` that are there or on their way. `promised` is set where queued steps must end first: until they have, no other
+ * sequence takes any. */
+static bool take_reached(weft_session *session, int32_t n_more, bool *promised) {
+    weft_pages *pages = &session->engine->pages;
+    *promised = n_more > pages->n_free;
+    if (*promised) return false;
+    weft_pages_take(pages, n_more, session->page_table + session->n_pages, NULL);
+    session->n_pages += n_more;
+    return true;
+}
+
+/* Whether the sequence has all the pages it needs now. Nobody gives up pages in vain, nor more than it takes. */
+static bool take_pages(weft_engine *engine, int32_t place, bool *promised) {
+    weft_session *session = engine->sessions[place];
+    weft_pages *pages = &engine->pages;
+    int32_t n_pages = needed_pages(session), n_more = n_pages - session->n_pages;
+    if (n_more <= 0) return true;
+    if (n_pages > pages->n_pages) refuse(session, n_pages);
+    if (session->failed != WEFT_OK || *promised || reachable_pages(engine, place) < n_more) return false;
+    for (int32_t missing; (missing = n_more - pages->n_free - pages->n_waiting) > 0;) {
+        weft_session *victim = find_victim(engine, place);
+        weft_session_set_back(victim, victim->n_pages > missing ? victim->n_pages - missing : 0);
+    }
+    return take_reached(session, n_more, promised);
+}
+
+/* ---- Waiting ---- */
+
+/* Who comes to wait goes to the end, as does who comes back after it had no rows to run. */
+static void line_up(weft_engine *engine) {
+    for (int32_t n = engine->n_sessions, i = 0; n > 0; n--) {
+        weft_session *session = engine->sessions[i];
+        bool waits = weft_session_pending(session) > 0 && !session->has_tenure;
+        if (waits && !session->in_line) {
+            weft_session_arrive(session);
+            continue;
+        }
+        session->in_line = waits;
+        i++;
+    }
+}
+
+static void begin_tenure(weft_session *session) {
+    int32_t half = (session->n_tokens - session->n_queued) / 2;
+    session->has_tenure = true;
+    session->in_line = false;
+    session->tenure_end = session->n_tokens + (half > MIN_TENURE ? half : MIN_TENURE);
+}
+
+static void assign_waiting(weft_engine *engine) {
+    bool promised = false, blocked = false, stopped = false;
+    line_up(engine);
+    for (int32_t i = 0; i < engine->n_sessions; i++) {
+        weft_session *session = engine->sessions[i];
+        session->ready = false;
+        if (!session->has_tenure || weft_session_pending(session) == 0) continue;
+        session->ready = take_pages(engine, i, &promised);
+        blocked = blocked || (!session->ready && session->failed == WEFT_OK);
+    }
+    for (int32_t i = 0; i < engine->n_sessions && !stopped; i++) {
+        weft_session *session = engine->sessions[i];
+        if (!session->in_line) continue;
+        session->ready = take_pages(engine, i, &promised);
+        if (session->ready) begin_tenure(session);
+        stopped = !session->ready && session->failed == WEFT_OK;
+    }
+    engine->is_short = (blocked || stopped) && !promised;
+}
+
+/* ---- Refusing ---- */
+
+/* Takes nobody's pages but those of newer sequences, which it refuses. */
+static bool take_or_refuse(weft_engine *engine, int32_t place, bool *promised) {
+    weft_session *session = engine->sessions[place];
+    weft_pages *pages = &engine->pages;
+    int32_t n_pages = needed_pages(session), n_more = n_pages - session->n_pages;
+    if (n_more <= 0) return true;
+    if (*promised) return false;
+    int64_t reachable = (int64_t)pages->n_free + pages->n_waiting;
+    for (int32_t i = place + 1; i < engine->n_sessions; i++)
+        if (weft_session_active(engine->sessions[i])) reachable += engine->sessions[i]->n_pages;
+    if (reachable < n_more) {
+        refuse(session, n_pages);
+        return false;
+    }
+    for (int32_t i = engine->n_sessions - 1; i > place && n_more > pages->n_free + pages->n_waiting; i--)
+        if (weft_session_active(engine->sessions[i]) && engine->sessions[i]->n_pages > 0) refuse(engine->sessions[i], n_pages);
+    return take_reached(session, n_more, promised);
+}
+
+static void assign_refusing(weft_engine *engine) {
+    bool promised = false;
+    for (int32_t i = 0; i < engine->n_sessions; i++) {
+        weft_session *session = engine->sessions[i];
+        session->ready = weft_session_pending(session) > 0 && take_or_refuse(engine, i, &promised);
+    }
+}
+
+void weft_engine_assign_pages(weft_engine *engine) {
+    if (engine->config.refuse_when_full)
+        assign_refusing(engine);
+    else
+        assign_waiting(engine);
+}
