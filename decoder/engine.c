@@ -76,6 +76,8 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
                                       weft_error *error) {
     uint64_t start = weft_os_now();
+    if (model == NULL || engine == NULL)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_create: model or engine is missing");
     if (depth < 0 || depth > WEFT_MAX_DEPTH)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a queue of %d steps; 1 to %d are possible", (int)depth, WEFT_MAX_DEPTH);
     weft_engine *created = weft_allocate(model->runtime, sizeof *created);

@@ -90,6 +90,8 @@ static weft_status enter(weft_engine *engine, weft_session *session, weft_error 
 
 weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
                                 weft_error *error) {
+    if (engine == NULL || session == NULL)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_create: engine or session is missing");
     weft_session_options resolved = {.n_ctx = 0};
     if (options != NULL) resolved = *options;
     weft_status status = check_options(&engine->config, &resolved, error);
@@ -142,11 +144,14 @@ void weft_session_destroy(weft_session *session) {
 }
 
 void weft_session_cancel(weft_session *session) {
+    if (session == NULL) return;
     atomic_store(&session->cancelled, true);
     atomic_store(&session->adding_cancelled, true);
 }
 
 void weft_session_measure(const weft_session *session, weft_session_timing *timing) {
+    if (timing != NULL) *timing = (weft_session_timing){.n_prefill = 0};
+    if (session == NULL || timing == NULL) return;
     weft_os_mutex_lock(&session->engine->mutex);
     *timing = session->timing;
     weft_os_mutex_unlock(&session->engine->mutex);

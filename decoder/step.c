@@ -296,6 +296,7 @@ weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_erro
 weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error) {
     bool ran = false;
     int32_t rows = 0;
+    if (engine == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_step: engine is missing");
     weft_os_mutex_lock(&engine->mutex);
     while (engine->stepping) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_engine_work(engine);

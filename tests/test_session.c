@@ -1,4 +1,4 @@
-/* Sessions: pieces of text, and options. What an answer consists of is in device_session.c. */
+/* Sessions: pieces of text, options, and what is missing. What an answer consists of is in device_session.c. */
 #include "decoder/utf8.h"
 #include "engine_support.h"
 
@@ -114,6 +114,56 @@ static void senseless_options_are_refused(void **state) {
     }
 }
 
+/* ---- NULL ---- */
+
+static void null_is_refused(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_engine *engine = create((weft_engine_options){.n_ctx = 32}), *none = NULL;
+    weft_session *session = open_session(engine, (weft_session_options){.n_ctx = 32}), *no_session = NULL;
+    weft_graph *graph = NULL;
+    weft_store_bytes bytes;
+    weft_piece piece;
+    const weft_status statuses[] = {
+        weft_engine_create(NULL, NULL, &none, &error),
+        weft_engine_create(model, NULL, NULL, &error),
+        weft_engine_measure(NULL, NULL, &bytes, &error),
+        weft_engine_measure(model, NULL, NULL, &error),
+        weft_engine_step(NULL, NULL, &error),
+        weft_model_graph(NULL, NULL, 1, 1, &graph, &error),
+        weft_model_graph(model, NULL, 1, 1, NULL, &error),
+        weft_session_create(NULL, NULL, &no_session, &error),
+        weft_session_create(engine, NULL, NULL, &error),
+        weft_session_say(NULL, WEFT_USER, "a", &error),
+        weft_session_say(session, WEFT_USER, NULL, &error),
+        weft_session_add_text(NULL, "a", 1, false, &error),
+        weft_session_add_text(session, NULL, 1, false, NULL),
+        weft_session_add_tokens(NULL, NULL, 0, &error),
+        weft_session_add_tokens(session, NULL, 1, &error),
+        weft_session_next(NULL, &piece, &error),
+        weft_session_next(session, NULL, &error),
+        weft_session_prefill(NULL, &error),
+    };
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) assert_int_equal(statuses[i], WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "missing"));
+    CHECK(weft_session_add_text(session, NULL, 0, false, &error));
+    CHECK(weft_session_add_tokens(session, NULL, 0, &error));
+    weft_engine_info info = {.n_ctx = 7};
+    weft_session_timing timing = {.n_prefill = 7};
+    weft_engine_describe(NULL, &info);
+    weft_engine_describe(engine, NULL);
+    weft_session_measure(NULL, &timing);
+    weft_session_measure(session, NULL);
+    assert_int_equal(info.n_ctx, 0);
+    assert_int_equal(timing.n_prefill, 0);
+    weft_session_tokens(session, NULL, NULL);
+    weft_session_cancel(NULL);
+    weft_session_destroy(NULL);
+    weft_engine_destroy(NULL);
+    weft_session_destroy(session);
+    weft_engine_destroy(engine);
+}
+
 static int setup(void **state) {
     (void)state;
     weft_error error = {0};
@@ -133,6 +183,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_whole_characters),
         cmocka_unit_test(senseless_options_are_refused),
+        cmocka_unit_test(null_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
