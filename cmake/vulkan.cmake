@@ -1,4 +1,5 @@
-# The Vulkan backend's shaders: each shaders/*.comp and shaders/parts/*.comp is compiled, checked and made an array of the library.
+# The Vulkan backend's shaders: each shaders/*.comp, shaders/parts/*.comp and shaders/fast/*.comp is compiled, checked and made
+# an array of the library.
 find_program(WEFT_GLSLC glslc DOC "Shader compiler (Debian: glslc), or a script that runs one")
 find_program(WEFT_SPIRV_VAL spirv-val)
 find_path(WEFT_VULKAN_INCLUDE vulkan/vulkan_core.h)
@@ -78,7 +79,8 @@ endfunction()
 # weft_vulkan_shaders(RESULT): writes generated/weft_vulkan_shaders.h, which numbers all shaders and lists those that are compiled,
 # and weft_vulkan_code.h, which includes their code; RESULT is the files that the sources depend on.
 function(weft_vulkan_shaders result)
-  file(GLOB shaders CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shaders/*.comp ${PROJECT_SOURCE_DIR}/shaders/parts/*.comp)
+  file(GLOB shaders CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shaders/*.comp ${PROJECT_SOURCE_DIR}/shaders/parts/*.comp
+    ${PROJECT_SOURCE_DIR}/shaders/fast/*.comp)
   set(folder ${PROJECT_BINARY_DIR}/generated/shaders)
   file(MAKE_DIRECTORY ${folder})
   set(outputs "")

@@ -15,10 +15,10 @@ weft_status weft_store_rewrite(const weft_store *store, const weft_graph *graph,
 /* ---- Phases ---- */
 
 /* The weight that says most about a node, or its first input. */
-static void describe_input(const weft_query *query, char *text, size_t size) {
-    const weft_query_tensor *chosen = &query->inputs[0];
+static void describe_input(const weft_phase *query, char *text, size_t size) {
+    const weft_place *chosen = &query->inputs[0];
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
-        const weft_query_tensor *input = &query->inputs[i];
+        const weft_place *input = &query->inputs[i];
         if (!input->present || input->leaf != WEFT_LEAF_WEIGHT) continue;
         if (chosen->leaf != WEFT_LEAF_WEIGHT || weft_tensor_bytes(&input->tensor) > weft_tensor_bytes(&chosen->tensor)) {
             chosen = input;
@@ -29,7 +29,7 @@ static void describe_input(const weft_query *query, char *text, size_t size) {
              shape[0], shape[1], shape[2], shape[3]);
 }
 
-static weft_status unsupported(const weft_store *store, const weft_core_node *node, const weft_query *query,
+static weft_status unsupported(const weft_store *store, const weft_core_node *node, const weft_phase *query,
                                const weft_support *support, weft_error *error) {
     const weft_device_info *info = &store->device->info;
     char input[128];
@@ -41,16 +41,11 @@ static weft_status unsupported(const weft_store *store, const weft_core_node *no
                      support->reason[0] ? support->reason : "no kernel for it", advice);
 }
 
-static const weft_resident *find_resident(const weft_store *store, const weft_graph *graph, weft_value value) {
-    weft_value state = graph->values[value].state;
-    return weft_store_find(store, graph->nodes[graph->values[state != WEFT_NONE ? state : value].node].name);
-}
-
 static weft_status check_leaves(const weft_store *store, const weft_graph *graph, weft_error *error) {
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const weft_core_node *node = &graph->nodes[i];
         if (node->leaf != WEFT_LEAF_WEIGHT && node->leaf != WEFT_LEAF_STATE) continue;
-        const weft_resident *resident = weft_store_find(store, node->name);
+        const weft_resident *resident = weft_residents_find(&store->residents, node->name);
         if (!resident || resident->leaf != node->leaf) {
             return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has no %s \"%s\": it was made for other graphs",
                              node->leaf == WEFT_LEAF_WEIGHT ? "weight" : "state", node->name);
@@ -65,29 +60,23 @@ static weft_status check_leaves(const weft_store *store, const weft_graph *graph
     return WEFT_OK;
 }
 
-static void set_layouts(const weft_store *store, const weft_graph *graph, const weft_core_node *node, weft_query *query) {
-    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
-        if (!query->inputs[i].present || query->inputs[i].leaf != WEFT_LEAF_WEIGHT) continue;
-        query->inputs[i].layout = find_resident(store, graph, node->inputs[i])->layout.id;
-    }
-}
-
 static weft_status find_phases(const weft_store *store, weft_arrangement *arrangement, weft_error *error) {
     const weft_graph *graph = arrangement->graph;
-    weft_query query;
-    for (size_t i = 0; i < graph->n_nodes; i++) {
+    weft_status status = weft_kernels_choose(store->device, graph, store->options.precision, &store->residents, &store->forced,
+                                             &arrangement->kernels, error);
+    for (size_t i = 0; i < graph->n_nodes && !status; i++) {
         const weft_core_node *node = &graph->nodes[i];
         if (node->op == WEFT_OP_NONE) continue;
-        weft_query_make(graph, node, store->options.precision, &query);
-        set_layouts(store, graph, node, &query);
         size_t phase = arrangement->n_phases++;
         arrangement->nodes[phase] = (uint32_t)i;
         arrangement->phases[i] = (uint32_t)phase;
-        weft_support *support = &arrangement->supports[phase];
-        weft_query_ask(store->device, &query, support);
-        if (!support->supported) return unsupported(store, node, &query, support, error);
+        const weft_support *support = &arrangement->kernels.supports[i];
+        if (support->supported) continue;
+        weft_phase query;
+        weft_kernels_phase(&arrangement->kernels, node, &query);
+        status = unsupported(store, node, &query, support, error);
     }
-    return WEFT_OK;
+    return status;
 }
 
 /* ---- Lives ---- */
@@ -116,11 +105,11 @@ static int32_t add_item(weft_arrangement *arrangement, uint64_t bytes, int32_t f
 
 static void add_value(weft_arrangement *arrangement, weft_value value, int32_t first) {
     const weft_tensor *tensor = &arrangement->graph->values[value].tensor;
-    arrangement->value_items[value] =
-        add_item(arrangement, weft_tensor_bytes(tensor), first, last_phase(arrangement, value, first));
+    uint64_t bytes = weft_storage_bytes(tensor, &arrangement->kernels.storages[value]);
+    arrangement->value_items[value] = add_item(arrangement, bytes, first, last_phase(arrangement, value, first));
 }
 
-/* Output 0 takes the memory of the first input that allows it: F32, as large, and read here for the last time. */
+/* Output 0 gets the memory of the first input that allows it: stored alike, as large, and read here for the last time. */
 static void replace_input(weft_arrangement *arrangement, const weft_core_node *node, int32_t phase) {
     if (node->outputs[0] == WEFT_NONE || arrangement->value_items[node->outputs[0]] == WEFT_NO_ITEM) return;
     weft_place_item *output = &arrangement->items[arrangement->value_items[node->outputs[0]]];
@@ -128,7 +117,9 @@ static void replace_input(weft_arrangement *arrangement, const weft_core_node *n
         weft_value input = node->inputs[i];
         if (input == WEFT_NONE || arrangement->value_items[input] == WEFT_NO_ITEM) continue;
         const weft_place_item *item = &arrangement->items[arrangement->value_items[input]];
-        if (arrangement->graph->values[input].tensor.type != WEFT_F32 || item->bytes != output->bytes || item->last != phase) {
+        const weft_storage *storages = arrangement->kernels.storages;
+        if (storages[input].type != storages[node->outputs[0]].type || storages[input].companion.kind ||
+            item->bytes != output->bytes || item->last != phase) {
             continue;
         }
         output->replaces = arrangement->value_items[input];
@@ -149,7 +140,7 @@ static void find_lives(weft_arrangement *arrangement) {
             if (output == WEFT_NONE || graph->values[output].state != WEFT_NONE) continue;
             add_value(arrangement, output, (int32_t)phase);
         }
-        const weft_support *support = &arrangement->supports[phase];
+        const weft_support *support = &arrangement->kernels.supports[arrangement->nodes[phase]];
         if (support->in_place) replace_input(arrangement, node, (int32_t)phase);
         arrangement->scratch_items[phase] =
             support->scratch_bytes ? add_item(arrangement, support->scratch_bytes, (int32_t)phase, (int32_t)phase) : WEFT_NO_ITEM;
@@ -187,17 +178,16 @@ static bool allocate(weft_runtime *runtime, weft_arrangement *arrangement) {
     size_t n_nodes = graph->n_nodes + 1; /* one more: nothing is of size 0 */
     arrangement->nodes = weft_allocate(runtime, n_nodes * sizeof *arrangement->nodes);
     arrangement->phases = weft_allocate(runtime, n_nodes * sizeof *arrangement->phases);
-    arrangement->supports = weft_allocate(runtime, n_nodes * sizeof *arrangement->supports);
     arrangement->scratch_items = weft_allocate(runtime, n_nodes * sizeof *arrangement->scratch_items);
     arrangement->value_items = weft_allocate(runtime, (graph->n_values + 1) * sizeof *arrangement->value_items);
     arrangement->items = weft_allocate(runtime, (graph->n_values + n_nodes) * sizeof *arrangement->items);
-    return arrangement->nodes && arrangement->phases && arrangement->supports && arrangement->scratch_items &&
-           arrangement->value_items && arrangement->items;
+    return arrangement->nodes && arrangement->phases && arrangement->scratch_items && arrangement->value_items &&
+           arrangement->items;
 }
 
 weft_status weft_arrange(const weft_store *store, const weft_graph *graph, weft_arrangement *arrangement, weft_error *error) {
     weft_runtime *runtime = store->device->runtime;
-    *arrangement = (weft_arrangement){.graph = graph};
+    *arrangement = (weft_arrangement){.graph = graph, .kernels = {.runtime = runtime}};
     weft_status status = WEFT_OK;
     if (!allocate(runtime, arrangement)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to arrange a graph");
     if (!status) status = weft_graph_users(graph, &arrangement->users, error);
@@ -216,10 +206,10 @@ weft_status weft_arrange(const weft_store *store, const weft_graph *graph, weft_
 void weft_arrangement_release(weft_runtime *runtime, weft_arrangement *arrangement) {
     weft_release(runtime, arrangement->nodes);
     weft_release(runtime, arrangement->phases);
-    weft_release(runtime, arrangement->supports);
+    weft_kernels_release(&arrangement->kernels);
     weft_release(runtime, arrangement->scratch_items);
     weft_release(runtime, arrangement->value_items);
     weft_release(runtime, arrangement->items);
     weft_lists_release(runtime, &arrangement->users);
-    *arrangement = (weft_arrangement){0};
+    *arrangement = (weft_arrangement){.kernels = {.runtime = runtime}};
 }

@@ -3,6 +3,7 @@
 #define WEFT_CORE_ARRANGE_H
 
 #include "core/graph.h"
+#include "core/kernels.h"
 #include "core/order.h"
 #include "core/place.h"
 #include "core/store.h"
@@ -12,9 +13,9 @@
 typedef struct weft_arrangement {
     const weft_graph *graph;
     size_t n_phases;
-    uint32_t *nodes;        /* of each phase */
-    uint32_t *phases;       /* of each node; not set for leaves */
-    weft_support *supports; /* of each phase */
+    uint32_t *nodes;  /* of each phase */
+    uint32_t *phases; /* of each node; not set for leaves */
+    weft_kernels kernels;
     weft_lists users;       /* of each value */
     weft_place_item *items; /* what lives in the arena, in the order of their first phases */
     size_t n_items;

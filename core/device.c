@@ -236,7 +236,7 @@ static weft_status open_listed(weft_runtime *runtime, const listed *found, const
     made->backend = found->backend;
     made->index = found->index;
     made->info = found->info;
-    made->spin_ns = found->info.is_host ? 0 : options->spin_ns;
+    made->spin_ns = found->info.host_processor ? 0 : options->spin_ns;
     if (!init_mutexes(made)) {
         weft_release(runtime, made);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");

@@ -1,4 +1,4 @@
-#include "core/fuse.h"
+#include "core/fusion.h"
 
 #include <string.h>
 
@@ -116,7 +116,7 @@ static bool parameters_fit(const fusing *f, const weft_match *match, weft_core_n
 }
 
 static bool device_supports(const fusing *f, const weft_core_node *node) {
-    weft_query query;
+    weft_phase query;
     weft_support support;
     weft_query_make(f->graph, node, f->precision, &query);
     weft_query_ask(f->device, &query, &support);

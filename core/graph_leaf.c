@@ -41,8 +41,9 @@ static bool reserve_slot(weft_graph *graph) {
 static weft_status check_leaf(const weft_graph *graph, weft_leaf leaf, const char *name, const weft_tensor *tensor,
                               const weft_value *value, weft_error *error) {
     const char *kind = leaf_names[leaf];
-    if (!graph || !name || !*name || !tensor || !value)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a %s needs a graph, a name, a tensor and a place for its value", kind);
+    if (!graph || !tensor || !value)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a %s needs a graph, a tensor and a place for its value", kind);
+    if (!name || !*name) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a %s needs a name", kind);
     if (strlen(name) >= WEFT_NAME_SIZE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s %s: a name has up to %d bytes", kind, name, WEFT_NAME_SIZE - 1);
     char text[128];

@@ -27,12 +27,12 @@ static weft_status check_memory(weft_store *store, weft_error *error) {
     weft_status status = weft_device_lock(device, &message);
     if (!status) status = device->backend->memory_info(device->handle, &total, &free_bytes, &message);
     status = weft_device_unlock(device, status, &message, error);
-    if (status || total == 0 || need.taken <= free_bytes) return status;
+    if (status || total == 0 || need.bytes_used <= free_bytes) return status;
     return weft_fail(error, WEFT_OUT_OF_MEMORY,
                      "%s has %.1f MiB free and %.1f MiB are needed: weights %.1f + states %.1f + activations %.1f + rings %.1f%s",
-                     device->info.id[0] ? device->info.id : device->info.backend, weft_mib(free_bytes), weft_mib(need.taken),
+                     device->info.id[0] ? device->info.id : device->info.backend, weft_mib(free_bytes), weft_mib(need.bytes_used),
                      weft_mib(need.weights), weft_mib(need.states), weft_mib(need.arena), weft_mib(need.rings),
-                     need.taken == need.total ? "" : ", as the device gives memory");
+                     need.bytes_used == need.total ? "" : ", as the device gives memory");
 }
 
 static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, weft_error *error) {
@@ -44,6 +44,8 @@ static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, w
     if (!status && !buffer->handle) {
         status = weft_fail(&message, WEFT_FAILED, "the %s backend made no buffer", device->backend->name);
     }
+    if (!status && device->backend->buffer_address)
+        buffer->address = device->backend->buffer_address(device->handle, buffer->handle);
     return weft_device_unlock(device, status, &message, error);
 }
 
@@ -162,13 +164,21 @@ static weft_status put_piece(loader *load, const weft_resident *weight, int64_t 
     if (status) return status;
     weft_error message = {0};
     status = weft_device_lock(device, &message);
-    if (!status && weight->layout.id == 0) {
+    if (!status && weight->layout.id == WEFT_LAYOUT_FILE) {
         status = device->backend->write(device->handle, buffer, weight->offset + offset, load->piece, (size_t)bytes, &message);
     } else if (!status && !device->backend->weight_pack) {
         status = weft_fail(&message, WEFT_FAILED, "the %s backend chose a layout and cannot pack it", device->backend->name);
     } else if (!status) {
-        status = device->backend->weight_pack(device->handle, &weight->tensor, &weight->layout, buffer, weight->offset, first_row,
-                                              n_rows, load->piece, &message);
+        const weft_packing packing = {.weight = &weight->tensor,
+                                      .layout = &weight->layout,
+                                      .member = weight->member,
+                                      .n_members = weight->n_members,
+                                      .buffer = buffer,
+                                      .offset = weight->offset,
+                                      .first_row = first_row,
+                                      .n_rows = n_rows,
+                                      .from = load->piece};
+        status = device->backend->weight_pack(device->handle, &packing, &message);
     }
     return weft_device_unlock(device, status, &message, error);
 }
@@ -190,11 +200,11 @@ static weft_status load_weight(loader *load, const weft_resident *weight, char *
 static weft_status load_weights(loader *load, weft_error *error) {
     weft_store *store = load->store;
     weft_status status = advance(load, 0, error);
-    for (size_t i = 0; i < store->n_residents && !status; i++) {
-        const weft_resident *resident = &store->residents[i];
+    for (size_t i = 0; i < store->residents.n && !status; i++) {
+        const weft_resident *resident = &store->residents.items[i];
         if (resident->leaf != WEFT_LEAF_WEIGHT) continue;
         /* Where the device's memory is the host's, a weight that stays as it is in the file is read to where it belongs. */
-        bool direct = resident->layout.id == 0 && store->device->info.is_host;
+        bool direct = resident->layout.id == WEFT_LAYOUT_FILE && store->device->info.host_memory;
         char *view = direct ? map(store, resident->buffer) : NULL;
         status = load_weight(load, resident, view ? view + resident->offset : NULL, error);
     }
@@ -207,8 +217,8 @@ weft_status weft_store_load(weft_store *store, const weft_weight_source *source,
     if (source && weft_require_zero("source.reserved", source->reserved, sizeof source->reserved, error))
         return WEFT_INVALID_ARGUMENT;
     loader load = {.store = store, .source = source};
-    for (size_t i = 0; i < store->n_residents; i++) {
-        if (store->residents[i].leaf == WEFT_LEAF_WEIGHT) load.total += weft_tensor_bytes(&store->residents[i].tensor);
+    for (size_t i = 0; i < store->residents.n; i++) {
+        if (store->residents.items[i].leaf == WEFT_LEAF_WEIGHT) load.total += weft_tensor_bytes(&store->residents.items[i].tensor);
     }
     if (load.total > 0 && (!source || !source->read)) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has weights: a source to read them from is needed");
@@ -232,7 +242,7 @@ static weft_status reach_state(weft_store *store, const char *name, uint64_t off
     if (!store || !name || !store->loaded || (!memory && size > 0)) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a loaded store, a state's name and memory for its bytes are needed");
     }
-    const weft_resident *found = weft_store_find(store, name);
+    const weft_resident *found = weft_residents_find(&store->residents, name);
     if (!found || found->leaf != WEFT_LEAF_STATE) {
         return weft_fail(error, WEFT_NOT_FOUND, "the store has no state \"%.60s\"", name);
     }

@@ -2,7 +2,7 @@
 #ifndef WEFT_CORE_MATCH_H
 #define WEFT_CORE_MATCH_H
 
-#include "core/fuse.h"
+#include "core/fusion.h"
 #include "core/order.h"
 
 #define WEFT_MAX_SYMBOLS 48

@@ -66,6 +66,14 @@ bool weft_op_port(const char *ports, size_t index, char *name, size_t size, bool
     return true;
 }
 
+bool weft_op_has_port(const char *ports, const char *name) {
+    char other[WEFT_NAME_SIZE];
+    bool optional;
+    for (size_t i = 0; weft_op_port(ports, i, other, sizeof other, &optional); i++)
+        if (strcmp(name, other) == 0) return true;
+    return false;
+}
+
 int weft_op_state_input(const weft_op_row *row, size_t output) {
     char name[WEFT_NAME_SIZE], other[WEFT_NAME_SIZE];
     bool optional;

@@ -5,7 +5,7 @@
 #include "core/graph.h"
 #include "weft/ops/ports.h"
 
-struct weft_fusion; /* core/fuse.h: the pattern a fused op replaces */
+struct weft_fusion; /* core/fusion.h: the pattern a fused op replaces */
 
 /* A node's tensors; NULL for an optional one left out. */
 typedef struct weft_op_tensors {
@@ -26,6 +26,7 @@ typedef struct weft_op_rules {
     /* "epsilon=1e-05 n_groups=4" for printing; NULL: no parameters. */
     void (*describe)(const void *params, char *text, size_t size);
     const struct weft_fusion *fusion; /* NULL: not a fused op */
+    const char *together;             /* weights that are read together and may share a layout, or NULL: "gate up" */
 } weft_op_rules;
 
 typedef struct weft_op_row {
@@ -40,6 +41,8 @@ const weft_op_row *weft_op_get(weft_op op);
 size_t weft_op_count(void);
 /* Copies the name of input or output `index` and tells whether it may be left out. False past the last. */
 bool weft_op_port(const char *ports, size_t index, char *name, size_t size, bool *optional);
+/* Whether a list of names has `name`. */
+bool weft_op_has_port(const char *ports, const char *name);
 /* The input of which output `output` is the next version, or -1. */
 int weft_op_state_input(const weft_op_row *row, size_t output);
 

@@ -9,6 +9,7 @@ typedef struct weft_value_place {
     size_t buffer; /* of the store */
     uint64_t offset;
     uint32_t layout;
+    weft_storage storage;
 } weft_value_place;
 
 struct weft_plan {

@@ -5,13 +5,16 @@
 
 #include "core/cost.h"
 #include "core/expect.h"
-#include "core/query.h"
+#include "core/kernels.h"
+#include "core/layouts.h"
 #include "core/slice.h"
 
 typedef struct printer {
     const weft_graph *graph;
-    weft_device *device;
-    weft_precision precision;
+    weft_device *device; /* NULL: the graph alone, and nothing is in the next two */
+    weft_residents residents;
+    weft_kernels kernels;
+    bool all_kernels;
     weft_status (*write)(void *user, const char *text, size_t size);
     void *user;
     weft_status status; /* of the first write that failed, after which nothing more is written */
@@ -68,26 +71,46 @@ static void put_params(printer *p, const weft_core_node *node, const char *befor
 /* The kernel that would run the node, or why there is none. */
 static void put_kernel(printer *p, const weft_core_node *node, const char *before) {
     if (!p->device) return;
-    weft_query query;
-    weft_support support;
-    weft_query_make(p->graph, node, p->precision, &query);
-    weft_query_ask(p->device, &query, &support);
-    support.reason[sizeof support.reason - 1] = 0;
+    const weft_support *support = &p->kernels.supports[node - p->graph->nodes];
     put(p, "%s", before);
-    put(p, support.supported ? "kernel " : "no kernel");
-    if (support.supported) put_escaped(p, support.name ? support.name : "");
-    if (support.reason[0]) put(p, ": ");
-    put_escaped(p, support.reason);
+    if (support->supported) {
+        put(p, "kernel %u ", (unsigned)support->kernel);
+        put_escaped(p, support->name ? support->name : "");
+    } else {
+        put(p, "no kernel");
+    }
+    if (support->reason[0]) put(p, ": ");
+    put_escaped(p, support->reason);
+}
+
+static weft_status put_row(void *user, const weft_node_support *kernel) {
+    printer *p = user;
+    put(p, "    kernel %u ", (unsigned)kernel->number);
+    put_escaped(p, kernel->kernel);
+    put(p, kernel->supported ? ": fits" : ": passed over");
+    if (kernel->reason[0]) put(p, ": ");
+    put_escaped(p, kernel->reason);
+    put(p, "\n");
+    return p->status;
+}
+
+/* How a value between nodes is stored, where not as F32. */
+static void put_storage(printer *p, weft_value value) {
+    char text[64];
+    if (!p->device) return;
+    const weft_storage *storage = &p->kernels.storages[value];
+    if (storage->type == (uint32_t)p->graph->values[value].tensor.type && storage->companion.kind == WEFT_COMPANION_NONE) return;
+    put(p, " as %s", weft_storage_text(storage, text, sizeof text));
 }
 
 /* How the device would keep a weight, where not as in the file. */
 static void put_layout(printer *p, const weft_core_node *node, const char *before) {
-    weft_layout layout;
     if (!p->device || node->leaf != WEFT_LEAF_WEIGHT) return;
-    weft_query_layout(p->device, p->graph, node->outputs[0], p->precision, &layout);
-    if (layout.id == 0) return;
-    put(p, "%s%" PRIu64 " as ", before, layout.bytes);
-    put_escaped(p, layout.name ? layout.name : "packed");
+    const weft_resident *weight = weft_residents_find(&p->residents, node->name);
+    if (weight->layout.id == WEFT_LAYOUT_FILE) return;
+    put(p, "%s%" PRIu64 " as ", before, weight->layout.bytes);
+    put_escaped(p, weight->layout.name);
+    if (weight->n_members > 1) put(p, " %u of %u", (unsigned)weight->member + 1, (unsigned)weight->n_members);
 }
 
 /* Where a weight that is a slice lies in the source's tensor. */
@@ -136,6 +159,7 @@ static void put_text_node(printer *p, const weft_core_node *node) {
         if (node->outputs[i] == WEFT_NONE) continue;
         put(p, "%s", separator);
         put_tensor(p, node->outputs[i]);
+        put_storage(p, node->outputs[i]);
         separator = ", ";
     }
     uint64_t operations, bytes;
@@ -143,6 +167,7 @@ static void put_text_node(printer *p, const weft_core_node *node) {
     put(p, ", %" PRIu64 " bytes, %" PRIu64 " operations", bytes, operations);
     put_kernel(p, node, ", ");
     put(p, "\n");
+    if (p->device && p->all_kernels && p->status == WEFT_OK) weft_kernels_list(p->device, &p->kernels, node, put_row, p);
 }
 
 static void put_text(printer *p) {
@@ -176,6 +201,7 @@ static void put_dot_node(printer *p, size_t index) {
         if (node->outputs[i] == WEFT_NONE) continue;
         put(p, "\\n");
         put_tensor(p, node->outputs[i]);
+        put_storage(p, node->outputs[i]);
     }
     if (leaf) {
         put_slice(p, node, "\\n");
@@ -211,16 +237,31 @@ static void put_dot(printer *p) {
     put(p, "}\n");
 }
 
-weft_status weft_graph_print(const weft_graph *graph, weft_graph_format format, weft_device *device, weft_precision precision,
-                             weft_status (*write)(void *user, const char *text, size_t size), void *user, weft_error *error) {
-    if (!graph || !write) return weft_fail(error, WEFT_INVALID_ARGUMENT, "printing needs a graph and a function that writes");
-    printer p = {.graph = graph, .device = device, .precision = precision, .write = write, .user = user};
+static void put_graph(printer *p, weft_graph_format format) {
     if (format == WEFT_GRAPH_TEXT)
-        put_text(&p);
-    else if (format == WEFT_GRAPH_DOT)
-        put_dot(&p);
+        put_text(p);
     else
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no graph format %d", (int)format);
-    if (p.status != WEFT_OK) return weft_fail(error, p.status, "the graph was not written to its end");
-    return WEFT_OK;
+        put_dot(p);
+}
+
+weft_status weft_graph_print(const weft_graph *graph, const weft_graph_print_options *options,
+                             weft_status (*write)(void *user, const char *text, size_t size), void *user, weft_error *error) {
+    static const weft_graph_print_options defaults = {0};
+    if (!options) options = &defaults;
+    if (!graph || !write) return weft_fail(error, WEFT_INVALID_ARGUMENT, "printing needs a graph and a function that writes");
+    if (options->format != WEFT_GRAPH_TEXT && options->format != WEFT_GRAPH_DOT)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no graph format %d", (int)options->format);
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status != WEFT_OK) return status;
+    printer p = {.graph = graph, .device = options->device, .all_kernels = options->all_kernels, .write = write, .user = user};
+    if (p.device) status = weft_layouts_make(p.device, &graph, 1, options->precision, NULL, &p.residents, error);
+    if (status != WEFT_OK) return status;
+    if (p.device) status = weft_kernels_choose(p.device, graph, options->precision, &p.residents, NULL, &p.kernels, error);
+    if (status == WEFT_OK) {
+        put_graph(&p, options->format);
+        if (p.status != WEFT_OK) status = weft_fail(error, p.status, "the graph was not written to its end");
+    }
+    if (p.device) weft_residents_release(&p.residents);
+    if (p.device && p.kernels.runtime) weft_kernels_release(&p.kernels);
+    return status;
 }

@@ -8,18 +8,20 @@
 /* The leaf kind of a value: every version of a state counts as a state. */
 weft_leaf weft_graph_leaf(const weft_graph *graph, weft_value value);
 
-/* Describes a node of `graph` (or one made up from its values) to a backend, weights in the file's layout. `query` points to the
- * node's parameters. */
-void weft_query_make(const weft_graph *graph, const weft_core_node *node, weft_precision precision, weft_query *query);
+/* Kernels that are the only ones for their ops. */
+typedef struct weft_forced_kernels {
+    const weft_forced_kernel *items;
+    size_t n;
+} weft_forced_kernels;
+
+/* The question about a node of `graph` (or one made up from its values), with any kernel, and with layouts and storages not chosen
+ * yet. `phase` points to the node's parameters. */
+void weft_query_make(const weft_graph *graph, const weft_core_node *node, weft_precision precision, weft_phase *phase);
+
+/* Leaves the question only the kernel that is forced on its op, if there is one. `forced` may be NULL. */
+void weft_query_force(const weft_forced_kernels *forced, weft_phase *phase);
 
 /* Asks the device, which is locked meanwhile. */
-void weft_query_ask(weft_device *device, const weft_query *query, weft_support *support);
-
-/* One use of a weight: as input `index` of a node. */
-weft_use weft_query_use(const weft_graph *graph, const weft_core_node *node, size_t index, weft_precision precision);
-
-/* Asks the device, which is locked meanwhile, how a weight should lie that is used as in `graph`; id 0 is as in the file. */
-void weft_query_layout(weft_device *device, const weft_graph *graph, weft_value weight, weft_precision precision,
-                       weft_layout *layout);
+void weft_query_ask(weft_device *device, const weft_phase *phase, weft_support *support);
 
 #endif

@@ -1,4 +1,4 @@
-#include "core/registry.h"
+#include "core/runtime.h"
 
 #include <stddef.h>
 #include <string.h>

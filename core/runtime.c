@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/registry.h"
+#include "core/runtime.h"
 
 /* aligned_alloc wants a size that is a multiple of the alignment. */
 static void *default_allocate(void *user, size_t size, size_t alignment) {

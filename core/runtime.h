@@ -56,4 +56,7 @@ weft_status weft_device_result(weft_device *device, weft_status status, const we
 weft_status weft_device_lock(weft_device *device, weft_error *message);
 weft_status weft_device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error);
 
+/* registry.c: adds the backends that the library was built with. */
+void weft_registry_add_built_in(weft_runtime *runtime);
+
 #endif

@@ -12,50 +12,61 @@ static void find_places(weft_plan *plan, const weft_arrangement *arrangement) {
     for (size_t i = 0; i < graph->n_values; i++) {
         weft_value_place *place = &plan->places[i];
         if (arrangement->value_items[i] != WEFT_NO_ITEM) {
-            *place = (weft_value_place){plan->store->arena, arrangement->items[arrangement->value_items[i]].offset, 0};
+            *place = (weft_value_place){.buffer = plan->store->arena,
+                                        .offset = arrangement->items[arrangement->value_items[i]].offset,
+                                        .storage = arrangement->kernels.storages[i]};
             continue;
         }
-        weft_value state = graph->values[i].state;
-        const weft_core_value *leaf = &graph->values[state != WEFT_NONE ? state : (weft_value)i];
-        const weft_resident *resident = weft_store_find(plan->store, graph->nodes[leaf->node].name);
-        *place = (weft_value_place){resident->buffer, resident->offset, resident->layout.id};
+        const weft_resident *resident = weft_residents_of(&plan->store->residents, graph, (weft_value)i);
+        *place = (weft_value_place){.buffer = resident->buffer,
+                                    .offset = resident->offset,
+                                    .layout = resident->layout.id,
+                                    .storage = arrangement->kernels.storages[i]};
     }
 }
 
-static weft_place place_of(const weft_plan *plan, weft_value value) {
-    const weft_value_place *place = &plan->places[value];
-    return (weft_place){.buffer = plan->store->buffers[place->buffer].handle,
-                        .offset = place->offset,
-                        .tensor = plan->graph->values[value].tensor,
-                        .leaf = weft_graph_leaf(plan->graph, value),
-                        .layout = place->layout};
+static void set_memory(const weft_plan *plan, weft_place *place, size_t buffer, uint64_t offset) {
+    const weft_store_buffer *memory = &plan->store->buffers[buffer];
+    place->buffer = memory->handle;
+    place->offset = offset;
+    place->address = memory->address ? memory->address + offset : 0;
+}
+
+static void set_places(const weft_plan *plan, const weft_value *values, size_t n, weft_place *places) {
+    for (size_t i = 0; i < n; i++) {
+        if (values[i] == WEFT_NONE) continue;
+        weft_place *place = &places[i];
+        set_memory(plan, place, plan->places[values[i]].buffer, plan->places[values[i]].offset);
+        if (place->storage.companion.kind && place->address)
+            place->companion = place->address + weft_storage_companion_offset(&place->tensor, &place->storage);
+    }
 }
 
 static void fill_phases(const weft_plan *plan, const weft_arrangement *arrangement, weft_phase *phases) {
     for (size_t i = 0; i < arrangement->n_phases; i++) {
         const weft_core_node *node = &plan->graph->nodes[arrangement->nodes[i]];
-        const weft_support *support = &arrangement->supports[i];
+        const weft_support *support = &arrangement->kernels.supports[arrangement->nodes[i]];
         weft_phase *phase = &phases[i];
-        *phase = (weft_phase){.op = node->op,
-                              .kernel = support->kernel,
-                              .precision = plan->store->options.precision,
-                              .name = support->name,
-                              .params = node->params,
-                              .params_size = node->params_size};
-        for (size_t j = 0; j < WEFT_MAX_INPUTS; j++) {
-            if (node->inputs[j] != WEFT_NONE) phase->inputs[j] = place_of(plan, node->inputs[j]);
-        }
-        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
-            if (node->outputs[j] != WEFT_NONE) phase->outputs[j] = place_of(plan, node->outputs[j]);
-        }
-        if (arrangement->scratch_items[i] != WEFT_NO_ITEM) {
-            const weft_place_item *item = &arrangement->items[arrangement->scratch_items[i]];
-            phase->scratch = (weft_place){.buffer = plan->store->buffers[plan->store->arena].handle, .offset = item->offset};
-        }
+        weft_kernels_phase(&arrangement->kernels, node, phase);
+        phase->kernel = support->kernel;
+        phase->name = support->name;
+        set_places(plan, node->inputs, WEFT_MAX_INPUTS, phase->inputs);
+        set_places(plan, node->outputs, WEFT_MAX_OUTPUTS, phase->outputs);
+        if (arrangement->scratch_items[i] == WEFT_NO_ITEM) continue;
+        phase->scratch.present = true;
+        set_memory(plan, &phase->scratch, plan->store->arena, arrangement->items[arrangement->scratch_items[i]].offset);
     }
 }
 
 /* ---- Copies ---- */
+
+static weft_ring_copy copy_of(const weft_plan *plan, weft_value value, uint64_t ring_offset) {
+    const weft_value_place *place = &plan->places[value];
+    return (weft_ring_copy){.buffer = plan->store->buffers[place->buffer].handle,
+                            .offset = place->offset,
+                            .ring_offset = ring_offset,
+                            .bytes = weft_tensor_bytes(&plan->graph->values[value].tensor)};
+}
 
 static void fill_copies(weft_plan *plan, weft_built_schedule *built) {
     const weft_graph *graph = plan->graph;
@@ -64,16 +75,14 @@ static void fill_copies(weft_plan *plan, weft_built_schedule *built) {
     plan->n_inputs = 0;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         if (graph->nodes[i].leaf != WEFT_LEAF_INPUT) continue;
-        weft_place place = place_of(plan, graph->nodes[i].outputs[0]);
-        *copy = (weft_ring_copy){place.buffer, place.offset, ring_offset, weft_tensor_bytes(&place.tensor)};
+        *copy = copy_of(plan, graph->nodes[i].outputs[0], ring_offset);
         plan->input_offsets[plan->n_inputs++] = ring_offset;
         ring_offset += weft_aligned(copy++->bytes);
     }
     plan->step_bytes = ring_offset;
     ring_offset = 0;
     for (size_t i = 0; i < graph->n_outputs; i++) {
-        weft_place place = place_of(plan, graph->outputs[i]);
-        *copy = (weft_ring_copy){place.buffer, place.offset, ring_offset, weft_tensor_bytes(&place.tensor)};
+        *copy = copy_of(plan, graph->outputs[i], ring_offset);
         plan->result_offsets[i] = ring_offset;
         ring_offset += weft_aligned(copy++->bytes);
     }
@@ -205,7 +214,9 @@ static uint64_t weight_bytes(const weft_plan *plan, const weft_core_node *node) 
         weft_value input = node->inputs[i];
         if (input == WEFT_NONE || weft_graph_leaf(plan->graph, input) != WEFT_LEAF_WEIGHT) continue;
         const weft_core_value *value = &plan->graph->values[input];
-        uint64_t bytes = weft_store_find(plan->store, plan->graph->nodes[value->node].name)->layout.bytes;
+        const weft_resident *weight = weft_residents_of(&plan->store->residents, plan->graph, input);
+        if (weight->member > 0) continue; /* counted with the first of those that share its place */
+        uint64_t bytes = weight->layout.bytes;
         if (node->op == WEFT_OP_GET_ROWS) {
             int64_t n_rows = plan->graph->values[node->outputs[0]].tensor.shape[1];
             uint64_t looked_up = weft_type_bytes(value->tensor.type, value->tensor.shape[0]) * (uint64_t)n_rows;
@@ -260,8 +271,7 @@ weft_status weft_schedule_build(weft_plan *plan, const weft_arrangement *arrange
                                       .step_copies = built->copies,
                                       .n_step_copies = plan->n_inputs,
                                       .result_copies = built->copies + plan->n_inputs,
-                                      .n_result_copies = plan->graph->n_outputs,
-                                      .precision = store->options.precision};
+                                      .n_result_copies = plan->graph->n_outputs};
     return WEFT_OK;
 }
 

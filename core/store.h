@@ -2,31 +2,19 @@
 #ifndef WEFT_CORE_STORE_H
 #define WEFT_CORE_STORE_H
 
-#include "core/runtime.h"
-#include "core/slice.h"
+#include "core/query.h"
+#include "core/residents.h"
 
 #define WEFT_MAX_SLOTS 64
 #define WEFT_DEFAULT_SLOTS 4
-
-/* A weight or a state: what lives on the device from step to step. */
-typedef struct weft_resident {
-    char name[WEFT_NAME_SIZE];
-    weft_leaf leaf;
-    weft_tensor tensor;
-    weft_slice *slice; /* of a weight that is one */
-    weft_use *uses;    /* of a weight, over all graphs, each once */
-    size_t n_uses, use_capacity;
-    weft_layout layout; /* of a state: id 0 */
-    size_t buffer;      /* its place */
-    uint64_t offset;
-} weft_resident;
 
 /* A buffer planned by the store, and its handle once it has been loaded. */
 typedef struct weft_store_buffer {
     weft_leaf holds; /* weights or states; WEFT_LEAF_NOT: the arena and the rings */
     weft_memory memory;
-    uint64_t bytes, taken; /* taken: of the memory the device tells of */
+    uint64_t bytes, bytes_used; /* bytes_used: of the memory the device tells of */
     weft_backend_buffer *handle;
+    uint64_t address; /* as kernels see it */
 } weft_store_buffer;
 
 typedef enum weft_slot_state {
@@ -52,9 +40,9 @@ struct weft_store {
     weft_device *device;
     weft_store_options options; /* n_slots is filled in */
 
-    weft_resident *residents; /* in the order of first use */
-    size_t n_residents;
-    uint32_t *by_name; /* residents' numbers, sorted by name */
+    weft_residents residents;
+    weft_forced_kernel *forced_items; /* a copy of the options' */
+    weft_forced_kernels forced;
 
     weft_store_buffer *buffers;
     size_t n_buffers;
@@ -70,13 +58,12 @@ struct weft_store {
     weft_slot slots[WEFT_MAX_SLOTS];
 };
 
-/* NULL where there is none of that name. */
-weft_resident *weft_store_find(const weft_store *store, const char *name);
+/* Assigns weights, states, arena and rings to buffers, whose sizes are then known. */
+weft_status weft_store_plan_buffers(weft_store *store, weft_error *error);
 
 /* Gives the buffers back. */
 void weft_store_unload(weft_store *store);
 
-bool weft_tensor_same(const weft_tensor *a, const weft_tensor *b);
 /* For messages. */
 double weft_mib(uint64_t bytes);
 /* Rounded up to what everything on a device begins at. */

@@ -43,8 +43,8 @@ weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *opt
     if (status != WEFT_OK) return status;
     status = weft_device_describe(engine->device, &engine->device_info, error);
     if (status != WEFT_OK) return status;
-    engine->is_host = engine->device_info.is_host;
-    if (engine->depth == 0) engine->depth = engine->is_host ? 1 : DEPTH_BESIDE;
+    engine->host_processor = engine->device_info.host_processor;
+    if (engine->depth == 0) engine->depth = engine->host_processor ? 1 : DEPTH_BESIDE;
     return create_store(engine, options, error);
 }
 

@@ -80,7 +80,7 @@ struct weft_engine {
     weft_pages pages;
     weft_plan *plans[WEFT_GIVES_COUNT][WEFT_ROW_SIZES][WEFT_ROW_SIZES + 1]; /* by log2 T; 0 and 1 + log2 R */
     int32_t depth;
-    bool is_host;
+    bool host_processor;
     weft_flight flights[WEFT_MAX_DEPTH]; /* a ring */
     int32_t first_flight, n_flights;
     uint64_t n_submitted, n_steps;

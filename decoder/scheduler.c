@@ -61,7 +61,7 @@ static int32_t prompt_rows(const weft_engine *engine, int32_t n_decoding, int64_
     if (n_decoding + n_waiting < n_rows) n_rows = n_decoding + (int32_t)n_waiting;
     int32_t below = 1;
     while (below * 2 <= n_rows) below *= 2;
-    if (engine->is_host && below >= least_worth_cutting && below > n_decoding && n_rows - below <= below / 2) n_rows = below;
+    if (engine->host_processor && below >= least_worth_cutting && below > n_decoding && n_rows - below <= below / 2) n_rows = below;
     return n_rows - n_decoding;
 }
 

@@ -27,10 +27,9 @@ static __device__ inline int64_t weft_elements(const weft_cuda_tensor &tensor) {
     return tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
 }
 
-/* Whether the step has been cancelled: the same for all threads of a block, which must all ask. */
-static __device__ inline bool weft_cancelled(const weft_cuda_phase &phase) {
-    const volatile weft_cuda_control *control = (const volatile weft_cuda_control *)phase.control;
-    return __syncthreads_or(control->cancelled_to >= control->ticket) != 0;
+/* Whether the step was cancelled when it began: the same for all kernels of a step. */
+template <typename T> static __device__ inline bool weft_cancelled(const T &argument) {
+    return ((const weft_cuda_control *)argument.control)->cancelled != 0;
 }
 
 /* Asks for a line of 128 bytes of memory ahead. */

@@ -11,7 +11,7 @@
 #endif
 
 /* weft_layout.id, of which 0 is the file's. */
-enum { WEFT_CUDA_Q6_K_PLANAR = 1 };
+enum { WEFT_CUDA_Q6_K_PLANAR = 1, WEFT_CUDA_Q8_0_UNITS = 2 };
 
 /* Q6_K's blocks of 256 values (low nibbles, high bits, scales, f16 scale of the scales) have 210 bytes, so that nothing in them is
  * aligned to more than 2. Planar, a row has the low nibbles of all its blocks, then all their high bits, all their scales and all

@@ -4,15 +4,6 @@
 
 /* Scratch: the normalised columns. */
 
-/* One block a column. */
-WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
-    int64_t k = phase.inputs[WEFT_NORM_GATED_MLP_X].shape[0], first = blockIdx.x * k;
-    weft_rms_norm(weft_at<const float>(phase.inputs[WEFT_NORM_GATED_MLP_X]) + first,
-                  weft_at<const float>(phase.inputs[WEFT_NORM_GATED_MLP_NORM]), k,
-                  weft_params<weft_norm_gated_mlp_params>(phase).epsilon, (float *)phase.scratch + first);
-}
-
 template <bool ONE> static __device__ void gated(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
     int64_t n = phase.inputs[WEFT_NORM_GATED_MLP_GATE].shape[1], row = weft_product_row(),

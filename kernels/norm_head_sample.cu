@@ -19,15 +19,6 @@ static __device__ inline weft_sampler sampler_of(const weft_cuda_phase &phase) {
                            logits_of(phase) + n_vocab * phase.n_columns);
 }
 
-/* One block a column. */
-WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
-    int64_t k = phase.inputs[WEFT_NORM_HEAD_SAMPLE_X].shape[0];
-    weft_rms_norm(weft_at<const float>(phase.inputs[WEFT_NORM_HEAD_SAMPLE_X]) + (phase.first_column + blockIdx.x) * k,
-                  weft_at<const float>(phase.inputs[WEFT_NORM_HEAD_SAMPLE_NORM]), k,
-                  weft_params<weft_norm_head_sample_params>(phase).epsilon, normed_of(phase) + blockIdx.x * k);
-}
-
 template <bool ONE> static __device__ void logits(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
     int64_t n = phase.inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].shape[1], row = weft_product_row(),

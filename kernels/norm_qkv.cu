@@ -16,15 +16,6 @@ static __device__ inline float *values_of(const weft_cuda_phase &phase) {
     return keys_of(phase) + phase.inputs[WEFT_NORM_QKV_K].shape[1] * phase.inputs[WEFT_NORM_QKV_X].shape[1];
 }
 
-/* One block a column. */
-WEFT_KERNEL(weft_norm, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
-    int64_t k = phase.inputs[WEFT_NORM_QKV_X].shape[0], first = blockIdx.x * k;
-    weft_rms_norm(weft_at<const float>(phase.inputs[WEFT_NORM_QKV_X]) + first,
-                  weft_at<const float>(phase.inputs[WEFT_NORM_QKV_NORM]), k, weft_params<weft_norm_qkv_params>(phase).epsilon,
-                  normed_of(phase) + first);
-}
-
 /* Rows of all three matrices, one after the other, with their biases. */
 template <bool ONE> static __device__ void project(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;

@@ -20,7 +20,8 @@ typedef struct weft_cuda_control {
     uint64_t position;
     uint64_t ticket; /* of the running step */
     uint32_t step_slot, result_slot;
-    uint64_t cancelled_to; /* steps up to this ticket do nothing from now on */
+    uint64_t cancelled_to; /* steps up to this ticket do nothing when they begin */
+    uint64_t cancelled;    /* whether the running step is one of them: looked up once, so that all its kernels agree */
 } weft_cuda_control;
 
 #define WEFT_CUDA_QUEUE_STEPS 256
@@ -45,12 +46,27 @@ typedef struct weft_cuda_queue {
 #define WEFT_CUDA_OUTPUTS 4
 #define WEFT_CUDA_PARAMS_WORDS 8
 
+/* The argument of kernels that follow an op's definition. Others have an argument of their own: any struct that begins with
+ * `control`. */
 typedef struct weft_cuda_phase {
     uint64_t control, scratch;
     weft_cuda_tensor inputs[WEFT_CUDA_INPUTS], outputs[WEFT_CUDA_OUTPUTS];
     int32_t params[WEFT_CUDA_PARAMS_WORDS]; /* the op's block of weft/ops/STEM.h */
     int64_t first_column, n_columns;        /* for ops that take their columns in several launches */
 } weft_cuda_phase;
+
+/* The same for a kernel that writes output 0 with a scale for each group of its values. */
+typedef struct weft_cuda_scaled_phase {
+    weft_cuda_phase phase;
+    uint64_t scales;
+} weft_cuda_scaled_phase;
+
+/* rms_norm over groups of n values; `weight` may be 0. */
+typedef struct weft_cuda_norm {
+    uint64_t control, x, weight, y;
+    int64_t n;
+    float epsilon;
+} weft_cuda_norm;
 
 /* Copies between a slot of a ring and fixed places. */
 #define WEFT_CUDA_COPIES 64
@@ -61,6 +77,7 @@ typedef struct weft_cuda_copy {
 
 typedef struct weft_cuda_copies {
     uint64_t control, queue, ring, stride;
+    uint64_t is_first; /* of the launches that begin a step */
     int64_t n_copies;
     weft_cuda_copy copies[WEFT_CUDA_COPIES];
 } weft_cuda_copies;

@@ -21,15 +21,18 @@ static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool fr
     }
 }
 
-/* Looks the step up in the queue, and copies step inputs. May run several times, each with more of them. */
+/* Looks the step up in the queue, and copies step inputs. May run several times, each with more of them; the first decides whether
+ * the step is cancelled. */
 WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
     __shared__ weft_cuda_entry entry;
     if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);
     __syncthreads();
-    if (blockIdx.x == 0 && threadIdx.x == 0) {
-        control_of(list)->ticket = entry.ticket;
-        control_of(list)->step_slot = entry.step_slot;
-        control_of(list)->result_slot = entry.result_slot;
+    if (list.is_first && blockIdx.x == 0 && threadIdx.x == 0) {
+        weft_cuda_control *control = control_of(list);
+        control->ticket = entry.ticket;
+        control->step_slot = entry.step_slot;
+        control->result_slot = entry.result_slot;
+        control->cancelled = ((volatile weft_cuda_control *)control)->cancelled_to >= entry.ticket;
     }
     copy(list, entry.step_slot, true);
 }
@@ -47,7 +50,7 @@ WEFT_KERNEL(weft_finish, weft_cuda_copies, list) {
     if (threadIdx.x != 0) return;
     volatile weft_cuda_control *control = control_of(list);
     uint64_t position = control->position;
-    bool cancelled = control->cancelled_to >= control->ticket;
+    bool cancelled = control->cancelled != 0;
     ((volatile weft_cuda_entry *)entry_of(list, position))->ending = cancelled ? WEFT_CUDA_STEP_CANCELLED : WEFT_CUDA_STEP_DONE;
     control->position = position + 1;
     __threadfence_system();

@@ -140,7 +140,7 @@ class Devices(unittest.TestCase):
             if "llvmpipe" in (entry["name"] or ""):
                 self.assertEqual((entry["kind"], bool(uuid)), ("software gpu", True), entry)
         cpu = next(entry for entry in got if entry["backend"] == "cpu")
-        self.assertTrue(cpu["usable"] and cpu["is_host"])
+        self.assertTrue(cpu["usable"] and cpu["host_memory"] and cpu["host_processor"])
         self.assertEqual((cpu["kind"], cpu["stable_id"]), ("cpu", cpu["id"]))
         self.assertEqual([entry["backend"] for entry in got if entry["kind"] == "nothing"], ["null"])
         usable = [entry["usable"] for entry in got]

@@ -93,7 +93,7 @@ static weft_status plan_create(weft_backend_device *device, const weft_schedule 
     return original->plan_create(device, &changed, plan, error);
 }
 
-static void supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
+static void supports(weft_backend_device *device, const weft_phase *query, weft_support *support) {
     original->supports(device, query, support);
     if (query->op != refused || refused == WEFT_OP_NONE) return;
     support->supported = false;
@@ -108,12 +108,18 @@ static void scale_scores(weft_phase *phase) {
     phase->params = &attention_params;
 }
 
+/* A tensor that begins a word too far, whichever way the backend finds it. */
+static void shift(weft_place *place) {
+    place->offset += sizeof(int32_t);
+    place->address += sizeof(int32_t);
+}
+
 /* Every page is looked up one entry too far. */
 static void shift_attention_pages(weft_phase *phase) {
-    phase->inputs[3].offset += sizeof(int32_t);
+    shift(&phase->inputs[WEFT_ATTENTION_SEQUENCES]);
 }
 static void shift_written_pages(weft_phase *phase) {
-    phase->inputs[13].offset += sizeof(int32_t);
+    shift(&phase->inputs[WEFT_NORM_QKV_SEQUENCES]);
 }
 
 static void other_activation(weft_phase *phase) {
@@ -130,11 +136,11 @@ static void other_epsilon(weft_phase *phase) {
 
 /* The matrix product adds what came before it, not what it should. */
 static void no_residual(weft_phase *phase) {
-    phase->inputs[3].buffer = NULL;
+    phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL] = (weft_place){0};
 }
 
 static void late_head(weft_phase *phase) {
-    phase->inputs[1].offset += sizeof(int32_t);
+    shift(&phase->inputs[WEFT_GET_ROWS_INDEX]);
 }
 
 static const fault faults[] = {

@@ -427,7 +427,7 @@ static int64_t memory_free(void) {
     CHECK(weft_device_open(runtime, device_name, NULL, &device, &error));
     CHECK(weft_device_describe(device, &info, &error));
     weft_device_close(device);
-    return info.is_host || info.rank < 0 ? 0 : (int64_t)info.memory_free;
+    return info.host_processor || info.rank < 0 ? 0 : (int64_t)info.memory_free;
 }
 
 static void every_token_is_as_alone(void **state) {

@@ -410,12 +410,13 @@ static void run_node(const struct weft_cuda_node_handle *node) {
     weft_cuda_entry *entry = &queue->entries[control->position % WEFT_CUDA_QUEUE_STEPS];
     if (strcmp(node->function->name, "weft_begin") == 0) {
         control->ticket = entry->ticket;
+        control->cancelled = control->cancelled_to >= entry->ticket;
         copy(&node->copies, entry->step_slot, true);
         return;
     }
     copy(&node->copies, entry->result_slot, false);
     if (strcmp(node->function->name, "weft_finish") != 0) return;
-    entry->ending = control->cancelled_to >= control->ticket ? WEFT_CUDA_STEP_CANCELLED : WEFT_CUDA_STEP_DONE;
+    entry->ending = control->cancelled ? WEFT_CUDA_STEP_CANCELLED : WEFT_CUDA_STEP_DONE;
     queue->n_ended = ++control->position;
 }
 

@@ -14,7 +14,7 @@ typedef struct fake_device {
     int n_asked;
 } fake_device;
 
-static inline void fake_supports(weft_backend_device *handle, const weft_query *query, weft_support *support) {
+static inline void fake_supports(weft_backend_device *handle, const weft_phase *query, weft_support *support) {
     fake_device *fake = (fake_device *)(void *)handle;
     fake->n_asked++;
     support->supported = !(fake->refused >> query->op & 1) && !(fake->exact_only && query->precision != WEFT_EXACT);

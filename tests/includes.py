@@ -34,8 +34,8 @@ def rules(path):
     parts = path.parts
     if parts[0] == "backends":
         own = "/".join(parts[:2])
-        shared = {"backends/cuda": ["kernels/attention.h", "kernels/layout.h", "kernels/phase.h"]}.get(own, [])  # with its device code
-        return own, [own + "/", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"] + shared
+        shared = {"backends/cuda": ["kernels/attention.h", "kernels/layout.h", "kernels/phase.h", "kernels/units.h"]}.get(own, [])  # with its device code
+        return own, [own + "/", "backends/table.h", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"] + shared
     return parts[0], ALLOWED.get(parts[0])
 
 
@@ -57,10 +57,45 @@ def problems(path):
                 yield f"{path}:{number}: only os/ includes system headers, not <{name}>"
 
 
+# Folders whose files must have an order: what a file and its header include comes below it.
+ORDERED = ["core", "backends/cpu", "backends/cuda", "backends/vulkan"]
+
+
+def arrows(folder):
+    """For each stem of a folder, the other stems that its files include."""
+    found = {}
+    for path in sorted((root / folder).rglob("*.[ch]")):
+        stem = path.relative_to(root).with_suffix("").as_posix()
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)\.h"', path.read_text(encoding="utf-8"), re.MULTILINE):
+            if name != stem and name.startswith(folder + "/"):
+                found.setdefault(stem, set()).add(name)
+    return found
+
+
+def circles(folder):
+    """Each circle of includes that a walk from any stem meets, once."""
+    below, done, told = arrows(folder), set(), set()
+
+    def walk(stem, way):
+        if stem in way:
+            circle = way[way.index(stem):]
+            if frozenset(circle) not in told:
+                told.add(frozenset(circle))
+                yield f"{folder}: files include each other in a circle: {' -> '.join(circle + [stem])}"
+        elif stem not in done:
+            for other in sorted(below.get(stem, ())):
+                yield from walk(other, way + [stem])
+            done.add(stem)
+
+    for stem in sorted(below):
+        yield from walk(stem, [])
+
+
 def main():
     files = [p.relative_to(root) for p in root.rglob("*") if p.suffix in {".c", ".h", ".cu", ".cuh", ".comp", ".glsl", ".def"}]
     files = [p for p in files if p.parts[0] not in {"build", ".git"}]
     found = [problem for path in sorted(files) for problem in problems(path)]
+    found += [circle for folder in ORDERED for circle in circles(folder)]
     print("\n".join(found) if found else f"{len(files)} files follow the include rules")
     return 1 if found or not files else 0
 

@@ -30,23 +30,42 @@ static const float zeros[N];
 #define COLUMNS_BYTES ((uint64_t)SLOW_K * SLOW_T * 4)
 #define SCRATCH_BYTES (1u << 20)
 
-static weft_place place(weft_backend_buffer *buffer, uint64_t offset, int64_t n, int64_t m) {
-    return (weft_place){.buffer = buffer, .offset = offset, .tensor = {WEFT_F32, {n, m, 1, 1}}};
+static weft_place place(const fixture *f, weft_leaf leaf, uint64_t offset, int64_t n, int64_t m) {
+    return (weft_place){.present = true,
+                        .leaf = leaf,
+                        .tensor = {WEFT_F32, {n, m, 1, 1}},
+                        .storage = {.type = WEFT_F32},
+                        .buffer = f->arena,
+                        .offset = offset,
+                        .address = cpu->buffer_address(f->device, f->arena) + offset};
 }
 
-static weft_phase add_phase(const fixture *f) {
-    weft_phase phase = {.op = WEFT_OP_ADD, .precision = WEFT_EXACT, .name = "add"};
-    phase.inputs[0] = phase.outputs[0] = place(f->arena, X_AT, N, 1);
-    phase.inputs[1] = place(f->arena, INPUT_AT, N, 1);
+/* The phase with the kernel that the backend picks for it. */
+static weft_phase with_kernel(const fixture *f, weft_phase phase) {
+    weft_support support;
+    phase.kernel = WEFT_KERNEL_ANY;
+    cpu->supports(f->device, &phase, &support);
+    assert_true(support.supported);
+    assert_true(support.scratch_bytes <= SCRATCH_BYTES);
+    phase.kernel = support.kernel;
+    phase.name = support.name;
     return phase;
 }
 
+static weft_phase add_phase(const fixture *f) {
+    weft_phase phase = {.op = WEFT_OP_ADD, .precision = WEFT_EXACT};
+    phase.inputs[WEFT_ADD_A] = phase.outputs[WEFT_ADD_OUT_Y] = place(f, WEFT_LEAF_NOT, X_AT, N, 1);
+    phase.inputs[WEFT_ADD_B] = place(f, WEFT_LEAF_NOT, INPUT_AT, N, 1);
+    return with_kernel(f, phase);
+}
+
 static weft_phase slow_phase(const fixture *f) {
-    weft_phase phase = {.op = WEFT_OP_MUL_MAT, .precision = WEFT_EXACT, .name = "mul_mat"};
-    phase.inputs[0] = place(f->arena, MATRIX_AT, SLOW_K, SLOW_K);
-    phase.inputs[1] = place(f->arena, MATRIX_AT + SLOW_BYTES, SLOW_K, SLOW_T);
-    phase.outputs[0] = place(f->arena, MATRIX_AT + SLOW_BYTES + COLUMNS_BYTES, SLOW_K, SLOW_T);
-    phase.scratch = place(f->arena, MATRIX_AT + SLOW_BYTES + 2 * COLUMNS_BYTES, SCRATCH_BYTES / 4, 1);
+    weft_phase phase = {.op = WEFT_OP_MUL_MAT, .precision = WEFT_EXACT};
+    phase.inputs[WEFT_MUL_MAT_WEIGHT] = place(f, WEFT_LEAF_WEIGHT, MATRIX_AT, SLOW_K, SLOW_K);
+    phase.inputs[WEFT_MUL_MAT_X] = place(f, WEFT_LEAF_NOT, MATRIX_AT + SLOW_BYTES, SLOW_K, SLOW_T);
+    phase.outputs[WEFT_MUL_MAT_OUT_Y] = place(f, WEFT_LEAF_NOT, MATRIX_AT + SLOW_BYTES + COLUMNS_BYTES, SLOW_K, SLOW_T);
+    phase = with_kernel(f, phase);
+    phase.scratch = place(f, WEFT_LEAF_NOT, MATRIX_AT + SLOW_BYTES + 2 * COLUMNS_BYTES, SCRATCH_BYTES / 4, 1);
     return phase;
 }
 
@@ -64,7 +83,6 @@ static weft_status make_plan(const fixture *f, const weft_phase *phases, size_t 
         .n_step_copies = 1,
         .result_copies = &out,
         .n_result_copies = 1,
-        .precision = WEFT_EXACT,
     };
     return cpu->plan_create(f->device, &schedule, plan, error);
 }
@@ -285,6 +303,27 @@ static void test_options(void **state) {
     assert_null(device);
 }
 
+/* A plan runs the kernels it is given by number, and says so where there is no such one. */
+static void test_kernel_numbers(void **state) {
+    fixture *f = *state;
+    weft_backend_plan *plan = NULL;
+    weft_kernel_info info;
+    weft_error error = {0};
+    uint32_t n_kernels = 0, n_refused = 0;
+    while (cpu->kernel_at(f->device, n_kernels, &info)) n_kernels++;
+    for (uint32_t i = 0; i <= n_kernels; i++) {
+        weft_phase phase = add_phase(f);
+        bool is_add = cpu->kernel_at(f->device, i, &info) && info.op == WEFT_OP_ADD;
+        phase.kernel = i;
+        weft_status status = make_plan(f, &phase, 1, &plan, &error);
+        if (status == WEFT_OK) cpu->plan_destroy(f->device, plan);
+        assert_int_equal(status, is_add ? WEFT_OK : WEFT_UNSUPPORTED);
+        n_refused += !is_add;
+    }
+    assert_true(n_refused > 20);
+    assert_non_null(strstr(error.message, "add"));
+}
+
 /* Each allocation of opening, recording and queueing fails once: a status, nothing leaked, and the next try works. */
 static void test_every_allocation_fails(void **state) {
     (void)state;
@@ -324,6 +363,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_cancel_with_nobody_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_several_waiters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_options, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kernel_numbers, setup, teardown),
         cmocka_unit_test(test_every_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "os/os.h"
 #include "tests/cuda_device.h"
+#include "tests/phases.h"
 
 #define N 1024 /* values of a column */
 #define N_SLOTS 8
@@ -24,8 +25,8 @@ typedef struct rig {
     uint64_t ticket;
 } rig;
 
-static weft_place place_at(weft_backend_buffer *buffer, uint64_t offset, int64_t n, int64_t columns) {
-    return (weft_place){.buffer = buffer, .offset = offset, .tensor = {WEFT_F32, {n, columns, 1, 1}}};
+static weft_place place_at(const rig *r, uint64_t offset, int64_t n, int64_t columns) {
+    return phase_place(backend, r->device, r->arena, offset, (weft_tensor){WEFT_F32, {n, columns, 1, 1}});
 }
 
 static void open_rig(rig *r) {
@@ -48,10 +49,11 @@ static weft_status make_plan(rig *r, uint32_t n_phases, uint64_t shift, weft_err
     assert_non_null(phases);
     assert_non_null(after);
     for (uint32_t i = 0; i < n_phases; i++) {
-        phases[i] = (weft_phase){.op = WEFT_OP_ADD, .precision = WEFT_EXACT, .name = "add"};
-        phases[i].inputs[0] = place_at(r->arena, i == 0 ? 0 : (2 + (i - 1) % 2) * STRIDE, N, 1);
-        phases[i].inputs[1] = place_at(r->arena, STRIDE, N, 1);
-        phases[i].outputs[0] = place_at(r->arena, (2 + i % 2) * STRIDE + (i == 0 ? shift : 0), N, 1);
+        phases[i] = (weft_phase){.op = WEFT_OP_ADD, .precision = WEFT_EXACT};
+        phases[i].inputs[0] = place_at(r, i == 0 ? 0 : (2 + (i - 1) % 2) * STRIDE, N, 1);
+        phases[i].inputs[1] = place_at(r, STRIDE, N, 1);
+        phases[i].outputs[0] = place_at(r, (2 + i % 2) * STRIDE + (i == 0 ? shift : 0), N, 1);
+        assert_true(phase_kernel(backend, r->device, &phases[i]));
         if (i == 0) continue;
         after[i] = i - 1;
         phases[i].after = &after[i];
@@ -67,8 +69,7 @@ static weft_status make_plan(rig *r, uint32_t n_phases, uint64_t shift, weft_err
                               .step_copies = &copies[0],
                               .result_copies = &copies[1],
                               .n_step_copies = 1,
-                              .n_result_copies = 1,
-                              .precision = WEFT_EXACT};
+                              .n_result_copies = 1};
     weft_status status = backend->plan_create(r->device, &schedule, &r->plan, error);
     free(phases);
     free(after);

@@ -265,12 +265,13 @@ static void states_what_it_takes(void **state) {
     assert_int_equal(driver->device_bytes, device_bytes);
     assert_int_equal(driver->n_live, n_live);
     assert_int_equal(weft_store_load(l.store, &bytes_source, &error), WEFT_OK);
-    assert_int_equal(driver->device_bytes - device_bytes, bytes.taken);
+    assert_int_equal(driver->device_bytes - device_bytes, bytes.bytes_used);
     assert_int_equal(bytes.packed, ROWS * weft_q6_k_row_bytes(K / 256));
     assert_int_equal(driver->n_live - n_live, 5); /* weights, states, arena and the two rings: the staging memory is gone */
 
     /* The weights, byte for byte: addresses of this driver are the host's. */
-    const weft_resident *packed = weft_store_find(l.store, "packed"), *bias = weft_store_find(l.store, "bias");
+    const weft_resident *packed = weft_residents_find(&l.store->residents, "packed"),
+                        *bias = weft_residents_find(&l.store->residents, "bias");
     assert_string_equal(packed->layout.name, "q6_k planar");
     uint8_t *there = malloc(packed->layout.bytes);
     assert_non_null(there);

@@ -10,6 +10,7 @@
 #include "kernels/layout.h"
 #include "os/os.h"
 #include "tests/cuda_device.h"
+#include "tests/phases.h"
 
 #define PAGE_BYTES ((uint64_t)2 << 20)
 #define BLOCK_BYTES (2 * WEFT_Q6_K_UNITS)
@@ -115,7 +116,15 @@ static void pack(const weft_tensor *weight, const weft_layout *layout, weft_back
             memcpy(memory, from, (size_t)(count * row_bytes));
             from = memory;
         }
-        must(backend->weight_pack(device, weight, layout, buffer, offset, row, count, from, &error), &error);
+        const weft_packing packing = {.weight = weight,
+                                      .layout = layout,
+                                      .n_members = 1,
+                                      .buffer = buffer,
+                                      .offset = offset,
+                                      .first_row = row,
+                                      .n_rows = count,
+                                      .from = from};
+        must(backend->weight_pack(device, &packing, &error), &error);
     }
     if (staged) must(backend->stage(device, 0, NULL, &error), &error);
 }
@@ -124,9 +133,17 @@ static void pack(const weft_tensor *weight, const weft_layout *layout, weft_back
 static void check_packed(int64_t n_rows, int64_t n_blocks, int64_t at_once, bool staged) {
     weft_error error = {0};
     weft_tensor weight = {WEFT_Q6_K, {256 * n_blocks, n_rows, 1, 1}};
-    weft_use use = {.op = WEFT_OP_MUL_MAT, .n_columns = 1, .precision = WEFT_EXACT};
+    const weft_tensor *const weights[] = {&weight};
+    weft_phase question = {.op = WEFT_OP_COPY, .precision = WEFT_EXACT, .kernel = WEFT_KERNEL_ANY};
+    question.inputs[WEFT_COPY_X] = (weft_place){.present = true,
+                                                .tensor = weight,
+                                                .leaf = WEFT_LEAF_WEIGHT,
+                                                .layout = WEFT_LAYOUT_UNCHOSEN,
+                                                .storage = {.type = WEFT_Q6_K}};
+    question.outputs[WEFT_COPY_OUT_Y] = (weft_place){.present = true, .tensor = {WEFT_F32, {256 * n_blocks, n_rows, 1, 1}}};
+    const weft_use use = {.phase = &question, .inputs = {WEFT_COPY_X}};
     weft_layout layout = {0};
-    backend->weight_layout(device, &weight, &use, 1, &layout);
+    backend->weight_layout(device, weights, 1, &use, 1, &layout);
     assert_int_equal(layout.id, WEFT_CUDA_Q6_K_PLANAR);
     assert_string_equal(layout.name, "q6_k planar");
     size_t row_bytes = (size_t)weft_q6_k_row_bytes(n_blocks);
@@ -147,17 +164,14 @@ static void check_packed(int64_t n_rows, int64_t n_blocks, int64_t at_once, bool
 
     uint64_t bytes = (uint64_t)(n_rows * n_blocks * 256) * sizeof(float);
     weft_backend_buffer *values = create(WEFT_MEMORY_DEVICE, bytes), *ring = create(WEFT_MEMORY_RING, 64);
-    weft_phase phase = {.op = WEFT_OP_COPY, .precision = WEFT_EXACT, .name = "copy"};
-    phase.inputs[0] = (weft_place){
-        .buffer = buffer, .offset = offset, .tensor = weight, .leaf = WEFT_LEAF_WEIGHT, .layout = WEFT_CUDA_Q6_K_PLANAR};
-    phase.outputs[0] = (weft_place){.buffer = values, .tensor = {WEFT_F32, {256 * n_blocks, n_rows, 1, 1}}};
-    weft_schedule schedule = {.phases = &phase,
-                              .n_phases = 1,
-                              .step_ring = ring,
-                              .result_ring = ring,
-                              .step_stride = 64,
-                              .result_stride = 64,
-                              .precision = WEFT_EXACT};
+    weft_phase phase = {.op = WEFT_OP_COPY, .precision = WEFT_EXACT};
+    phase.inputs[WEFT_COPY_X] = phase_place(backend, device, buffer, offset, weight);
+    phase.inputs[WEFT_COPY_X].leaf = WEFT_LEAF_WEIGHT;
+    phase.inputs[WEFT_COPY_X].layout = WEFT_CUDA_Q6_K_PLANAR;
+    phase.outputs[WEFT_COPY_OUT_Y] = phase_place(backend, device, values, 0, question.outputs[WEFT_COPY_OUT_Y].tensor);
+    assert_true(phase_kernel(backend, device, &phase));
+    weft_schedule schedule = {
+        .phases = &phase, .n_phases = 1, .step_ring = ring, .result_ring = ring, .step_stride = 64, .result_stride = 64};
     weft_backend_plan *plan = NULL;
     must(backend->plan_create(device, &schedule, &plan, &error), &error);
     static uint64_t ticket;
@@ -240,7 +254,14 @@ static void streams_a_file(void **state) {
                 must(weft_os_file_read(&file, done, memory, used, &error), &error);
                 if (way == 1 || way == 2) must(backend->write(device, buffer, done, memory, used, &error), &error);
                 int64_t row = (int64_t)(done / (uint64_t)row_bytes), n_rows = (int64_t)(used / (uint64_t)row_bytes);
-                if (way == 3) must(backend->weight_pack(device, &weight, &layout, buffer, 0, row, n_rows, memory, &error), &error);
+                const weft_packing packing = {.weight = &weight,
+                                              .layout = &layout,
+                                              .n_members = 1,
+                                              .buffer = buffer,
+                                              .first_row = row,
+                                              .n_rows = n_rows,
+                                              .from = memory};
+                if (way == 3) must(backend->weight_pack(device, &packing, &error), &error);
             }
             must(backend->stage(device, 0, NULL, &error), &error);
             must(backend->read(device, buffer, 0, some, 1, &error), &error);
@@ -344,9 +365,9 @@ static void takes_what_it_states(void **state) {
     assert_int_equal(free_of(opened), at_first);
     must(weft_store_load(store, &source, &error), &error);
     uint64_t loaded = free_of(opened), taken = at_first - loaded;
-    printf("a load of %.2f MiB states %.2f and takes %.2f\n", (double)bytes.total / 1048576.0, (double)bytes.taken / 1048576.0,
+    printf("a load of %.2f MiB states %.2f and takes %.2f\n", (double)bytes.total / 1048576.0, (double)bytes.bytes_used / 1048576.0,
            (double)taken / 1048576.0);
-    assert_in_range(bytes.taken + 3 * PAGE_BYTES - taken, 0, 6 * PAGE_BYTES);
+    assert_in_range(bytes.bytes_used + 3 * PAGE_BYTES - taken, 0, 6 * PAGE_BYTES);
     must(weft_plan_create(store, graph, &plan, &error), &error);
     weft_plan_describe(plan, &info);
     assert_int_equal(loaded - free_of(opened), info.recording_bytes);

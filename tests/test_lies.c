@@ -74,7 +74,7 @@ static weft_status list_endless(const weft_host *host, weft_device_info *list, s
     for (size_t i = 0; i < capacity && i < 2; i++) {
         memset(&list[i], 'x', sizeof list[i]);
         list[i].rank = 0;
-        list[i].is_host = true;
+        list[i].host_memory = list[i].host_processor = true;
         if (i == 0) list[i].unusable[0] = 0;
     }
     return WEFT_OK;
@@ -141,7 +141,7 @@ static weft_status fail_read(weft_backend_device *device, weft_backend_buffer *b
     return fail_endless(error, WEFT_FAILED);
 }
 
-static void supports_endlessly(weft_backend_device *device, const weft_query *query, weft_support *support) {
+static void supports_endlessly(weft_backend_device *device, const weft_phase *query, weft_support *support) {
     (void)device, (void)query;
     memset(support->reason, 'r', sizeof support->reason);
 }
@@ -270,10 +270,10 @@ static weft_status stage_nothing(weft_backend_device *device, uint64_t bytes, vo
     return WEFT_OK;
 }
 
-static void choose_layout(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
-                          weft_layout *layout) {
-    (void)device, (void)uses, (void)n_uses;
-    *layout = (weft_layout){.id = 1, .rows_at_once = 1, .bytes = weft_tensor_bytes(weight), .name = "packed"};
+static void choose_layout(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights, const weft_use *uses,
+                          size_t n_uses, weft_layout *layout) {
+    (void)device, (void)n_weights, (void)uses, (void)n_uses;
+    *layout = (weft_layout){.id = 1, .rows_at_once = 1, .bytes = weft_tensor_bytes(weights[0]), .name = "packed"};
 }
 
 static weft_status list_elsewhere(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count,
@@ -343,7 +343,7 @@ static weft_status describe_first_alone(const weft_host *host, weft_device_info 
                                         weft_error *error) {
     (void)host, (void)error;
     *count = 3;
-    if (capacity > 0) list[0] = (weft_device_info){.name = "the only one", .is_host = true};
+    if (capacity > 0) list[0] = (weft_device_info){.name = "the only one", .host_memory = true, .host_processor = true};
     return WEFT_OK;
 }
 

@@ -68,6 +68,11 @@ static void note(const char *name, const char *arguments, weft_status status) {
         assert_int_equal(function(__VA_ARGS__, NULL), WEFT_INVALID_ARGUMENT);                                                      \
     } while (0)
 
+static weft_status list_nothing(void *user, const weft_node_support *kernel) {
+    (void)user, (void)kernel;
+    return WEFT_OK;
+}
+
 static weft_status write_nothing(void *user, const char *text, size_t size) {
     (void)user, (void)text, (void)size;
     return WEFT_OK;
@@ -153,8 +158,11 @@ static void graphs(void **state) {
     REFUSED(weft_graph_fuse, NULL, w.device, WEFT_FAST, &graph);
     REFUSED(weft_graph_fuse, w.graph, NULL, WEFT_FAST, &graph);
     REFUSED(weft_graph_fuse, w.graph, w.device, WEFT_FAST, NULL);
-    REFUSED(weft_graph_print, NULL, WEFT_GRAPH_TEXT, w.device, WEFT_FAST, write_nothing, NULL);
-    REFUSED(weft_graph_print, w.graph, WEFT_GRAPH_TEXT, w.device, WEFT_FAST, NULL, NULL);
+    REFUSED(weft_graph_print, NULL, NULL, write_nothing, NULL);
+    REFUSED(weft_graph_print, w.graph, NULL, NULL, NULL);
+    REFUSED(weft_graph_kernels, NULL, last, w.device, WEFT_FAST, list_nothing, NULL);
+    REFUSED(weft_graph_kernels, w.graph, last, NULL, WEFT_FAST, list_nothing, NULL);
+    REFUSED(weft_graph_kernels, w.graph, last, w.device, WEFT_FAST, NULL, NULL);
 }
 
 static void stores_and_plans(void **state) {

@@ -325,7 +325,7 @@ static void weights_over_buffers(void **state) {
     }
     assert_int_equal(weft_store_create(all.device, (const weft_graph *const[]){graph}, 1, NULL, &store, NULL), WEFT_OK);
     for (size_t i = 0; i < 5; i++) {
-        const weft_resident *weight = &store->residents[i];
+        const weft_resident *weight = &store->residents.items[i];
         assert_int_equal(weight->buffer, in_buffer[i]);
         assert_int_equal(weight->offset, i == 1 ? (uint64_t)400 << 20 : 0);
         assert_true(store->buffers[weight->buffer].bytes <= (uint64_t)1 << 30 || i == 3);

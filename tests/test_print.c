@@ -25,7 +25,8 @@ static const char *print(sink *s, const weft_graph *graph, weft_graph_format for
     s->size = 0, s->n_writes = 0, s->fail_at = 0;
     s->text[0] = 0;
     weft_error error;
-    if (weft_graph_print(graph, format, device, WEFT_FAST, collect, s, &error) != WEFT_OK) fail_msg("%s", error.message);
+    const weft_graph_print_options options = {.format = format, .device = device};
+    if (weft_graph_print(graph, &options, collect, s, &error) != WEFT_OK) fail_msg("%s", error.message);
     return s->text;
 }
 
@@ -65,19 +66,29 @@ static void text(void **state) {
     fake_device fake;
     make_device(runtime, &fake)->refused = (uint64_t)1 << WEFT_OP_MUL_MAT;
     print(&first, graph, WEFT_GRAPH_TEXT, &fake.device);
-    assert_non_null(strstr(first.text, "256 operations, kernel a \\\"fake\\\" kernel\n"));
+    assert_non_null(strstr(first.text, "256 operations, kernel 0 a \\\"fake\\\" kernel\n"));
     assert_non_null(strstr(first.text, "1280 operations, no kernel: not today\n"));
     weft_graph_destroy(graph);
     end_runtime(runtime, &c);
 }
 
 /* Asked with all uses of the weight in the graph. */
-static void fake_layout(weft_backend_device *handle, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
-                        weft_layout *layout) {
+static void fake_layout(weft_backend_device *handle, const weft_tensor *const *weights, size_t n_weights, const weft_use *uses,
+                        size_t n_uses, weft_layout *layout) {
     (void)handle;
+    assert_int_equal(n_weights, 1);
     assert_int_equal(n_uses, 1);
-    assert_true(uses[0].op == WEFT_OP_MUL_MAT && uses[0].input == 0 && uses[0].n_columns == 2 && uses[0].precision == WEFT_FAST);
-    if (weight->type == WEFT_Q8_0) *layout = (weft_layout){.id = 3, .bytes = 384, .name = "in \"rows\""};
+    const weft_phase *phase = uses[0].phase;
+    assert_true(phase->op == WEFT_OP_MUL_MAT && uses[0].inputs[0] == WEFT_MUL_MAT_WEIGHT && phase->precision == WEFT_FAST);
+    assert_true(phase->inputs[WEFT_MUL_MAT_WEIGHT].layout == WEFT_LAYOUT_UNCHOSEN);
+    assert_int_equal(phase->outputs[WEFT_MUL_MAT_OUT_Y].tensor.shape[1], 2);
+    if (weights[0]->type == WEFT_Q8_0) *layout = (weft_layout){.id = 3, .bytes = 384, .name = "in \"rows\""};
+}
+
+static weft_status fake_pack(weft_backend_device *handle, const weft_packing *rows, weft_error *error) {
+    (void)handle;
+    (void)rows;
+    return weft_fail(error, WEFT_FAILED, "nothing is loaded here");
 }
 
 static void layouts(void **state) {
@@ -89,6 +100,7 @@ static void layouts(void **state) {
     make_device(runtime, &fake);
     weft_backend packing = fake_backend;
     packing.weight_layout = fake_layout;
+    packing.weight_pack = fake_pack;
     fake.device.backend = &packing;
     print(&first, graph, WEFT_GRAPH_TEXT, &fake.device);
     assert_non_null(strstr(first.text, "Q8_0 [32, 10], 340 bytes, 384 as in \\\"rows\\\"\n%1"));
@@ -142,16 +154,18 @@ static void the_same_each_time(void **state) {
         weft_graph_format format = i & 2 ? WEFT_GRAPH_DOT : WEFT_GRAPH_TEXT;
         assert_string_equal(print(&first, graph, format, &fake.device), print(&second, graph, format, &fake.device));
     }
+    const weft_graph_print_options on_fake = {.format = WEFT_GRAPH_DOT, .device = &fake.device};
+    const weft_graph_print_options unknown = {.format = (weft_graph_format)9};
     int n_writes = second.n_writes;
     for (int i = 1; i <= n_writes; i++) {
         second.n_writes = 0, second.size = 0;
         second.fail_at = i;
         weft_error error;
-        assert_int_equal(weft_graph_print(fused, WEFT_GRAPH_DOT, &fake.device, WEFT_FAST, collect, &second, &error), WEFT_IO);
+        assert_int_equal(weft_graph_print(fused, &on_fake, collect, &second, &error), WEFT_IO);
         assert_int_equal(second.n_writes, i);
     }
-    assert_int_equal(weft_graph_print(fused, (weft_graph_format)9, NULL, WEFT_FAST, collect, &second, NULL), WEFT_INVALID_ARGUMENT);
-    assert_int_equal(weft_graph_print(fused, WEFT_GRAPH_DOT, NULL, WEFT_FAST, NULL, NULL, NULL), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_graph_print(fused, &unknown, collect, &second, NULL), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_graph_print(fused, NULL, NULL, NULL, NULL), WEFT_INVALID_ARGUMENT);
     weft_graph_destroy(fused);
     weft_graph_destroy(b.graph);
     end_runtime(runtime, &c);

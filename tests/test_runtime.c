@@ -181,7 +181,7 @@ static void lists_best_first(void **state) {
         assert_true(strlen(list[i].backend) > 0);
         if (!list[i].unusable[0] && strcmp(list[i].backend, "null") != 0) assert_true(i < null);
     }
-    assert_true(list[null].is_host && list[null].memory_total > 0);
+    assert_true(list[null].host_memory && list[null].memory_total > 0);
     assert_int_equal(list[null].kind, WEFT_DEVICE_NOTHING);
     assert_string_equal(list[null].stable_id, "null:0");
     size_t cpu = listed_position(list, count, "cpu:0");
@@ -370,7 +370,7 @@ static void refuses_broken_plug_ins(void **state) {
         {WEFT_PLUGINS "no_such_plugin.so", WEFT_NOT_FOUND, "no_such_plugin.so"},
         {WEFT_PLUGINS "plugin_broken_symbol.so", WEFT_UNSUPPORTED, "no symbol weft_backend_entry"},
         {WEFT_PLUGINS "plugin_broken_null.so", WEFT_UNSUPPORTED, "does not work with this version"},
-        {WEFT_PLUGINS "plugin_broken_abi.so", WEFT_UNSUPPORTED, "built for backend ABI 2"},
+        {WEFT_PLUGINS "plugin_broken_abi.so", WEFT_UNSUPPORTED, "built for backend ABI 3"},
         {WEFT_PLUGINS "plugin_broken_size.so", WEFT_UNSUPPORTED, "64 bytes of slots"},
         {WEFT_PLUGINS "plugin_broken_slots.so", WEFT_UNSUPPORTED, "leaves a slot out"},
         {"/dev/null", WEFT_NOT_FOUND, "/dev/null"},

@@ -112,10 +112,10 @@ static void graphs_tell_of_slices(void **state) {
     assert_int_equal(weft_graph_input(graph, "input", &tensor, &input, NULL), WEFT_OK);
     memset(source, 'x', 5);
     char text[2000] = "";
-    assert_int_equal(weft_graph_print(graph, WEFT_GRAPH_TEXT, NULL, WEFT_FAST, append, text, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_print(graph, NULL, append, text, NULL), WEFT_OK);
     assert_non_null(strstr(text, "weight \"part\" F32 [3, 2] from [4, 5, 0, 0] of fused, 24 bytes"));
     text[0] = 0;
-    assert_int_equal(weft_graph_print(graph, WEFT_GRAPH_DOT, NULL, WEFT_FAST, append, text, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_print(graph, &(weft_graph_print_options){.format = WEFT_GRAPH_DOT}, append, text, NULL), WEFT_OK);
     assert_non_null(strstr(text, "from [4, 5, 0, 0] of fused"));
     assert_int_equal(weft_graph_node(graph, 0, &node, NULL), WEFT_OK);
     assert_null(node.slice);

@@ -120,7 +120,7 @@ static void shares_and_measures(void **state) {
         assert_int_equal(bytes.states, 2 * 64);
         assert_int_equal(bytes.total, bytes.weights + bytes.states + bytes.arena + bytes.rings);
         assert_int_equal(bytes.packed, packs ? 160 + 160 + 736 : 0);
-        assert_int_equal(bytes.taken, packs ? 3 << 16 : bytes.total);
+        assert_int_equal(bytes.bytes_used, packs ? 3 << 16 : bytes.total);
         size_t before = all.base.limits.live;
         assert_int_equal(weft_store_load(all.store, &weight_source, NULL), WEFT_OK);
         /* What was said is what is taken, but for the script's own descriptions of buffers. */

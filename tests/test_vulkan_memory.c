@@ -97,13 +97,27 @@ static unsigned char packed_byte(const unsigned char *row, size_t n, size_t at) 
     return 0;
 }
 
+/* A question about a product of `weight` with two columns. */
+static weft_phase question_of(weft_tensor weight, weft_precision precision) {
+    weft_phase phase = {.op = WEFT_OP_MUL_MAT, .precision = precision, .kernel = WEFT_KERNEL_ANY};
+    phase.inputs[WEFT_MUL_MAT_WEIGHT] = (weft_place){.present = true,
+                                                     .leaf = WEFT_LEAF_WEIGHT,
+                                                     .tensor = weight,
+                                                     .layout = WEFT_LAYOUT_UNCHOSEN,
+                                                     .storage = {.type = (uint32_t)weight.type}};
+    phase.inputs[WEFT_MUL_MAT_X] = (weft_place){.present = true, .tensor = {WEFT_F32, {weight.shape[0], 2, 1, 1}}};
+    phase.outputs[WEFT_MUL_MAT_OUT_Y] = (weft_place){.present = true, .tensor = {WEFT_F32, {weight.shape[1], 2, 1, 1}}};
+    return phase;
+}
+
 static void check_packing(size_t n_blocks, size_t n_rows, size_t rows_at_once, bool staged) {
     const weft_tensor weight = {WEFT_Q6_K, {(int64_t)(256 * n_blocks), (int64_t)n_rows, 1, 1}};
-    const weft_use use = {WEFT_OP_MUL_MAT, 0, 1, WEFT_EXACT};
+    const weft_phase question = question_of(weight, WEFT_EXACT);
+    const weft_use use = {.phase = &question, .inputs = {WEFT_MUL_MAT_WEIGHT}};
     const size_t from_bytes = n_blocks * Q6_K_BYTES, row_bytes = n_blocks * 208 + (n_blocks * 2 + 15) / 16 * 16, offset = 192;
     weft_layout layout = {0};
     weft_error error = {0};
-    backend->weight_layout(device, &weight, &use, 1, &layout);
+    backend->weight_layout(device, &(const weft_tensor *){&weight}, 1, &use, 1, &layout);
     assert_string_equal(layout.name, "q6_k planar");
     assert_int_equal(layout.bytes, row_bytes * n_rows);
     weft_backend_buffer *buffer = create(offset + layout.bytes + 64);
@@ -119,7 +133,15 @@ static void check_packing(size_t n_blocks, size_t n_rows, size_t rows_at_once, b
             memcpy(memory, from, rows * from_bytes);
             from = memory;
         }
-        must(backend->weight_pack(device, &weight, &layout, buffer, offset, (int64_t)row, (int64_t)rows, from, &error), &error);
+        const weft_packing packing = {.weight = &weight,
+                                      .layout = &layout,
+                                      .n_members = 1,
+                                      .buffer = buffer,
+                                      .offset = offset,
+                                      .first_row = (int64_t)row,
+                                      .n_rows = (int64_t)rows,
+                                      .from = from};
+        must(backend->weight_pack(device, &packing, &error), &error);
     }
     if (staged) must(backend->stage(device, 0, NULL, &error), &error);
     must(backend->read(device, buffer, 0, packed, offset + layout.bytes + 64, &error), &error);
@@ -315,14 +337,10 @@ static void test_devices(void **state) {
 /* What runs a product of a matrix of `type`. */
 static weft_support product_of(bool no_extensions, weft_type type, weft_precision precision) {
     weft_support support = {0};
-    const weft_query query = {
-        .op = WEFT_OP_MUL_MAT,
-        .precision = precision,
-        .inputs = {{true, {type, {512, 8, 1, 1}}, WEFT_LEAF_WEIGHT, 0}, {true, {WEFT_F32, {512, 2, 1, 1}}, WEFT_LEAF_NOT, 0}},
-        .outputs = {{true, {WEFT_F32, {8, 2, 1, 1}}, WEFT_LEAF_NOT, 0}}};
+    const weft_phase question = question_of((weft_tensor){type, {512, 8, 1, 1}}, precision);
     faults = (vulkan_faults){.no_extensions = no_extensions};
     open_backend();
-    backend->supports(device, &query, &support);
+    backend->supports(device, &question, &support);
     backend->close(device);
     assert_true(support.supported);
     assert_true((support.scratch_bytes > 0) == (strcmp(support.name, "mul_mat int8") == 0));

@@ -32,6 +32,8 @@ function(weft_add_layer_tests)
   if(NOT vulkan IN_LIST WEFT_BACKENDS_BUILT)
     return()
   endif()
+  add_test(NAME shader_rules COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/shader_rules.sh ${WEFT_GLSLC}
+    $<$<BOOL:${WEFT_SPIRV_VAL}>:${WEFT_SPIRV_VAL}>)
   add_executable(vulkan_layer vulkan_layer.c)
   target_include_directories(vulkan_layer PRIVATE ${PROJECT_BINARY_DIR}/generated)
   target_link_libraries(vulkan_layer PRIVATE weft_objects weft_options)

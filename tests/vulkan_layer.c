@@ -1,7 +1,7 @@
 /* What the Vulkan tests rely on: that the layers they run under are there and at work. Two fills of one buffer with no barrier
  * between them are a hazard, which the validation layer tells of; the layer that reverses what has no barrier gives the first
  * fill's value. */
-#include "backends/vulkan/vulkan.h"
+#include "backends/vulkan/memory.h"
 #include "core/runtime.h"
 #include "device_support.h"
 

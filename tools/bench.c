@@ -173,7 +173,7 @@ static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
 
 static void print_host(const weft_engine_info *info, const decode_figures *figures) {
     printf("host %.1f us a step (99 %%: %.1f)", figures->host_us, figures->host_us_99);
-    if (!info->device.is_host) printf(", processor time %.0f us", figures->processor_us_median);
+    if (!info->device.host_processor) printf(", processor time %.0f us", figures->processor_us_median);
     putchar('\n');
 }
 

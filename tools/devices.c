@@ -64,7 +64,8 @@ static bool add_device(cJSON *array, const weft_device_info *info) {
            add_text(device, "kind", kind_text(info->kind)) && cJSON_AddBoolToObject(device, "usable", !info->unusable[0]) &&
            add_text(device, "unusable", info->unusable) && add_bytes(device, "memory_total", info->memory_total, known) &&
            add_bytes(device, "memory_free", info->memory_free, known) && add_text(device, "driver", info->driver) &&
-           add_text(device, "features", info->features) && cJSON_AddBoolToObject(device, "is_host", info->is_host);
+           add_text(device, "features", info->features) && cJSON_AddBoolToObject(device, "host_memory", info->host_memory) &&
+           cJSON_AddBoolToObject(device, "host_processor", info->host_processor);
 }
 
 static bool print_json(const weft_device_info *list, size_t count) {

@@ -9,7 +9,7 @@ static weft_status write_stdout(void *user, const char *text, size_t size) {
 }
 
 static weft_status print_graph(weft_runtime *runtime, weft_model *model, const engine_settings *settings, int format,
-                               int32_t n_rows, int32_t n_heads, weft_error *error) {
+                               int32_t n_rows, int32_t n_heads, bool all_kernels, weft_error *error) {
     weft_engine_options chosen = engine_options(settings);
     weft_device *device = NULL;
     weft_graph *graph = NULL, *fused = NULL;
@@ -17,9 +17,11 @@ static weft_status print_graph(weft_runtime *runtime, weft_model *model, const e
     if (status == WEFT_OK)
         status = weft_device_open(runtime, chosen.device ? chosen.device : "auto", &chosen.device_options, &device, error);
     if (status == WEFT_OK && !settings->unfused) status = weft_graph_fuse(graph, device, chosen.precision, &fused, error);
-    if (status == WEFT_OK)
-        status = weft_graph_print(fused ? fused : graph, format ? WEFT_GRAPH_DOT : WEFT_GRAPH_TEXT, device, chosen.precision,
-                                  write_stdout, NULL, error);
+    const weft_graph_print_options printing = {.format = format ? WEFT_GRAPH_DOT : WEFT_GRAPH_TEXT,
+                                               .device = device,
+                                               .precision = chosen.precision,
+                                               .all_kernels = all_kernels};
+    if (status == WEFT_OK) status = weft_graph_print(fused ? fused : graph, &printing, write_stdout, NULL, error);
     weft_graph_destroy(fused);
     weft_graph_destroy(graph);
     weft_device_close(device);
@@ -30,12 +32,14 @@ static int run(const weft_command *command, int argc, char **argv) {
     engine_settings settings = {0};
     int format = 0;
     int32_t n_rows = 1, n_heads = 1;
+    bool all_kernels = false;
     option_spec options[MAX_OPTIONS] = {
         {"format", 'f', OPTION_CHOICE, &format, 0, 0, "text|dot", "dot is Graphviz's language; default text"},
         {"rows", 'T', OPTION_COUNT, &n_rows, 1, 512, NULL, "tokens of the step; default 1"},
         {"heads", 'R', OPTION_COUNT, &n_heads, 0, 512, NULL, "rows that reach the output head; default 1"},
+        {"kernels", 'k', OPTION_FLAG, &all_kernels, 0, 0, NULL, "with the kernels that were passed over, and why"},
     };
-    size_t n_options = engine_options_add(&settings, options, 3);
+    size_t n_options = engine_options_add(&settings, options, 4);
     const char *path;
     int code = options_parse(command, options, n_options, &path, 1, argc, argv);
     if (code >= 0) return code;
@@ -46,7 +50,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_model *model = NULL;
     weft_status status = open_runtime(settings.plugin, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);
-    if (status == WEFT_OK) status = print_graph(runtime, model, &settings, format, n_rows, n_heads, &error);
+    if (status == WEFT_OK) status = print_graph(runtime, model, &settings, format, n_rows, n_heads, all_kernels, &error);
     weft_model_close(model);
     weft_runtime_destroy(runtime);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);

@@ -164,7 +164,7 @@ static bool add_needs(cJSON *json, const device_need *needs, size_t n_needs) {
                    cJSON_AddNumberToObject(entry, "rings", (double)need->bytes.rings) &&
                    cJSON_AddNumberToObject(entry, "total", (double)need->bytes.total) &&
                    cJSON_AddNumberToObject(entry, "packed", (double)need->bytes.packed) &&
-                   cJSON_AddNumberToObject(entry, "taken", (double)need->bytes.taken) &&
+                   cJSON_AddNumberToObject(entry, "bytes_used", (double)need->bytes.bytes_used) &&
                    cJSON_AddNumberToObject(entry, "memory_free", (double)need->memory_free);
     }
     return complete;

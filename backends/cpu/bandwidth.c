@@ -1,7 +1,9 @@
 /* How fast all threads together read memory that no cache holds. */
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/bandwidth.h"
 
 #include <string.h>
+
+#include "os/os.h"
 
 /* Several times the largest last-level caches that a few cores share, in pieces small enough to balance. */
 #define READ_BYTES ((size_t)512 << 20)

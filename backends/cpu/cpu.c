@@ -1,8 +1,11 @@
-/* The CPU backend: devices, memory and weights. Nodes are in ops.c, plans and steps in plan.c. */
-#include "backends/cpu/cpu.h"
-
+/* The CPU backend: devices, memory and weights. */
 #include <stdio.h>
 #include <string.h>
+
+#include "backends/cpu/bandwidth.h"
+#include "backends/cpu/queue.h"
+#include "backends/cpu/table.h"
+#include "os/os.h"
 
 #define MAX_THREADS 1024
 
@@ -30,7 +33,7 @@ static weft_status cpu_devices(const weft_host *host, weft_device_info *list, si
         if (n > 0 && used + (size_t)n < sizeof info->features) used += (size_t)n;
     }
     weft_os_memory(&info->memory_total, &info->memory_free);
-    info->is_host = true;
+    info->host_memory = info->host_processor = true;
     info->kind = WEFT_DEVICE_CPU;
     return WEFT_OK;
 }
@@ -91,15 +94,6 @@ static weft_status cpu_memory_info(weft_backend_device *device, uint64_t *total,
     return WEFT_OK;
 }
 
-static weft_status new_buffer(weft_backend_device *device, void *data, uint64_t bytes, bool owned, weft_backend_buffer **buffer,
-                              weft_error *error) {
-    weft_backend_buffer *created = allocate(device->host, sizeof *created);
-    if (created == NULL) return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: no memory for a buffer");
-    *created = (weft_backend_buffer){data, bytes, owned};
-    *buffer = created;
-    return WEFT_OK;
-}
-
 static weft_status cpu_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
                                      weft_error *error) {
     (void)memory;
@@ -107,23 +101,26 @@ static weft_status cpu_buffer_create(weft_backend_device *device, weft_memory me
     void *data = bytes > SIZE_MAX ? NULL : weft_os_pages_allocate((size_t)bytes);
     if (data == NULL)
         return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: the system has no %llu bytes", (unsigned long long)bytes);
-    weft_status status = new_buffer(device, data, bytes, true, buffer, error);
-    if (status != WEFT_OK) weft_os_pages_free(data, (size_t)bytes);
-    return status;
+    weft_backend_buffer *created = allocate(device->host, sizeof *created);
+    if (created == NULL) {
+        weft_os_pages_free(data, (size_t)bytes);
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: no memory for a buffer");
+    }
+    *created = (weft_backend_buffer){data, bytes};
+    *buffer = created;
+    return WEFT_OK;
 }
 
 static void cpu_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
     if (buffer == NULL) return;
     weft_cpu_queue_drain(device);
-    if (buffer->owned) weft_os_pages_free(buffer->data, (size_t)buffer->bytes);
+    weft_os_pages_free(buffer->data, (size_t)buffer->bytes);
     device->host->release(device->host->user, buffer, sizeof *buffer);
 }
 
-static weft_status cpu_buffer_import(weft_backend_device *device, void *memory, uint64_t bytes, weft_backend_buffer **buffer,
-                                     weft_error *error) {
-    if ((uintptr_t)memory % 64 != 0)
-        return device->host->fail(error, WEFT_INVALID_ARGUMENT, "cpu: imported memory must be aligned to 64 bytes");
-    return new_buffer(device, memory, bytes, false, buffer, error);
+static uint64_t cpu_buffer_address(weft_backend_device *device, const weft_backend_buffer *buffer) {
+    (void)device;
+    return (uint64_t)(uintptr_t)buffer->data;
 }
 
 static void *cpu_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer) {
@@ -147,48 +144,59 @@ static weft_status cpu_read(weft_backend_device *device, weft_backend_buffer *bu
     return WEFT_OK;
 }
 
+/* ---- Kernels and weights ---- */
+
+static void cpu_supports(weft_backend_device *device, const weft_phase *phase, weft_support *support) {
+    weft_kernel_supports(&weft_cpu_table, device, phase, support);
+}
+
+static bool cpu_kernel_at(weft_backend_device *device, uint32_t number, weft_kernel_info *info) {
+    (void)device;
+    return weft_kernel_describe(&weft_cpu_table, number, info);
+}
+
+static void cpu_weight_layout(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights,
+                              const weft_use *uses, size_t n_uses, weft_layout *layout) {
+    weft_kernel_weight_layout(&weft_cpu_table, device, weights, n_weights, uses, n_uses, layout);
+}
+
 typedef struct pack_context {
     const weft_cpu_kernels *kernels;
-    const weft_tensor *weight;
-    const weft_layout *layout;
-    void *place;
-    const char *from;
+    const weft_packing *packing;
     uint64_t row_bytes;
-    int64_t first_row, n_rows, rows_per_chunk;
+    int64_t rows_per_chunk;
 } pack_context;
 
 static void pack_chunk(void *user, int64_t chunk, uint32_t thread) {
     (void)thread;
     const pack_context *c = user;
+    const weft_packing *p = c->packing;
     int64_t first = chunk * c->rows_per_chunk;
-    int64_t count = weft_cpu_min(c->rows_per_chunk, c->n_rows - first);
-    c->kernels->pack(c->weight, c->layout->id, c->place, c->first_row + first, count, c->from + (uint64_t)first * c->row_bytes);
+    int64_t count = weft_cpu_min(c->rows_per_chunk, p->n_rows - first);
+    c->kernels->pack(p->weight, p->layout->id, p->buffer->data + p->offset, p->first_row + first, count,
+                     (const char *)p->from + (uint64_t)first * c->row_bytes);
 }
 
-static weft_status cpu_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
-                                   weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows,
-                                   const void *from, weft_error *error) {
+static weft_status cpu_weight_pack(weft_backend_device *device, const weft_packing *packing, weft_error *error) {
     (void)error;
-    const weft_type_info *type = device->host->type(weight->type);
+    const weft_type_info *type = device->host->type(packing->weight->type);
+    int64_t k = packing->weight->shape[0], n_rows = packing->n_rows;
     pack_context context = {
         .kernels = device->kernels,
-        .weight = weight,
-        .layout = layout,
-        .place = buffer->data + offset,
-        .from = from,
-        .row_bytes = (uint64_t)weight->shape[0] / type->block_elements * type->block_bytes,
-        .first_row = first_row,
-        .n_rows = n_rows,
+        .packing = packing,
+        .row_bytes = (uint64_t)k / type->block_elements * type->block_bytes,
+        .rows_per_chunk = weft_cpu_chunk(device, n_rows, weft_cpu_max(packing->layout->rows_at_once, 1), k),
     };
-    if (layout->id == 0) {
-        memcpy(buffer->data + offset + (uint64_t)first_row * context.row_bytes, from, (size_t)n_rows * (size_t)context.row_bytes);
-        return WEFT_OK;
-    }
-    context.rows_per_chunk = weft_cpu_chunk(device, n_rows, weft_cpu_max(layout->rows_at_once, 1), weight->shape[0]);
     weft_cpu_queue_lock_pool(device);
     weft_cpu_parallel(device->pool, pack_chunk, &context, (n_rows + context.rows_per_chunk - 1) / context.rows_per_chunk);
     weft_cpu_queue_unlock_pool(device);
     return WEFT_OK;
+}
+
+static void cpu_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {
+    if (plan == NULL) return;
+    weft_cpu_queue_drain(device);
+    weft_cpu_plan_free(device, plan);
 }
 
 extern const weft_backend weft_cpu_backend;
@@ -203,15 +211,16 @@ const weft_backend weft_cpu_backend = {
     .memory_info = cpu_memory_info,
     .buffer_create = cpu_buffer_create,
     .buffer_destroy = cpu_buffer_destroy,
-    .buffer_import = cpu_buffer_import,
+    .buffer_address = cpu_buffer_address,
     .buffer_map = cpu_buffer_map,
     .write = cpu_write,
     .read = cpu_read,
-    .supports = weft_cpu_supports,
-    .weight_layout = weft_cpu_weight_layout,
+    .supports = cpu_supports,
+    .kernel_at = cpu_kernel_at,
+    .weight_layout = cpu_weight_layout,
     .weight_pack = cpu_weight_pack,
     .plan_create = weft_cpu_plan_create,
-    .plan_destroy = weft_cpu_plan_destroy,
+    .plan_destroy = cpu_plan_destroy,
     .plan_submit = weft_cpu_plan_submit,
     .wait = weft_cpu_wait,
     .cancel = weft_cpu_cancel,

@@ -8,6 +8,10 @@
 
 #include "weft/backend.h"
 
+/* Layouts of weights besides the file's: tiles of 8 and of 16 rows. */
+#define WEFT_CPU_ROWS_8 1
+#define WEFT_CPU_ROWS_16 2
+
 typedef struct weft_cpu_matrix {
     weft_type type;
     uint32_t layout;
@@ -20,9 +24,10 @@ typedef struct weft_cpu_softmax_state {
     float max, sum;
 } weft_cpu_softmax_state;
 
-/* The form in which columns stay floats; what the other forms are is the set's business, but for one thing: 32 consecutive values
- * share a scale, the largest magnitude / 127. */
+/* The form in which columns stay floats; what the other forms are is the set's business, but for one thing: WEFT_CPU_BLOCK
+ * consecutive values share a scale, the largest magnitude / 127. */
 #define WEFT_CPU_FORM_FLOATS 0
+#define WEFT_CPU_BLOCK 32
 
 typedef struct weft_cpu_kernels {
     const char *name; /* "avx512vnni" */

@@ -149,10 +149,6 @@ bool weft_cpu_pool_stopped(const weft_cpu_pool *pool) {
     return atomic_load_explicit(&pool->stopped, memory_order_relaxed);
 }
 
-uint32_t weft_cpu_pool_threads(const weft_cpu_pool *pool) {
-    return pool->n_threads;
-}
-
 weft_status weft_cpu_pool_create(const weft_host *host, uint32_t n_threads, weft_cpu_pool **pool, weft_error *error) {
     size_t bytes = sizeof(weft_cpu_pool) + (n_threads - 1) * sizeof(weft_cpu_worker);
     weft_cpu_pool *created = host->allocate(host->user, bytes, _Alignof(weft_cpu_pool));

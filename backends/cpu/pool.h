@@ -11,7 +11,6 @@ typedef void (*weft_cpu_task)(void *context, int64_t chunk, uint32_t thread);
 
 weft_status weft_cpu_pool_create(const weft_host *host, uint32_t n_threads, weft_cpu_pool **pool, weft_error *error);
 void weft_cpu_pool_destroy(weft_cpu_pool *pool);
-uint32_t weft_cpu_pool_threads(const weft_cpu_pool *pool);
 
 /* Runs chunks 0 .. n_chunks - 1 and returns when all have ended. One caller at a time. A single chunk runs in the caller without
  * waking anybody. While the pool is stopped, chunks that have not begun are left out. */

@@ -8,72 +8,72 @@
 #define BLOCK_ROWS 16
 /* Rows multiplied together where columns are fine; the largest tile is no larger. */
 #define FINE_ROWS 32
-/* Values that share a scale in every quantised form. */
-#define BLOCK 32
 #define BLOCK_TINY 1e-36f /* a block of no larger values is left as it is */
 
-bool weft_cpu_product_is_fast(const weft_backend_device *device, weft_precision precision, const weft_cpu_tensor *matrix) {
-    if (precision == WEFT_EXACT) return false;
-    const weft_cpu_kernels *kernels = device->kernels;
-    if (kernels->tile_rows(matrix->type, matrix->layout) > 0) return true;
-    if (matrix->data != NULL || matrix->layout != 0) return false;
-    /* A query before layouts are chosen: as it will be packed. */
-    weft_layout layout = {0};
-    weft_tensor tensor = {.type = matrix->type};
-    for (int i = 0; i < WEFT_MAX_DIMENSIONS; i++) tensor.shape[i] = matrix->shape[i];
-    kernels->layout(&tensor, &layout);
-    return kernels->tile_rows(matrix->type, layout.id) > 0;
-}
-
-/* Room for the columns of a matrix whichever layout it gets. */
-static uint64_t columns_bytes(const weft_cpu_kernels *kernels, const weft_cpu_tensor *matrix, int64_t n_columns) {
+/* The layout of a matrix, or the one it will get. */
+static uint32_t layout_of(const weft_cpu_kernels *kernels, const weft_place *matrix) {
     weft_layout packed = {0};
-    weft_tensor tensor = {.type = matrix->type};
-    for (int i = 0; i < WEFT_MAX_DIMENSIONS; i++) tensor.shape[i] = matrix->shape[i];
-    kernels->layout(&tensor, &packed);
-    uint32_t layouts[] = {0, packed.id};
-    uint64_t most = 0;
-    for (size_t i = 0; i < 2; i++) {
-        if (kernels->tile_rows(matrix->type, layouts[i]) == 0) continue;
-        uint64_t bytes = kernels->columns_bytes(kernels->form(matrix->type, layouts[i]), matrix->shape[0], n_columns);
-        if (bytes > most) most = bytes;
-    }
-    return most;
+    if (matrix->layout != WEFT_LAYOUT_UNCHOSEN) return matrix->layout;
+    kernels->layout(&matrix->tensor, &packed);
+    return packed.id;
 }
 
-static void init_product(weft_cpu_products *products, size_t index, const weft_cpu_phase *phase, const weft_cpu_tensor *matrix,
-                         int64_t n_columns, bool fine, weft_cpu_scratch *scratch) {
-    const weft_cpu_kernels *kernels = products->device->kernels;
-    weft_cpu_product *product = &products->products[index];
-    product->matrix = (weft_cpu_matrix){matrix->type, matrix->layout, matrix->shape[0], matrix->shape[1], matrix->data};
-    product->fast = weft_cpu_product_is_fast(products->device, phase->precision, matrix);
-    product->unit = BLOCK_ROWS;
-    product->n_columns = fine ? 2 * n_columns : n_columns;
-    if (phase->precision == WEFT_FAST)
-        product->columns = weft_cpu_take(scratch, columns_bytes(kernels, matrix, product->n_columns));
-    if (!product->fast || scratch->base == NULL) return;
-    product->unit = kernels->tile_rows(matrix->type, matrix->layout);
-    product->form = kernels->form(matrix->type, matrix->layout);
-    product->fine = fine && product->form != WEFT_CPU_FORM_FLOATS && product->unit <= FINE_ROWS;
-    if (!product->fine) product->n_columns = n_columns;
+bool weft_cpu_product_is_fast(const weft_cpu_kernels *kernels, const weft_place *matrix) {
+    return kernels->tile_rows(matrix->tensor.type, layout_of(kernels, matrix)) > 0;
+}
+
+/* How a matrix is multiplied: all that does not need memory. */
+static weft_cpu_product describe(const weft_cpu_call *call, const weft_place *matrix, int64_t n_columns, bool fine) {
+    const weft_cpu_kernels *kernels = call->device->kernels;
+    weft_cpu_product product = {.matrix = weft_cpu_matrix_of(matrix), .unit = BLOCK_ROWS, .n_columns = n_columns};
+    product.matrix.layout = layout_of(kernels, matrix);
+    product.fast = weft_cpu_is_fast(call) && weft_cpu_product_is_fast(kernels, matrix);
+    if (!product.fast) return product;
+    product.unit = kernels->tile_rows(product.matrix.type, product.matrix.layout);
+    product.form = kernels->form(product.matrix.type, product.matrix.layout);
+    product.fine = fine && product.form != WEFT_CPU_FORM_FLOATS && product.unit <= FINE_ROWS;
+    if (product.fine) product.n_columns = 2 * n_columns;
+    return product;
+}
+
+/* The first fast product that can use the same quantised columns: itself or an earlier one. */
+static size_t owner_of_columns(const weft_cpu_products *products, size_t index) {
+    const weft_cpu_product *product = &products->products[index];
     for (size_t i = 0; i < index; i++) {
         const weft_cpu_product *other = &products->products[i];
-        if (other->fast && other->form == product->form && other->fine == product->fine) product->columns = other->columns;
+        if (other->fast && other->form == product->form && other->fine == product->fine) return i;
+    }
+    return index;
+}
+
+/* Gives the fast products their columns. */
+static void take_columns(weft_cpu_products *products, weft_cpu_scratch *scratch) {
+    const weft_cpu_kernels *kernels = products->device->kernels;
+    for (size_t i = 0; i < products->n_products; i++) {
+        weft_cpu_product *product = &products->products[i];
+        if (!product->fast) continue;
+        size_t owner = owner_of_columns(products, i);
+        if (owner == i)
+            product->columns = weft_cpu_take(scratch, kernels->columns_bytes(product->form, products->k, product->n_columns));
+        else
+            product->columns = products->products[owner].columns;
     }
 }
 
-void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_phase *phase, const uint32_t *inputs, size_t n_inputs,
+void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_call *call, const uint32_t *inputs, size_t n_inputs,
                             int64_t n_columns, bool has_norm, uint32_t fine, weft_cpu_scratch *scratch) {
-    *products = (weft_cpu_products){.device = phase->device, .n_products = n_inputs, .n_columns = n_columns};
-    products->k = phase->inputs[inputs[0]].shape[0];
+    *products = (weft_cpu_products){.device = call->device, .n_products = n_inputs, .n_columns = n_columns};
+    products->k = call->phase->inputs[inputs[0]].tensor.shape[0];
+    products->fast = weft_cpu_is_fast(call);
     if (has_norm) products->normed = weft_cpu_take(scratch, (uint64_t)(products->k * n_columns) * sizeof(float));
     for (size_t i = 0; i < n_inputs; i++)
-        init_product(products, i, phase, &phase->inputs[inputs[i]], n_columns, fine >> i & 1, scratch);
-    uint64_t column_bytes = (uint64_t)products->k * sizeof(float) * phase->device->n_threads;
+        products->products[i] = describe(call, &call->phase->inputs[inputs[i]], n_columns, fine >> i & 1);
+    take_columns(products, scratch);
+    uint64_t column_bytes = (uint64_t)products->k * sizeof(float) * call->device->n_threads;
     products->rows = weft_cpu_take(scratch, column_bytes * BLOCK_ROWS);
-    if (phase->precision == WEFT_EXACT || fine == 0) return;
+    if (!products->fast || fine == 0) return;
     products->split = weft_cpu_take(scratch, column_bytes * 2);
-    products->parts = weft_cpu_take(scratch, (uint64_t)(FINE_ROWS * 2 * n_columns) * sizeof(float) * phase->device->n_threads);
+    products->parts = weft_cpu_take(scratch, (uint64_t)(FINE_ROWS * 2 * n_columns) * sizeof(float) * call->device->n_threads);
 }
 
 typedef struct prepare_context {
@@ -81,35 +81,29 @@ typedef struct prepare_context {
     int64_t columns_per_chunk;
 } prepare_context;
 
-static bool shares_columns(const weft_cpu_products *products, size_t index) {
-    for (size_t i = 0; i < index; i++)
-        if (products->products[i].fast && products->products[i].columns == products->products[index].columns) return true;
-    return false;
-}
-
-static void norm_column(const weft_cpu_products *p, int64_t t, bool exact) {
+static void norm_column(const weft_cpu_products *p, int64_t t) {
     const float *x = p->x + t * p->k;
     float *y = p->normed + t * p->k;
-    if (exact)
-        weft_cpu_exact_rms_norm(p->device->exact, x, p->norm, p->k, p->epsilon, y);
-    else
+    if (p->fast)
         p->device->kernels->rms_norm(x, p->norm, p->k, p->epsilon, y);
+    else
+        weft_cpu_exact_rms_norm(p->device->exact, x, p->norm, p->k, p->epsilon, y);
 }
 
 /* x = coarse + rest, where the coarse part is what the quantised form holds of x. A block with an infinity or a NaN is all coarse.
  */
 static void split_column(const float *x, int64_t k, float *coarse, float *rest) {
-    for (int64_t first = 0; first < k; first += BLOCK) {
+    for (int64_t first = 0; first < k; first += WEFT_CPU_BLOCK) {
         float largest = 0.0f;
         bool finite = true;
-        for (int64_t i = first; i < first + BLOCK; i++) {
+        for (int64_t i = first; i < first + WEFT_CPU_BLOCK; i++) {
             float magnitude = fabsf(x[i]);
             finite = finite && magnitude <= FLT_MAX;
             largest = magnitude > largest ? magnitude : largest;
         }
         bool divides = finite && largest > BLOCK_TINY;
         float scale = divides ? largest / 127.0f : 0.0f, inverse = divides ? 127.0f / largest : 0.0f;
-        for (int64_t i = first; i < first + BLOCK; i++) {
+        for (int64_t i = first; i < first + WEFT_CPU_BLOCK; i++) {
             /* Adding and subtracting 1.5 * 2^23 rounds to the nearest integer. */
             float rounded = divides ? ((x[i] * inverse + 12582912.0f) - 12582912.0f) * scale : x[i];
             coarse[i] = rounded;
@@ -131,14 +125,12 @@ static void prepare_chunk(void *user, int64_t chunk, uint32_t thread) {
     const weft_cpu_products *p = context->products;
     int64_t first = chunk * context->columns_per_chunk;
     int64_t count = weft_cpu_min(context->columns_per_chunk, p->n_columns - first);
-    bool any_fast = false;
-    for (size_t i = 0; i < p->n_products; i++) any_fast = any_fast || p->products[i].fast;
     if (p->normed != NULL)
-        for (int64_t t = first; t < first + count; t++) norm_column(p, t, !any_fast);
+        for (int64_t t = first; t < first + count; t++) norm_column(p, t);
     const float *x = p->normed != NULL ? p->normed : p->x;
     for (size_t i = 0; i < p->n_products; i++) {
         const weft_cpu_product *product = &p->products[i];
-        if (!product->fast || shares_columns(p, i)) continue;
+        if (!product->fast || owner_of_columns(p, i) != i) continue;
         if (product->fine)
             for (int64_t t = first; t < first + count; t++) quantise_fine(p, product, x, t, thread);
         else
@@ -147,19 +139,10 @@ static void prepare_chunk(void *user, int64_t chunk, uint32_t thread) {
 }
 
 void weft_cpu_products_prepare(weft_cpu_products *products) {
-    bool any_fast = false;
-    for (size_t i = 0; i < products->n_products; i++) any_fast = any_fast || products->products[i].fast;
-    if (products->normed == NULL && !any_fast) return;
+    if (products->normed == NULL && !products->fast) return;
     prepare_context context = {products, weft_cpu_chunk(products->device, products->n_columns, 4, products->k * 4)};
     int64_t n_chunks = (products->n_columns + context.columns_per_chunk - 1) / context.columns_per_chunk;
     weft_cpu_parallel(products->device->pool, prepare_chunk, &context, n_chunks);
-}
-
-static void unpack(const weft_backend_device *device, const weft_cpu_matrix *matrix, int64_t row, float *values) {
-    if (matrix->layout == 0)
-        device->exact->unpack(matrix->type, matrix->data, row, matrix->k, values);
-    else
-        device->kernels->unpack_row(matrix, row, values);
 }
 
 static void exact_rows(const weft_cpu_products *p, const weft_cpu_matrix *matrix, int64_t first_row, int64_t n_rows, float *y,
@@ -171,10 +154,10 @@ static void exact_rows(const weft_cpu_products *p, const weft_cpu_matrix *matrix
     for (int64_t row = first_row; row < first_row + n_rows; row += BLOCK_ROWS) {
         int64_t count = weft_cpu_min(BLOCK_ROWS, first_row + n_rows - row);
         const float *rows = unpacked;
-        if (matrix->type == WEFT_F32 && matrix->layout == 0)
+        if (matrix->type == WEFT_F32)
             rows = (const float *)matrix->data + row * k;
         else
-            for (int64_t i = 0; i < count; i++) unpack(p->device, matrix, row + i, unpacked + i * k);
+            for (int64_t i = 0; i < count; i++) exact->unpack(matrix->type, matrix->data, row + i, k, unpacked + i * k);
         exact->dots(rows, k, count, x, k, p->n_columns, k, y + row, 1, y_stride);
     }
 }

@@ -2,7 +2,7 @@
 #ifndef WEFT_CPU_PRODUCT_H
 #define WEFT_CPU_PRODUCT_H
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/kernel.h"
 
 #define WEFT_CPU_MAX_PRODUCTS 3
 
@@ -21,6 +21,7 @@ typedef struct weft_cpu_products {
     weft_backend_device *device;
     weft_cpu_product products[WEFT_CPU_MAX_PRODUCTS];
     size_t n_products;
+    bool fast; /* the row is of a kernel set: some product is fast, and the norm is the set's */
     int64_t k, n_columns;
     /* What is multiplied: x, or its rms_norm with `norm`, which is then written to `normed`. */
     const float *x, *norm;
@@ -31,12 +32,13 @@ typedef struct weft_cpu_products {
     float *parts; /* fine: products with coarse columns and rests, a block of rows for each thread */
 } weft_cpu_products;
 
-bool weft_cpu_product_is_fast(const weft_backend_device *device, weft_precision precision, const weft_cpu_tensor *matrix);
+/* Whether the kernel set can multiply the matrix in its layout, or in the one it will get. */
+bool weft_cpu_product_is_fast(const weft_cpu_kernels *kernels, const weft_place *matrix);
 
 /* Sets `products` up for at most `n_columns` columns at once and takes what it needs of `scratch`. `has_norm`: see above.
  * `fine`: bit i makes product i a fine one. The error of int8 activations then all but vanishes, for twice the arithmetic and the
  * same weight bytes: for matrices that are small or read for few columns, and whose errors weigh most (docs/benchmarks.md). */
-void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_phase *phase, const uint32_t *inputs, size_t n_inputs,
+void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_call *call, const uint32_t *inputs, size_t n_inputs,
                             int64_t n_columns, bool has_norm, uint32_t fine, weft_cpu_scratch *scratch);
 
 /* Norms and quantises the columns, in parallel. */

@@ -1,9 +1,11 @@
 /* The queue of submitted steps. It has no thread of its own: whoever waits for a ticket runs the steps up to it, one thread at a
  * time; the others sleep until their ticket has ended or the runner leaves, and then take over.
  */
+#include "backends/cpu/queue.h"
+
 #include <string.h>
 
-#include "backends/cpu/plan.h"
+#include "os/os.h"
 
 /* Runs of tickets that did not end well; older ones are forgotten. */
 #define MAX_ENDINGS 64

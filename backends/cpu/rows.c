@@ -5,20 +5,20 @@
 #include "weft/ops/rope.h"
 #include "weft/ops/step.h"
 
-weft_cpu_kv weft_cpu_kv_of(const weft_cpu_tensor *kv, const weft_cpu_tensor *rows, const weft_cpu_tensor *sequences) {
+weft_cpu_kv weft_cpu_kv_of(const weft_place *kv, const weft_place *rows, const weft_place *sequences) {
     return (weft_cpu_kv){
-        .data = kv->data,
-        .type = kv->type,
-        .element_bytes = kv->type == WEFT_F16 ? 2 : 4,
-        .head_dim = kv->shape[0],
-        .page_size = kv->shape[1],
-        .n_kv_heads = kv->shape[2],
-        .n_pages = kv->shape[3] / 2,
-        .rows = rows->data,
-        .sequences = sequences->data,
-        .sequence_words = sequences->shape[0],
-        .n_sequences = sequences->shape[1],
-        .max_pages = sequences->shape[0] - WEFT_SEQUENCE_PAGES,
+        .data = weft_cpu_data(kv),
+        .type = kv->tensor.type,
+        .element_bytes = kv->tensor.type == WEFT_F16 ? 2 : 4,
+        .head_dim = kv->tensor.shape[0],
+        .page_size = kv->tensor.shape[1],
+        .n_kv_heads = kv->tensor.shape[2],
+        .n_pages = kv->tensor.shape[3] / 2,
+        .rows = weft_cpu_data(rows),
+        .sequences = weft_cpu_data(sequences),
+        .sequence_words = sequences->tensor.shape[0],
+        .n_sequences = sequences->tensor.shape[1],
+        .max_pages = sequences->tensor.shape[0] - WEFT_SEQUENCE_PAGES,
     };
 }
 
@@ -47,13 +47,13 @@ void weft_cpu_kv_store(const weft_cpu_kernels *kernels, const weft_cpu_kv *kv, i
         memcpy(place, x, (size_t)kv->head_dim * sizeof *x);
 }
 
-void weft_cpu_rope(const weft_cpu_tensor *rows, const weft_cpu_tensor *table, int64_t row, int64_t head_dim, int32_t order,
-                   const float *x, int64_t n, float *y) {
-    const int32_t *words = (const int32_t *)rows->data + row * WEFT_ROW_WORDS;
-    int64_t position = words[WEFT_ROW_ROPE_POSITION], n_dims = table->shape[0];
+void weft_cpu_rope(const weft_place *rows, const weft_place *table, int64_t row, int64_t head_dim, int32_t order, const float *x,
+                   int64_t n, float *y) {
+    const int32_t *words = (const int32_t *)weft_cpu_data(rows) + row * WEFT_ROW_WORDS;
+    int64_t position = words[WEFT_ROW_ROPE_POSITION], n_dims = table->tensor.shape[0];
     if (y != x) memcpy(y, x, (size_t)n * sizeof *y);
-    if (words[WEFT_ROW_SEQUENCE] < 0 || position < 0 || position >= table->shape[1]) return;
-    const float *turn = (const float *)table->data + position * n_dims;
+    if (words[WEFT_ROW_SEQUENCE] < 0 || position < 0 || position >= table->tensor.shape[1]) return;
+    const float *turn = (const float *)weft_cpu_data(table) + position * n_dims;
     int64_t step = order == WEFT_ROPE_HALVES ? 1 : 2, other = order == WEFT_ROPE_HALVES ? n_dims / 2 : 1;
     for (int64_t head = 0; head + head_dim <= n; head += head_dim) {
         for (int64_t i = 0; i < n_dims / 2; i++) {

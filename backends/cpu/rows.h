@@ -4,7 +4,7 @@
 #ifndef WEFT_CPU_ROWS_H
 #define WEFT_CPU_ROWS_H
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/kernel.h"
 
 /* A KV state as in weft/ops/attention.h, with the rows and page tables that go with it. */
 typedef struct weft_cpu_kv {
@@ -15,7 +15,7 @@ typedef struct weft_cpu_kv {
     int64_t sequence_words, n_sequences, max_pages;
 } weft_cpu_kv;
 
-weft_cpu_kv weft_cpu_kv_of(const weft_cpu_tensor *kv, const weft_cpu_tensor *rows, const weft_cpu_tensor *sequences);
+weft_cpu_kv weft_cpu_kv_of(const weft_place *kv, const weft_place *rows, const weft_place *sequences);
 
 /* The sequence of a row, -1 where it has none. */
 int32_t weft_cpu_kv_sequence(const weft_cpu_kv *kv, int64_t row);
@@ -30,7 +30,7 @@ void weft_cpu_kv_store(const weft_cpu_kernels *kernels, const weft_cpu_kv *kv, i
                        const float *x);
 
 /* Rotates the heads in `x` (n values) for a row; y may be x. */
-void weft_cpu_rope(const weft_cpu_tensor *rows, const weft_cpu_tensor *table, int64_t row, int64_t head_dim, int32_t order,
-                   const float *x, int64_t n, float *y);
+void weft_cpu_rope(const weft_place *rows, const weft_place *table, int64_t row, int64_t head_dim, int32_t order, const float *x,
+                   int64_t n, float *y);
 
 #endif

@@ -10,34 +10,33 @@
 #include "weft/ops/math.h"
 #include "weft/ops/sample.h"
 
-#define RANGE 4096
 /* Far enough down for all that temperatures up to 1 leave anything of; what is below shares the last bucket. */
 #define N_BUCKETS 2048
 #define BUCKETS_A_LOGIT 64.0f
 
-void weft_cpu_sampler_init(weft_cpu_sampler *sampler, const weft_cpu_phase *phase, const weft_cpu_tensor *heads,
-                           const weft_cpu_tensor *sequences, int64_t n_vocab, int64_t n_top, int64_t first, int64_t n_columns,
+void weft_cpu_sampler_init(weft_cpu_sampler *sampler, const weft_cpu_call *call, const weft_place *heads,
+                           const weft_place *sequences, int64_t n_vocab, int64_t n_top, int64_t first, int64_t n_columns,
                            weft_cpu_scratch *scratch) {
-    const weft_cpu_tensor *chosen = &phase->outputs[WEFT_SAMPLE_OUT_CHOSEN], *top = &phase->outputs[WEFT_SAMPLE_OUT_TOP];
+    const weft_place *chosen = &call->phase->outputs[WEFT_SAMPLE_OUT_CHOSEN], *top = &call->phase->outputs[WEFT_SAMPLE_OUT_TOP];
     *sampler = (weft_cpu_sampler){
-        .device = phase->device,
-        .sequences = sequences->data,
-        .sequence_words = sequences->shape[0],
-        .n_sequences = sequences->shape[1],
+        .device = call->device,
+        .sequences = weft_cpu_data(sequences),
+        .sequence_words = sequences->tensor.shape[0],
+        .n_sequences = sequences->tensor.shape[1],
         .n_vocab = n_vocab,
         .n_columns = n_columns,
         .n_top = n_top,
-        .n_ranges = (n_vocab + RANGE - 1) / RANGE,
+        .n_ranges = (n_vocab + WEFT_SAMPLE_RANGE - 1) / WEFT_SAMPLE_RANGE,
     };
     uint64_t bytes = (uint64_t)(sampler->n_ranges * n_columns) * sizeof(float);
     sampler->largest = weft_cpu_take(scratch, bytes);
     sampler->sums = weft_cpu_take(scratch, bytes);
     sampler->tempered = weft_cpu_take(scratch, bytes);
-    sampler->orders = weft_cpu_take(scratch, (uint64_t)n_vocab * sizeof(uint64_t) * phase->device->n_threads);
+    sampler->orders = weft_cpu_take(scratch, (uint64_t)n_vocab * sizeof(uint64_t) * call->device->n_threads);
     if (scratch->base == NULL) return;
-    sampler->heads = (const int32_t *)heads->data + first * WEFT_HEAD_WORDS;
-    sampler->chosen = (int32_t *)chosen->data + first * 2;
-    sampler->top = n_top == 0 ? NULL : (int32_t *)top->data + first * n_top * 2;
+    sampler->heads = (const int32_t *)weft_cpu_data(heads) + first * WEFT_HEAD_WORDS;
+    sampler->chosen = (int32_t *)weft_cpu_data(chosen) + first * 2;
+    sampler->top = n_top == 0 ? NULL : (int32_t *)weft_cpu_data(top) + first * n_top * 2;
 }
 
 static const int32_t *head_of(const weft_cpu_sampler *s, int64_t column) {
@@ -67,19 +66,19 @@ static float column_largest(const weft_cpu_sampler *s, int64_t column) {
 static void largest_chunk(void *user, int64_t chunk, uint32_t thread) {
     (void)thread;
     const weft_cpu_sampler *s = user;
-    int64_t column = chunk / s->n_ranges, first = chunk % s->n_ranges * RANGE;
+    int64_t column = chunk / s->n_ranges, first = chunk % s->n_ranges * WEFT_SAMPLE_RANGE;
     if (is_padding(s, column)) return;
     const float *x = s->logits + column * s->n_vocab + first;
-    s->largest[chunk] = s->device->exact->largest(x, weft_cpu_min(RANGE, s->n_vocab - first));
+    s->largest[chunk] = s->device->exact->largest(x, weft_cpu_min(WEFT_SAMPLE_RANGE, s->n_vocab - first));
 }
 
 static void sum_chunk(void *user, int64_t chunk, uint32_t thread) {
     (void)thread;
     const weft_cpu_sampler *s = user;
-    int64_t column = chunk / s->n_ranges, first = chunk % s->n_ranges * RANGE;
+    int64_t column = chunk / s->n_ranges, first = chunk % s->n_ranges * WEFT_SAMPLE_RANGE;
     if (is_padding(s, column)) return;
     const float *x = s->logits + column * s->n_vocab + first;
-    int64_t n = weft_cpu_min(RANGE, s->n_vocab - first);
+    int64_t n = weft_cpu_min(WEFT_SAMPLE_RANGE, s->n_vocab - first);
     float max = column_largest(s, column), temperature = temperature_of(s, head_of(s, column));
     s->sums[chunk] = s->device->exact->tempered_sum(x, n, max, 1.0f);
     if (temperature != 0.0f) s->tempered[chunk] = s->device->exact->tempered_sum(x, n, max, temperature);

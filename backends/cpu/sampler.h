@@ -2,7 +2,7 @@
 #ifndef WEFT_CPU_SAMPLER_H
 #define WEFT_CPU_SAMPLER_H
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/kernel.h"
 
 /* Columns whose logits a fused head keeps at once: bounds the scratch of a step with many heads. */
 #define WEFT_CPU_HEAD_COLUMNS 32
@@ -24,8 +24,8 @@ typedef struct weft_cpu_sampler {
 
 /* Sets up for columns [first, first + n_columns) of a node's `heads`, which give `chosen`, `top` (may be left out) and tokens in
  * `sequences`. Takes the same scratch for any `first`. */
-void weft_cpu_sampler_init(weft_cpu_sampler *sampler, const weft_cpu_phase *phase, const weft_cpu_tensor *heads,
-                           const weft_cpu_tensor *sequences, int64_t n_vocab, int64_t n_top, int64_t first, int64_t n_columns,
+void weft_cpu_sampler_init(weft_cpu_sampler *sampler, const weft_cpu_call *call, const weft_place *heads,
+                           const weft_place *sequences, int64_t n_vocab, int64_t n_top, int64_t first, int64_t n_columns,
                            weft_cpu_scratch *scratch);
 
 /* Samples sampler->logits, in parallel. */

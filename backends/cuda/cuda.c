@@ -1,5 +1,5 @@
 /* The CUDA backend: opening devices, and what is said about their loss. Listing is in devices.c, memory in memory.c and
- * staging.c, weights in weights.c, nodes in ops.c, plans in plan.c and steps in queue.c. */
+ * staging.c, weights in weights.c, the table of kernels in table.c, plans in plan.c and steps in queue.c. */
 #include "backends/cuda/cuda.h"
 
 #include <string.h>
@@ -52,7 +52,11 @@ static weft_status set_up(weft_backend_device *device, int number, weft_error *e
     const weft_cuda_driver *driver = &device->driver;
     weft_cuda_result result = driver->stream_create(&device->stream, WEFT_CUDA_STREAM_NON_BLOCKING);
     if (result == WEFT_CUDA_SUCCESS) result = driver->stream_create(&device->side, WEFT_CUDA_STREAM_NON_BLOCKING);
+    int major = 0, minor = 0;
     if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&device->multiprocessors, WEFT_CUDA_MULTIPROCESSORS, number);
+    if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&major, WEFT_CUDA_CAPABILITY_MAJOR, number);
+    if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&minor, WEFT_CUDA_CAPABILITY_MINOR, number);
+    device->capability = 10 * major + minor;
     weft_status status = weft_cuda_check(device->host, driver, result, "make a stream", error);
     if (status == WEFT_OK) status = weft_cuda_queue_create(device, error);
     if (status == WEFT_OK) status = weft_cuda_load_modules(device, error);
@@ -169,10 +173,12 @@ const weft_backend weft_cuda_backend = {
     .memory_info = cuda_memory_info,
     .buffer_create = weft_cuda_buffer_create,
     .buffer_destroy = weft_cuda_buffer_destroy,
+    .buffer_address = weft_cuda_buffer_address,
     .buffer_map = weft_cuda_buffer_map,
     .write = weft_cuda_write,
     .read = weft_cuda_read,
     .supports = weft_cuda_supports,
+    .kernel_at = weft_cuda_kernel_at,
     .weight_layout = weft_cuda_weight_layout,
     .weight_pack = weft_cuda_weight_pack,
     .plan_create = weft_cuda_plan_create,
@@ -184,6 +190,6 @@ const weft_backend weft_cuda_backend = {
     .read_bandwidth = weft_cuda_read_bandwidth,
     .stage = weft_cuda_stage,
     .plan_dispatches = weft_cuda_plan_dispatches,
-    .buffer_takes = weft_cuda_buffer_takes,
-    .plan_takes = weft_cuda_plan_takes,
+    .buffer_bytes_used = weft_cuda_buffer_bytes_used,
+    .plan_bytes_used = weft_cuda_plan_bytes_used,
 };

@@ -4,6 +4,8 @@
 #define WEFT_CUDA_H
 
 #include "backends/cuda/driver.h"
+#include "backends/table.h"
+#include "kernels/layout.h"
 #include "kernels/phase.h"
 #include "os/pace.h"
 
@@ -40,6 +42,7 @@ struct weft_backend_device {
     weft_cuda_module *modules;      /* as weft_cuda_images */
     weft_cuda_ring staging, copies; /* what a load fills, and what all other copies go through */
     int multiprocessors;
+    int capability; /* 10 times major plus minor */
     /* Steps: see queue.c. */
     uint64_t control; /* weft_cuda_control on the device */
     weft_cuda_queue *queue;
@@ -70,6 +73,7 @@ weft_status weft_cuda_device_status(weft_backend_device *device, weft_error *err
 
 weft_status weft_cuda_load_modules(weft_backend_device *device, weft_error *error);
 void weft_cuda_unload_modules(weft_backend_device *device);
+bool weft_cuda_has_file(const char *file);
 weft_status weft_cuda_find_kernel(weft_backend_device *device, const char *file, const char *name, weft_cuda_function *function,
                                   weft_error *error);
 
@@ -80,7 +84,8 @@ weft_status weft_cuda_read_bandwidth(weft_backend_device *device, double *bytes_
 
 weft_status weft_cuda_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
                                     weft_error *error);
-uint64_t weft_cuda_buffer_takes(weft_backend_device *device, weft_memory memory, uint64_t bytes);
+uint64_t weft_cuda_buffer_address(weft_backend_device *device, const weft_backend_buffer *buffer);
+uint64_t weft_cuda_buffer_bytes_used(weft_backend_device *device, weft_memory memory, uint64_t bytes);
 void weft_cuda_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
 void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
 weft_status weft_cuda_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
@@ -105,34 +110,45 @@ weft_status weft_cuda_stage(weft_backend_device *device, uint64_t bytes, void **
 
 /* ---- Weights: weights.c ---- */
 
-void weft_cuda_weight_layout(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
-                             weft_layout *layout);
-weft_status weft_cuda_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
-                                  weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows, const void *from,
-                                  weft_error *error);
+weft_status weft_cuda_weight_pack(weft_backend_device *device, const weft_packing *packing, weft_error *error);
+#define WEFT_CUDA_N_LAYOUTS 2
+extern const weft_kernel_layout weft_cuda_layouts[WEFT_CUDA_N_LAYOUTS];
 
-/* ---- Ops: ops.c ---- */
+/* Layouts that the kernels of exact read. */
+#define WEFT_CUDA_EXACT_LAYOUTS (WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE) | WEFT_LAYOUT_BIT(WEFT_CUDA_Q6_K_PLANAR))
+
+/* Half floats with a scale for each 32 values (kernels/scaled.h), or F32. */
+#define WEFT_CUDA_SCALED_GROUP 32
+#define WEFT_CUDA_SCALED_HALVES                                                                                                    \
+    { .types = WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_F32), .companion = {WEFT_COMPANION_SCALE, WEFT_CUDA_SCALED_GROUP}, }
+
+/* ---- The table of kernels: table.c, whose rows are in ops/ ---- */
 
 typedef struct weft_cuda_recorder weft_cuda_recorder;
 
-typedef struct weft_cuda_op {
+typedef struct weft_cuda_kernel {
+    weft_kernel kernel;
+    int min_capability; /* 10 times major plus minor; 0: any that the backend runs on */
+    const char *file;   /* of kernels/: a build without it cannot run the kernel */
     /* Records the launches of one phase, in order. Failures stay in the recorder. */
-    void (*record)(weft_cuda_recorder *recorder, const weft_cuda_phase *phase);
-    uint64_t (*scratch_bytes)(const weft_cuda_phase *phase); /* NULL: none. Addresses are not known yet */
-    const char *(*refuses)(const weft_cuda_phase *phase);    /* why this node cannot be run, or NULL; NULL: any can */
-    bool in_place;
-    bool reads_layouts; /* weights may be in any layout of kernels/layout.h */
-} weft_cuda_op;
+    void (*record)(weft_cuda_recorder *recorder, const weft_phase *phase);
+    uint64_t (*scratch_bytes)(const weft_phase *phase); /* NULL: none */
+    const char *(*refuses)(const weft_phase *phase);    /* why the shapes do not allow it, or NULL; NULL: any do */
+} weft_cuda_kernel;
 
-const weft_cuda_op *weft_cuda_op_get(weft_op op); /* NULL where it is not implemented */
-void weft_cuda_supports(weft_backend_device *device, const weft_query *query, weft_support *support);
+extern const weft_kernel_table weft_cuda_table;
+
+void weft_cuda_supports(weft_backend_device *device, const weft_phase *phase, weft_support *support);
+bool weft_cuda_kernel_at(weft_backend_device *device, uint32_t number, weft_kernel_info *info);
+void weft_cuda_weight_layout(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights, const weft_use *uses,
+                             size_t n_uses, weft_layout *layout);
 
 /* ---- Plans and steps: plan.c, queue.c ---- */
 
 struct weft_backend_plan {
     weft_cuda_recording recording;
     size_t n_launches;
-    uint64_t taken; /* bytes of the device's memory */
+    uint64_t bytes_used; /* of the device's memory */
 };
 
 typedef struct weft_cuda_shape {
@@ -141,12 +157,24 @@ typedef struct weft_cuda_shape {
     uint32_t shared_bytes;
 } weft_cuda_shape;
 
-/* Adds a launch of a kernel of the op's file of kernels/. */
-void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cuda_shape shape, const weft_cuda_phase *phase);
+/* Columns first .. first + n - 1 of a node. */
+typedef struct weft_cuda_columns {
+    int64_t first, n;
+} weft_cuda_columns;
+
+/* Adds a launch of `entry` of a file of kernels/. `argument` is the kernel's one argument, of any size, and is copied. */
+void weft_cuda_launch(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape, void *argument);
+/* The same for an entry of the kernel's own file whose argument is a weft_cuda_phase, for some of the node's columns. */
+void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase,
+                              weft_cuda_columns columns);
+void weft_cuda_record(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase);
+weft_cuda_phase weft_cuda_phase_of(const weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_columns columns);
+/* The address of weft_cuda_control, with which every argument begins. */
+uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder);
 
 weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                   weft_error *error);
-uint64_t weft_cuda_plan_takes(weft_backend_device *device, const weft_backend_plan *plan);
+uint64_t weft_cuda_plan_bytes_used(weft_backend_device *device, const weft_backend_plan *plan);
 size_t weft_cuda_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan);
 void weft_cuda_plan_destroy(weft_backend_device *device, weft_backend_plan *plan);
 

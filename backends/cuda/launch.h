@@ -10,13 +10,14 @@ static inline int64_t weft_cuda_ceil(int64_t n, int64_t unit) {
     return (n + unit - 1) / unit;
 }
 
-static inline int64_t weft_cuda_elements(const weft_cuda_tensor *tensor) {
-    return tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+static inline int64_t weft_cuda_elements(const weft_place *place) {
+    const int64_t *shape = place->tensor.shape;
+    return shape[0] * shape[1] * shape[2] * shape[3];
 }
 
 /* One value a thread; threads go on where there are more. */
-static inline weft_cuda_shape weft_cuda_each_value(const weft_cuda_tensor *tensor) {
-    int64_t blocks = weft_cuda_ceil(weft_cuda_elements(tensor), 256);
+static inline weft_cuda_shape weft_cuda_each_value(const weft_place *place) {
+    int64_t blocks = weft_cuda_ceil(weft_cuda_elements(place), 256);
     return (weft_cuda_shape){{blocks < 65536 ? blocks : 65536, 1}, 256, 0};
 }
 
@@ -25,22 +26,27 @@ static inline weft_cuda_shape weft_cuda_blocks(int64_t x, int64_t y, uint32_t th
     return (weft_cuda_shape){{x, y}, threads, 0};
 }
 
-/* weft_rms_norm of kernels/common.h: a block a column of n values. Each thread's values are loaded one after the other, since y may
- * be x, so that few of them a thread are quickest. */
-static inline weft_cuda_shape weft_cuda_norm(int64_t n, int64_t n_columns) {
-    return weft_cuda_blocks(n_columns, 1, n > 512 ? 512 : 128);
+static inline weft_cuda_columns weft_cuda_all(int64_t n) {
+    return (weft_cuda_columns){0, n};
+}
+
+/* kernels/rms_norm.cu, for every op with a norm: `n_groups` groups of norm->n values, a block each. Each thread's values are loaded
+ * one after the other, since y may be x, so that few of them a thread are quickest. */
+static inline void weft_cuda_record_norm(weft_cuda_recorder *recorder, weft_cuda_norm *norm, int64_t n_groups) {
+    norm->control = weft_cuda_recorder_control(recorder);
+    weft_cuda_launch(recorder, "rms_norm", "weft_norm", weft_cuda_blocks(n_groups, 1, norm->n > 512 ? 512 : 128), norm);
 }
 
 /* kernels/product.h: a warp a row, tiles of columns; `of_one` is the kernel for one column. */
-static inline void weft_cuda_record_product(weft_cuda_recorder *recorder, const char *kernel, const char *of_one,
-                                            const weft_cuda_phase *phase, int64_t n_rows, int64_t n_columns) {
+static inline void weft_cuda_record_product(weft_cuda_recorder *recorder, const char *entry, const char *of_one,
+                                            const weft_phase *phase, int64_t n_rows, weft_cuda_columns columns) {
     const int64_t warps = 8, tile_columns = 16;
-    weft_cuda_shape shape = {{weft_cuda_ceil(n_rows, warps), weft_cuda_ceil(n_columns, tile_columns)}, 256, 0};
-    weft_cuda_record(recorder, n_columns == 1 ? of_one : kernel, shape, phase);
+    weft_cuda_shape shape = {{weft_cuda_ceil(n_rows, warps), weft_cuda_ceil(columns.n, tile_columns)}, 256, 0};
+    weft_cuda_record_columns(recorder, columns.n == 1 ? of_one : entry, shape, phase, columns);
 }
 
-/* kernels/sampler.h, for `n_columns` columns from phase->first_column on. */
+/* kernels/sampler.h, for some of the node's columns. */
 uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns);
-void weft_cuda_record_sample(weft_cuda_recorder *recorder, const weft_cuda_phase *phase, int64_t n_vocab);
+void weft_cuda_record_sample(weft_cuda_recorder *recorder, const weft_phase *phase, int64_t n_vocab, weft_cuda_columns columns);
 
 #endif

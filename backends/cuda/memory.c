@@ -6,7 +6,12 @@
 /* The driver maps device memory by pages of this size. Smaller blocks may share one; memory of the host is none of it. */
 #define PAGE_BYTES ((uint64_t)2 << 20)
 
-uint64_t weft_cuda_buffer_takes(weft_backend_device *device, weft_memory memory, uint64_t bytes) {
+uint64_t weft_cuda_buffer_address(weft_backend_device *device, const weft_backend_buffer *buffer) {
+    (void)device;
+    return buffer->address;
+}
+
+uint64_t weft_cuda_buffer_bytes_used(weft_backend_device *device, weft_memory memory, uint64_t bytes) {
     (void)device;
     return memory == WEFT_MEMORY_RING ? 0 : (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }

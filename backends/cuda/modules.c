@@ -37,6 +37,12 @@ void weft_cuda_unload_modules(weft_backend_device *device) {
     device->modules = NULL;
 }
 
+bool weft_cuda_has_file(const char *file) {
+    for (size_t i = 0; i < weft_cuda_n_images; i++)
+        if (strcmp(weft_cuda_images[i].name, file) == 0) return true;
+    return false;
+}
+
 weft_status weft_cuda_find_kernel(weft_backend_device *device, const char *file, const char *name, weft_cuda_function *function,
                                   weft_error *error) {
     for (size_t i = 0; i < weft_cuda_n_images; i++) {

@@ -24,14 +24,18 @@ struct weft_cuda_recorder {
 
 /* ---- Launches ---- */
 
-static void add_kernel(weft_cuda_recorder *r, const char *name, weft_cuda_shape shape, void *argument) {
+uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder) {
+    return recorder->device->control;
+}
+
+void weft_cuda_launch(weft_cuda_recorder *r, const char *file, const char *entry, weft_cuda_shape shape, void *argument) {
     if (r->status != WEFT_OK) return;
     void *arguments[] = {argument};
     weft_cuda_kernel_node node = {.grid = {(unsigned)shape.grid[0], (unsigned)shape.grid[1], 1},
                                   .block = {shape.block, 1, 1},
                                   .shared_bytes = shape.shared_bytes,
                                   .arguments = arguments};
-    r->status = weft_cuda_find_kernel(r->device, r->file, name, &node.function, r->error);
+    r->status = weft_cuda_find_kernel(r->device, file, entry, &node.function, r->error);
     if (r->status != WEFT_OK) return;
     weft_cuda_node added = NULL;
     weft_cuda_result result = r->device->driver.graph_add_kernel(&added, r->graph, r->after, r->n_after, &node);
@@ -41,43 +45,52 @@ static void add_kernel(weft_cuda_recorder *r, const char *name, weft_cuda_shape 
     r->n_launches++;
 }
 
-void weft_cuda_record(weft_cuda_recorder *recorder, const char *kernel, weft_cuda_shape shape, const weft_cuda_phase *phase) {
-    weft_cuda_phase copy = *phase;
-    add_kernel(recorder, kernel, shape, &copy);
-}
-
-/* ---- Phases ---- */
-
-static weft_cuda_tensor resolve(const weft_place *place) {
-    weft_cuda_tensor tensor = {0};
-    if (place->buffer == NULL) return tensor;
-    tensor = (weft_cuda_tensor){
-        .data = place->buffer->address + place->offset, .type = (int32_t)place->tensor.type, .layout = place->layout};
+static weft_cuda_tensor tensor_at(const weft_place *place) {
+    weft_cuda_tensor tensor = {.data = place->address, .type = (int32_t)place->tensor.type, .layout = place->layout};
     memcpy(tensor.shape, place->tensor.shape, sizeof tensor.shape);
     return tensor;
 }
 
+weft_cuda_phase weft_cuda_phase_of(const weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_columns columns) {
+    weft_cuda_phase argument = {.control = recorder->device->control,
+                                .scratch = phase->scratch.address,
+                                .first_column = columns.first,
+                                .n_columns = columns.n};
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) argument.inputs[i] = tensor_at(&phase->inputs[i]);
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) argument.outputs[i] = tensor_at(&phase->outputs[i]);
+    if (phase->params_size > 0) memcpy(argument.params, phase->params, phase->params_size);
+    return argument;
+}
+
+void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase,
+                              weft_cuda_columns columns) {
+    weft_cuda_phase argument = weft_cuda_phase_of(recorder, phase, columns);
+    weft_cuda_launch(recorder, recorder->file, entry, shape, &argument);
+}
+
+void weft_cuda_record(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase) {
+    weft_cuda_record_columns(recorder, entry, shape, phase, (weft_cuda_columns){0});
+}
+
+/* ---- Phases ---- */
+
 static void record_phase(weft_cuda_recorder *r, const weft_schedule *schedule, size_t index, weft_cuda_node begin) {
-    const weft_phase *from = &schedule->phases[index];
+    const weft_phase *phase = &schedule->phases[index];
     const weft_host *host = r->device->host;
-    const weft_cuda_op *op = weft_cuda_op_get(from->op);
-    weft_cuda_phase phase = {.control = r->device->control};
-    if (op == NULL) {
-        r->status = host->fail(r->error, WEFT_UNSUPPORTED, "cuda: op %s is not implemented", host->op_name(from->op));
+    const weft_cuda_kernel *kernel = (const weft_cuda_kernel *)(const void *)weft_kernel_get(&weft_cuda_table, phase->kernel);
+    if (kernel == NULL || kernel->kernel.op != phase->op) {
+        r->status = host->fail(r->error, WEFT_INVALID_ARGUMENT, "cuda: kernel %u is none of op %s", (unsigned)phase->kernel,
+                               host->op_name(phase->op));
         return;
     }
-    if (from->params_size > 0) memcpy(phase.params, from->params, from->params_size);
-    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) phase.inputs[i] = resolve(&from->inputs[i]);
-    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) phase.outputs[i] = resolve(&from->outputs[i]);
-    if (from->scratch.buffer != NULL) phase.scratch = from->scratch.buffer->address + from->scratch.offset;
-    r->file = host->op_name(from->op);
+    r->file = kernel->file;
     r->after[0] = begin;
-    r->n_after = from->n_after > 0 ? from->n_after : 1;
-    for (uint32_t i = 0; i < from->n_after; i++) {
-        r->after[i] = r->last[from->after[i]];
-        r->has_next[from->after[i]] = true;
+    r->n_after = phase->n_after > 0 ? phase->n_after : 1;
+    for (uint32_t i = 0; i < phase->n_after; i++) {
+        r->after[i] = r->last[phase->after[i]];
+        r->has_next[phase->after[i]] = true;
     }
-    op->record(r, &phase);
+    kernel->record(r, phase);
     r->last[index] = r->after[0];
 }
 
@@ -100,17 +113,17 @@ static weft_cuda_shape copy_shape(const weft_cuda_copies *list) {
     return (weft_cuda_shape){{blocks < COPY_BLOCKS ? blocks : COPY_BLOCKS, 1}, 256, 0};
 }
 
-static size_t least(size_t a, size_t b) {
+static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
 static weft_cuda_node record_begin(weft_cuda_recorder *r, const weft_schedule *schedule) {
     size_t done = 0;
-    r->file = "step";
     do {
-        size_t count = least(schedule->n_step_copies - done, WEFT_CUDA_COPIES);
+        size_t count = smaller(schedule->n_step_copies - done, WEFT_CUDA_COPIES);
         weft_cuda_copies list = list_copies(r, schedule->step_ring, schedule->step_stride, schedule->step_copies + done, count);
-        add_kernel(r, "weft_begin", copy_shape(&list), &list);
+        list.is_first = done == 0;
+        weft_cuda_launch(r, "step", "weft_begin", copy_shape(&list), &list);
         done += count;
     } while (done < schedule->n_step_copies);
     return r->after[0];
@@ -125,17 +138,16 @@ static void record_end(weft_cuda_recorder *r, const weft_schedule *schedule, wef
     uint64_t bytes = 0;
     size_t done = 0, left = schedule->n_result_copies;
     for (size_t i = 0; i < left; i++) bytes += schedule->result_copies[i].bytes;
-    r->file = "step";
     while (bytes > SMALL_RESULTS ? done < left : left - done > WEFT_CUDA_COPIES) {
-        size_t count = least(left - done, WEFT_CUDA_COPIES);
+        size_t count = smaller(left - done, WEFT_CUDA_COPIES);
         weft_cuda_copies list =
             list_copies(r, schedule->result_ring, schedule->result_stride, schedule->result_copies + done, count);
-        add_kernel(r, "weft_collect", copy_shape(&list), &list);
+        weft_cuda_launch(r, "step", "weft_collect", copy_shape(&list), &list);
         done += count;
     }
     weft_cuda_copies last =
         list_copies(r, schedule->result_ring, schedule->result_stride, schedule->result_copies + done, left - done);
-    add_kernel(r, "weft_finish", (weft_cuda_shape){{1, 1}, 256, 0}, &last);
+    weft_cuda_launch(r, "step", "weft_finish", (weft_cuda_shape){{1, 1}, 256, 0}, &last);
 }
 
 /* ---- Plans ---- */
@@ -180,7 +192,7 @@ static weft_status record(weft_backend_device *device, const weft_schedule *sche
     return r.status;
 }
 
-/* The driver tells what a graph takes in no other way. 0 where it does not tell. */
+/* The driver tells how much memory a graph uses in no other way. 0 where it does not tell. */
 static size_t free_memory(weft_backend_device *device) {
     size_t free_bytes = 0, total = 0;
     return device->driver.memory_info(&free_bytes, &total) == WEFT_CUDA_SUCCESS ? free_bytes : 0;
@@ -197,7 +209,7 @@ weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedu
         made == NULL ? host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: no memory for a plan") : record(device, schedule, made, error);
     if (status == WEFT_OK) {
         size_t after = free_memory(device);
-        made->taken = after > 0 && after < before ? before - after : 0;
+        made->bytes_used = after > 0 && after < before ? before - after : 0;
         *plan = made;
     } else if (made != NULL) {
         if (made->recording != NULL) device->driver.recording_destroy(made->recording);
@@ -207,9 +219,9 @@ weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedu
     return status;
 }
 
-uint64_t weft_cuda_plan_takes(weft_backend_device *device, const weft_backend_plan *plan) {
+uint64_t weft_cuda_plan_bytes_used(weft_backend_device *device, const weft_backend_plan *plan) {
     (void)device;
-    return plan->taken;
+    return plan->bytes_used;
 }
 
 size_t weft_cuda_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan) {

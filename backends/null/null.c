@@ -19,7 +19,6 @@
 struct weft_backend_buffer {
     uint64_t bytes;
     char *memory;
-    bool owned; /* false: made by buffer_import */
 };
 
 typedef struct null_copy {
@@ -64,7 +63,7 @@ static weft_status null_devices(const weft_host *host, weft_device_info *list, s
     (void)error;
     *count = 1;
     if (capacity == 0) return WEFT_OK;
-    list[0] = (weft_device_info){.name = "does nothing", .is_host = true, .kind = WEFT_DEVICE_NOTHING};
+    list[0] = (weft_device_info){.name = "does nothing", .host_memory = true, .host_processor = true, .kind = WEFT_DEVICE_NOTHING};
     weft_os_memory(&list[0].memory_total, &list[0].memory_free);
     return WEFT_OK;
 }
@@ -98,15 +97,6 @@ static weft_status null_memory_info(weft_backend_device *device, uint64_t *total
 
 /* ---- Buffers ---- */
 
-static weft_status make_buffer(weft_backend_device *device, char *memory, uint64_t bytes, bool owned, weft_backend_buffer **buffer,
-                               weft_error *error) {
-    weft_backend_buffer *made = allocate(device->host, sizeof *made);
-    if (!made) return device->host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a buffer's description");
-    *made = (weft_backend_buffer){.bytes = bytes, .memory = memory, .owned = owned};
-    *buffer = made;
-    return WEFT_OK;
-}
-
 static weft_status null_buffer_create(weft_backend_device *device, weft_memory kind, uint64_t bytes, weft_backend_buffer **buffer,
                                       weft_error *error) {
     (void)kind; /* all memory is the host's */
@@ -115,19 +105,19 @@ static weft_status null_buffer_create(weft_backend_device *device, weft_memory k
         return device->host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a buffer of %llu bytes", (unsigned long long)bytes);
     }
     memset(memory, 0, (size_t)bytes); /* kernels that do nothing leave zeros behind, not what was there */
-    weft_status status = make_buffer(device, memory, bytes, true, buffer, error);
-    if (status) release(device->host, memory, (size_t)bytes);
-    return status;
+    weft_backend_buffer *made = allocate(device->host, sizeof *made);
+    if (!made) {
+        release(device->host, memory, (size_t)bytes);
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a buffer's description");
+    }
+    *made = (weft_backend_buffer){.bytes = bytes, .memory = memory};
+    *buffer = made;
+    return WEFT_OK;
 }
 
 static void null_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
-    if (buffer->owned) release(device->host, buffer->memory, (size_t)buffer->bytes);
+    release(device->host, buffer->memory, (size_t)buffer->bytes);
     release(device->host, buffer, sizeof *buffer);
-}
-
-static weft_status null_buffer_import(weft_backend_device *device, void *memory, uint64_t bytes, weft_backend_buffer **buffer,
-                                      weft_error *error) {
-    return make_buffer(device, memory, bytes, false, buffer, error);
 }
 
 static void *null_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer) {
@@ -228,11 +218,11 @@ static weft_status null_read(weft_backend_device *device, weft_backend_buffer *b
 
 /* ---- Plans ---- */
 
-/* A real backend looks op, types, shapes and precision up in a table of its kernels, and says which one it would take or why none
- * fits. */
-static void null_supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
+/* A real backend has a table of kernels (backends/table.h picks from one), and says which row would run the node or why none fits.
+ * This one has a single row, for every op. */
+static void null_supports(weft_backend_device *device, const weft_phase *phase, weft_support *support) {
     (void)device;
-    (void)query;
+    (void)phase;
     *support = (weft_support){.supported = true, .name = "nothing"};
 }
 
@@ -283,7 +273,6 @@ const weft_backend weft_null_backend = {
     .memory_info = null_memory_info,
     .buffer_create = null_buffer_create,
     .buffer_destroy = null_buffer_destroy,
-    .buffer_import = null_buffer_import,
     .buffer_map = null_buffer_map,
     .write = null_write,
     .read = null_read,

@@ -1,5 +1,9 @@
 /* How fast the device reads memory that no cache holds. */
+#include "backends/vulkan/bandwidth.h"
+
+#include "backends/vulkan/memory.h"
 #include "backends/vulkan/recorder.h"
+#include "backends/vulkan/transfer.h"
 
 #define READ_BYTES (UINT64_C(2) << 30)
 #define HOST_BYTES (UINT64_C(256) << 20) /* what the processor's caches do not hold either */
@@ -11,13 +15,13 @@
 #define MOST_NS UINT64_C(500000000)
 
 static weft_status make_buffer(weft_backend_device *device, weft_backend_buffer **buffer, weft_error *error) {
-    uint64_t bytes = device->traits.is_host ? HOST_BYTES : READ_BYTES, total = 0, available = 0;
+    uint64_t bytes = device->traits.host_memory ? HOST_BYTES : READ_BYTES, total = 0, available = 0;
     weft_vulkan_driver_memory(&device->driver, device->physical, &device->traits, &total, &available);
     while (bytes > available / 4 && bytes > LEAST_BYTES) bytes /= 2;
-    weft_status status = weft_vulkan_buffer_make(device, WEFT_VULKAN_DEVICE, bytes, buffer, error);
+    weft_status status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE, bytes, buffer, error);
     while (status == WEFT_OUT_OF_MEMORY && bytes > LEAST_BYTES) {
         bytes /= 2;
-        status = weft_vulkan_buffer_make(device, WEFT_VULKAN_DEVICE, bytes, buffer, error);
+        status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE, bytes, buffer, error);
     }
     return status == WEFT_OK ? weft_vulkan_finish(device, error) : status;
 }
@@ -30,7 +34,8 @@ static weft_status run(weft_backend_device *device, const weft_backend_buffer *b
         uint32_t n;
     } push = {0, buffer->address, buffer->address, (uint32_t)(buffer->bytes / 16)};
     weft_vulkan_piece *piece;
-    weft_status status = weft_vulkan_commands_begin(device, &piece, error);
+    weft_status status = weft_vulkan_piece_take(device, 0, &piece, error);
+    if (status == WEFT_OK) status = weft_vulkan_commands_begin(device, piece, error);
     if (status != WEFT_OK) return status;
     weft_vulkan_recorder recorder = {.device = device, .commands = piece->commands, .error = error};
     for (uint32_t i = 0; i < n_passes; i++) {

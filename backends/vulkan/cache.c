@@ -4,10 +4,10 @@
  * do not all survive data that was cut or changed: magic number, bytes and a checksum of what follows. A file that somebody else
  * may have written is not read. A file is whole or not there. Whatever goes wrong only means that shaders are compiled again.
  */
+#include "backends/vulkan/cache.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "backends/vulkan/vulkan.h"
 
 #define MAGIC UINT64_C(0x3145484341434657) /* "WFCACHE1" */
 #define LARGEST_FILE (UINT64_C(256) << 20)

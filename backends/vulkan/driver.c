@@ -185,7 +185,7 @@ void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevic
     traits->dot_product_is_fast = dot.integerDotProduct4x8BitPackedSignedAccelerated;
     traits->floats.pNext = NULL;
     traits->is_processor = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
-    traits->is_host = traits->is_processor || traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    traits->host_memory = traits->is_processor || traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     uint32_t version = traits->properties.apiVersion;
     if (version >= VK_API_VERSION_1_2) {
         check_features(driver, device, traits);
@@ -209,7 +209,7 @@ void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevic
         if (!traits->has_memory_budget) continue;
         *available = budget.heapBudget[i] > budget.heapUsage[i] ? budget.heapBudget[i] - budget.heapUsage[i] : 0;
     }
-    if (traits->is_host && !traits->has_memory_budget) {
+    if (traits->host_memory && !traits->has_memory_budget) {
         uint64_t host_total = 0, host_available = 0;
         weft_os_memory(&host_total, &host_available);
         if (host_available > 0 && host_available < *available) *available = host_available;
@@ -267,8 +267,10 @@ static void describe_features(const weft_vulkan_traits *traits, char *text, size
 static void describe(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_device_info *info) {
     weft_vulkan_traits traits;
     weft_vulkan_driver_traits(driver, device, &traits);
-    *info = (weft_device_info){
-        .is_host = traits.is_host, .kind = kind_of(traits.properties.deviceType), .rank = rank_of(traits.properties.deviceType)};
+    *info = (weft_device_info){.host_memory = traits.host_memory,
+                               .host_processor = traits.is_processor,
+                               .kind = kind_of(traits.properties.deviceType),
+                               .rank = rank_of(traits.properties.deviceType)};
     weft_os_uuid_text(traits.uuid, info->stable_id);
     snprintf(info->name, sizeof info->name, "%.*s", (int)sizeof info->name - 1, traits.properties.deviceName);
     snprintf(info->driver, sizeof info->driver, "%.60s %.60s", traits.driver.driverName, traits.driver.driverInfo);

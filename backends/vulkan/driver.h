@@ -43,7 +43,7 @@ typedef struct weft_vulkan_traits {
     bool dot_product_is_fast;
     bool has_cooperative_matrix;
     bool has_float16, has_int8; /* arithmetic */
-    bool is_host;               /* its memory is the host's */
+    bool host_memory;           /* its memory is the host's */
     bool is_processor;          /* one that plays a card: barriers inside workgroups are dear */
     char unusable[256];
 } weft_vulkan_traits;

@@ -15,18 +15,18 @@ void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t w
 
 _Static_assert((int)WEFT_NORM_QKV_X == WEFT_NORM_GATED_MLP_X, "both ops that begin with a norm have its input in one place");
 
-weft_vulkan_normed weft_vulkan_normed_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                           weft_vulkan_scratch *scratch, int64_t n, bool fine) {
-    const weft_vulkan_tensor *x = &node->inputs[WEFT_NORM_QKV_X];
-    weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(device, node, scratch, x->shape[0], x->shape[1], fine)};
+weft_vulkan_normed weft_vulkan_normed_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t n, bool fine) {
+    const weft_place *x = &call->phase->inputs[WEFT_NORM_QKV_X];
+    weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(call, scratch, x->tensor.shape[0], x->tensor.shape[1], fine)};
     normed.columns.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
-    for (size_t i = 0; i < 2; i++) normed.results[i] = weft_vulkan_take(scratch, (uint64_t)(n * x->shape[1]) * sizeof(float));
+    for (size_t i = 0; i < 2; i++)
+        normed.results[i] = weft_vulkan_take(scratch, (uint64_t)(n * x->tensor.shape[1]) * sizeof(float));
     return normed;
 }
 
-uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n, bool fine) {
+uint64_t weft_vulkan_normed_bytes(const weft_vulkan_call *call, int64_t n, bool fine) {
     weft_vulkan_scratch scratch = {0};
-    weft_vulkan_normed_take(device, node, &scratch, n, fine);
+    weft_vulkan_normed_take(call, &scratch, n, fine);
     return scratch.used;
 }
 
@@ -43,49 +43,51 @@ void weft_vulkan_elementwise(weft_vulkan_recorder *recorder, uint32_t shader, ui
                                                          .groups_x = weft_vulkan_groups(n, 128)});
 }
 
-void weft_vulkan_elementwise_node(weft_vulkan_recorder *recorder, uint32_t shader, const weft_vulkan_node *node) {
-    weft_vulkan_elementwise(recorder, shader, 0, node->inputs[0].address, node->inputs[1].address, node->outputs[0].address,
-                            weft_vulkan_elements(&node->inputs[0]), weft_vulkan_elements(&node->inputs[1]));
+void weft_vulkan_elementwise_node(weft_vulkan_recorder *recorder, uint32_t shader, const weft_vulkan_call *call) {
+    weft_vulkan_elementwise(recorder, shader, 0, call->phase->inputs[0].address, call->phase->inputs[1].address,
+                            call->phase->outputs[0].address, weft_vulkan_elements(&call->phase->inputs[0]),
+                            weft_vulkan_elements(&call->phase->inputs[1]));
 }
 
-weft_vulkan_cache_shape weft_vulkan_cache_shape_of(const weft_vulkan_tensor *kv, const weft_vulkan_tensor *sequences) {
+weft_vulkan_cache_shape weft_vulkan_cache_shape_of(const weft_place *kv, const weft_place *sequences) {
     return (weft_vulkan_cache_shape){
-        .head_dim = (uint32_t)kv->shape[0],
-        .page_size = (uint32_t)kv->shape[1],
-        .n_kv_heads = (uint32_t)kv->shape[2],
-        .n_pages = (uint32_t)(kv->shape[3] / 2),
-        .sequence_words = (uint32_t)sequences->shape[0],
-        .n_sequences = (uint32_t)sequences->shape[1],
+        .head_dim = (uint32_t)kv->tensor.shape[0],
+        .page_size = (uint32_t)kv->tensor.shape[1],
+        .n_kv_heads = (uint32_t)kv->tensor.shape[2],
+        .n_pages = (uint32_t)(kv->tensor.shape[3] / 2),
+        .sequence_words = (uint32_t)sequences->tensor.shape[0],
+        .n_sequences = (uint32_t)sequences->tensor.shape[1],
     };
 }
 
-void weft_vulkan_kv_write(weft_vulkan_recorder *recorder, uint64_t k, uint64_t v, int64_t n_rows, const weft_vulkan_tensor *kv,
-                          const weft_vulkan_tensor *rows, const weft_vulkan_tensor *sequences) {
+void weft_vulkan_kv_write(weft_vulkan_recorder *recorder, uint64_t k, uint64_t v, int64_t n_rows, const weft_place *kv,
+                          const weft_place *rows, const weft_place *sequences) {
     const struct {
         uint64_t control, k, v, kv, rows, sequences;
         weft_vulkan_cache_shape shape;
         uint32_t n_rows;
     } push = {0, k, v, kv->address, rows->address, sequences->address, weft_vulkan_cache_shape_of(kv, sequences), (uint32_t)n_rows};
-    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_kv_write,
-                                                         .constants = {(uint32_t)kv->type},
-                                                         .push = &push,
-                                                         .push_size = sizeof push,
-                                                         .groups_x = weft_vulkan_groups(2 * kv->shape[0] * kv->shape[2], 64)});
+    weft_vulkan_record(recorder,
+                       &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_kv_write,
+                                               .constants = {(uint32_t)kv->tensor.type},
+                                               .push = &push,
+                                               .push_size = sizeof push,
+                                               .groups_x = weft_vulkan_groups(2 * kv->tensor.shape[0] * kv->tensor.shape[2], 64)});
 }
 
 /* ---- Sampling ---- */
 
 enum { SAMPLE_RANGE = 4096 };
 
-void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_node *node, uint32_t heads, int64_t n_vocab,
+void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_call *call, uint32_t heads, int64_t n_vocab,
                               int64_t n_top, weft_vulkan_scratch *scratch) {
-    int64_t n_columns = node->inputs[heads].shape[1];
+    int64_t n_columns = call->phase->inputs[heads].tensor.shape[1];
     if (n_columns > WEFT_VULKAN_SAMPLE_COLUMNS) n_columns = WEFT_VULKAN_SAMPLE_COLUMNS;
     *sampler = (weft_vulkan_sampler){
-        .heads = &node->inputs[heads],
-        .sequences = &node->inputs[heads + 1],
-        .chosen = node->outputs[WEFT_SAMPLE_OUT_CHOSEN].address,
-        .top = node->outputs[WEFT_SAMPLE_OUT_TOP].address,
+        .heads = &call->phase->inputs[heads],
+        .sequences = &call->phase->inputs[heads + 1],
+        .chosen = call->phase->outputs[WEFT_SAMPLE_OUT_CHOSEN].address,
+        .top = call->phase->outputs[WEFT_SAMPLE_OUT_TOP].address,
         .n_vocab = n_vocab,
         .n_top = n_top,
         .ranges = weft_vulkan_take(scratch, (uint64_t)n_columns * weft_vulkan_groups(n_vocab, SAMPLE_RANGE) * 3 * sizeof(float)),
@@ -112,9 +114,9 @@ void weft_vulkan_sample(weft_vulkan_recorder *recorder, const weft_vulkan_sample
         .n_columns = (uint32_t)n_columns,
         .n_ranges = (uint32_t)n_ranges,
         .n_top = (uint32_t)sampler->n_top,
-        .sequence_words = (uint32_t)sampler->sequences->shape[0],
-        .n_sequences = (uint32_t)sampler->sequences->shape[1],
-        .n_heads = (uint32_t)sampler->heads->shape[1],
+        .sequence_words = (uint32_t)sampler->sequences->tensor.shape[0],
+        .n_sequences = (uint32_t)sampler->sequences->tensor.shape[1],
+        .n_heads = (uint32_t)sampler->heads->tensor.shape[1],
     };
     weft_vulkan_dispatch ranges = {.shader = WEFT_VULKAN_SHADER_sample_largest,
                                    .push = &push,

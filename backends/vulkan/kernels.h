@@ -2,7 +2,7 @@
 #ifndef WEFT_VULKAN_KERNELS_H
 #define WEFT_VULKAN_KERNELS_H
 
-#include "backends/vulkan/recorder.h"
+#include "backends/vulkan/kernel.h"
 
 /* Columns that matrices are multiplied with, and where a node has them as int8, too. */
 typedef struct weft_vulkan_columns {
@@ -13,23 +13,23 @@ typedef struct weft_vulkan_columns {
     uint64_t rests, rests_scales; /* scratch for fine products, or 0 */
 } weft_vulkan_columns;
 /* Takes what n_columns columns of k need. `fine`: there are fine products with them. */
-weft_vulkan_columns weft_vulkan_columns_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns, bool fine);
+weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t k,
+                                             int64_t n_columns, bool fine);
 /* Once x is there: what is multiplied comes after it without another barrier. */
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns);
 
 /* y = (weight . columns + bias) + residual over the weight's rows; bias and residual 0: left out. */
 typedef struct weft_vulkan_product {
-    const weft_vulkan_tensor *weight;
+    const weft_place *weight;
     const weft_vulkan_columns *columns;
     uint64_t y, bias, residual;
     bool fine; /* int8 columns count with what their rounding left: for twice the dot products, and the same reads of the weight */
 } weft_vulkan_product;
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product);
 /* The same for a node whose inputs 0 and 1 are the weight and x, and its scratch. */
-void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual,
+void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual,
                               bool fine);
-uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node, bool fine);
+uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool fine);
 
 /* `n_groups` groups of n values, each normalised by itself; weight 0: left out. */
 void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t weight, uint64_t y, int64_t n, int64_t n_groups,
@@ -41,35 +41,34 @@ typedef struct weft_vulkan_normed {
     weft_vulkan_columns columns;
     uint64_t results[2];
 } weft_vulkan_normed;
-weft_vulkan_normed weft_vulkan_normed_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                           weft_vulkan_scratch *scratch, int64_t n, bool fine);
-uint64_t weft_vulkan_normed_bytes(const weft_backend_device *device, const weft_vulkan_node *node, int64_t n, bool fine);
+weft_vulkan_normed weft_vulkan_normed_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t n, bool fine);
+uint64_t weft_vulkan_normed_bytes(const weft_vulkan_call *call, int64_t n, bool fine);
 
 /* y = map(a, b), where b repeats after n_b values; n_b 0: no b. */
 void weft_vulkan_elementwise(weft_vulkan_recorder *recorder, uint32_t shader, uint32_t constant, uint64_t a, uint64_t b, uint64_t y,
                              int64_t n, int64_t n_b);
 /* The same for an op with inputs a and b (or a alone) and one output. */
-void weft_vulkan_elementwise_node(weft_vulkan_recorder *recorder, uint32_t shader, const weft_vulkan_node *node);
+void weft_vulkan_elementwise_node(weft_vulkan_recorder *recorder, uint32_t shader, const weft_vulkan_call *call);
 
 /* A KV state with the rows and page tables that go with it: the end of the push constants of shaders/common/cache.glsl. */
 typedef struct weft_vulkan_cache_shape {
     uint32_t head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences;
 } weft_vulkan_cache_shape;
-weft_vulkan_cache_shape weft_vulkan_cache_shape_of(const weft_vulkan_tensor *kv, const weft_vulkan_tensor *sequences);
-void weft_vulkan_kv_write(weft_vulkan_recorder *recorder, uint64_t k, uint64_t v, int64_t n_rows, const weft_vulkan_tensor *kv,
-                          const weft_vulkan_tensor *rows, const weft_vulkan_tensor *sequences);
+weft_vulkan_cache_shape weft_vulkan_cache_shape_of(const weft_place *kv, const weft_place *sequences);
+void weft_vulkan_kv_write(weft_vulkan_recorder *recorder, uint64_t k, uint64_t v, int64_t n_rows, const weft_place *kv,
+                          const weft_place *rows, const weft_place *sequences);
 
 /* Columns that sample takes at once: bounds its scratch. */
 #define WEFT_VULKAN_SAMPLE_COLUMNS 16
 
 typedef struct weft_vulkan_sampler {
-    const weft_vulkan_tensor *heads, *sequences;
+    const weft_place *heads, *sequences;
     uint64_t chosen, top; /* of the node's first column; top 0: left out */
     int64_t n_vocab, n_top;
     uint64_t ranges, order; /* scratch */
 } weft_vulkan_sampler;
 /* Takes what it needs for one run. */
-void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_node *node, uint32_t heads, int64_t n_vocab,
+void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_call *call, uint32_t heads, int64_t n_vocab,
                               int64_t n_top, weft_vulkan_scratch *scratch);
 /* Samples n_columns columns, SAMPLE_COLUMNS at most, whose logits begin at `logits`; with barriers between its parts. */
 void weft_vulkan_sample(weft_vulkan_recorder *recorder, const weft_vulkan_sampler *sampler, uint64_t logits, int64_t first_column,

@@ -1,7 +1,11 @@
 /* Buffers, each in an allocation of its own: the core makes few and large ones. Those that the driver has no allocation for lie in
  * several (sparse.c).
  */
-#include "backends/vulkan/vulkan.h"
+#include "backends/vulkan/memory.h"
+
+#include <string.h>
+
+#include "backends/vulkan/sparse.h"
 
 /* The first type with the flags of the first wish that any type has. */
 static bool find_type(const VkPhysicalDeviceMemoryProperties *memory, uint32_t allowed, const VkMemoryPropertyFlags *wishes,
@@ -23,16 +27,8 @@ static bool choose_type(const weft_vulkan_traits *traits, uint32_t allowed, weft
                                             coherent | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
     const VkMemoryPropertyFlags device[] = {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
     if (memory == WEFT_VULKAN_HOST) return find_type(&traits->memory, allowed, host, 2, type);
-    if (traits->is_host) return find_type(&traits->memory, allowed, shared, 4, type);
+    if (traits->host_memory) return find_type(&traits->memory, allowed, shared, 4, type);
     return find_type(&traits->memory, allowed, device, 2, type);
-}
-
-VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory) {
-    VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
-                                       .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
-    VkMemoryAllocateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = bytes, .memoryTypeIndex = type};
-    return device->driver.vk.vkAllocateMemory(device->device, &info, NULL, memory);
 }
 
 static double mib(uint64_t bytes) {
@@ -103,7 +99,7 @@ static weft_status allocate_memory(weft_backend_device *device, weft_vulkan_memo
     if (result == VK_SUCCESS) result = vk->vkBindBufferMemory(device->device, buffer->buffer, buffer->memory, 0);
     VkMemoryPropertyFlags has = device->traits.memory.memoryTypes[type].propertyFlags;
     const VkMemoryPropertyFlags mappable = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-    if (result == VK_SUCCESS && (memory == WEFT_VULKAN_HOST || device->traits.is_host) && (has & mappable) == mappable) {
+    if (result == VK_SUCCESS && (memory == WEFT_VULKAN_HOST || device->traits.host_memory) && (has & mappable) == mappable) {
         void *mapped = NULL;
         result = vk->vkMapMemory(device->device, buffer->memory, 0, VK_WHOLE_SIZE, 0, &mapped);
         buffer->mapped = mapped;
@@ -121,7 +117,7 @@ weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_mem
     if (status == WEFT_OK) {
         VkBufferDeviceAddressInfo address = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = made->buffer};
         made->address = device->driver.vk.vkGetBufferDeviceAddress(device->device, &address);
-        status = weft_vulkan_zero(device, made, error);
+        if (made->mapped != NULL) memset(made->mapped, 0, made->bytes);
     }
     if (status != WEFT_OK) {
         weft_vulkan_buffer_destroy(device, made);
@@ -129,17 +125,6 @@ weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_mem
     }
     *buffer = made;
     return WEFT_OK;
-}
-
-weft_status weft_vulkan_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
-                                      weft_error *error) {
-    return weft_vulkan_buffer_make(device, memory == WEFT_MEMORY_RING ? WEFT_VULKAN_HOST : WEFT_VULKAN_DEVICE, bytes, buffer,
-                                   error);
-}
-
-void weft_vulkan_settle(weft_backend_device *device) {
-    if (weft_vulkan_finish(device, NULL) == WEFT_OK || weft_vulkan_status(device, NULL) != WEFT_OK) return; /* or runs nothing */
-    weft_vulkan_result(device, device->driver.vk.vkDeviceWaitIdle(device->device), "waiting for the device", NULL);
 }
 
 /* Takes one that was made in part, too. */
@@ -151,6 +136,11 @@ void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer
     if (buffer->memory != VK_NULL_HANDLE) vk->vkFreeMemory(device->device, buffer->memory, NULL);
     weft_vulkan_sparse_release(device, buffer);
     weft_vulkan_release(device->host, buffer, sizeof *buffer);
+}
+
+uint64_t weft_vulkan_buffer_address(weft_backend_device *device, const weft_backend_buffer *buffer) {
+    (void)device;
+    return buffer->address;
 }
 
 void *weft_vulkan_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer) {

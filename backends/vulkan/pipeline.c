@@ -1,7 +1,9 @@
 /* Pipelines, made when a plan first needs them and kept with the device. */
+#include "backends/vulkan/pipeline.h"
+
 #include <string.h>
 
-#include "backends/vulkan/vulkan.h"
+#include "backends/vulkan/spirv.h"
 #include "weft_vulkan_code.h"
 
 /* The SPIR-V that the build compiled from shaders/. */

@@ -1,7 +1,8 @@
 /* Recording a plan: one command buffer, submitted again for each step. */
 #include "backends/vulkan/plan.h"
 
-#include <string.h>
+#include "backends/vulkan/recorder.h"
+#include "backends/vulkan/table.h"
 
 static void record_begin(weft_vulkan_recorder *recorder) {
     const struct {
@@ -30,22 +31,15 @@ static void record_copies(weft_vulkan_recorder *recorder, const weft_ring_copy *
     }
 }
 
-static void tensor_of_place(const weft_place *from, weft_vulkan_tensor *to) {
-    to->present = from->buffer != NULL;
-    to->address = to->present ? from->buffer->address + from->offset : 0;
-    to->type = from->tensor.type;
-    to->layout = from->layout;
-    memcpy(to->shape, from->tensor.shape, sizeof to->shape);
-}
-
 static void record_phase(weft_vulkan_recorder *recorder, const weft_phase *phase) {
-    weft_vulkan_node node = {0};
-    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) tensor_of_place(&phase->inputs[i], &node.inputs[i]);
-    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) tensor_of_place(&phase->outputs[i], &node.outputs[i]);
-    if (phase->scratch.buffer != NULL) node.scratch = phase->scratch.buffer->address + phase->scratch.offset;
-    node.fast = phase->precision == WEFT_FAST;
-    if (phase->params_size > 0) memcpy(node.params, phase->params, phase->params_size);
-    weft_vulkan_op_get(phase->op)->record(recorder, &node);
+    const weft_host *host = recorder->device->host;
+    const weft_vulkan_kernel *kernel = weft_vulkan_kernel_get(phase->op, phase->kernel);
+    if (kernel == NULL) {
+        recorder->status = host->fail(recorder->error, WEFT_INVALID_ARGUMENT, "vulkan: kernel %u is none of op %s",
+                                      (unsigned)phase->kernel, host->op_name(phase->op));
+        return;
+    }
+    kernel->record(recorder, &(weft_vulkan_call){recorder->device, kernel, phase});
 }
 
 /* A barrier comes before a phase only where a phase it comes after has ended since the last one. `ended` has for each phase how

@@ -1,15 +1,17 @@
-/* What a recorded plan is. */
+/* Recorded plans. */
 #ifndef WEFT_VULKAN_PLAN_H
 #define WEFT_VULKAN_PLAN_H
 
-#include "backends/vulkan/recorder.h"
+#include "backends/vulkan/device.h"
 
 struct weft_backend_plan {
     VkCommandBuffer commands;
     size_t n_dispatches;
 };
 
-/* NULL: no such op here. */
-const weft_vulkan_op *weft_vulkan_op_get(weft_op op);
+weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
+                                    weft_error *error);
+size_t weft_vulkan_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan);
+void weft_vulkan_plan_destroy(weft_backend_device *device, weft_backend_plan *plan);
 
 #endif

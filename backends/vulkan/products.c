@@ -1,29 +1,11 @@
-/* Products of matrices with columns: in exact arithmetic, or in `fast` with activations as int8 where the matrix is quantised and
- * the device multiplies four int8 at once.
+/* Products of matrices with columns: in exact arithmetic, or, in a row of int8, with the columns as int8 where the matrix is
+ * quantised.
  */
 #include "backends/vulkan/kernels.h"
 
-static bool is_quantised(const weft_backend_device *device, weft_type type) {
-    const weft_type_info *info = device->host->type(type);
-    return info != NULL && info->block_elements > 1;
-}
-
-const char *weft_vulkan_int8_obstacle(const weft_backend_device *device) {
-    if (!weft_vulkan_has_shader(WEFT_VULKAN_SHADER_mul_mat_int8)) return "this build's glslc lacks GL_EXT_integer_dot_product";
-    if (!device->traits.has_dot_product) return "the device has no int8 dot product";
-    return NULL;
-}
-
-bool weft_vulkan_is_int8(const weft_backend_device *device, const weft_vulkan_node *node) {
-    if (!node->fast || weft_vulkan_int8_obstacle(device) != NULL) return false;
-    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++)
-        if (node->inputs[i].present && is_quantised(device, node->inputs[i].type)) return true;
-    return false;
-}
-
-weft_vulkan_columns weft_vulkan_columns_take(const weft_backend_device *device, const weft_vulkan_node *node,
-                                             weft_vulkan_scratch *scratch, int64_t k, int64_t n_columns, bool fine) {
-    weft_vulkan_columns columns = {.k = k, .n_columns = n_columns, .is_int8 = weft_vulkan_is_int8(device, node)};
+weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t k,
+                                             int64_t n_columns, bool fine) {
+    weft_vulkan_columns columns = {.k = k, .n_columns = n_columns, .is_int8 = call->kernel->int8_matrices != 0};
     if (!columns.is_int8) return columns;
     columns.quants = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
     columns.scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
@@ -57,7 +39,7 @@ void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulk
 enum { FEW_COLUMNS = 8, FEW_ROWS = 65 };
 
 static bool has_few_columns(const weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
-    if (recorder->device->traits.is_processor && product->weight->shape[1] > FEW_ROWS) return false;
+    if (recorder->device->traits.is_processor && product->weight->tensor.shape[1] > FEW_ROWS) return false;
     return product->columns->n_columns <= FEW_COLUMNS;
 }
 
@@ -77,12 +59,12 @@ static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_produ
                                                          .constants = {weft_vulkan_matrix_type(product->weight), tile, fine},
                                                          .push = push,
                                                          .push_size = push_size,
-                                                         .groups_x = weft_vulkan_groups(product->weight->shape[1], n_rows),
+                                                         .groups_x = weft_vulkan_groups(product->weight->tensor.shape[1], n_rows),
                                                          .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
 }
 
 static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
-    const weft_vulkan_tensor *weight = product->weight;
+    const weft_place *weight = product->weight;
     const struct {
         uint64_t control, weight, quants, rests, scales, y, bias, residual;
         uint32_t k, n, n_columns, row_bytes;
@@ -94,15 +76,15 @@ static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_produc
               product->y,
               product->bias,
               product->residual,
-              (uint32_t)weight->shape[0],
-              (uint32_t)weight->shape[1],
+              (uint32_t)weight->tensor.shape[0],
+              (uint32_t)weight->tensor.shape[1],
               (uint32_t)product->columns->n_columns,
               weft_vulkan_row_bytes(recorder->device, weight)};
     record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat_int8, 4, 16, &push, sizeof push);
 }
 
 static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
-    const weft_vulkan_tensor *weight = product->weight;
+    const weft_place *weight = product->weight;
     const struct {
         uint64_t control, weight, x, y, bias, residual;
         uint32_t k, n, n_columns, row_bytes;
@@ -112,8 +94,8 @@ static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_produ
               product->y,
               product->bias,
               product->residual,
-              (uint32_t)weight->shape[0],
-              (uint32_t)weight->shape[1],
+              (uint32_t)weight->tensor.shape[0],
+              (uint32_t)weight->tensor.shape[1],
               (uint32_t)product->columns->n_columns,
               weft_vulkan_row_bytes(recorder->device, weight)};
     if (has_few_columns(recorder, product))
@@ -123,7 +105,7 @@ static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_produ
 }
 
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
-    if (product->columns->is_int8 && is_quantised(recorder->device, product->weight->type))
+    if (product->columns->is_int8 && weft_vulkan_is_quantised(recorder->device, product->weight))
         record_int8(recorder, product);
     else
         record_exact(recorder, product);
@@ -132,27 +114,26 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
 _Static_assert((int)WEFT_MUL_MAT_WEIGHT == WEFT_MUL_MAT_ADD_WEIGHT && (int)WEFT_MUL_MAT_X == WEFT_MUL_MAT_ADD_X,
                "mul_mat and mul_mat_add begin with the same inputs");
 
-static weft_vulkan_columns columns_of(const weft_backend_device *device, const weft_vulkan_node *node, weft_vulkan_scratch *scratch,
-                                      bool fine) {
-    weft_vulkan_columns columns = weft_vulkan_columns_take(device, node, scratch, node->inputs[WEFT_MUL_MAT_X].shape[0],
-                                                           node->inputs[WEFT_MUL_MAT_X].shape[1], fine);
-    columns.x = node->inputs[WEFT_MUL_MAT_X].address;
+static weft_vulkan_columns columns_of(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, bool fine) {
+    weft_vulkan_columns columns = weft_vulkan_columns_take(call, scratch, call->phase->inputs[WEFT_MUL_MAT_X].tensor.shape[0],
+                                                           call->phase->inputs[WEFT_MUL_MAT_X].tensor.shape[1], fine);
+    columns.x = call->phase->inputs[WEFT_MUL_MAT_X].address;
     return columns;
 }
 
-uint64_t weft_vulkan_mul_mat_bytes(const weft_backend_device *device, const weft_vulkan_node *node, bool fine) {
+uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool fine) {
     weft_vulkan_scratch scratch = {0};
-    columns_of(device, node, &scratch, fine);
+    columns_of(call, &scratch, fine);
     return scratch.used;
 }
 
-void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t bias, uint64_t residual,
+void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual,
                               bool fine) {
-    weft_vulkan_columns columns = columns_of(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch}, fine);
+    weft_vulkan_columns columns = columns_of(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, fine);
     weft_vulkan_columns_prepare(recorder, &columns);
-    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[WEFT_MUL_MAT_WEIGHT],
+    weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &call->phase->inputs[WEFT_MUL_MAT_WEIGHT],
                                                          .columns = &columns,
-                                                         .y = node->outputs[WEFT_MUL_MAT_OUT_Y].address,
+                                                         .y = call->phase->outputs[WEFT_MUL_MAT_OUT_Y].address,
                                                          .bias = bias,
                                                          .residual = residual,
                                                          .fine = fine});

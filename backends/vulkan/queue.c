@@ -1,36 +1,13 @@
 /* Steps under way. The semaphore's value is the last ticket that has ended; the host says which slots a step uses in an entry of
  * the queue that shaders/parts/begin.comp reads.
  */
-#include "backends/vulkan/plan.h"
+#include "backends/vulkan/queue.h"
 
 /* Words of the queue, as in shaders/parts/begin.comp. */
 enum { QUEUE_CANCELLED = 0, QUEUE_ENTRIES = 4 };
 
-#define MOST_TRIES 8
-
-VkResult weft_vulkan_wait_for(weft_backend_device *device, uint32_t n, const VkSemaphore *semaphores, const uint64_t *values,
-                              uint64_t timeout_ns) {
-    VkSemaphoreWaitInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = n, .pSemaphores = semaphores, .pValues = values};
-    VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
-    for (int i = 0; i < MOST_TRIES && (result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY); i++)
-        result = device->driver.vk.vkWaitSemaphores(device->device, &info, timeout_ns);
-    return result;
-}
-
 static VkResult wait_for(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns) {
     return weft_vulkan_wait_for(device, 1, &device->ended, &ticket, timeout_ns);
-}
-
-weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error) {
-    weft_os_mutex_lock(&device->mutex);
-    uint64_t values[] = {device->last_ticket, device->n_copies};
-    weft_os_mutex_unlock(&device->mutex);
-    weft_status status = weft_vulkan_status(device, error);
-    if (status != WEFT_OK || (values[0] == 0 && values[1] == 0)) return status;
-    const VkSemaphore semaphores[] = {device->ended, device->copied};
-    return weft_vulkan_result(device, weft_vulkan_wait_for(device, 2, semaphores, values, UINT64_MAX), "waiting for the device",
-                              error);
 }
 
 /* With the mutex held: cancel must see the step in the records, or come before it is numbered. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "backends/vulkan/pipeline.h"
+
 static uint32_t cut(uint64_t groups, uint32_t most) {
     if (groups == 0) return 1;
     return groups < most ? (uint32_t)groups : most;
@@ -37,11 +39,4 @@ uint64_t weft_vulkan_take(weft_vulkan_scratch *scratch, uint64_t bytes) {
     uint64_t piece = scratch->base + scratch->used;
     scratch->used += (bytes + 63) & ~UINT64_C(63);
     return piece;
-}
-
-uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_vulkan_tensor *matrix) {
-    const weft_type_info *type = device->host->type(matrix->type);
-    uint64_t n_blocks = (uint64_t)matrix->shape[0] / type->block_elements;
-    if (matrix->layout == WEFT_VULKAN_Q6_K_PLANAR) return (uint32_t)(n_blocks * 208 + (n_blocks * 2 + 15) / 16 * 16);
-    return (uint32_t)(n_blocks * type->block_bytes);
 }

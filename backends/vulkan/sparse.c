@@ -1,7 +1,15 @@
 /* Buffers larger than the driver gives in one allocation: one range of addresses, bound to several. The host does not see them. */
+#include "backends/vulkan/sparse.h"
+
 #include <string.h>
 
-#include "backends/vulkan/vulkan.h"
+VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory) {
+    VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+                                       .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
+    VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = bytes, .memoryTypeIndex = type};
+    return device->driver.vk.vkAllocateMemory(device->device, &info, NULL, memory);
+}
 
 /* The memory behind the buffer, in order. */
 static VkResult allocate_pieces(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t bytes, uint64_t piece_bytes,

@@ -2,9 +2,9 @@
  * A module may name only what the device has, so they are put into the compiled shader when it is loaded. Numbers are those of the
  * SPIR-V specification, version 1.5.
  */
-#include <string.h>
+#include "backends/vulkan/spirv.h"
 
-#include "backends/vulkan/vulkan.h"
+#include <string.h>
 
 enum { HEADER_WORDS = 5, OP_ENTRY_POINT = 15, OP_EXECUTION_MODE = 16, OP_CAPABILITY = 17, MAX_MODES = 3 };
 

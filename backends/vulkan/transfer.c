@@ -3,9 +3,11 @@
  * while the device copies others. There are two rings of pieces: one that weights stream through, whose memory the core fills by
  * itself and gives back, and one for what comes next to it.
  */
+#include "backends/vulkan/transfer.h"
+
 #include <string.h>
 
-#include "backends/vulkan/recorder.h"
+#include "backends/vulkan/memory.h"
 
 static VkResult wait_for(weft_backend_device *device, uint64_t value) {
     if (weft_vulkan_status(device, NULL) != WEFT_OK) return VK_ERROR_DEVICE_LOST;
@@ -68,8 +70,11 @@ static weft_status take(weft_backend_device *device, weft_vulkan_ring *ring, uin
     return WEFT_OK;
 }
 
-/* The piece that `from` begins, or NULL: it is the host's own memory. */
-static weft_vulkan_piece *piece_of(weft_backend_device *device, const void *from) {
+weft_status weft_vulkan_piece_take(weft_backend_device *device, uint64_t bytes, weft_vulkan_piece **piece, weft_error *error) {
+    return take(device, &device->side, bytes, piece, error);
+}
+
+weft_vulkan_piece *weft_vulkan_piece_of(weft_backend_device *device, const void *from) {
     for (size_t i = 0; i < WEFT_VULKAN_N_PIECES; i++) {
         weft_vulkan_piece *piece = &device->stream.pieces[i];
         if (piece->memory != NULL && piece->memory->mapped == from) return piece;
@@ -138,9 +143,8 @@ static VkResult copy(weft_backend_device *device, weft_vulkan_piece *piece, cons
     return end_copy(device, piece);
 }
 
-weft_status weft_vulkan_commands_begin(weft_backend_device *device, weft_vulkan_piece **piece, weft_error *error) {
-    weft_status status = take(device, &device->side, 0, piece, error);
-    return status == WEFT_OK ? weft_vulkan_result(device, begin_copy(device, *piece), "recording commands", error) : status;
+weft_status weft_vulkan_commands_begin(weft_backend_device *device, weft_vulkan_piece *piece, weft_error *error) {
+    return weft_vulkan_result(device, begin_copy(device, piece), "recording commands", error);
 }
 
 weft_status weft_vulkan_commands_end(weft_backend_device *device, weft_vulkan_piece *piece, weft_status recorded, const char *what,
@@ -150,16 +154,26 @@ weft_status weft_vulkan_commands_end(weft_backend_device *device, weft_vulkan_pi
     return recorded;
 }
 
-weft_status weft_vulkan_zero(weft_backend_device *device, weft_backend_buffer *buffer, weft_error *error) {
-    if (buffer->mapped != NULL) {
-        memset(buffer->mapped, 0, buffer->bytes);
-        return WEFT_OK;
-    }
+static weft_status zero(weft_backend_device *device, weft_backend_buffer *buffer, weft_error *error) {
     weft_vulkan_piece *piece;
-    weft_status status = weft_vulkan_commands_begin(device, &piece, error);
+    weft_status status = weft_vulkan_piece_take(device, 0, &piece, error);
+    if (status == WEFT_OK) status = weft_vulkan_commands_begin(device, piece, error);
     if (status != WEFT_OK) return status;
     device->driver.vk.vkCmdFillBuffer(piece->commands, buffer->buffer, 0, VK_WHOLE_SIZE, 0);
     return weft_vulkan_commands_end(device, piece, WEFT_OK, "clearing a buffer", error);
+}
+
+weft_status weft_vulkan_buffer_create(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
+                                      weft_error *error) {
+    weft_backend_buffer *made = NULL;
+    weft_status status =
+        weft_vulkan_buffer_make(device, memory == WEFT_MEMORY_RING ? WEFT_VULKAN_HOST : WEFT_VULKAN_DEVICE, bytes, &made, error);
+    if (status == WEFT_OK && made->mapped == NULL) status = zero(device, made, error);
+    if (status == WEFT_OK)
+        *buffer = made;
+    else
+        weft_vulkan_buffer_destroy(device, made);
+    return status;
 }
 
 /* ---- Writing and reading ---- */
@@ -181,7 +195,7 @@ static weft_status write_pieces(weft_backend_device *device, weft_backend_buffer
 
 weft_status weft_vulkan_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,
                               size_t bytes, weft_error *error) {
-    weft_vulkan_piece *piece = piece_of(device, from);
+    weft_vulkan_piece *piece = weft_vulkan_piece_of(device, from);
     if (buffer->mapped != NULL) {
         weft_status status = weft_vulkan_finish(device, error);
         if (status == WEFT_OK) memcpy(buffer->mapped + offset, from, bytes);
@@ -224,44 +238,4 @@ weft_status weft_vulkan_read(weft_backend_device *device, weft_backend_buffer *b
     weft_status status = weft_vulkan_finish(device, error);
     if (status == WEFT_OK) memcpy(into, buffer->mapped + offset, bytes);
     return status;
-}
-
-/* ---- Packing ---- */
-
-static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, const weft_vulkan_tensor *rows, uint64_t to,
-                        weft_error *error) {
-    VkResult result = begin_copy(device, piece);
-    if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "packing a weight", error);
-    weft_vulkan_recorder recorder = {.device = device, .commands = piece->commands, .error = error};
-    const struct {
-        uint64_t control, from, to;
-        uint32_t n_rows, n_blocks, row_bytes;
-    } push = {0,
-              piece->memory->address,
-              to,
-              (uint32_t)rows->shape[1],
-              (uint32_t)rows->shape[0] / 256,
-              weft_vulkan_row_bytes(device, rows)};
-    weft_vulkan_record(&recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_q6_k,
-                                                          .push = &push,
-                                                          .push_size = sizeof push,
-                                                          .groups_x = weft_vulkan_groups((int64_t)push.row_bytes / 4, 128),
-                                                          .groups_y = (uint64_t)push.n_rows});
-    return weft_vulkan_commands_end(device, piece, recorder.status, "packing a weight", error);
-}
-
-weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
-                                    weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows,
-                                    const void *from, weft_error *error) {
-    const weft_type_info *type = device->host->type(weight->type);
-    uint64_t bytes = (uint64_t)(weight->shape[0] / type->block_elements) * type->block_bytes;
-    weft_vulkan_tensor rows = {.type = weight->type, .layout = layout->id, .shape = {weight->shape[0], n_rows, 1, 1}};
-    uint64_t to = buffer->address + offset + (uint64_t)first_row * weft_vulkan_row_bytes(device, &rows);
-    weft_vulkan_piece *piece = piece_of(device, from);
-    if (piece != NULL) return pack(device, piece, &rows, to, error);
-    weft_status status = take(device, &device->side, bytes * (uint64_t)n_rows, &piece, error);
-    if (status != WEFT_OK) return status;
-    memcpy(piece->memory->mapped, from, (size_t)(bytes * (uint64_t)n_rows));
-    status = pack(device, piece, &rows, to, error);
-    return status == WEFT_OK ? weft_vulkan_finish(device, error) : status;
 }

@@ -1,35 +1,13 @@
 /* The Vulkan backend: GLSL compute shaders that reach everything by address. See docs/architecture.md for how steps run. */
-#include "backends/vulkan/vulkan.h"
-
 #include <string.h>
 
-weft_status weft_vulkan_result(weft_backend_device *device, VkResult result, const char *what, weft_error *error) {
-    const weft_host *host = device->host;
-    switch (result) {
-    case VK_SUCCESS:
-        return WEFT_OK;
-    case VK_ERROR_OUT_OF_HOST_MEMORY:
-        return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no host memory for %s", what);
-    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
-        return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: %s: the device's memory is used up", what);
-    case VK_ERROR_TOO_MANY_OBJECTS:
-        return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: %s: too many objects", what);
-    case VK_ERROR_DEVICE_LOST:
-        weft_os_mutex_lock(&device->mutex);
-        device->lost = true;
-        weft_os_mutex_unlock(&device->mutex);
-        return host->fail(error, WEFT_DEVICE_LOST, "vulkan: %s: the device was lost", what);
-    default:
-        return host->fail(error, WEFT_FAILED, "vulkan: %s failed with VkResult %d", what, (int)result);
-    }
-}
-
-weft_status weft_vulkan_status(weft_backend_device *device, weft_error *error) {
-    weft_os_mutex_lock(&device->mutex);
-    bool lost = device->lost;
-    weft_os_mutex_unlock(&device->mutex);
-    return lost ? device->host->fail(error, WEFT_DEVICE_LOST, "vulkan: the device was lost") : WEFT_OK;
-}
+#include "backends/vulkan/bandwidth.h"
+#include "backends/vulkan/cache.h"
+#include "backends/vulkan/memory.h"
+#include "backends/vulkan/pipeline.h"
+#include "backends/vulkan/queue.h"
+#include "backends/vulkan/table.h"
+#include "backends/vulkan/transfer.h"
 
 static weft_status memory_info(weft_backend_device *device, uint64_t *total, uint64_t *available, weft_error *error) {
     (void)error;
@@ -93,7 +71,7 @@ static weft_status create_objects(weft_backend_device *device, weft_error *error
     if (result == VK_SUCCESS) result = vk->vkCreateSemaphore(device->device, &semaphore, NULL, &device->ended);
     weft_status status = weft_vulkan_result(device, result, "what steps need", error);
     if (status == WEFT_OK) status = weft_vulkan_transfers_create(device, error);
-    if (status == WEFT_OK) status = weft_vulkan_buffer_make(device, WEFT_VULKAN_DEVICE, 64, &device->control, error);
+    if (status == WEFT_OK) status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE, 64, &device->control, error);
     const uint64_t queue_bytes = (4 + 2 * WEFT_VULKAN_MAX_QUEUED) * sizeof(uint32_t);
     if (status == WEFT_OK) status = weft_vulkan_buffer_make(device, WEFT_VULKAN_HOST, queue_bytes, &device->steps, error);
     return status;
@@ -166,12 +144,14 @@ const weft_backend weft_vulkan_backend = {
     .memory_info = memory_info,
     .buffer_create = weft_vulkan_buffer_create,
     .buffer_destroy = weft_vulkan_buffer_destroy,
+    .buffer_address = weft_vulkan_buffer_address,
     .buffer_map = weft_vulkan_buffer_map,
     .write = weft_vulkan_write,
     .read = weft_vulkan_read,
     .weight_layout = weft_vulkan_weight_layout,
     .weight_pack = weft_vulkan_weight_pack,
     .supports = weft_vulkan_supports,
+    .kernel_at = weft_vulkan_kernel_at,
     .plan_create = weft_vulkan_plan_create,
     .plan_destroy = weft_vulkan_plan_destroy,
     .plan_submit = weft_vulkan_plan_submit,

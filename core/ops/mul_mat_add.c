@@ -1,5 +1,5 @@
 #include "core/expect.h"
-#include "core/fuse.h"
+#include "core/fusion.h"
 
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
     (void)params;

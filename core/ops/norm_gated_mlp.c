@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "core/expect.h"
-#include "core/fuse.h"
+#include "core/fusion.h"
 #include "weft/ops/rms_norm.h"
 
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
@@ -63,5 +63,9 @@ static const weft_fusion fusion = {
     .merge = merge,
 };
 
-const weft_op_rules weft_op_rules_norm_gated_mlp = {
-    .params_size = sizeof(weft_norm_gated_mlp_params), .infer = infer, .cost = cost, .describe = describe, .fusion = &fusion};
+const weft_op_rules weft_op_rules_norm_gated_mlp = {.params_size = sizeof(weft_norm_gated_mlp_params),
+                                                    .infer = infer,
+                                                    .cost = cost,
+                                                    .describe = describe,
+                                                    .fusion = &fusion,
+                                                    .together = "gate up"};

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "core/expect.h"
-#include "core/fuse.h"
+#include "core/fusion.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/sample.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/expect.h"
-#include "core/fuse.h"
+#include "core/fusion.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/rope.h"
 
@@ -140,5 +140,9 @@ static const weft_fusion fusion = {
     .merge = merge,
 };
 
-const weft_op_rules weft_op_rules_norm_qkv = {
-    .params_size = sizeof(weft_norm_qkv_params), .infer = infer, .cost = cost, .describe = describe, .fusion = &fusion};
+const weft_op_rules weft_op_rules_norm_qkv = {.params_size = sizeof(weft_norm_qkv_params),
+                                              .infer = infer,
+                                              .cost = cost,
+                                              .describe = describe,
+                                              .fusion = &fusion,
+                                              .together = "q k v"};

@@ -197,7 +197,8 @@ typedef struct weft_device_info {
     char features[256];             /* "avx2 avx512vnni", for people to read */
     char unusable[256];             /* why it cannot be opened, or "" */
     uint64_t memory_total, memory_free; /* bytes; 0 where unknown */
-    bool is_host;                       /* its memory is the host's */
+    bool host_memory;                   /* its memory is the host's */
+    bool host_processor;                /* its steps run on the host's processor: queueing them ahead gains nothing */
     weft_device_kind kind;
     int32_t rank; /* added to its backend's, where devices of one backend differ; "auto" takes none below 0 */
     uint64_t reserved[8];
@@ -321,14 +322,22 @@ typedef enum weft_precision { WEFT_FAST = 0, WEFT_EXACT = 1 } weft_precision;
 /* Whether and how a device would run a node as it stands. */
 typedef struct weft_node_support {
     bool supported;
+    uint32_t number;    /* of that kernel in the device's table */
     const char *kernel; /* what would run it, or ""; lives as long as the device */
     char reason[160];   /* why it is not supported, or why this kernel, or "" */
     uint64_t reserved[8];
 } weft_node_support;
 
-/* Asks about node `index`, which is not a leaf. WEFT_INVALID_ARGUMENT. */
+/* Asks about node `index`, which is not a leaf, with the layouts and storages that the whole graph leads to.
+ * WEFT_INVALID_ARGUMENT, WEFT_OUT_OF_MEMORY. */
 WEFT_API weft_status weft_graph_support(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,
                                         weft_node_support *support, weft_error *error);
+/* Reports every row of the device's table of kernels for the op of node `index`, in the table's order: whether it could run the
+ * node, or why not. A status that `report` returns ends the listing and is returned. WEFT_UNSUPPORTED where the backend does not
+ * list its kernels. */
+WEFT_API weft_status weft_graph_kernels(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,
+                                        weft_status (*report)(void *user, const weft_node_support *kernel), void *user,
+                                        weft_error *error);
 
 /* What one run of node `index` costs: arithmetic operations, and the bytes it moves with weights as in the file. Both count what is
  * cached as whole pages, up to the end of the page table; both are 0 for a leaf. WEFT_INVALID_ARGUMENT. */
@@ -342,15 +351,30 @@ WEFT_API weft_status weft_graph_fuse(const weft_graph *graph, weft_device *devic
 
 typedef enum weft_graph_format { WEFT_GRAPH_TEXT, WEFT_GRAPH_DOT } weft_graph_format;
 
-/* Prints nodes with shapes, bytes moved and operations. With a device, each node's kernel (or why it has none) is shown too;
- * `device` may be NULL. A status that `write` returns ends the printing and is returned. */
-WEFT_API weft_status weft_graph_print(const weft_graph *graph, weft_graph_format format, weft_device *device,
-                                      weft_precision precision, weft_status (*write)(void *user, const char *text, size_t size),
-                                      void *user, weft_error *error);
+typedef struct weft_graph_print_options {
+    weft_graph_format format;
+    weft_device *device; /* shows what would run each node there; NULL: the graph alone */
+    weft_precision precision;
+    bool all_kernels; /* the rows of the device's table that were passed over, too, and why: as text alone */
+    uint64_t reserved[8];
+} weft_graph_print_options;
+
+/* Prints nodes with shapes, bytes moved and operations. With a device also the number and name of each node's kernel (or why it has
+ * none), how values between nodes are stored where not as F32, and how weights lie where not as in the file. `options` may be NULL.
+ * A status that `write` returns ends the printing and is returned. */
+WEFT_API weft_status weft_graph_print(const weft_graph *graph, const weft_graph_print_options *options,
+                                      weft_status (*write)(void *user, const char *text, size_t size), void *user,
+                                      weft_error *error);
 
 /* ---- Stores: what plans share on a device ---- */
 
 typedef struct weft_store weft_store;
+
+/* The only kernel that nodes of an op may run with, by its number in the device's table: for tests and comparisons. */
+typedef struct weft_forced_kernel {
+    weft_op op;
+    uint32_t kernel;
+} weft_forced_kernel;
 
 typedef struct weft_store_options {
     weft_precision precision;
@@ -361,7 +385,9 @@ typedef struct weft_store_options {
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
     bool unpruned; /* plans run every node as it was added, unfused, those that reach no result too: for timing */
-    uint64_t reserved[7];
+    const weft_forced_kernel *forced; /* n_forced of them, copied; a node that its op's kernel cannot run is WEFT_UNSUPPORTED */
+    size_t n_forced;
+    uint64_t reserved[8];
 } weft_store_options;
 
 /* Exact bytes on the device, before anything is allocated. */
@@ -372,8 +398,8 @@ typedef struct weft_store_bytes {
     uint64_t arena; /* activations and scratch of the largest plan */
     uint64_t rings; /* step and result slots */
     uint64_t total;
-    uint64_t taken; /* of the memory that weft_device_info tells of: rounded up as the device gives memory, without what it leaves
-                       to the host */
+    uint64_t bytes_used; /* of the memory that weft_device_info tells of: rounded up as the device gives memory, without what it
+                            leaves to the host */
     uint64_t reserved[8];
 } weft_store_bytes;
 

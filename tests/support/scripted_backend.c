@@ -78,7 +78,8 @@ static weft_status list_devices(const weft_host *host, weft_device_info *list, s
     (void)host;
     (void)error;
     *count = 1;
-    if (capacity > 0) list[0] = (weft_device_info){.name = "scripted", .is_host = !script.unmapped};
+    if (capacity > 0)
+        list[0] = (weft_device_info){.name = "scripted", .host_memory = !script.unmapped, .host_processor = !script.unmapped};
     return WEFT_OK;
 }
 
@@ -134,13 +135,13 @@ static weft_status buffer_create(weft_backend_device *device, weft_memory kind, 
 }
 
 /* With a granularity: as a device gives memory that rounds what it is asked for up, and leaves rings to the host. */
-static uint64_t buffer_takes(weft_backend_device *device, weft_memory kind, uint64_t bytes) {
+static uint64_t buffer_bytes_used(weft_backend_device *device, weft_memory kind, uint64_t bytes) {
     (void)device;
     if (!script.granularity) return bytes;
     return kind == WEFT_MEMORY_RING ? 0 : (bytes + script.granularity - 1) / script.granularity * script.granularity;
 }
 
-static uint64_t plan_takes(weft_backend_device *device, const weft_backend_plan *plan) {
+static uint64_t plan_bytes_used(weft_backend_device *device, const weft_backend_plan *plan) {
     (void)device;
     return plan->schedule.n_phases * 100;
 }
@@ -186,28 +187,31 @@ static weft_status read_buffer(weft_backend_device *device, weft_backend_buffer 
 
 /* ---- Weights: layout 1 is the rows, each byte inverted, behind a header ---- */
 
-static void weight_layout(weft_backend_device *device, const weft_tensor *weight, const weft_use *uses, size_t n_uses,
-                          weft_layout *layout) {
+static void weight_layout(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights, const weft_use *uses,
+                          size_t n_uses, weft_layout *layout) {
+    const weft_tensor *weight = weights[0];
+    if (n_weights > 1) return;
     script.n_uses += n_uses;
-    for (size_t i = 0; i < n_uses; i++) require(uses[i].op != WEFT_OP_NONE && uses[i].n_columns > 0, "a use without an op");
+    for (size_t i = 0; i < n_uses; i++) require(uses[i].phase->op != WEFT_OP_NONE, "a use without an op");
     if (!script.packs) return;
     const weft_type_info *type = device->host->type(weight->type);
     uint64_t elements = (uint64_t)(weight->shape[0] * weight->shape[1] * weight->shape[2] * weight->shape[3]);
     *layout = (weft_layout){1, 3, LAYOUT_HEADER + elements / type->block_elements * type->block_bytes, "inverted"};
 }
 
-static weft_status weight_pack(weft_backend_device *device, const weft_tensor *weight, const weft_layout *layout,
-                               weft_backend_buffer *buffer, uint64_t offset, int64_t first_row, int64_t n_rows, const void *from,
-                               weft_error *error) {
+static weft_status weight_pack(weft_backend_device *device, const weft_packing *packing, weft_error *error) {
     (void)error;
+    const weft_tensor *weight = packing->weight;
+    const weft_layout *layout = packing->layout;
+    int64_t first_row = packing->first_row, n_rows = packing->n_rows;
     const weft_type_info *type = device->host->type(weight->type);
     uint64_t stride = (uint64_t)weight->shape[0] / type->block_elements * type->block_bytes;
     int64_t all_rows = weight->shape[1] * weight->shape[2] * weight->shape[3];
     require(first_row % layout->rows_at_once == 0, "packing begins inside a group of rows");
     require(n_rows % layout->rows_at_once == 0 || first_row + n_rows == all_rows, "packing ends inside a group of rows");
-    check_range(buffer, offset, layout->bytes);
-    scripted_stage_copy(from, buffer->memory + offset + LAYOUT_HEADER + (uint64_t)first_row * stride, (uint64_t)n_rows * stride,
-                        true);
+    check_range(packing->buffer, packing->offset, layout->bytes);
+    scripted_stage_copy(packing->from, packing->buffer->memory + packing->offset + LAYOUT_HEADER + (uint64_t)first_row * stride,
+                        (uint64_t)n_rows * stride, true);
     script.n_packs++;
     return WEFT_OK;
 }
@@ -218,7 +222,7 @@ static weft_status stage(weft_backend_device *device, uint64_t bytes, void **mem
 
 /* ---- Plans ---- */
 
-static void supports(weft_backend_device *device, const weft_query *query, weft_support *support) {
+static void supports(weft_backend_device *device, const weft_phase *query, weft_support *support) {
     (void)device;
     *support = (weft_support){.supported = scripted_op_known(query->op),
                               .name = "scripted",
@@ -461,8 +465,7 @@ static weft_status device_status(weft_backend_device *device, weft_error *error)
     .open = open_device, .close = close_device, .memory_info = memory_info, .buffer_create = buffer_create,                        \
     .buffer_destroy = buffer_destroy, .buffer_map = buffer_map, .write = write_buffer, .read = read_buffer, .supports = supports,  \
     .weight_layout = weight_layout, .weight_pack = weight_pack, .plan_create = plan_create, .plan_destroy = plan_destroy,          \
-    .plan_submit = plan_submit, .wait = wait_step, .cancel = cancel, .status = device_status, .buffer_takes = buffer_takes,        \
-    .plan_takes = plan_takes
+    .plan_submit = plan_submit, .wait = wait_step, .cancel = cancel, .status = device_status, .buffer_bytes_used = buffer_bytes_used, .plan_bytes_used = plan_bytes_used
 /* clang-format on */
 
 const weft_backend scripted_backend = {SLOTS};

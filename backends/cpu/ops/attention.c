@@ -19,7 +19,7 @@ typedef struct row_group {
 } row_group;
 
 typedef struct attention_context {
-    const weft_cpu_phase *phase;
+    const weft_cpu_call *call;
     weft_cpu_kv kv;
     const float *q;
     float *y;
@@ -67,8 +67,8 @@ static void load_block(const attention_context *c, const row_group *group, int64
 }
 
 static void attend(const attention_context *c, weft_cpu_block *block, int64_t first, int64_t last) {
-    const weft_backend_device *device = c->phase->device;
-    if (c->phase->precision == WEFT_EXACT)
+    const weft_backend_device *device = c->call->device;
+    if (!weft_cpu_is_fast(c->call))
         weft_cpu_attend_exact(device, &c->kv, c->scale, block, first, last);
     else
         weft_cpu_attend_fast(device, &c->kv, c->scale, block, first, last);
@@ -127,14 +127,14 @@ static void combine_chunk(void *user, int64_t chunk, uint32_t thread) {
     }
 }
 
-static void init(const weft_cpu_phase *phase, attention_context *c, weft_cpu_scratch *scratch) {
-    const weft_attention_params *params = (const void *)phase->params;
-    *c = (attention_context){.phase = phase};
-    c->kv = weft_cpu_kv_of(&phase->inputs[WEFT_ATTENTION_KV], &phase->inputs[WEFT_ATTENTION_ROWS],
-                           &phase->inputs[WEFT_ATTENTION_SEQUENCES]);
-    c->q = phase->inputs[WEFT_ATTENTION_Q].data;
-    c->y = phase->outputs[WEFT_ATTENTION_OUT_Y].data;
-    c->n_rows = phase->inputs[WEFT_ATTENTION_Q].shape[1];
+static void init(const weft_cpu_call *call, attention_context *c, weft_cpu_scratch *scratch) {
+    const weft_attention_params *params = call->phase->params;
+    *c = (attention_context){.call = call};
+    c->kv = weft_cpu_kv_of(&call->phase->inputs[WEFT_ATTENTION_KV], &call->phase->inputs[WEFT_ATTENTION_ROWS],
+                           &call->phase->inputs[WEFT_ATTENTION_SEQUENCES]);
+    c->q = weft_cpu_data(&call->phase->inputs[WEFT_ATTENTION_Q]);
+    c->y = weft_cpu_data(&call->phase->outputs[WEFT_ATTENTION_OUT_Y]);
+    c->n_rows = call->phase->inputs[WEFT_ATTENTION_Q].tensor.shape[1];
     c->n_heads = params->n_heads;
     c->share = params->n_heads / c->kv.n_kv_heads;
     c->window = params->window;
@@ -144,20 +144,20 @@ static void init(const weft_cpu_phase *phase, attention_context *c, weft_cpu_scr
     c->groups = weft_cpu_take(scratch, (uint64_t)c->n_rows * sizeof *c->groups);
     weft_cpu_block block;
     c->thread_bytes = weft_cpu_block_take(&block, c->max_queries, c->kv.head_dim, &(weft_cpu_scratch){0});
-    c->threads = weft_cpu_take(scratch, c->thread_bytes * phase->device->n_threads);
+    c->threads = weft_cpu_take(scratch, c->thread_bytes * call->device->n_threads);
     if (c->n_rows * c->kv.n_kv_heads > SPLIT_BLOCKS) return;
-    c->split = phase->precision == WEFT_EXACT ? EXACT_SPLIT : FAST_SPLIT;
-    c->splits_per_chunk = phase->precision == WEFT_EXACT ? EXACT_SPLITS_PER_CHUNK : 1;
+    c->split = !weft_cpu_is_fast(call) ? EXACT_SPLIT : FAST_SPLIT;
+    c->splits_per_chunk = !weft_cpu_is_fast(call) ? EXACT_SPLITS_PER_CHUNK : 1;
     c->n_splits = (c->kv.max_pages * c->kv.page_size + c->split - 1) / c->split;
     uint64_t n_parts = (uint64_t)(c->n_rows * c->kv.n_kv_heads * c->n_splits * c->share);
     c->part_states = weft_cpu_take(scratch, n_parts * sizeof *c->part_states);
     c->parts = weft_cpu_take(scratch, n_parts * (uint64_t)c->kv.head_dim * sizeof *c->parts);
 }
 
-static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
+static uint64_t scratch_bytes(const weft_cpu_call *call) {
     attention_context context;
     weft_cpu_scratch scratch = {0};
-    init(phase, &context, &scratch);
+    init(call, &context, &scratch);
     return scratch.used;
 }
 
@@ -181,10 +181,10 @@ static int64_t count_splits(const attention_context *c) {
     return weft_cpu_min((high + c->split - 1) / c->split, c->n_splits);
 }
 
-static void run(const weft_cpu_phase *phase) {
+static void run(const weft_cpu_call *call) {
     attention_context c;
-    init(phase, &c, &(weft_cpu_scratch){.base = phase->scratch});
-    weft_cpu_pool *pool = phase->device->pool;
+    init(call, &c, &(weft_cpu_scratch){.base = weft_cpu_data(&call->phase->scratch)});
+    weft_cpu_pool *pool = call->device->pool;
     int64_t pairs = c.n_rows * c.kv.n_kv_heads;
     if (c.split > 0) c.splits_used = count_splits(&c);
     if (c.splits_used > c.splits_per_chunk) {
@@ -197,4 +197,8 @@ static void run(const weft_cpu_phase *phase) {
     }
 }
 
-const weft_cpu_op weft_cpu_op_attention = {.run = run, .scratch_bytes = scratch_bytes, .has_fast = true};
+static const weft_cpu_kernel rows[] = {
+    WEFT_CPU_EXACT(WEFT_OP_ATTENTION, "attention", .run = run, .scratch_bytes = scratch_bytes),
+    WEFT_CPU_FAST(WEFT_OP_ATTENTION, "attention", 0, .run = run, .scratch_bytes = scratch_bytes),
+};
+const weft_kernel_rows weft_cpu_op_attention = WEFT_KERNEL_ROWS(rows);

@@ -1,10 +1,10 @@
 #include "weft/ops/kv_write.h"
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/kernel.h"
 #include "backends/cpu/rows.h"
 
 typedef struct write_context {
-    const weft_cpu_phase *phase;
+    const weft_cpu_call *call;
     weft_cpu_kv kv;
     int64_t n_rows;
 } write_context;
@@ -15,19 +15,21 @@ static void write_chunk(void *user, int64_t chunk, uint32_t thread) {
     const write_context *c = user;
     bool values = chunk % 2 == 1;
     int64_t head = chunk / 2, n = c->kv.head_dim * c->kv.n_kv_heads;
-    const float *x = (const float *)c->phase->inputs[values ? WEFT_KV_WRITE_V : WEFT_KV_WRITE_K].data + head * c->kv.head_dim;
+    const float *x =
+        (const float *)weft_cpu_data(&c->call->phase->inputs[values ? WEFT_KV_WRITE_V : WEFT_KV_WRITE_K]) + head * c->kv.head_dim;
     for (int64_t row = 0; row < c->n_rows; row++)
-        weft_cpu_kv_store(c->phase->device->kernels, &c->kv, row, head, values, x + row * n);
+        weft_cpu_kv_store(c->call->device->kernels, &c->kv, row, head, values, x + row * n);
 }
 
-static void run(const weft_cpu_phase *phase) {
+static void run(const weft_cpu_call *call) {
     write_context context = {
-        .phase = phase,
-        .kv = weft_cpu_kv_of(&phase->inputs[WEFT_KV_WRITE_KV], &phase->inputs[WEFT_KV_WRITE_ROWS],
-                             &phase->inputs[WEFT_KV_WRITE_SEQUENCES]),
-        .n_rows = phase->inputs[WEFT_KV_WRITE_K].shape[1],
+        .call = call,
+        .kv = weft_cpu_kv_of(&call->phase->inputs[WEFT_KV_WRITE_KV], &call->phase->inputs[WEFT_KV_WRITE_ROWS],
+                             &call->phase->inputs[WEFT_KV_WRITE_SEQUENCES]),
+        .n_rows = call->phase->inputs[WEFT_KV_WRITE_K].tensor.shape[1],
     };
-    weft_cpu_parallel(phase->device->pool, write_chunk, &context, 2 * context.kv.n_kv_heads);
+    weft_cpu_parallel(call->device->pool, write_chunk, &context, 2 * context.kv.n_kv_heads);
 }
 
-const weft_cpu_op weft_cpu_op_kv_write = {.run = run};
+static const weft_cpu_kernel rows[] = {WEFT_CPU_EXACT(WEFT_OP_KV_WRITE, "kv_write", .run = run)};
+const weft_kernel_rows weft_cpu_op_kv_write = WEFT_KERNEL_ROWS(rows);

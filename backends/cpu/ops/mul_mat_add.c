@@ -20,32 +20,37 @@ static void mul_chunk(void *user, int64_t chunk, uint32_t thread) {
     }
 }
 
-static void init(const weft_cpu_phase *phase, weft_cpu_products *products, weft_cpu_scratch *scratch) {
+static void init(const weft_cpu_call *call, weft_cpu_products *products, weft_cpu_scratch *scratch) {
     const uint32_t weight = WEFT_MUL_MAT_ADD_WEIGHT;
-    weft_cpu_products_init(products, phase, &weight, 1, phase->inputs[WEFT_MUL_MAT_ADD_X].shape[1], false, 0, scratch);
+    weft_cpu_products_init(products, call, &weight, 1, call->phase->inputs[WEFT_MUL_MAT_ADD_X].tensor.shape[1], false, 0, scratch);
 }
 
-static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
+static uint64_t scratch_bytes(const weft_cpu_call *call) {
     weft_cpu_products products;
     weft_cpu_scratch scratch = {0};
-    init(phase, &products, &scratch);
+    init(call, &products, &scratch);
     return scratch.used;
 }
 
-static void run(const weft_cpu_phase *phase) {
+static void run(const weft_cpu_call *call) {
     weft_cpu_products products;
-    init(phase, &products, &(weft_cpu_scratch){.base = phase->scratch});
-    products.x = phase->inputs[WEFT_MUL_MAT_ADD_X].data;
+    init(call, &products, &(weft_cpu_scratch){.base = weft_cpu_data(&call->phase->scratch)});
+    products.x = weft_cpu_data(&call->phase->inputs[WEFT_MUL_MAT_ADD_X]);
     weft_cpu_products_prepare(&products);
     mul_context context = {&products,
-                           phase->inputs[WEFT_MUL_MAT_ADD_WEIGHT].shape[1],
+                           call->phase->inputs[WEFT_MUL_MAT_ADD_WEIGHT].tensor.shape[1],
                            0,
-                           phase->inputs[WEFT_MUL_MAT_ADD_BIAS].data,
-                           phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].data,
-                           phase->outputs[WEFT_MUL_MAT_ADD_OUT_Y].data};
-    context.per_chunk = weft_cpu_chunk(phase->device, context.n, products.products[0].unit, products.k * products.n_columns);
-    weft_cpu_parallel(phase->device->pool, mul_chunk, &context, (context.n + context.per_chunk - 1) / context.per_chunk);
+                           weft_cpu_data(&call->phase->inputs[WEFT_MUL_MAT_ADD_BIAS]),
+                           weft_cpu_data(&call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL]),
+                           weft_cpu_data(&call->phase->outputs[WEFT_MUL_MAT_ADD_OUT_Y])};
+    context.per_chunk = weft_cpu_chunk(call->device, context.n, products.products[0].unit, products.k * products.n_columns);
+    weft_cpu_parallel(call->device->pool, mul_chunk, &context, (context.n + context.per_chunk - 1) / context.per_chunk);
 }
 
-const weft_cpu_op weft_cpu_op_mul_mat_add = {
-    .run = run, .scratch_bytes = scratch_bytes, .matrices = 1 << WEFT_MUL_MAT_ADD_WEIGHT, .has_fast = true};
+#define MATRICES (WEFT_PORT_BIT(WEFT_MUL_MAT_ADD_WEIGHT))
+
+static const weft_cpu_kernel rows[] = {
+    WEFT_CPU_EXACT(WEFT_OP_MUL_MAT_ADD, "mul_mat_add", .matrices = MATRICES, .run = run, .scratch_bytes = scratch_bytes),
+    WEFT_CPU_FAST(WEFT_OP_MUL_MAT_ADD, "mul_mat_add", MATRICES, .run = run, .scratch_bytes = scratch_bytes),
+};
+const weft_kernel_rows weft_cpu_op_mul_mat_add = WEFT_KERNEL_ROWS(rows);

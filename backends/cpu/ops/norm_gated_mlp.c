@@ -4,7 +4,7 @@
 #include "weft/ops/math.h"
 
 typedef struct mlp_context {
-    const weft_cpu_phase *phase;
+    const weft_cpu_call *call;
     const weft_cpu_products *products;
     int64_t n, per_chunk;
     int32_t activation;
@@ -12,8 +12,8 @@ typedef struct mlp_context {
 } mlp_context;
 
 static void activate(const mlp_context *c, const float *gate, const float *up, int64_t n, float *y) {
-    if (c->phase->precision == WEFT_FAST) {
-        c->phase->device->kernels->gated(gate, up, n, c->activation, y);
+    if (weft_cpu_is_fast(c->call)) {
+        c->call->device->kernels->gated(gate, up, n, c->activation, y);
     } else if (c->activation == WEFT_ACTIVATION_SILU) {
         for (int64_t i = 0; i < n; i++) y[i] = weft_silu(gate[i]) * up[i];
     } else {
@@ -32,17 +32,18 @@ static void mlp_chunk(void *user, int64_t chunk, uint32_t thread) {
     }
 }
 
-static float *init(const weft_cpu_phase *phase, weft_cpu_products *products, weft_cpu_scratch *scratch) {
+static float *init(const weft_cpu_call *call, weft_cpu_products *products, weft_cpu_scratch *scratch) {
     const uint32_t weights[] = {WEFT_NORM_GATED_MLP_GATE, WEFT_NORM_GATED_MLP_UP};
-    int64_t n_columns = phase->inputs[WEFT_NORM_GATED_MLP_X].shape[1];
-    weft_cpu_products_init(products, phase, weights, 2, n_columns, true, 0, scratch);
-    return weft_cpu_take(scratch, (uint64_t)(phase->inputs[WEFT_NORM_GATED_MLP_GATE].shape[1] * n_columns) * sizeof(float));
+    int64_t n_columns = call->phase->inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[1];
+    weft_cpu_products_init(products, call, weights, 2, n_columns, true, 0, scratch);
+    return weft_cpu_take(scratch,
+                         (uint64_t)(call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1] * n_columns) * sizeof(float));
 }
 
-static uint64_t scratch_bytes(const weft_cpu_phase *phase) {
+static uint64_t scratch_bytes(const weft_cpu_call *call) {
     weft_cpu_products products;
     weft_cpu_scratch scratch = {0};
-    init(phase, &products, &scratch);
+    init(call, &products, &scratch);
     return scratch.used;
 }
 
@@ -52,22 +53,25 @@ static int64_t common_unit(const weft_cpu_products *products) {
     return unit;
 }
 
-static void run(const weft_cpu_phase *phase) {
-    const weft_norm_gated_mlp_params *params = (const void *)phase->params;
+static void run(const weft_cpu_call *call) {
+    const weft_norm_gated_mlp_params *params = call->phase->params;
     weft_cpu_products products;
-    float *up = init(phase, &products, &(weft_cpu_scratch){.base = phase->scratch});
-    products.x = phase->inputs[WEFT_NORM_GATED_MLP_X].data;
-    products.norm = phase->inputs[WEFT_NORM_GATED_MLP_NORM].data;
+    float *up = init(call, &products, &(weft_cpu_scratch){.base = weft_cpu_data(&call->phase->scratch)});
+    products.x = weft_cpu_data(&call->phase->inputs[WEFT_NORM_GATED_MLP_X]);
+    products.norm = weft_cpu_data(&call->phase->inputs[WEFT_NORM_GATED_MLP_NORM]);
     products.epsilon = params->epsilon;
     weft_cpu_products_prepare(&products);
-    mlp_context context = {phase, &products,          phase->inputs[WEFT_NORM_GATED_MLP_GATE].shape[1],
-                           0,     params->activation, phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].data,
+    mlp_context context = {call, &products,          call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1],
+                           0,    params->activation, weft_cpu_data(&call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y]),
                            up};
-    context.per_chunk = weft_cpu_chunk(phase->device, context.n, common_unit(&products), 2 * products.k * products.n_columns);
-    weft_cpu_parallel(phase->device->pool, mlp_chunk, &context, (context.n + context.per_chunk - 1) / context.per_chunk);
+    context.per_chunk = weft_cpu_chunk(call->device, context.n, common_unit(&products), 2 * products.k * products.n_columns);
+    weft_cpu_parallel(call->device->pool, mlp_chunk, &context, (context.n + context.per_chunk - 1) / context.per_chunk);
 }
 
-const weft_cpu_op weft_cpu_op_norm_gated_mlp = {.run = run,
-                                                .scratch_bytes = scratch_bytes,
-                                                .matrices = 1 << WEFT_NORM_GATED_MLP_GATE | 1 << WEFT_NORM_GATED_MLP_UP,
-                                                .has_fast = true};
+#define MATRICES (WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_GATE) | WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_UP))
+
+static const weft_cpu_kernel rows[] = {
+    WEFT_CPU_EXACT(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp", .matrices = MATRICES, .run = run, .scratch_bytes = scratch_bytes),
+    WEFT_CPU_FAST(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp", MATRICES, .run = run, .scratch_bytes = scratch_bytes),
+};
+const weft_kernel_rows weft_cpu_op_norm_gated_mlp = WEFT_KERNEL_ROWS(rows);

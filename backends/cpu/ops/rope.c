@@ -3,16 +3,18 @@
 #include "backends/cpu/elementwise.h"
 #include "backends/cpu/rows.h"
 
-static void rope_column(const weft_cpu_phase *phase, int64_t column) {
-    const weft_rope_params *params = (const void *)phase->params;
-    int64_t n = phase->inputs[WEFT_ROPE_X].shape[0];
-    weft_cpu_rope(&phase->inputs[WEFT_ROPE_ROWS], &phase->inputs[WEFT_ROPE_TABLE], column, params->head_dim, params->order,
-                  (const float *)phase->inputs[WEFT_ROPE_X].data + column * n, n,
-                  (float *)phase->outputs[WEFT_ROPE_OUT_Y].data + column * n);
+static void rope_column(const weft_cpu_call *call, int64_t column) {
+    const weft_rope_params *params = call->phase->params;
+    int64_t n = call->phase->inputs[WEFT_ROPE_X].tensor.shape[0];
+    weft_cpu_rope(&call->phase->inputs[WEFT_ROPE_ROWS], &call->phase->inputs[WEFT_ROPE_TABLE], column, params->head_dim,
+                  params->order, (const float *)weft_cpu_data(&call->phase->inputs[WEFT_ROPE_X]) + column * n, n,
+                  (float *)weft_cpu_data(&call->phase->outputs[WEFT_ROPE_OUT_Y]) + column * n);
 }
 
-static void run(const weft_cpu_phase *phase) {
-    weft_cpu_each_column(phase, phase->inputs[WEFT_ROPE_X].shape[1], phase->inputs[WEFT_ROPE_X].shape[0] * 2, rope_column);
+static void run(const weft_cpu_call *call) {
+    weft_cpu_each_column(call, call->phase->inputs[WEFT_ROPE_X].tensor.shape[1],
+                         call->phase->inputs[WEFT_ROPE_X].tensor.shape[0] * 2, rope_column);
 }
 
-const weft_cpu_op weft_cpu_op_rope = {.run = run};
+static const weft_cpu_kernel rows[] = {WEFT_CPU_EXACT(WEFT_OP_ROPE, "rope", .run = run)};
+const weft_kernel_rows weft_cpu_op_rope = WEFT_KERNEL_ROWS(rows);

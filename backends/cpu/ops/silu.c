@@ -6,8 +6,9 @@ static void map(const float *a, const float *b, int64_t n, float *y) {
     for (int64_t i = 0; i < n; i++) y[i] = weft_silu(a[i]);
 }
 
-static void run(const weft_cpu_phase *phase) {
-    weft_cpu_elementwise(phase, map);
+static void run(const weft_cpu_call *call) {
+    weft_cpu_elementwise(call, map);
 }
 
-const weft_cpu_op weft_cpu_op_silu = {.run = run, .in_place = weft_cpu_elementwise_in_place};
+static const weft_cpu_kernel rows[] = {WEFT_CPU_ELEMENTWISE(WEFT_OP_SILU, "silu", .run = run)};
+const weft_kernel_rows weft_cpu_op_silu = WEFT_KERNEL_ROWS(rows);

@@ -255,7 +255,7 @@ void weft_cpu_unpack_row(const weft_cpu_matrix *matrix, int64_t row, float *valu
         return;
     }
     int64_t n_blocks = matrix->k / WEFT_CPU_BLOCK, per_file_block = format->block_elements / WEFT_CPU_BLOCK;
-    if (matrix->layout == 0) {
+    if (matrix->layout == WEFT_LAYOUT_FILE) {
         const uint8_t *from = (const uint8_t *)matrix->data + row * (matrix->k / format->block_elements) * format->block_bytes;
         for (int64_t b = 0; b < n_blocks; b++) {
             weft_cpu_block_decode(format, from, b, &decoded);

@@ -10,7 +10,7 @@ static bool available(void) {
 
 static int64_t tile_rows(weft_type type, uint32_t layout) {
     if (weft_cpu_format_get(type)) return layout == WEFT_CPU_ROWS_8 ? ROWS : 0;
-    return layout == 0 && type != WEFT_I32 ? 4 : 0;
+    return layout == WEFT_LAYOUT_FILE && type != WEFT_I32 ? 4 : 0;
 }
 
 static void quantise(int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count, int64_t n_columns,

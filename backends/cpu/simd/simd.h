@@ -19,12 +19,8 @@
 
 #include "backends/cpu/kernels.h"
 
-#define WEFT_CPU_ROWS_8 1
-#define WEFT_CPU_ROWS_16 2
-
 #define WEFT_CPU_BLOCKS 1
 
-#define WEFT_CPU_BLOCK 32
 #define WEFT_CPU_BLOCK_BYTES 44 /* of one column's block in form WEFT_CPU_BLOCKS */
 
 /* How the scales of a quantised type work: value = scale * (q - offset), or scale * q + minimum. */

@@ -1,13 +1,20 @@
 #include "backends/cuda/launch.h"
 
-static uint64_t scratch_bytes(const weft_cuda_phase *phase) {
-    return weft_cuda_sample_bytes(phase->inputs[WEFT_SAMPLE_LOGITS].shape[0], phase->inputs[WEFT_SAMPLE_LOGITS].shape[1]);
+static uint64_t scratch_bytes(const weft_phase *phase) {
+    return weft_cuda_sample_bytes(phase->inputs[WEFT_SAMPLE_LOGITS].tensor.shape[0],
+                                  phase->inputs[WEFT_SAMPLE_LOGITS].tensor.shape[1]);
 }
 
-static void record(weft_cuda_recorder *recorder, const weft_cuda_phase *phase) {
-    weft_cuda_phase all = *phase;
-    all.n_columns = phase->inputs[WEFT_SAMPLE_LOGITS].shape[1];
-    weft_cuda_record_sample(recorder, &all, phase->inputs[WEFT_SAMPLE_LOGITS].shape[0]);
+static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
+    const int64_t *shape = phase->inputs[WEFT_SAMPLE_LOGITS].tensor.shape;
+    weft_cuda_record_sample(recorder, phase, shape[0], (weft_cuda_columns){0, shape[1]});
 }
 
-const weft_cuda_op weft_cuda_op_sample = {.record = record, .scratch_bytes = scratch_bytes};
+static const weft_cuda_kernel kernels[] = {
+    {.kernel = {.op = WEFT_OP_SAMPLE, .name = "sample exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST},
+     .file = "sample",
+     .record = record,
+     .scratch_bytes = scratch_bytes},
+};
+
+const weft_kernel_rows weft_cuda_op_sample = WEFT_KERNEL_ROWS(kernels);

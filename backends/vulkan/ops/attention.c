@@ -11,16 +11,16 @@
 /* Where the parts would take more, a workgroup walks through all ranges. */
 #define MOST_PART_BYTES ((uint64_t)64 << 20)
 
-static int64_t n_pairs_of(const weft_vulkan_node *node) {
-    const weft_attention_params *params = (const void *)node->params;
-    return params->n_heads * node->inputs[WEFT_ATTENTION_Q].shape[1];
+static int64_t n_pairs_of(const weft_vulkan_call *call) {
+    const weft_attention_params *params = call->phase->params;
+    return params->n_heads * call->phase->inputs[WEFT_ATTENTION_Q].tensor.shape[1];
 }
 
 /* Ranges that a row sees at most. */
-static int64_t n_ranges_of(const weft_vulkan_node *node) {
-    const weft_attention_params *params = (const void *)node->params;
-    int64_t n_positions =
-        (node->inputs[WEFT_ATTENTION_SEQUENCES].shape[0] - WEFT_SEQUENCE_PAGES) * node->inputs[WEFT_ATTENTION_KV].shape[1];
+static int64_t n_ranges_of(const weft_vulkan_call *call) {
+    const weft_attention_params *params = call->phase->params;
+    int64_t n_positions = (call->phase->inputs[WEFT_ATTENTION_SEQUENCES].tensor.shape[0] - WEFT_SEQUENCE_PAGES) *
+                          call->phase->inputs[WEFT_ATTENTION_KV].tensor.shape[1];
     int64_t n_ranges = (n_positions + WEFT_ATTENTION_RANGE - 1) / WEFT_ATTENTION_RANGE;
     /* a window may begin at the last position of a range */
     int64_t n_window = ((int64_t)params->window + WEFT_ATTENTION_RANGE - 2) / WEFT_ATTENTION_RANGE + 1;
@@ -28,19 +28,19 @@ static int64_t n_ranges_of(const weft_vulkan_node *node) {
 }
 
 /* 0: ranges are not computed apart. */
-static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
-    uint64_t enough = device->traits.is_processor ? ENOUGH_FOR_A_PROCESSOR : ENOUGH_PAIRS;
+static uint64_t scratch_bytes(const weft_vulkan_call *call) {
+    uint64_t n_pairs = (uint64_t)n_pairs_of(call), n_ranges = (uint64_t)n_ranges_of(call);
+    uint64_t enough = call->device->traits.is_processor ? ENOUGH_FOR_A_PROCESSOR : ENOUGH_PAIRS;
     if (n_pairs >= enough || n_ranges < 2) return 0;
-    uint64_t range_bytes = n_pairs * (uint64_t)(node->inputs[WEFT_ATTENTION_KV].shape[0] + 2) * sizeof(float);
+    uint64_t range_bytes = n_pairs * (uint64_t)(call->phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0] + 2) * sizeof(float);
     return n_ranges <= MOST_PART_BYTES / range_bytes ? n_ranges * range_bytes : 0;
 }
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    const weft_attention_params *params = (const void *)node->params;
-    const weft_vulkan_tensor *q = &node->inputs[WEFT_ATTENTION_Q], *kv = &node->inputs[WEFT_ATTENTION_KV];
-    uint64_t n_pairs = (uint64_t)n_pairs_of(node), n_ranges = (uint64_t)n_ranges_of(node);
-    bool is_split = scratch_bytes(recorder->device, node) > 0;
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_attention_params *params = call->phase->params;
+    const weft_place *q = &call->phase->inputs[WEFT_ATTENTION_Q], *kv = &call->phase->inputs[WEFT_ATTENTION_KV];
+    uint64_t n_pairs = (uint64_t)n_pairs_of(call), n_ranges = (uint64_t)n_ranges_of(call);
+    bool is_split = scratch_bytes(call) > 0;
     const struct {
         uint64_t control, q, kv, rows, sequences, y, parts;
         weft_vulkan_cache_shape shape;
@@ -50,22 +50,22 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
     } push = {0,
               q->address,
               kv->address,
-              node->inputs[WEFT_ATTENTION_ROWS].address,
-              node->inputs[WEFT_ATTENTION_SEQUENCES].address,
-              node->outputs[WEFT_ATTENTION_OUT_Y].address,
-              node->scratch,
-              weft_vulkan_cache_shape_of(kv, &node->inputs[WEFT_ATTENTION_SEQUENCES]),
-              (uint32_t)q->shape[1],
+              call->phase->inputs[WEFT_ATTENTION_ROWS].address,
+              call->phase->inputs[WEFT_ATTENTION_SEQUENCES].address,
+              call->phase->outputs[WEFT_ATTENTION_OUT_Y].address,
+              call->phase->scratch.address,
+              weft_vulkan_cache_shape_of(kv, &call->phase->inputs[WEFT_ATTENTION_SEQUENCES]),
+              (uint32_t)q->tensor.shape[1],
               (uint32_t)params->n_heads,
               (uint32_t)params->window,
               params->scale,
               (uint32_t)n_ranges};
     weft_vulkan_dispatch dispatch = {.shader = WEFT_VULKAN_SHADER_attention,
-                                     .constants = {(uint32_t)kv->type, (push.shape.head_dim + 63) / 64},
+                                     .constants = {(uint32_t)kv->tensor.type, (push.shape.head_dim + 63) / 64},
                                      .push = &push,
                                      .push_size = sizeof push,
                                      .groups_x = (uint64_t)params->n_heads,
-                                     .groups_y = (uint64_t)q->shape[1]};
+                                     .groups_y = (uint64_t)q->tensor.shape[1]};
     if (is_split) {
         uint64_t groups = (MOST_GROUPS + n_pairs - 1) / n_pairs;
         dispatch.shader = WEFT_VULKAN_SHADER_attention_ranges;
@@ -79,4 +79,13 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node)
     weft_vulkan_record(recorder, &dispatch);
 }
 
-const weft_vulkan_op weft_vulkan_op_attention = {.record = record, .scratch_bytes = scratch_bytes};
+static const weft_vulkan_kernel kernels[] = {
+    {.kernel = {.op = WEFT_OP_ATTENTION,
+                .name = "attention exact",
+                .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,
+                .caveat = WEFT_VULKAN_NO_FAST_KERNEL},
+     .record = record,
+     .scratch_bytes = scratch_bytes},
+};
+
+const weft_kernel_rows weft_vulkan_op_attention = WEFT_KERNEL_ROWS(kernels);

@@ -1,11 +1,23 @@
 #include "backends/vulkan/kernels.h"
 
-static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    return weft_vulkan_mul_mat_bytes(device, node, true);
+static uint64_t scratch_bytes(const weft_vulkan_call *call) {
+    return weft_vulkan_mul_mat_bytes(call, true);
 }
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    weft_vulkan_mul_mat_node(recorder, node, 0, 0, true);
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    weft_vulkan_mul_mat_node(recorder, call, 0, 0, true);
 }
 
-const weft_vulkan_op weft_vulkan_op_mul_mat = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};
+#define MATRICES WEFT_PORT_BIT(WEFT_MUL_MAT_WEIGHT)
+
+static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_INT8_ROW(WEFT_OP_MUL_MAT, "mul_mat int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
+    {.kernel = {.op = WEFT_OP_MUL_MAT,
+                .name = "mul_mat exact",
+                .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,
+                .weights = {{.inputs = MATRICES, .layouts = WEFT_VULKAN_EXACT_LAYOUTS}}},
+     .record = record,
+     .scratch_bytes = scratch_bytes},
+};
+
+const weft_kernel_rows weft_vulkan_op_mul_mat = WEFT_KERNEL_ROWS(kernels);

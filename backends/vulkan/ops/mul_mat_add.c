@@ -1,12 +1,24 @@
 #include "backends/vulkan/kernels.h"
 
-static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    return weft_vulkan_mul_mat_bytes(device, node, false);
+static uint64_t scratch_bytes(const weft_vulkan_call *call) {
+    return weft_vulkan_mul_mat_bytes(call, false);
 }
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    weft_vulkan_mul_mat_node(recorder, node, node->inputs[WEFT_MUL_MAT_ADD_BIAS].address,
-                             node->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address, false);
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    weft_vulkan_mul_mat_node(recorder, call, call->phase->inputs[WEFT_MUL_MAT_ADD_BIAS].address,
+                             call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address, false);
 }
 
-const weft_vulkan_op weft_vulkan_op_mul_mat_add = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};
+#define MATRICES WEFT_PORT_BIT(WEFT_MUL_MAT_ADD_WEIGHT)
+
+static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_INT8_ROW(WEFT_OP_MUL_MAT_ADD, "mul_mat_add int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
+    {.kernel = {.op = WEFT_OP_MUL_MAT_ADD,
+                .name = "mul_mat_add exact",
+                .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,
+                .weights = {{.inputs = MATRICES, .layouts = WEFT_VULKAN_EXACT_LAYOUTS}}},
+     .record = record,
+     .scratch_bytes = scratch_bytes},
+};
+
+const weft_kernel_rows weft_vulkan_op_mul_mat_add = WEFT_KERNEL_ROWS(kernels);

@@ -4,15 +4,15 @@
 
 /* Inputs, and the three matrices in their order. */
 
-static uint64_t scratch_bytes(const weft_backend_device *device, const weft_vulkan_node *node) {
-    return weft_vulkan_normed_bytes(device, node, node->inputs[WEFT_NORM_QKV_K].shape[1], true);
+static uint64_t scratch_bytes(const weft_vulkan_call *call) {
+    return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], true);
 }
 
 /* Norm and rotation of the heads of one matrix's result, in place. */
-static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_node *node, uint64_t x, int64_t n, uint64_t norm) {
-    const weft_norm_qkv_params *params = (const void *)node->params;
-    const weft_vulkan_tensor *table = &node->inputs[WEFT_NORM_QKV_TABLE];
-    int64_t n_heads = n / params->head_dim, n_columns = node->inputs[WEFT_NORM_QKV_X].shape[1];
+static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t x, int64_t n, uint64_t norm) {
+    const weft_norm_qkv_params *params = call->phase->params;
+    const weft_place *table = &call->phase->inputs[WEFT_NORM_QKV_TABLE];
+    int64_t n_heads = n / params->head_dim, n_columns = call->phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
     const struct {
         uint64_t control, x, norm, rows, table;
         uint32_t n_heads, n_columns, head_dim, n_dims, n_positions;
@@ -21,13 +21,13 @@ static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_node 
     } push = {0,
               x,
               norm,
-              node->inputs[WEFT_NORM_QKV_ROWS].address,
+              call->phase->inputs[WEFT_NORM_QKV_ROWS].address,
               table->address,
               (uint32_t)n_heads,
               (uint32_t)n_columns,
               (uint32_t)params->head_dim,
-              (uint32_t)table->shape[0],
-              (uint32_t)table->shape[1],
+              (uint32_t)table->tensor.shape[0],
+              (uint32_t)table->tensor.shape[1],
               params->order,
               params->head_epsilon};
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_norm_qkv,
@@ -36,29 +36,41 @@ static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_node 
                                                          .groups_x = (uint64_t)(n_heads * n_columns)});
 }
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_node *node) {
-    const weft_norm_qkv_params *params = (const void *)node->params;
-    const weft_vulkan_tensor *x = &node->inputs[WEFT_NORM_QKV_X];
-    weft_vulkan_normed parts = weft_vulkan_normed_take(recorder->device, node, &(weft_vulkan_scratch){.base = node->scratch},
-                                                       node->inputs[WEFT_NORM_QKV_K].shape[1], true);
-    const uint64_t results[] = {node->outputs[WEFT_NORM_QKV_OUT_Y].address, parts.results[0], parts.results[1]};
-    weft_vulkan_rms_norm(recorder, x->address, node->inputs[WEFT_NORM_QKV_NORM].address, parts.columns.x, x->shape[0], x->shape[1],
-                         params->epsilon);
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_norm_qkv_params *params = call->phase->params;
+    const weft_place *x = &call->phase->inputs[WEFT_NORM_QKV_X];
+    weft_vulkan_normed parts = weft_vulkan_normed_take(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address},
+                                                       call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], true);
+    const uint64_t results[] = {call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address, parts.results[0], parts.results[1]};
+    weft_vulkan_rms_norm(recorder, x->address, call->phase->inputs[WEFT_NORM_QKV_NORM].address, parts.columns.x, x->tensor.shape[0],
+                         x->tensor.shape[1], params->epsilon);
     weft_vulkan_record_barrier(recorder);
     weft_vulkan_columns_prepare(recorder, &parts.columns);
     for (int i = 0; i < 3; i++)
-        weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &node->inputs[WEFT_NORM_QKV_Q + i],
+        weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &call->phase->inputs[WEFT_NORM_QKV_Q + i],
                                                              .columns = &parts.columns,
                                                              .y = results[i],
-                                                             .bias = node->inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
+                                                             .bias = call->phase->inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
                                                              .fine = WEFT_NORM_QKV_Q + i != WEFT_NORM_QKV_Q});
     weft_vulkan_record_barrier(recorder);
     for (int i = 0; i < 2; i++)
-        record_heads(recorder, node, results[i], node->inputs[WEFT_NORM_QKV_Q + i].shape[1],
-                     node->inputs[WEFT_NORM_QKV_Q_NORM + i].address);
+        record_heads(recorder, call, results[i], call->phase->inputs[WEFT_NORM_QKV_Q + i].tensor.shape[1],
+                     call->phase->inputs[WEFT_NORM_QKV_Q_NORM + i].address);
     weft_vulkan_record_barrier(recorder);
-    weft_vulkan_kv_write(recorder, parts.results[0], parts.results[1], x->shape[1], &node->inputs[WEFT_NORM_QKV_KV],
-                         &node->inputs[WEFT_NORM_QKV_ROWS], &node->inputs[WEFT_NORM_QKV_SEQUENCES]);
+    weft_vulkan_kv_write(recorder, parts.results[0], parts.results[1], x->tensor.shape[1], &call->phase->inputs[WEFT_NORM_QKV_KV],
+                         &call->phase->inputs[WEFT_NORM_QKV_ROWS], &call->phase->inputs[WEFT_NORM_QKV_SEQUENCES]);
 }
 
-const weft_vulkan_op weft_vulkan_op_norm_qkv = {.record = record, .scratch_bytes = scratch_bytes, .multiplies = true};
+#define MATRICES (WEFT_PORT_BIT(WEFT_NORM_QKV_Q) | WEFT_PORT_BIT(WEFT_NORM_QKV_K) | WEFT_PORT_BIT(WEFT_NORM_QKV_V))
+
+static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_QKV, "norm_qkv int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
+    {.kernel = {.op = WEFT_OP_NORM_QKV,
+                .name = "norm_qkv exact",
+                .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,
+                .weights = {{.inputs = MATRICES, .layouts = WEFT_VULKAN_EXACT_LAYOUTS}}},
+     .record = record,
+     .scratch_bytes = scratch_bytes},
+};
+
+const weft_kernel_rows weft_vulkan_op_norm_qkv = WEFT_KERNEL_ROWS(kernels);

@@ -18,6 +18,8 @@
 #include "weft/ops/step.h"
 
 #define WEFT_MAX_TOP 1024
+/* In `exact`, the exponentials of so many consecutive tokens are summed in lanes; these sums are added in ascending order. */
+#define WEFT_SAMPLE_RANGE 4096
 
 WEFT_PARAMS(weft_sample_params)
 { WEFT_WORD n_top; /* 0 .. WEFT_MAX_TOP, at most n_vocab */ }

@@ -32,8 +32,8 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
     if (!status && device->backend->plan_dispatches) {
         plan->info.n_dispatches = device->backend->plan_dispatches(device->handle, plan->handle);
     }
-    if (!status && device->backend->plan_takes) {
-        plan->info.recording_bytes = device->backend->plan_takes(device->handle, plan->handle);
+    if (!status && device->backend->plan_bytes_used) {
+        plan->info.recording_bytes = device->backend->plan_bytes_used(device->handle, plan->handle);
     }
     return weft_device_unlock(device, status, &message, error);
 }
@@ -141,14 +141,16 @@ weft_status weft_plan_read(weft_plan *plan, weft_value value, void *into, size_t
     weft_status status = check_read(plan, value, size, error);
     if (!status) status = weft_steps_drain(plan->store, error);
     if (status) return status;
-    const weft_tensor *tensor = &plan->graph->values[value].tensor;
-    if (tensor->type == WEFT_F32 || tensor->type == WEFT_I32) return read_raw(plan, value, into, size, error);
+    weft_tensor stored = plan->graph->values[value].tensor;
+    stored.type = (weft_type)plan->places[value].storage.type;
+    if (stored.type == WEFT_F32 || stored.type == WEFT_I32) return read_raw(plan, value, into, size, error);
     weft_runtime *runtime = plan->store->device->runtime;
-    uint64_t bytes = weft_tensor_bytes(tensor);
+    uint64_t bytes = weft_storage_bytes(&stored, &plan->places[value].storage);
     void *raw = bytes <= SIZE_MAX ? weft_allocate(runtime, (size_t)bytes) : NULL;
     if (!raw) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a value", weft_mib(bytes));
     status = read_raw(plan, value, raw, (size_t)bytes, error);
-    if (!status) status = weft_dequantise(tensor->type, raw, (int64_t)(size / 4), into, error);
+    if (!status) status = weft_dequantise(stored.type, raw, (int64_t)(size / 4), into, error);
+    if (!status) weft_storage_scale(&stored, &plan->places[value].storage, raw, into);
     weft_release(runtime, raw);
     return status;
 }

@@ -4,8 +4,8 @@
  * one among its outputs that is named like an output of the fused op is that output; all others are intermediates, which must have
  * no use outside the pattern. The first node is where matching starts; each of the others shares a symbol with one before it.
  */
-#ifndef WEFT_CORE_FUSE_H
-#define WEFT_CORE_FUSE_H
+#ifndef WEFT_CORE_FUSION_H
+#define WEFT_CORE_FUSION_H
 
 #include "core/op.h"
 

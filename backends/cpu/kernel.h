@@ -1,0 +1,74 @@
+/* A row of the CPU backend's table of kernels, and what running it is given. */
+#ifndef WEFT_CPU_KERNEL_H
+#define WEFT_CPU_KERNEL_H
+
+#include "backends/cpu/device.h"
+#include "backends/table.h"
+
+typedef struct weft_cpu_kernel weft_cpu_kernel;
+
+/* A phase and the row that runs it; made from a question too, then without places in memory. */
+typedef struct weft_cpu_call {
+    weft_backend_device *device;
+    const weft_cpu_kernel *kernel;
+    const weft_phase *phase;
+} weft_cpu_call;
+
+struct weft_cpu_kernel {
+    weft_kernel kernel;
+    const char *set;   /* the kernel set it computes with; NULL: none, it is `exact` */
+    uint32_t matrices; /* WEFT_PORT_BIT of the inputs that are multiplied; a row of a set must multiply one of them with it */
+    void (*run)(const weft_cpu_call *call);
+    uint64_t (*scratch_bytes)(const weft_cpu_call *call); /* NULL: none */
+};
+
+static inline bool weft_cpu_is_fast(const weft_cpu_call *call) {
+    return call->kernel->set != NULL;
+}
+
+#define WEFT_CPU_PACKED (WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8) | WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_16))
+
+/* A product with a packed weight outweighs any number of look-ups in it, which are quicker in the file's layout. */
+#define WEFT_CPU_RANK_FAST 1000
+#define WEFT_CPU_RANK_PACKED_LOOKUP (-1)
+
+/* Members of a row follow: .matrices, .run, .scratch_bytes. `stem` is a string. */
+#define WEFT_CPU_EXACT(op_, stem, ...)                                                                                             \
+    { .kernel = {.op = (op_), .name = stem " exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST}, __VA_ARGS__ }
+
+/* Every value needs the inputs' values of its own place only, so that the output may take an input's place. */
+#define WEFT_CPU_ELEMENTWISE(op_, stem, ...)                                                                                       \
+    {                                                                                                                              \
+        .kernel = {.op = (op_), .name = stem " exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST, .in_place = true},          \
+        __VA_ARGS__                                                                                                                \
+    }
+
+/* Reads rows of a weight that is packed because something else multiplies with it. The values are the same. */
+#define WEFT_CPU_PACKED_LOOKUP(op_, stem, weights_, ...)                                                                           \
+    {                                                                                                                              \
+        .kernel = {.op = (op_),                                                                                                    \
+                   .name = stem " packed",                                                                                         \
+                   .precisions = WEFT_RUNS_FAST,                                                                                   \
+                   .rank = WEFT_CPU_RANK_PACKED_LOOKUP,                                                                            \
+                   .weights = {{.inputs = (weights_), .layouts = WEFT_CPU_PACKED}}},                                               \
+        __VA_ARGS__                                                                                                                \
+    }
+
+#define WEFT_CPU_FAST_SET(op_, stem, set_, layouts_, matrices_, ...)                                                               \
+    {                                                                                                                              \
+        .kernel = {.op = (op_),                                                                                                    \
+                   .name = stem " fast " set_,                                                                                     \
+                   .precisions = WEFT_RUNS_FAST,                                                                                   \
+                   .rank = WEFT_CPU_RANK_FAST,                                                                                     \
+                   .weights = {{.inputs = (matrices_), .layouts = WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE) | (layouts_)}}},               \
+        .set = set_, .matrices = (matrices_), __VA_ARGS__                                                                          \
+    }
+
+/* A row for each kernel set. */
+#define WEFT_CPU_FAST(op, stem, matrices, ...)                                                                                     \
+    WEFT_CPU_FAST_SET(op, stem, "none", 0, matrices, __VA_ARGS__)                                                                  \
+    , WEFT_CPU_FAST_SET(op, stem, "avx2", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8), matrices, __VA_ARGS__),                                \
+        WEFT_CPU_FAST_SET(op, stem, "avx512vnni", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_16), matrices, __VA_ARGS__),                       \
+        WEFT_CPU_FAST_SET(op, stem, "neon", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8), matrices, __VA_ARGS__)
+
+#endif

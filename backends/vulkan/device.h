@@ -1,0 +1,103 @@
+/* The Vulkan backend's own types, device and buffers, and what waits for the device. */
+#ifndef WEFT_VULKAN_DEVICE_H
+#define WEFT_VULKAN_DEVICE_H
+
+#include "backends/vulkan/driver.h"
+#include "os/pace.h"
+#include "weft_vulkan_shaders.h"
+
+#define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
+#define WEFT_VULKAN_MAX_CONSTANTS 3 /* specialisation constants of a shader */
+#define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
+#define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: some are filled while others travel */
+#define WEFT_VULKAN_PIECE_BYTES ((uint64_t)4 << 20)
+
+struct weft_backend_buffer {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    VkSparseMemoryBind *pieces; /* in its place, of a buffer that lies in several allocations */
+    size_t n_pieces;
+    uint64_t address, bytes;
+    char *mapped; /* NULL: the host cannot see it */
+};
+
+/* Where a buffer should be. */
+typedef enum weft_vulkan_memory {
+    WEFT_VULKAN_DEVICE,
+    WEFT_VULKAN_HOST, /* mapped and coherent */
+} weft_vulkan_memory;
+
+typedef struct weft_vulkan_pipeline {
+    uint32_t shader;
+    uint32_t constants[WEFT_VULKAN_MAX_CONSTANTS];
+    VkPipeline pipeline;
+} weft_vulkan_pipeline;
+
+/* Memory that host and device see, and what copies from or to it. */
+typedef struct weft_vulkan_piece {
+    weft_backend_buffer *memory; /* made when first needed */
+    VkCommandBuffer commands;
+    uint64_t copied; /* the value of the device's `copied` once it has done with the piece; 0: it was never used */
+} weft_vulkan_piece;
+
+typedef struct weft_vulkan_ring {
+    weft_vulkan_piece pieces[WEFT_VULKAN_N_PIECES];
+    size_t next;
+} weft_vulkan_ring;
+
+typedef struct weft_vulkan_ended {
+    uint64_t ticket, submitted_ns;
+    bool cancelled;
+} weft_vulkan_ended;
+
+struct weft_backend_device {
+    const weft_host *host;
+    weft_vulkan_driver driver;
+    weft_vulkan_traits traits;
+    VkPhysicalDevice physical;
+    VkDevice device;
+    VkQueue queue, sparse_queue;
+    VkCommandPool commands;
+    VkPipelineLayout layout;
+    VkPipelineCache cache;
+    char *cache_folder; /* NULL: none */
+    bool cache_changed;
+    VkShaderModule modules[WEFT_VULKAN_N_SHADERS];
+    weft_vulkan_pipeline *pipelines;
+    size_t n_pipelines, pipeline_capacity;
+    weft_vulkan_ring stream, side; /* what weights stream through; for all other copies */
+    uint64_t n_copies;
+    VkSemaphore copied;           /* its value is the number of copies that have ended */
+    weft_backend_buffer *control; /* of the step that runs, on the device: shaders/common/common.glsl */
+    weft_backend_buffer *steps;   /* the queue that shaders/parts/begin.comp reads */
+    VkSemaphore ended;            /* its value is the last ticket that has ended */
+
+    weft_os_mutex mutex; /* for what follows: wait and cancel come next to another call */
+    uint64_t last_ticket;
+    uint32_t n_submitted;
+    weft_os_pace pace;
+    weft_vulkan_ended records[WEFT_VULKAN_MAX_QUEUED]; /* step i is at i % WEFT_VULKAN_MAX_QUEUED */
+    bool lost;
+};
+
+static inline void *weft_vulkan_allocate(const weft_host *host, size_t bytes) {
+    return host->allocate(host->user, bytes, 64);
+}
+
+static inline void weft_vulkan_release(const weft_host *host, void *memory, size_t bytes) {
+    if (memory != NULL) host->release(host->user, memory, bytes);
+}
+
+/* The status that a driver's result is, with a message; a lost device is remembered. */
+weft_status weft_vulkan_result(weft_backend_device *device, VkResult result, const char *what, weft_error *error);
+weft_status weft_vulkan_status(weft_backend_device *device, weft_error *error);
+
+/* Waits until each semaphore has its value. A wait that the driver has no memory for is tried again. */
+VkResult weft_vulkan_wait_for(weft_backend_device *device, uint32_t n, const VkSemaphore *semaphores, const uint64_t *values,
+                              uint64_t timeout_ns);
+/* Waits until everything submitted has ended. */
+weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error);
+/* Waits until nothing uses the device's memory, whatever it takes. */
+void weft_vulkan_settle(weft_backend_device *device);
+
+#endif

@@ -1,0 +1,45 @@
+/* A row of the Vulkan backend's table of kernels, and what recording it is given. */
+#ifndef WEFT_VULKAN_KERNEL_H
+#define WEFT_VULKAN_KERNEL_H
+
+#include "backends/table.h"
+#include "backends/vulkan/recorder.h"
+#include "backends/vulkan/weights.h"
+
+/* What a device may have. */
+typedef enum weft_vulkan_feature {
+    WEFT_VULKAN_INT8_DOT_PRODUCT = 1 << 0, /* of four int8 in a word */
+} weft_vulkan_feature;
+
+typedef struct weft_vulkan_kernel weft_vulkan_kernel;
+
+/* A phase and the row that runs it; made from a question too, then without places in memory. */
+typedef struct weft_vulkan_call {
+    const weft_backend_device *device;
+    const weft_vulkan_kernel *kernel;
+    const weft_phase *phase;
+} weft_vulkan_call;
+
+struct weft_vulkan_kernel {
+    weft_kernel kernel;
+    unsigned needs;         /* weft_vulkan_feature of the device, each */
+    uint32_t shader;        /* a build whose compiler did not know it cannot run the row; looked at where `needs` is not 0 */
+    uint32_t int8_matrices; /* WEFT_PORT_BIT of the inputs that are multiplied as int8 where they are quantised: one at least is */
+    /* Dispatches need no barrier between them and the phases around. */
+    void (*record)(weft_vulkan_recorder *recorder, const weft_vulkan_call *call);
+    uint64_t (*scratch_bytes)(const weft_vulkan_call *call); /* NULL: none */
+};
+
+/* The caveat of the rows of an op that has no other. */
+#define WEFT_VULKAN_NO_FAST_KERNEL "no fast kernel yet: exact arithmetic"
+
+/* The first members of a row whose `matrices` are multiplied as int8 where they are quantised. */
+#define WEFT_VULKAN_INT8_ROW(op_number, kernel_name, matrices)                                                                     \
+    .kernel = {.op = (op_number),                                                                                                  \
+               .name = (kernel_name),                                                                                              \
+               .precisions = WEFT_RUNS_FAST,                                                                                       \
+               .rank = 1,                                                                                                          \
+               .weights = {{.inputs = (matrices), .layouts = WEFT_VULKAN_EXACT_LAYOUTS}}},                                         \
+    .needs = WEFT_VULKAN_INT8_DOT_PRODUCT, .shader = WEFT_VULKAN_SHADER_mul_mat_int8, .int8_matrices = (matrices)
+
+#endif

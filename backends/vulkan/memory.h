@@ -1,0 +1,14 @@
+/* Buffers. */
+#ifndef WEFT_VULKAN_MEMORY_H
+#define WEFT_VULKAN_MEMORY_H
+
+#include "backends/vulkan/device.h"
+
+/* Memory that the host sees reads as zeros; other memory holds anything. */
+weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_memory memory, uint64_t bytes,
+                                    weft_backend_buffer **buffer, weft_error *error);
+void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);
+uint64_t weft_vulkan_buffer_address(weft_backend_device *device, const weft_backend_buffer *buffer);
+void *weft_vulkan_buffer_map(weft_backend_device *device, weft_backend_buffer *buffer);
+
+#endif

@@ -1,0 +1,13 @@
+/* Pipelines, made when a plan first needs them. */
+#ifndef WEFT_VULKAN_PIPELINE_H
+#define WEFT_VULKAN_PIPELINE_H
+
+#include "backends/vulkan/device.h"
+
+weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
+                                      weft_error *error);
+/* Whether the build's compiler knew what the shader requires. */
+bool weft_vulkan_has_shader(uint32_t shader);
+void weft_vulkan_pipelines_destroy(weft_backend_device *device);
+
+#endif

@@ -1,0 +1,14 @@
+/* Buffers in several allocations. */
+#ifndef WEFT_VULKAN_SPARSE_H
+#define WEFT_VULKAN_SPARSE_H
+
+#include "backends/vulkan/device.h"
+
+VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory);
+
+/* Gives a buffer that was created for it, and has no memory yet, several allocations of the type. */
+weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_buffer *buffer, const VkMemoryRequirements *needs,
+                                    uint32_t type, weft_error *error);
+void weft_vulkan_sparse_release(weft_backend_device *device, weft_backend_buffer *buffer);
+
+#endif

@@ -1,0 +1,147 @@
+#include "backends/vulkan/table.h"
+
+#include <stdio.h>
+
+#include "backends/vulkan/pipeline.h"
+
+#include "weft_stems_vulkan.h"
+
+#define WEFT_OP(number, stem, enum_name, inputs, outputs)                                                                          \
+    WEFT_STEM_VULKAN_##stem(extern const weft_kernel_rows weft_vulkan_op_##stem;, )
+#include "weft/ops.def"
+#undef WEFT_OP
+
+static const weft_kernel_rows *const ops[] = {
+#define WEFT_OP(number, stem, enum_name, inputs, outputs) [number] = WEFT_STEM_VULKAN_##stem(&weft_vulkan_op_##stem, NULL),
+#include "weft/ops.def"
+#undef WEFT_OP
+};
+
+/* ---- Shapes ---- */
+
+/* Shaders count elements and cache rows in 32 bits, with signs; addresses have 64. */
+#define MOST_ELEMENTS ((int64_t)1 << 30)
+/* A head lies in an invocation's registers. */
+#define MOST_HEAD_DIM 512
+
+static bool is_small(const weft_place *place) {
+    int64_t n = 1;
+    bool is_matrix = place->leaf == WEFT_LEAF_WEIGHT; /* whose rows alone are counted, in 32 bits */
+    for (size_t i = is_matrix ? 1 : 0; i < WEFT_MAX_DIMENSIONS; i++) {
+        if (place->tensor.shape[i] > MOST_ELEMENTS / n) return false;
+        n *= place->tensor.shape[i];
+    }
+    return place->tensor.shape[0] <= MOST_ELEMENTS / 4;
+}
+
+/* NULL, or why not. A KV state is counted by its rows as well: it may be as large as memory. */
+static const char *obstacle_of_shapes(const weft_phase *phase) {
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
+        const weft_place *input = &phase->inputs[i];
+        const int64_t *shape = input->tensor.shape;
+        if (!input->present) continue;
+        bool is_cache = input->leaf == WEFT_LEAF_STATE && input->tensor.type != WEFT_I32;
+        if (is_cache && shape[0] > MOST_HEAD_DIM) return "head sizes above 512 are not supported";
+        if (is_cache && (double)shape[1] * (double)shape[2] * (double)shape[3] > (double)UINT32_MAX / 2)
+            return "the KV state has more than 2^31 rows";
+        if (!is_cache && !is_small(input)) return "a tensor has more than 2^30 elements";
+    }
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        const weft_place *output = &phase->outputs[i];
+        if (output->present && output->leaf == WEFT_LEAF_NOT && output->tensor.type != WEFT_F16 && !is_small(output))
+            return "a tensor has more than 2^30 elements";
+    }
+    return NULL;
+}
+
+/* ---- Which rows fit ---- */
+
+/* What the device must have, and what a build whose shader compiler is too old for it lacks. */
+static const struct {
+    unsigned feature;
+    const char *extension, *obstacle;
+} features[] = {
+    {WEFT_VULKAN_INT8_DOT_PRODUCT, "GL_EXT_integer_dot_product", "the device has no int8 dot product"},
+};
+
+static unsigned features_of(const weft_backend_device *device) {
+    return device->traits.has_dot_product ? WEFT_VULKAN_INT8_DOT_PRODUCT : 0;
+}
+
+static const char *obstacle_of_device(const weft_backend_device *device, const weft_vulkan_kernel *row, char *text, size_t size) {
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        if ((row->needs & features[i].feature) == 0) continue;
+        if (!weft_vulkan_has_shader(row->shader)) {
+            snprintf(text, size, "this build's glslc lacks %s", features[i].extension);
+            return text;
+        }
+        if ((features_of(device) & features[i].feature) == 0) return features[i].obstacle;
+    }
+    return NULL;
+}
+
+static bool any_is_quantised(const weft_backend_device *device, const weft_phase *phase, uint32_t inputs) {
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
+        const weft_place *place = &phase->inputs[i];
+        if ((inputs & WEFT_PORT_BIT(i)) != 0 && place->present && weft_vulkan_is_quantised(device, place)) return true;
+    }
+    return false;
+}
+
+static const char *refuses(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, char *text,
+                           size_t size) {
+    const weft_vulkan_kernel *row = (const void *)kernel;
+    const char *why = obstacle_of_shapes(phase);
+    if (why == NULL) why = obstacle_of_device(device, row, text, size);
+    if (why == NULL && row->int8_matrices != 0 && !any_is_quantised(device, phase, row->int8_matrices))
+        why = "no fast kernel for float matrices yet";
+    return why;
+}
+
+/* Where a row of exact runs in `fast`: why the best row of the op does not. */
+static void explain(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, weft_support *support) {
+    const weft_kernel_rows *rows = ops[phase->op];
+    const weft_vulkan_kernel *best = NULL, *all = rows->rows;
+    char text[128];
+    for (uint32_t i = 0; i < rows->n; i++)
+        if (best == NULL || all[i].kernel.rank > best->kernel.rank) best = &all[i];
+    const char *why = best->kernel.rank > kernel->rank ? refuses(device, &best->kernel, phase, text, sizeof text) : NULL;
+    if (why != NULL) snprintf(support->reason, sizeof support->reason, "%s: exact arithmetic", why);
+}
+
+static void complete(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, weft_support *support) {
+    const weft_vulkan_kernel *row = (const void *)kernel;
+    const weft_vulkan_call call = {device, row, phase};
+    support->scratch_bytes = row->scratch_bytes == NULL ? 0 : row->scratch_bytes(&call);
+    if (phase->precision == WEFT_FAST && (kernel->precisions & WEFT_RUNS_EXACT) != 0) explain(device, kernel, phase, support);
+}
+
+static const weft_kernel_table table = {
+    .backend = "vulkan",
+    .ops = ops,
+    .n_ops = sizeof ops / sizeof *ops,
+    .row_bytes = sizeof(weft_vulkan_kernel),
+    .layouts = weft_vulkan_layouts,
+    .n_layouts = WEFT_VULKAN_N_LAYOUTS,
+    .refuses = refuses,
+    .complete = complete,
+};
+
+const weft_vulkan_kernel *weft_vulkan_kernel_get(weft_op op, uint32_t number) {
+    const weft_vulkan_kernel *row = (const void *)weft_kernel_get(&table, number);
+    return row != NULL && row->kernel.op == op ? row : NULL;
+}
+
+void weft_vulkan_supports(weft_backend_device *device, const weft_phase *phase, weft_support *support) {
+    weft_kernel_supports(&table, device, phase, support);
+}
+
+bool weft_vulkan_kernel_at(weft_backend_device *device, uint32_t number, weft_kernel_info *info) {
+    (void)device;
+    return weft_kernel_describe(&table, number, info);
+}
+
+void weft_vulkan_weight_layout(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights,
+                               const weft_use *uses, size_t n_uses, weft_layout *layout) {
+    weft_kernel_weight_layout(&table, device, weights, n_weights, uses, n_uses, layout);
+}

@@ -1,0 +1,29 @@
+/* Layouts of weights, and packing. */
+#ifndef WEFT_VULKAN_WEIGHTS_H
+#define WEFT_VULKAN_WEIGHTS_H
+
+#include "backends/table.h"
+#include "backends/vulkan/device.h"
+
+enum {
+    WEFT_VULKAN_Q6_K_PLANAR = 1 /* shaders/parts/pack_q6_k.comp */
+};
+
+#define WEFT_VULKAN_N_LAYOUTS 1
+extern const weft_kernel_layout weft_vulkan_layouts[WEFT_VULKAN_N_LAYOUTS];
+
+/* Layouts that shaders/common/weights.glsl reads, and with it the kernels of exact and of int8. */
+#define WEFT_VULKAN_EXACT_LAYOUTS (WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE) | WEFT_LAYOUT_BIT(WEFT_VULKAN_Q6_K_PLANAR))
+
+weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_packing *packing, weft_error *error);
+
+bool weft_vulkan_is_quantised(const weft_backend_device *device, const weft_place *matrix);
+/* Bytes of a row of a matrix in its layout. */
+uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_place *matrix);
+
+/* The number that shaders/common/weights.glsl knows a matrix's type and layout by. */
+static inline uint32_t weft_vulkan_matrix_type(const weft_place *matrix) {
+    return (uint32_t)matrix->tensor.type | matrix->layout << 8;
+}
+
+#endif

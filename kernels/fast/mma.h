@@ -1,0 +1,25 @@
+/* The matrix unit of compute capability 8.0 and newer, in half floats with sums in F32 (PTX ISA, mma). tests/emulator cannot run
+ * what includes this. */
+#ifndef WEFT_KERNELS_FAST_MMA_H
+#define WEFT_KERNELS_FAST_MMA_H
+
+#include <stdint.h>
+
+/* c += a b, with a of 16 rows and 16 values, b of 16 values and 8 columns. */
+static __device__ inline void weft_mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
+/* Bytes `first` and `first + 1` of four int8 codes as two half floats, exactly: 1024 + 128 + code is a half float whose last 8 bits
+ * are the code with its sign bit turned over. */
+static __device__ inline uint32_t weft_half_codes(uint32_t codes, int first) {
+    uint32_t shifted = __byte_perm(codes ^ 0x80808080u, 0x64646464u, first == 0 ? 0x4140 : 0x4342), halves;
+    asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(halves) : "r"(shifted), "r"(0x64806480u));
+    return halves;
+}
+
+#endif
