@@ -28,17 +28,23 @@ struct weft_vulkan_kernel {
     /* Dispatches need no barrier between them and the phases around. */
     void (*record)(weft_vulkan_recorder *recorder, const weft_vulkan_call *call);
     uint64_t (*scratch_bytes)(const weft_vulkan_call *call); /* NULL: none */
+    const char *(*refuses)(const weft_phase *phase);         /* why the phase cannot run so, or NULL; NULL: any can */
 };
 
 /* The caveat of the rows of an op that has no other. */
 #define WEFT_VULKAN_NO_FAST_KERNEL "no fast kernel yet: exact arithmetic"
+
+/* Half floats with a scale for each 32 values of a column (shaders/fast/gated_scaled.comp), or F32. */
+#define WEFT_VULKAN_SCALED_GROUP 32
+#define WEFT_VULKAN_SCALED_HALVES                                                                                                  \
+    { .types = WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_F32), .companion = {WEFT_COMPANION_SCALE, WEFT_VULKAN_SCALED_GROUP}, }
 
 /* The first members of a row whose `matrices` are multiplied as int8 where they are quantised. */
 #define WEFT_VULKAN_INT8_ROW(op_number, kernel_name, matrices)                                                                     \
     .kernel = {.op = (op_number),                                                                                                  \
                .name = (kernel_name),                                                                                              \
                .precisions = WEFT_RUNS_FAST,                                                                                       \
-               .rank = 1,                                                                                                          \
+               .rank = 2,                                                                                                          \
                .weights = {{.inputs = (matrices), .layouts = WEFT_VULKAN_EXACT_LAYOUTS}}},                                         \
     .needs = WEFT_VULKAN_INT8_DOT_PRODUCT, .shader = WEFT_VULKAN_SHADER_mul_mat_int8, .int8_matrices = (matrices)
 

@@ -18,6 +18,9 @@ weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_
 /* Once x is there: what is multiplied comes after it without another barrier. */
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns);
 
+/* The columns of a tile: a power of two, no larger than `largest` and than needed. */
+uint32_t weft_vulkan_tile(int64_t n_columns, uint32_t largest);
+
 /* y = (weight . columns + bias) + residual over the weight's rows; bias and residual 0: left out. */
 typedef struct weft_vulkan_product {
     const weft_place *weight;

@@ -43,8 +43,7 @@ static bool has_few_columns(const weft_vulkan_recorder *recorder, const weft_vul
     return product->columns->n_columns <= FEW_COLUMNS;
 }
 
-/* Columns for which a weight is unpacked once. */
-static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
+uint32_t weft_vulkan_tile(int64_t n_columns, uint32_t largest) {
     uint32_t tile = 1;
     while (tile < n_columns && tile < largest) tile *= 2;
     return tile;
@@ -53,7 +52,7 @@ static uint32_t tile_of(int64_t n_columns, uint32_t largest) {
 /* Groups of `n_rows` rows of the weight and a tile of up to `n_columns` columns. */
 static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_product *product, uint32_t shader, int64_t n_rows,
                          uint32_t n_columns, const void *push, size_t push_size) {
-    uint32_t tile = tile_of(product->columns->n_columns, n_columns);
+    uint32_t tile = weft_vulkan_tile(product->columns->n_columns, n_columns);
     bool fine = product->fine && shader == WEFT_VULKAN_SHADER_mul_mat_int8;
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = shader,
                                                          .constants = {weft_vulkan_matrix_type(product->weight), tile, fine},

@@ -95,10 +95,11 @@ static const char *refuses(weft_backend_device *device, const weft_kernel *kerne
     if (why == NULL) why = obstacle_of_device(device, row, text, size);
     if (why == NULL && row->int8_matrices != 0 && !any_is_quantised(device, phase, row->int8_matrices))
         why = "no fast kernel for float matrices yet";
+    if (why == NULL && row->refuses != NULL) why = row->refuses(phase);
     return why;
 }
 
-/* Where a row of exact runs in `fast`: why the best row of the op does not. */
+/* Where a row runs in `fast` that is not the best of the op: why that one does not. */
 static void explain(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, weft_support *support) {
     const weft_kernel_rows *rows = ops[phase->op];
     const weft_vulkan_kernel *best = NULL, *all = rows->rows;
@@ -106,14 +107,15 @@ static void explain(weft_backend_device *device, const weft_kernel *kernel, cons
     for (uint32_t i = 0; i < rows->n; i++)
         if (best == NULL || all[i].kernel.rank > best->kernel.rank) best = &all[i];
     const char *why = best->kernel.rank > kernel->rank ? refuses(device, &best->kernel, phase, text, sizeof text) : NULL;
-    if (why != NULL) snprintf(support->reason, sizeof support->reason, "%s: exact arithmetic", why);
+    const char *instead = (kernel->precisions & WEFT_RUNS_EXACT) != 0 ? "exact arithmetic" : "half floats";
+    if (why != NULL) snprintf(support->reason, sizeof support->reason, "%s: %s", why, instead);
 }
 
 static void complete(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, weft_support *support) {
     const weft_vulkan_kernel *row = (const void *)kernel;
     const weft_vulkan_call call = {device, row, phase};
     support->scratch_bytes = row->scratch_bytes == NULL ? 0 : row->scratch_bytes(&call);
-    if (phase->precision == WEFT_FAST && (kernel->precisions & WEFT_RUNS_EXACT) != 0) explain(device, kernel, phase, support);
+    if (phase->precision == WEFT_FAST) explain(device, kernel, phase, support);
 }
 
 static const weft_kernel_table table = {

@@ -10,32 +10,45 @@ bool weft_vulkan_is_quantised(const weft_backend_device *device, const weft_plac
     return type != NULL && type->block_elements > 1;
 }
 
-static uint64_t row_bytes(const weft_backend_device *device, const weft_tensor *matrix, uint32_t layout) {
+/* ---- Layouts ---- */
+
+#define MAX_PARTS 4 /* shaders/parts/pack_planar.comp */
+
+/* How a block of the file is taken apart, so that its parts lie where they can be read in words. */
+static const struct planar {
+    struct {
+        uint32_t bytes, first;
+    } parts[MAX_PARTS];
+} planar[] = {
+    [WEFT_VULKAN_Q6_K_PLANAR] = {{{128, 0}, {64, 128}, {16, 192}, {2, 208}}},
+    [WEFT_VULKAN_Q8_0_PLANAR] = {{{32, 2}, {2, 0}}},
+};
+
+static uint64_t row_bytes(const weft_backend_device *device, const weft_tensor *matrix, bool is_planar) {
     const weft_type_info *type = device->host->type(matrix->type);
-    uint64_t n_blocks = (uint64_t)matrix->shape[0] / type->block_elements;
-    if (layout == WEFT_VULKAN_Q6_K_PLANAR) return n_blocks * 208 + (n_blocks * 2 + 15) / 16 * 16;
-    return n_blocks * type->block_bytes;
+    uint64_t bytes = (uint64_t)matrix->shape[0] / type->block_elements * type->block_bytes;
+    return is_planar ? (bytes + 15) / 16 * 16 : bytes;
 }
 
 uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_place *matrix) {
-    return (uint32_t)row_bytes(device, &matrix->tensor, matrix->layout);
+    return (uint32_t)row_bytes(device, &matrix->tensor, matrix->layout != WEFT_LAYOUT_FILE);
 }
 
-static uint64_t measure(const weft_backend_device *device, const weft_tensor *weight, uint32_t layout) {
-    return (uint64_t)(weight->shape[1] * weight->shape[2] * weight->shape[3]) * row_bytes(device, weight, layout);
-}
-
-static uint64_t measure_q6_k_planar(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights) {
+static uint64_t measure(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights) {
     (void)n_weights;
-    return measure(device, weights[0], WEFT_VULKAN_Q6_K_PLANAR);
+    const int64_t *shape = weights[0]->shape;
+    return (uint64_t)(shape[1] * shape[2] * shape[3]) * row_bytes(device, weights[0], true);
 }
 
-/* A block of Q6_K has 210 bytes; apart, its parts lie where they can be read in words. */
 const weft_kernel_layout weft_vulkan_layouts[WEFT_VULKAN_N_LAYOUTS] = {
     {.layout = {.id = WEFT_VULKAN_Q6_K_PLANAR, .rows_at_once = 1, .name = "q6_k planar"},
      .types = WEFT_TYPE_BIT(WEFT_Q6_K),
      .n_weights = 1,
-     .measure = measure_q6_k_planar},
+     .measure = measure},
+    {.layout = {.id = WEFT_VULKAN_Q8_0_PLANAR, .rows_at_once = 1, .name = "q8_0 planar"},
+     .types = WEFT_TYPE_BIT(WEFT_Q8_0),
+     .n_weights = 1,
+     .measure = measure},
 };
 
 /* ---- Packing ---- */
@@ -45,17 +58,21 @@ static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, c
     weft_status status = weft_vulkan_commands_begin(device, piece, error);
     if (status != WEFT_OK) return status;
     weft_vulkan_recorder recorder = {.device = device, .commands = piece->commands, .error = error};
-    uint64_t bytes = row_bytes(device, packing->weight, packing->layout->id);
+    const weft_type_info *type = device->host->type(packing->weight->type);
+    uint64_t bytes = row_bytes(device, packing->weight, true);
     const struct {
         uint64_t control, from, to;
-        uint32_t n_rows, n_blocks, row_bytes;
+        uint32_t n_rows, n_blocks, block_bytes, row_bytes;
+        struct planar planar;
     } push = {0,
               piece->memory->address,
               packing->buffer->address + packing->offset + (uint64_t)packing->first_row * bytes,
               (uint32_t)packing->n_rows,
-              (uint32_t)packing->weight->shape[0] / 256,
-              (uint32_t)bytes};
-    weft_vulkan_record(&recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_q6_k,
+              (uint32_t)packing->weight->shape[0] / type->block_elements,
+              type->block_bytes,
+              (uint32_t)bytes,
+              planar[packing->layout->id]};
+    weft_vulkan_record(&recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_planar,
                                                           .push = &push,
                                                           .push_size = sizeof push,
                                                           .groups_x = weft_vulkan_groups((int64_t)push.row_bytes / 4, 128),
@@ -64,7 +81,7 @@ static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, c
 }
 
 weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_packing *packing, weft_error *error) {
-    uint64_t bytes = row_bytes(device, packing->weight, WEFT_LAYOUT_FILE) * (uint64_t)packing->n_rows;
+    uint64_t bytes = row_bytes(device, packing->weight, false) * (uint64_t)packing->n_rows;
     weft_vulkan_piece *piece = weft_vulkan_piece_of(device, packing->from);
     if (piece != NULL) return pack(device, piece, packing, error);
     weft_status status = weft_vulkan_piece_take(device, bytes, &piece, error);

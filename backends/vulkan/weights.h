@@ -5,11 +5,13 @@
 #include "backends/table.h"
 #include "backends/vulkan/device.h"
 
+/* Blocks taken apart: shaders/parts/pack_planar.comp. */
 enum {
-    WEFT_VULKAN_Q6_K_PLANAR = 1 /* shaders/parts/pack_q6_k.comp */
+    WEFT_VULKAN_Q6_K_PLANAR = 1, /* low nibbles, high bits, scales, block scales */
+    WEFT_VULKAN_Q8_0_PLANAR      /* quants, scales */
 };
 
-#define WEFT_VULKAN_N_LAYOUTS 1
+#define WEFT_VULKAN_N_LAYOUTS 2
 extern const weft_kernel_layout weft_vulkan_layouts[WEFT_VULKAN_N_LAYOUTS];
 
 /* Layouts that shaders/common/weights.glsl reads, and with it the kernels of exact and of int8. */

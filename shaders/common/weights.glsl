@@ -19,7 +19,7 @@ layout(constant_id = 0) const uint WEIGHT_TYPE = 0u;
 #define TYPE_Q5_K 13u
 #define TYPE_Q6_K 14u
 #define TYPE_BF16 30u
-#define TYPE_Q6_K_PLANAR 270u /* Q6_K as shaders/parts/pack_q6_k.comp lays it out */
+#define TYPE_Q6_K_PLANAR 270u /* Q6_K as shaders/parts/pack_planar.comp lays it out */
 
 float half_at(uvec2 row, uint byte) {
     return half_to_float(uint(Halves(row).at[byte / 2u]));

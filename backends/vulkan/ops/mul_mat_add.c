@@ -9,10 +9,46 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                              call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address, false);
 }
 
+/* Weights taken apart, x as half floats or F32. */
+static void record_halves(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_place *weight = &call->phase->inputs[WEFT_MUL_MAT_ADD_WEIGHT], *x = &call->phase->inputs[WEFT_MUL_MAT_ADD_X];
+    const bool halves = x->storage.type == WEFT_F16;
+    const int64_t rows_at_once = 4;
+    uint32_t tile = weft_vulkan_tile(x->tensor.shape[1], 16);
+    const struct {
+        uint64_t control, weight, x, x_scales, y, bias, residual;
+        uint32_t k, n, n_columns, row_bytes;
+    } push = {0,
+              weight->address,
+              x->address,
+              halves ? x->companion : 0,
+              call->phase->outputs[WEFT_MUL_MAT_ADD_OUT_Y].address,
+              call->phase->inputs[WEFT_MUL_MAT_ADD_BIAS].address,
+              call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address,
+              (uint32_t)weight->tensor.shape[0],
+              (uint32_t)weight->tensor.shape[1],
+              (uint32_t)x->tensor.shape[1],
+              weft_vulkan_row_bytes(recorder->device, weight)};
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat_halves,
+                                                         .constants = {halves, tile},
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = weft_vulkan_groups(weight->tensor.shape[1], rows_at_once),
+                                                         .groups_y = weft_vulkan_groups(x->tensor.shape[1], tile)});
+}
+
 #define MATRICES WEFT_PORT_BIT(WEFT_MUL_MAT_ADD_WEIGHT)
 
 static const weft_vulkan_kernel kernels[] = {
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_MUL_MAT_ADD, "mul_mat_add int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
+    {.kernel =
+         {.op = WEFT_OP_MUL_MAT_ADD,
+          .name = "mul_mat_add f16, q8_0 planar",
+          .precisions = WEFT_RUNS_FAST,
+          .rank = 1,
+          .weights = {{.inputs = MATRICES, .types = WEFT_TYPE_BIT(WEFT_Q8_0), .layouts = WEFT_LAYOUT_BIT(WEFT_VULKAN_Q8_0_PLANAR)}},
+          .reads = {{.ports = WEFT_PORT_BIT(WEFT_MUL_MAT_ADD_X), .set = WEFT_VULKAN_SCALED_HALVES}}},
+     .record = record_halves},
     {.kernel = {.op = WEFT_OP_MUL_MAT_ADD,
                 .name = "mul_mat_add exact",
                 .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,

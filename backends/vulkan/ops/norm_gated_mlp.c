@@ -6,7 +6,8 @@ static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1], false);
 }
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+/* The norm and both products. */
+static weft_vulkan_normed record_products(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
     const weft_norm_gated_mlp_params *params = call->phase->params;
     const weft_place *x = &call->phase->inputs[WEFT_NORM_GATED_MLP_X];
     weft_vulkan_normed parts = weft_vulkan_normed_take(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address},
@@ -22,9 +23,48 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
     product.y = parts.results[1];
     weft_vulkan_mul_mat(recorder, &product);
     weft_vulkan_record_barrier(recorder);
-    int64_t n = weft_vulkan_elements(&call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y]);
+    return parts;
+}
+
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_norm_gated_mlp_params *params = call->phase->params;
+    const weft_place *y = &call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
+    weft_vulkan_normed parts = record_products(recorder, call);
+    int64_t n = weft_vulkan_elements(y);
     weft_vulkan_elementwise(recorder, WEFT_VULKAN_SHADER_norm_gated_mlp, (uint32_t)params->activation, parts.results[0],
-                            parts.results[1], call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].address, n, n);
+                            parts.results[1], y->address, n, n);
+}
+
+/* The same arithmetic, and a result of half floats with scales. */
+static void record_scaled(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_norm_gated_mlp_params *params = call->phase->params;
+    const weft_place *y = &call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
+    weft_vulkan_normed parts = record_products(recorder, call);
+    const int64_t groups_at_once = 4;
+    int64_t column_groups = (int64_t)weft_vulkan_groups(y->tensor.shape[0], WEFT_VULKAN_SCALED_GROUP);
+    const struct {
+        uint64_t control, gate, up, halves, scales;
+        uint32_t n, n_columns;
+    } push = {0,
+              parts.results[0],
+              parts.results[1],
+              y->address,
+              y->companion,
+              (uint32_t)y->tensor.shape[0],
+              (uint32_t)y->tensor.shape[1]};
+    weft_vulkan_record(recorder,
+                       &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_gated_scaled,
+                                               .constants = {(uint32_t)params->activation},
+                                               .push = &push,
+                                               .push_size = sizeof push,
+                                               .groups_x = weft_vulkan_groups(column_groups * y->tensor.shape[1], groups_at_once)});
+}
+
+/* F32 is left to the other rows. */
+static const char *refuses_scaled(const weft_phase *phase) {
+    const weft_storage *storage = &phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].storage;
+    bool open = storage->type == WEFT_STORAGE_UNCHOSEN;
+    return open || storage->type == WEFT_F16 ? NULL : "nothing reads its result as half floats";
 }
 
 #define MATRICES (WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_GATE) | WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_UP))
@@ -32,6 +72,15 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
 static const weft_vulkan_kernel kernels[] = {
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp int8", MATRICES), .record = record,
      .scratch_bytes = scratch_bytes},
+    {.kernel = {.op = WEFT_OP_NORM_GATED_MLP,
+                .name = "norm_gated_mlp exact, to f16",
+                .precisions = WEFT_RUNS_FAST,
+                .rank = 1,
+                .weights = {{.inputs = MATRICES, .layouts = WEFT_VULKAN_EXACT_LAYOUTS}},
+                .writes = {{.ports = WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_OUT_Y), .set = WEFT_VULKAN_SCALED_HALVES}}},
+     .record = record_scaled,
+     .scratch_bytes = scratch_bytes,
+     .refuses = refuses_scaled},
     {.kernel = {.op = WEFT_OP_NORM_GATED_MLP,
                 .name = "norm_gated_mlp exact",
                 .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,

@@ -1,0 +1,311 @@
+/* Kernels of the Vulkan backend that need a layout or a storage of their own: a row with packed weights on its op's cases, and two
+ * rows that meet in half floats, which hold large and small values alike. device_kernels.c runs all the others. Skipped where there
+ * is no device.
+ */
+#include <math.h>
+
+#include "core/runtime.h"
+#include "graph_support.h"
+#include "vulkan_faults.h"
+#include "weft/check.h"
+
+static const weft_backend *vulkan;
+
+static void must(weft_status status, const weft_error *error) {
+    if (status != WEFT_OK) fail_msg("%s", error->message);
+}
+
+/* ---- A device that picks the rows it is told ---- */
+
+/* Rows that are forced: in every question, those about layouts included. */
+static weft_forced_kernel forced[2];
+static size_t n_forced;
+
+static void force(weft_phase *phase) {
+    for (size_t i = 0; i < n_forced; i++)
+        if (forced[i].op == phase->op) phase->kernel = forced[i].kernel;
+}
+
+static void supports_forced(weft_backend_device *device, const weft_phase *phase, weft_support *support) {
+    weft_phase asked = *phase;
+    force(&asked);
+    vulkan->supports(device, &asked, support);
+}
+
+static void layout_for_forced(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights,
+                              const weft_use *uses, size_t n_uses, weft_layout *layout) {
+    static weft_phase phases[8];
+    weft_use asked[8];
+    assert_true(n_uses <= COUNT(phases));
+    for (size_t i = 0; i < n_uses; i++) {
+        phases[i] = *uses[i].phase;
+        asked[i] = uses[i];
+        asked[i].phase = &phases[i];
+        force(&phases[i]);
+    }
+    vulkan->weight_layout(device, weights, n_weights, asked, n_uses, layout);
+}
+
+/* What the last plan recorded of each op. */
+static struct seen {
+    const char *name;
+    uint32_t layout, type; /* of input 0, and as which output 0 is stored */
+} seen[64];
+
+static weft_status see_plan(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
+                            weft_error *error) {
+    for (size_t i = 0; i < schedule->n_phases; i++) {
+        const weft_phase *phase = &schedule->phases[i];
+        assert_true((size_t)phase->op < COUNT(seen));
+        seen[phase->op] = (struct seen){phase->name, phase->inputs[0].layout, phase->outputs[0].storage.type};
+    }
+    return vulkan->plan_create(device, schedule, plan, error);
+}
+
+typedef struct place {
+    weft_runtime *runtime;
+    weft_device *device;
+    weft_backend backend;
+} place;
+
+static void begin(place *p, bool no_extensions) {
+    weft_error error;
+    faults = (vulkan_faults){.no_extensions = no_extensions};
+    n_forced = 0;
+    must(weft_runtime_create(NULL, &p->runtime, &error), &error);
+    must(weft_device_open(p->runtime, "vulkan", NULL, &p->device, &error), &error);
+    vulkan = p->device->backend;
+    p->backend = *vulkan;
+    p->backend.supports = supports_forced;
+    p->backend.weight_layout = layout_for_forced;
+    p->backend.plan_create = see_plan;
+    p->device->backend = &p->backend;
+}
+
+static void end(place *p) {
+    p->device->backend = vulkan;
+    weft_device_close(p->device);
+    weft_runtime_destroy(p->runtime);
+    faults = (vulkan_faults){0};
+}
+
+/* The number of the row of that name. */
+static weft_forced_kernel row_named(const place *p, const char *name) {
+    weft_kernel_info info;
+    for (uint32_t i = 0; vulkan->kernel_at(p->device->handle, i, &info); i++)
+        if (strcmp(info.name, name) == 0) return (weft_forced_kernel){info.op, i};
+    fail_msg("no kernel is named %s", name);
+    return (weft_forced_kernel){0};
+}
+
+/* ---- A row with a layout of its own, on the op table's cases ---- */
+
+static weft_status see_case(void *user, const weft_check_result *result) {
+    const char *name = user;
+    if (result->failure) print_message("%s [%s]: %s\n", result->name, result->kernel, result->failure);
+    if (result->passed) assert_string_equal(result->kernel, name);
+    if (result->passed) assert_true(seen[WEFT_OP_MUL_MAT_ADD].layout != WEFT_LAYOUT_FILE);
+    if (result->skipped) assert_true(strlen(result->skipped) > 0);
+    return WEFT_OK;
+}
+
+static void test_packed_row_on_its_cases(void **state) {
+    (void)state;
+    char name[] = "mul_mat_add f16, q8_0 planar";
+    place p;
+    weft_check_summary summary;
+    weft_error error;
+    begin(&p, false);
+    n_forced = 1;
+    forced[0] = row_named(&p, name);
+    const weft_check_options options = {.op = "mul_mat_add", .precision = WEFT_FAST};
+    must(weft_check_ops(p.device, &options, see_case, name, &summary, &error), &error);
+    print_message("%zu cases passed, %zu skipped\n", summary.n_passed, summary.n_skipped);
+    assert_int_equal(summary.n_failed, 0);
+    assert_true(summary.n_passed > 0);
+    end(&p);
+}
+
+/* ---- Half floats between two kernels ---- */
+
+/* Odd sizes, but for the middle, whose groups of 32 values are each of one magnitude. */
+enum { N_IN = 37, N_GROUPS = 5, N_MIDDLE = 32 * N_GROUPS, N_OUT = 45, MAX_T = 33, BLOCK_BYTES = 34 };
+static const double magnitudes[N_GROUPS] = {1e6, 1e-6, 1.0, 300.0, 2e-3};
+
+typedef struct mlp {
+    place place;
+    float norm[N_IN], gate[N_MIDDLE * N_IN], up[N_MIDDLE * N_IN];
+    uint8_t down[N_OUT * N_GROUPS * BLOCK_BYTES]; /* row i has quants in block i % N_GROUPS alone */
+    float down_values[N_OUT * N_MIDDLE], x[MAX_T * N_IN];
+    double middle[MAX_T * N_MIDDLE]; /* the oracle's */
+    float results[MAX_T * N_OUT];
+} mlp;
+
+static float pseudo_random(uint32_t *seed) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (float)(int32_t)(*seed >> 8) / 8388608.0f - 1.0f;
+}
+
+static void fill(mlp *m) {
+    uint32_t seed = 3;
+    weft_error error;
+    for (int i = 0; i < N_IN; i++) m->norm[i] = 1.0f + 0.2f * pseudo_random(&seed);
+    for (int i = 0; i < N_MIDDLE * N_IN; i++) m->gate[i] = 0.3f * pseudo_random(&seed);
+    for (int i = 0; i < N_MIDDLE * N_IN; i++) m->up[i] = (float)magnitudes[i / N_IN / 32] * pseudo_random(&seed);
+    for (int i = 0; i < MAX_T * N_IN; i++) m->x[i] = pseudo_random(&seed);
+    for (int i = 0; i < N_OUT * N_GROUPS; i++) {
+        uint8_t *block = m->down + i * BLOCK_BYTES;
+        memcpy(block, &(uint16_t){(uint16_t)(0x2c00 + i)}, 2); /* about 1/16 */
+        bool has_quants = i % N_GROUPS == i / N_GROUPS % N_GROUPS;
+        for (int j = 0; j < 32; j++) block[2 + j] = has_quants ? (uint8_t)(int8_t)(127.0f * pseudo_random(&seed)) : 0;
+    }
+    must(weft_dequantise(WEFT_Q8_0, m->down, N_OUT * N_MIDDLE, m->down_values, &error), &error);
+}
+
+/* Of column c, in double precision. */
+static void compute_middle(mlp *m, int c) {
+    const float *x = m->x + c * N_IN;
+    double squares = 0.0, normed[N_IN];
+    for (int i = 0; i < N_IN; i++) squares += (double)x[i] * (double)x[i];
+    for (int i = 0; i < N_IN; i++) normed[i] = (double)x[i] / sqrt(squares / N_IN + 1e-5) * (double)m->norm[i];
+    for (int row = 0; row < N_MIDDLE; row++) {
+        double gate = 0.0, up = 0.0;
+        for (int i = 0; i < N_IN; i++) {
+            gate += (double)m->gate[row * N_IN + i] * normed[i];
+            up += (double)m->up[row * N_IN + i] * normed[i];
+        }
+        m->middle[c * N_MIDDLE + row] = gate / (1.0 + exp(-gate)) * up;
+    }
+}
+
+static weft_status read_mlp(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    const mlp *m = user;
+    const void *from = name[0] == 'n' ? (const void *)m->norm : name[0] == 'g' ? m->gate : name[0] == 'u' ? m->up : NULL;
+    (void)error;
+    if (name[0] == 'd') from = m->down;
+    if (from)
+        memcpy(into, (const char *)from + offset, size);
+    else
+        memset(into, 0, size); /* the bias */
+    return WEFT_OK;
+}
+
+/* Runs the two nodes for T columns. */
+static void run_mlp(mlp *m, int T) {
+    const weft_norm_gated_mlp_params params = {1e-5f, WEFT_ACTIVATION_SILU};
+    builder b;
+    weft_error error;
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    weft_ticket ticket;
+    void *inputs[1];
+    const void *outputs[1];
+    begin_graph(&b, m->place.runtime);
+    weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, N_IN, T, 1, 1);
+    weft_value middle =
+        NODE(&b, WEFT_OP_NORM_GATED_MLP, "middle", &params, x, add_weight(&b, "norm", 0, WEFT_F32, N_IN, 1),
+             add_weight(&b, "gate", 0, WEFT_F32, N_IN, N_MIDDLE), add_weight(&b, "up", 0, WEFT_F32, N_IN, N_MIDDLE));
+    weft_value y = NODE0(&b, WEFT_OP_MUL_MAT_ADD, "y", add_weight(&b, "down", 0, WEFT_Q8_0, N_MIDDLE, N_OUT), middle,
+                         add_weight(&b, "bias", 0, WEFT_F32, N_OUT, 1), WEFT_NONE);
+    if (b.status == WEFT_OK) b.status = weft_graph_output(b.graph, y, &b.error);
+    must(b.status, &b.error);
+    const weft_graph *graphs[] = {b.graph};
+    const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
+    must(weft_store_create(m->place.device, graphs, 1, &options, &store, &error), &error);
+    must(weft_store_load(store, &(weft_weight_source){.read = read_mlp, .user = m}, &error), &error);
+    must(weft_plan_create(store, b.graph, &plan, &error), &error);
+    must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
+    memcpy(inputs[0], m->x, (size_t)(T * N_IN) * sizeof(float));
+    must(weft_plan_submit(plan, ticket, &error), &error);
+    must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
+    memcpy(m->results, outputs[0], (size_t)(T * N_OUT) * sizeof(float));
+    weft_plan_release(plan, ticket);
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(b.graph);
+}
+
+/* A half float is off by 2^-12 of itself or so; values that did not get their own group's scale would be off by all of it. */
+static void check_column(const mlp *m, int c) {
+    for (int row = 0; row < N_OUT; row++) {
+        double sum = 0.0, terms = 0.0, y = (double)m->results[c * N_OUT + row];
+        for (int i = 0; i < N_MIDDLE; i++) {
+            double term = (double)m->down_values[row * N_MIDDLE + i] * m->middle[c * N_MIDDLE + i];
+            sum += term;
+            terms += fabs(term);
+        }
+        if (!(fabs(y - sum) <= terms / 2048.0)) fail_msg("column %d, row %d: %g and not %g", c, row, y, sum);
+    }
+}
+
+/* For each T: the rows that must run, the results, and the same bits in each column. */
+static void check_mlp(mlp *m) {
+    static const int widths[] = {MAX_T, 1, 2, 8};
+    float widest[MAX_T * N_OUT];
+    for (size_t i = 0; i < COUNT(widths); i++) {
+        memset(seen, 0, sizeof seen);
+        run_mlp(m, widths[i]);
+        assert_string_equal(seen[WEFT_OP_NORM_GATED_MLP].name, "norm_gated_mlp exact, to f16");
+        assert_string_equal(seen[WEFT_OP_MUL_MAT_ADD].name, "mul_mat_add f16, q8_0 planar");
+        assert_int_equal(seen[WEFT_OP_NORM_GATED_MLP].type, WEFT_F16);
+        assert_true(seen[WEFT_OP_MUL_MAT_ADD].layout != WEFT_LAYOUT_FILE);
+        for (int c = 0; c < widths[i]; c++) check_column(m, c);
+        if (i == 0) memcpy(widest, m->results, sizeof widest);
+        assert_memory_equal(m->results, widest, (size_t)(widths[i] * N_OUT) * sizeof(float));
+    }
+}
+
+static mlp the_mlp;
+
+/* Where the device has no int8 products they are the best rows; elsewhere they run when they are forced. */
+static void test_half_floats_between(void **state) {
+    (void)state;
+    mlp *m = &the_mlp;
+    fill(m);
+    for (int c = 0; c < MAX_T; c++) compute_middle(m, c);
+    for (int no_extensions = 0; no_extensions < 2; no_extensions++) {
+        begin(&m->place, no_extensions);
+        if (!no_extensions) {
+            n_forced = 2;
+            forced[0] = row_named(&m->place, "norm_gated_mlp exact, to f16");
+            forced[1] = row_named(&m->place, "mul_mat_add f16, q8_0 planar");
+        }
+        check_mlp(m);
+        end(&m->place);
+    }
+}
+
+/* A number that is no row of the op is refused, when asked and when planned. */
+static void test_a_number_of_another_op(void **state) {
+    (void)state;
+    place p;
+    weft_error error = {0};
+    weft_support support = {0};
+    weft_backend_plan *plan = NULL;
+    begin(&p, false);
+    weft_phase phase = {.op = WEFT_OP_ADD, .precision = WEFT_EXACT, .kernel = row_named(&p, "mul exact").kernel};
+    vulkan->supports(p.device->handle, &phase, &support);
+    assert_false(support.supported);
+    assert_string_equal(support.reason, "the vulkan backend has no such kernel for this op");
+    const weft_schedule schedule = {.phases = &phase, .n_phases = 1};
+    assert_int_equal(vulkan->plan_create(p.device->handle, &schedule, &plan, &error), WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "is none of op add"));
+    end(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_packed_row_on_its_cases),
+        cmocka_unit_test(test_half_floats_between),
+        cmocka_unit_test(test_a_number_of_another_op),
+    };
+    place p;
+    weft_error error;
+    vulkan_faults_install();
+    if (weft_runtime_create(NULL, &p.runtime, &error) != WEFT_OK) return 1;
+    weft_status status = weft_device_open(p.runtime, "vulkan", NULL, &p.device, &error);
+    weft_device_close(p.device);
+    weft_runtime_destroy(p.runtime);
+    if (status != WEFT_OK) printf("skipped: %s\n", error.message);
+    return status != WEFT_OK ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
+}
