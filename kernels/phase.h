@@ -88,6 +88,4 @@ typedef struct weft_cuda_reading {
     uint64_t sum;               /* an address that is never written */
 } weft_cuda_reading;
 
-#define WEFT_CUDA_SAMPLE_RANGE 4096 /* ids whose exponentials are summed together (docs/numerics.md) */
-
 #endif

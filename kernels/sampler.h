@@ -27,7 +27,7 @@ static __device__ inline weft_sampler weft_sampler_of(const weft_cuda_phase &pha
     made.n_vocab = n_vocab;
     made.n_columns = phase.n_columns;
     made.n_top = n_top;
-    made.n_ranges = (n_vocab + WEFT_CUDA_SAMPLE_RANGE - 1) / WEFT_CUDA_SAMPLE_RANGE;
+    made.n_ranges = (n_vocab + WEFT_SAMPLE_RANGE - 1) / WEFT_SAMPLE_RANGE;
     made.largest = scratch;
     made.sums = made.largest + made.n_ranges * made.n_columns;
     made.tempered = made.sums + made.n_ranges * made.n_columns;
@@ -65,9 +65,9 @@ static __device__ inline int64_t weft_sample_range() {
 }
 
 static __device__ inline void weft_sample_largest(const weft_sampler &s) {
-    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_CUDA_SAMPLE_RANGE;
+    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_SAMPLE_RANGE;
     if (range >= s.n_ranges || weft_head_of(s, column)[WEFT_HEAD_ROW] < 0) return;
-    int64_t end = first + WEFT_CUDA_SAMPLE_RANGE < s.n_vocab ? first + WEFT_CUDA_SAMPLE_RANGE : s.n_vocab;
+    int64_t end = first + WEFT_SAMPLE_RANGE < s.n_vocab ? first + WEFT_SAMPLE_RANGE : s.n_vocab;
     const float *x = s.logits + column * s.n_vocab;
     float max = -WEFT_INFINITY;
 #pragma unroll 8
@@ -83,10 +83,10 @@ static __device__ inline float weft_tempered(float x, float max, float temperatu
 }
 
 static __device__ inline void weft_sample_sums(const weft_sampler &s) {
-    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_CUDA_SAMPLE_RANGE;
+    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_SAMPLE_RANGE;
     const int32_t *head = weft_head_of(s, column);
     if (range >= s.n_ranges || head[WEFT_HEAD_ROW] < 0) return;
-    int64_t end = first + WEFT_CUDA_SAMPLE_RANGE < s.n_vocab ? first + WEFT_CUDA_SAMPLE_RANGE : s.n_vocab;
+    int64_t end = first + WEFT_SAMPLE_RANGE < s.n_vocab ? first + WEFT_SAMPLE_RANGE : s.n_vocab;
     const float *x = s.logits + column * s.n_vocab;
     float max = weft_column_largest(s, column), temperature = weft_temperature_of(s, head), sum = 0.0f, tempered = 0.0f;
 #pragma unroll 4

@@ -1,7 +1,9 @@
+#include "weft/ops/sample.h"
+
 #include "backends/cuda/launch.h"
 
 static int64_t n_ranges(int64_t n_vocab) {
-    return weft_cuda_ceil(n_vocab, WEFT_CUDA_SAMPLE_RANGE);
+    return weft_cuda_ceil(n_vocab, WEFT_SAMPLE_RANGE);
 }
 
 uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns) {

@@ -1,5 +1,7 @@
 #include "backends/vulkan/kernels.h"
 
+#include "weft/ops/sample.h"
+
 void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t weight, uint64_t y, int64_t n, int64_t n_groups,
                           float epsilon) {
     const struct {
@@ -77,8 +79,6 @@ void weft_vulkan_kv_write(weft_vulkan_recorder *recorder, uint64_t k, uint64_t v
 
 /* ---- Sampling ---- */
 
-enum { SAMPLE_RANGE = 4096 };
-
 void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_call *call, uint32_t heads, int64_t n_vocab,
                               int64_t n_top, weft_vulkan_scratch *scratch) {
     int64_t n_columns = call->phase->inputs[heads].tensor.shape[1];
@@ -90,14 +90,15 @@ void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_ca
         .top = call->phase->outputs[WEFT_SAMPLE_OUT_TOP].address,
         .n_vocab = n_vocab,
         .n_top = n_top,
-        .ranges = weft_vulkan_take(scratch, (uint64_t)n_columns * weft_vulkan_groups(n_vocab, SAMPLE_RANGE) * 3 * sizeof(float)),
+        .ranges =
+            weft_vulkan_take(scratch, (uint64_t)n_columns * weft_vulkan_groups(n_vocab, WEFT_SAMPLE_RANGE) * 3 * sizeof(float)),
         .order = weft_vulkan_take(scratch, (uint64_t)(n_columns * n_vocab) * 4 * sizeof(uint32_t)),
     };
 }
 
 void weft_vulkan_sample(weft_vulkan_recorder *recorder, const weft_vulkan_sampler *sampler, uint64_t logits, int64_t first_column,
                         int64_t n_columns) {
-    uint64_t n_ranges = weft_vulkan_groups(sampler->n_vocab, SAMPLE_RANGE);
+    uint64_t n_ranges = weft_vulkan_groups(sampler->n_vocab, WEFT_SAMPLE_RANGE);
     const struct {
         uint64_t control, logits, heads, sequences, chosen, top, ranges, order;
         uint32_t n_vocab, first_column, n_columns, n_ranges, n_top, sequence_words, n_sequences, n_heads;

@@ -2,9 +2,10 @@
  * and sums of exponentials of each range, the order of tokens, then the choice.
  */
 #include "shaders/common/arithmetic.glsl"
+#include "weft/ops/sample.h"
 #include "weft/ops/step.h"
 
-#define SAMPLE_RANGE 4096u
+#define SAMPLE_RANGE uint(WEFT_SAMPLE_RANGE)
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, logits, heads, sequences, chosen, top; /* logits: of the first column of this run; top may be left out */
