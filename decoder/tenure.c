@@ -136,7 +136,8 @@ static void assign_waiting(weft_engine *engine) {
         if (session->ready) begin_tenure(session);
         stopped = !session->ready && session->failed == WEFT_OK;
     }
-    engine->is_short = (blocked || stopped) && !promised;
+    /* Also where the pages are promised: a sequence that goes on without its reader must still want them when they come. */
+    engine->is_short = blocked || stopped;
 }
 
 /* ---- Refusing ---- */

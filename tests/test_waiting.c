@@ -361,6 +361,11 @@ static void random_schedules(void **state) {
     (void)state;
     const uint64_t end = weft_os_now() + (uint64_t)(seconds * 1e9);
     uint32_t seed = first_seed;
+    /* A pool where one sequence waits for promised pages, and two others took them from each other in turn. */
+    for (int i = 0; i < 5; i++) {
+        atomic_store(&watched_seed, 12);
+        run_schedule(12);
+    }
     for (; weft_os_now() < end || seed < first_seed + 2; seed++) {
         atomic_store(&watched_seed, seed);
         run_schedule(seed);
