@@ -25,8 +25,8 @@ static double or_default(float value, double otherwise) {
     return value == 0.0f ? otherwise : (double)value;
 }
 
-/* The pair (as a real number) that turns `n_rotations` times within the original context: YaRN's inverse of
- * n = L / (2 pi base^(2 i / n_dims)). */
+/* The pair i (as a real number) that makes n = `n_rotations` rotations within the original context, of L positions. In YaRN,
+ * n = L / (2 pi base^(2 i / n_dims)); this is the inverse. */
 static double pair_of_rotations(const weft_rope_options *options, double n_rotations) {
     return options->n_dims * log(options->n_ctx_original / (n_rotations * TWO_PI)) / (2.0 * log((double)options->freq_base));
 }
@@ -70,7 +70,7 @@ static weft_status prepare(const weft_rope_options *options, rope_scaling *scali
     return refuse(error, "the scaling", (double)options->scaling, "none, linear or YaRN");
 }
 
-/* Radians a position for pair `i`. */
+/* The angle in radians by which pair `i` rotates from one position to the next. */
 static double frequency(const weft_rope_options *options, const rope_scaling *scaling, int32_t i) {
     double plain = pow(scaling->base, -2.0 * i / options->n_dims);
     if (options->freq_factors) plain /= (double)options->freq_factors[i];
@@ -91,9 +91,9 @@ weft_status weft_rope_table(const weft_rope_options *options, int64_t first, int
     status = prepare(options, &scaling, error);
     if (status != WEFT_OK) return status;
     for (int32_t i = 0; i < options->n_dims / 2; i++) {
-        double turn = frequency(options, &scaling, i);
+        double radians = frequency(options, &scaling, i);
         for (int64_t j = 0; j < n_positions; j++) {
-            double angle = (double)(first + j) * turn;
+            double angle = (double)(first + j) * radians;
             table[j * options->n_dims + 2 * i] = (float)(scaling.attention * cos(angle));
             table[j * options->n_dims + 2 * i + 1] = (float)(scaling.attention * sin(angle));
         }

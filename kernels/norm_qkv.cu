@@ -48,7 +48,7 @@ template <bool ONE> static __device__ void project(const weft_cuda_phase &phase)
 WEFT_PRODUCT_KERNEL(weft_project, project)
 
 /* Norm and rope of one head (y: those of the queries, then those of the keys) of a column. */
-WEFT_KERNEL(weft_turn, weft_cuda_phase, phase) {
+WEFT_KERNEL(weft_rotate, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
     int64_t head_dim = params.head_dim, n_heads = phase.inputs[WEFT_NORM_QKV_Q].shape[1] / head_dim, head = blockIdx.y,

@@ -1,5 +1,5 @@
-/* What kernels do with rows of a step: rotate heads, and find places in the paged KV cache. Everything that a step input says is
- * checked here, so that no row, slot or page outside the tensors is touched. */
+/* For kernels that read a step's rows (weft/ops/step.h): rotates heads, and finds places in the paged KV cache. All values from
+ * step inputs are checked here, so a kernel never accesses a row, slot or page outside its tensors. */
 #ifndef WEFT_KERNELS_ROWS_H
 #define WEFT_KERNELS_ROWS_H
 
@@ -9,7 +9,7 @@
 
 #define WEFT_TYPE_F16 1 /* weft_type */
 
-/* A KV state as in weft/ops/attention.h, with the rows and page tables that go with it. Places are counted in elements. */
+/* A KV state as in weft/ops/attention.h, with the step's rows and page tables. A place in it is an offset in elements. */
 struct weft_kv {
     uint64_t data;
     bool is_f16;
@@ -35,14 +35,14 @@ static __device__ inline weft_kv weft_kv_of(const weft_cuda_tensor &kv, const we
     return made;
 }
 
-/* The sequence of a row, -1 where it has none. */
+/* The sequence of a row, or -1 if the row has none. */
 static __device__ inline int32_t weft_kv_sequence(const weft_kv &kv, int64_t row) {
     int32_t sequence = kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_SEQUENCE];
     return sequence >= 0 && sequence < kv.n_sequences ? sequence : -1;
 }
 
-/* Where the key of cache position `index` begins for a KV head; -1 where there is no such place. The value is
- * weft_kv_values on. */
+/* The place of a KV head's key at cache position `index`, or -1 if there is none. Its value is weft_kv_values(kv) elements further
+ * on. */
 static __device__ inline int64_t weft_kv_place(const weft_kv &kv, int32_t sequence, int64_t index, int64_t head) {
     if (sequence < 0 || index < 0 || index >= kv.max_pages * kv.page_size) return -1;
     int32_t entry = (int32_t)index / (int32_t)kv.page_size, place = (int32_t)index % (int32_t)kv.page_size;
@@ -55,16 +55,16 @@ static __device__ inline int64_t weft_kv_values(const weft_kv &kv) {
     return kv.head_dim * kv.page_size * kv.n_kv_heads;
 }
 
-#define WEFT_STORED_AT_ONCE 256
+#define WEFT_MAX_STORED 256 /* rows whose places fit in shared memory at the same time */
 
-/* Stores keys or values of one head for all rows of x (head_dim * n_kv_heads a row), with one block. Should two rows name one
- * place, the last wins: each thread stores its elements in the order of the rows. */
+/* Stores one head's keys or values for all rows of x (head_dim * n_kv_heads elements a row), with one block. If two rows name the
+ * same place, the last one wins: each thread stores its elements in the order of the rows. */
 static __device__ inline void weft_kv_store(const weft_kv &kv, const float *__restrict__ x, int64_t n_rows, int64_t head,
                                             bool values) {
-    __shared__ int64_t places[WEFT_STORED_AT_ONCE];
+    __shared__ int64_t places[WEFT_MAX_STORED];
     int64_t stride = kv.head_dim * kv.n_kv_heads;
-    for (int64_t first = 0; first < n_rows; first += WEFT_STORED_AT_ONCE) {
-        int count = n_rows - first < WEFT_STORED_AT_ONCE ? (int)(n_rows - first) : WEFT_STORED_AT_ONCE;
+    for (int64_t first = 0; first < n_rows; first += WEFT_MAX_STORED) {
+        int count = n_rows - first < WEFT_MAX_STORED ? (int)(n_rows - first) : WEFT_MAX_STORED;
         for (int i = threadIdx.x; i < count; i += blockDim.x) {
             int64_t row = first + i, index = kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
             int64_t place = weft_kv_place(kv, weft_kv_sequence(kv, row), index, head);
@@ -86,16 +86,16 @@ static __device__ inline void weft_kv_store(const weft_kv &kv, const float *__re
     }
 }
 
-/* Rotates one head for a row, with one block; y may be x. */
+/* Rotates one head of a row, with one block; y may be x. Padding rows are copied. */
 static __device__ inline void weft_rope_head(const weft_cuda_tensor &rows, const weft_cuda_tensor &table, int64_t row,
                                              int64_t head_dim, int32_t order, const float *x, float *y) {
     const int32_t *words = weft_at<const int32_t>(rows) + row * WEFT_ROW_WORDS;
     int64_t position = words[WEFT_ROW_ROPE_POSITION], n_dims = table.shape[0];
     if (words[WEFT_ROW_SEQUENCE] < 0 || position < 0 || position >= table.shape[1]) n_dims = 0;
-    const float *turn = weft_at<const float>(table) + (n_dims > 0 ? position * n_dims : 0);
+    const float *rotation = weft_at<const float>(table) + (n_dims > 0 ? position * n_dims : 0);
     int64_t step = order == WEFT_ROPE_HALVES ? 1 : 2, other = order == WEFT_ROPE_HALVES ? n_dims / 2 : 1;
     for (int64_t i = threadIdx.x; i < n_dims / 2; i += blockDim.x) {
-        float cosine = turn[2 * i], sine = turn[2 * i + 1], a = x[i * step], b = x[i * step + other];
+        float cosine = rotation[2 * i], sine = rotation[2 * i + 1], a = x[i * step], b = x[i * step + other];
         y[i * step] = a * cosine - b * sine;
         y[i * step + other] = a * sine + b * cosine;
     }

@@ -5,7 +5,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/arithmetic.glsl"
-#include "shaders/common/turn.glsl"
+#include "shaders/common/rotate.glsl"
 #define LANE_ROWS 1u
 #define LANE_SUMS 1u
 #include "shaders/common/lanes.glsl"
@@ -41,7 +41,7 @@ void normalise() {
 
 void finish(uint column, uint which) {
     Floats x = Floats(address_of(p.x, column * p.n_heads + which, p.head_dim * 4u));
-    int position = turn_position(p.rows, column, p.n_positions);
+    int position = rotation_position(p.rows, column, p.n_positions);
     Floats table = Floats(address_of(p.table, uint(max(position, 0)), p.n_dims * 4u));
     barrier();
     for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += LANES) head[i] = x.at[i];
@@ -50,7 +50,7 @@ void finish(uint column, uint which) {
     for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += LANES) {
         float value = head[i];
         if (position >= 0 && i < p.n_dims)
-            value = turned(table, value, head[turn_partner(i, p.n_dims, p.order)], i, p.n_dims, p.order);
+            value = rotated(table, value, head[rotation_partner(i, p.n_dims, p.order)], i, p.n_dims, p.order);
         x.at[i] = value;
     }
 }

@@ -53,12 +53,12 @@ void weft_cpu_rope(const weft_place *rows, const weft_place *table, int64_t row,
     int64_t position = words[WEFT_ROW_ROPE_POSITION], n_dims = table->tensor.shape[0];
     if (y != x) memcpy(y, x, (size_t)n * sizeof *y);
     if (words[WEFT_ROW_SEQUENCE] < 0 || position < 0 || position >= table->tensor.shape[1]) return;
-    const float *turn = (const float *)weft_cpu_data(table) + position * n_dims;
+    const float *rotation = (const float *)weft_cpu_data(table) + position * n_dims;
     int64_t step = order == WEFT_ROPE_HALVES ? 1 : 2, other = order == WEFT_ROPE_HALVES ? n_dims / 2 : 1;
     for (int64_t head = 0; head + head_dim <= n; head += head_dim) {
         for (int64_t i = 0; i < n_dims / 2; i++) {
             float *a = &y[head + i * step], *b = a + other;
-            float cosine = turn[2 * i], sine = turn[2 * i + 1], a_old = *a, b_old = *b;
+            float cosine = rotation[2 * i], sine = rotation[2 * i + 1], a_old = *a, b_old = *b;
             *a = a_old * cosine - b_old * sine;
             *b = a_old * sine + b_old * cosine;
         }

@@ -1,5 +1,6 @@
-/* The CUDA backend's own types. Host code of the backend is C and calls the driver alone; device code is in kernels/, one file an
- * op, and travels inside the library. All work of a device goes to one stream, so that it runs in the order of the calls. */
+/* The CUDA backend's internal types and functions. Its host code is C and uses only the driver API. Its device code is in kernels/,
+ * one file for each op, and is embedded in the library. All work of a device goes to one stream, so the device runs it in the order
+ * of the calls. */
 #ifndef WEFT_CUDA_H
 #define WEFT_CUDA_H
 
@@ -11,7 +12,7 @@
 
 /* ---- Kernels: modules.c ---- */
 
-/* A file of kernels/ as the compiler left it. */
+/* A compiled file of kernels/. */
 typedef struct weft_cuda_image {
     const char *name;
     const void *bytes;
@@ -22,7 +23,7 @@ extern const size_t weft_cuda_n_images;
 
 /* ---- Devices: cuda.c ---- */
 
-/* Host memory that the device reads by itself, in pieces that are used in turn: staging.c. */
+/* Host memory that the device reads directly. Its pieces are used one after the other, round and round: staging.c. */
 #define WEFT_CUDA_N_PIECES 4
 #define WEFT_CUDA_PIECE_BYTES ((size_t)4 << 20) /* at least */
 
@@ -38,17 +39,17 @@ struct weft_backend_device {
     const weft_host *host;
     weft_cuda_driver driver;
     weft_cuda_context context;
-    weft_cuda_stream stream, side;  /* `side` carries cancelling past what is queued */
-    weft_cuda_module *modules;      /* as weft_cuda_images */
-    weft_cuda_ring staging, copies; /* what a load fills, and what all other copies go through */
+    weft_cuda_stream stream, side;  /* `side`: for cancelling, past the queued work */
+    weft_cuda_module *modules;      /* one for each of weft_cuda_images */
+    weft_cuda_ring staging, copies; /* for loading weights; for all other copies */
     int multiprocessors;
     int capability; /* 10 times major plus minor */
-    /* Steps: see queue.c. */
-    uint64_t control; /* weft_cuda_control on the device */
+    /* Steps: queue.c. */
+    uint64_t control; /* the device's address of weft_cuda_control */
     weft_cuda_queue *queue;
-    uint64_t queue_address; /* the device's */
-    uint64_t *cancel_word;  /* what `side` copies from */
-    weft_os_mutex mutex;    /* for what follows: wait and cancel come at any time */
+    uint64_t queue_address; /* the device's address of `queue` */
+    uint64_t *cancel_word;  /* the source of the copy on `side` */
+    weft_os_mutex mutex;    /* for the members below: other threads may wait and cancel at any time */
     uint64_t n_submitted, last_ticket;
     uint64_t submitted_ns[WEFT_CUDA_QUEUE_STEPS];
     weft_os_pace pace;
@@ -58,16 +59,17 @@ struct weft_backend_device {
 
 struct weft_backend_buffer {
     uint64_t address, bytes;
-    char *view; /* the host's, of ring memory; else NULL */
+    char *view; /* the host's address of a ring's memory; NULL for other buffers */
 };
 
-/* Makes the device's context current, and what was current before it current again. Fails where the device is lost. */
+/* `enter` makes the device's context current; it fails if the device is lost. `leave` restores the context that was current
+ * before. */
 weft_status weft_cuda_enter(weft_backend_device *device, weft_error *error);
 void weft_cuda_leave(weft_backend_device *device);
-/* For giving back, lost or not: waits for the device's work. False: the context cannot be entered, and nothing in it given back
- * before it is destroyed. */
+/* `enter` for freeing things, on a lost device too: waits for the device's work. False: the context cannot be entered, and
+ * destroying it is the only way to free what is in it. */
 bool weft_cuda_enter_to_free(weft_backend_device *device);
-/* weft_cuda_check that remembers the loss of a device. */
+/* Like weft_cuda_check, and remembers the loss of a device. */
 weft_status weft_cuda_result_of(weft_backend_device *device, weft_cuda_result result, const char *what, weft_error *error);
 weft_status weft_cuda_device_status(weft_backend_device *device, weft_error *error);
 
@@ -95,10 +97,10 @@ weft_status weft_cuda_read(weft_backend_device *device, weft_backend_buffer *buf
 
 /* ---- Staging: staging.c ---- */
 
-/* Takes the next piece, of `bytes` or more, once the device has done with what was in it. Who has made the device read it records
- * its event. */
+/* Takes the next piece, of at least `bytes` bytes, once the device no longer needs its old content. After queueing the device's
+ * read of the piece, the caller records the piece's event, used[piece]. */
 weft_status weft_cuda_ring_take(weft_backend_device *device, weft_cuda_ring *ring, size_t bytes, size_t *piece, weft_error *error);
-/* The piece in which `memory` is. */
+/* Finds the piece that contains `memory`; false if none does. */
 bool weft_cuda_ring_find(const weft_cuda_ring *ring, const void *memory, size_t *piece);
 void weft_cuda_ring_destroy(weft_backend_device *device, weft_cuda_ring *ring);
 
@@ -114,10 +116,10 @@ weft_status weft_cuda_weight_pack(weft_backend_device *device, const weft_packin
 #define WEFT_CUDA_N_LAYOUTS 2
 extern const weft_kernel_layout weft_cuda_layouts[WEFT_CUDA_N_LAYOUTS];
 
-/* Layouts that the kernels of exact read. */
+/* The layouts that kernels of `exact` can read. */
 #define WEFT_CUDA_EXACT_LAYOUTS (WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE) | WEFT_LAYOUT_BIT(WEFT_CUDA_Q6_K_PLANAR))
 
-/* Half floats with a scale for each 32 values (kernels/scaled.h), or F32. */
+/* Half floats with a scale for each 32 values (kernels/scaled.h), or F32: what kernels of `fast` can exchange. */
 #define WEFT_CUDA_SCALED_GROUP 32
 #define WEFT_CUDA_SCALED_HALVES                                                                                                    \
     { .types = WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_F32), .companion = {WEFT_COMPANION_SCALE, WEFT_CUDA_SCALED_GROUP}, }
@@ -128,12 +130,13 @@ typedef struct weft_cuda_recorder weft_cuda_recorder;
 
 typedef struct weft_cuda_kernel {
     weft_kernel kernel;
-    int min_capability; /* 10 times major plus minor; 0: any that the backend runs on */
-    const char *file;   /* of kernels/: a build without it cannot run the kernel */
-    /* Records the launches of one phase, in order. Failures stay in the recorder. */
+    int min_capability; /* 10 times major plus minor; 0: any device that the backend supports */
+    const char *file;   /* of kernels/; a build without this file does not have the kernel */
+    /* Records the launches of one phase, in order. The recorder remembers a failure. */
     void (*record)(weft_cuda_recorder *recorder, const weft_phase *phase);
     uint64_t (*scratch_bytes)(const weft_phase *phase); /* NULL: none */
-    const char *(*refuses)(const weft_phase *phase);    /* why the shapes do not allow it, or NULL; NULL: any do */
+    /* Why the kernel cannot run these shapes, or NULL. A NULL pointer: it runs all shapes. */
+    const char *(*refuses)(const weft_phase *phase);
 } weft_cuda_kernel;
 
 extern const weft_kernel_table weft_cuda_table;
@@ -157,19 +160,19 @@ typedef struct weft_cuda_shape {
     uint32_t shared_bytes;
 } weft_cuda_shape;
 
-/* Columns first .. first + n - 1 of a node. */
+/* Columns first .. first + n - 1 of a node's input. */
 typedef struct weft_cuda_columns {
     int64_t first, n;
 } weft_cuda_columns;
 
-/* Adds a launch of `entry` of a file of kernels/. `argument` is the kernel's one argument, of any size, and is copied. */
+/* Adds a launch of `entry` of a file of kernels/. `argument` is the kernel's only argument, of any size. It is copied. */
 void weft_cuda_launch(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape, void *argument);
-/* The same for an entry of the kernel's own file whose argument is a weft_cuda_phase, for some of the node's columns. */
+/* The same for an entry of the kernel's own file that takes a weft_cuda_phase, here for some of the node's columns. */
 void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase,
                               weft_cuda_columns columns);
 void weft_cuda_record(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase);
 weft_cuda_phase weft_cuda_phase_of(const weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_columns columns);
-/* The address of weft_cuda_control, with which every argument begins. */
+/* The address of weft_cuda_control. Every argument begins with it. */
 uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder);
 
 weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,

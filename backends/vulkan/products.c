@@ -1,5 +1,5 @@
-/* Products of matrices with columns: in exact arithmetic, or, in a row of int8, with the columns as int8 where the matrix is
- * quantised.
+/* Products of a matrix with columns. If the kernel's table row has int8 matrices and the matrix is quantised, the columns are
+ * rounded to int8 first. All other products are in exact arithmetic.
  */
 #include "backends/vulkan/kernels.h"
 
@@ -34,8 +34,9 @@ void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulk
     weft_vulkan_record_barrier(recorder);
 }
 
-/* Columns up to which lanes are invocations: an invocation a row would leave most of a card idle. A processor is full anyway, and
- * takes small matrices so all the same, that the shader is run where there is no card. */
+/* For up to FEW_COLUMNS columns the 32 lanes of a sum are 32 invocations: one invocation for each row would leave most of a GPU
+ * idle. A processor is busy either way. There only small matrices take this path, so that tests run its shader on machines without
+ * a GPU. */
 enum { FEW_COLUMNS = 8, FEW_ROWS = 65 };
 
 static bool has_few_columns(const weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
@@ -49,7 +50,7 @@ uint32_t weft_vulkan_tile(int64_t n_columns, uint32_t largest) {
     return tile;
 }
 
-/* Groups of `n_rows` rows of the weight and a tile of up to `n_columns` columns. */
+/* Records one workgroup for each `n_rows` rows of the weight and each tile of up to `n_columns` columns. */
 static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_product *product, uint32_t shader, int64_t n_rows,
                          uint32_t n_columns, const void *push, size_t push_size) {
     uint32_t tile = weft_vulkan_tile(product->columns->n_columns, n_columns);

@@ -1,25 +1,26 @@
-/* What several engines say: greedy tokens, and the logits where they part. */
+/* Compares the greedy tokens of several engines. Where an engine chooses another token than the first engine, also compares both
+ * engines' logits. */
 #include <math.h>
 #include <string.h>
 
 #include "check/model/track.h"
 
-/* Rows of logits that are kept at once. */
-#define MOST_PARTINGS 64
+/* Rows of logits that are kept at the same time. */
+#define MAX_PARTINGS 64
 
 typedef struct greedy {
     weft_runtime *runtime;
     weft_model *model;
     const weft_engine_options *options;
-    weft_engine *engines[2]; /* the first, and the one in hand */
-    int32_t *tokens;         /* prompt and what the first device chose */
+    weft_engine *engines[2]; /* the first, and the one compared with it */
+    int32_t *tokens;         /* the prompt, then the first engine's choices */
     int32_t n_prompt, n_tokens;
     int32_t n_vocab;
     double nmse_limit;
-    weft_check_parting partings[MOST_PARTINGS];
+    weft_check_parting partings[MAX_PARTINGS];
     size_t n_partings;
-    float *rows; /* n_partings rows of the first device's logits, then room for one */
-    bool second; /* the logits that come are those of the engine in hand */
+    float *rows; /* the first engine's logits, a row for each parting */
+    bool second; /* on_logits gets the logits of engines[1] */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *user;
     uint64_t done, total;
@@ -38,7 +39,7 @@ static weft_status begin(greedy *g, weft_engine *engine, const weft_session_opti
     return status == WEFT_OK ? weft_session_add_tokens(*session, g->tokens, (size_t)n_tokens, error) : status;
 }
 
-/* Token after token from `first` on, for as long as `take` says. */
+/* Generates tokens from index `first` on, until `take` returns false. */
 static weft_status generate(greedy *g, weft_engine *engine, int32_t first, bool (*take)(greedy *g, int32_t index, weft_token token),
                             weft_error *error) {
     weft_session *session = NULL;
@@ -81,7 +82,7 @@ static double distance(const float *a, const float *b, int32_t n) {
     return error == 0.0 ? 0.0 : error / power;
 }
 
-/* Standard deviation of a - b: what they differ by, but for what all differ by, which no choice feels. */
+/* The standard deviation of a - b. The mean of a - b is left out, since a shift of all logits changes no choice. */
 static double deviation(const float *a, const float *b, int32_t n) {
     double sum = 0.0, power = 0.0;
     for (int32_t i = 0; i < n; i++) {
@@ -92,8 +93,10 @@ static double deviation(const float *a, const float *b, int32_t n) {
     return sqrt(fmax(power - sum * sum / (double)n, 0.0) / (double)n);
 }
 
-/* A gap cannot be more than both candidates' differences together, so that parting alone proves nothing. It is a tie where those
- * two differ no more than others do: six standard deviations of the difference of two, which is sqrt(2) times that of one. */
+/* Each engine prefers its own token, so the gap between the two tokens' logits is never larger than the sum of both logits'
+ * differences between the engines. A small gap alone therefore proves nothing. A parting is a tie if these two logits differ no
+ * more than others do: the limit is six standard deviations of a difference of two logits, and that deviation is sqrt(2) times the
+ * deviation of one logit. */
 static void judge(const greedy *g, weft_check_parting *parting, const float *first, const float *own) {
     parting->nmse = distance(first, own, g->n_vocab);
     parting->nmse_limit = g->nmse_limit;
@@ -118,7 +121,7 @@ static void on_logits(void *user, size_t index, const float *logits, size_t n_vo
     }
 }
 
-/* Both engines read what the first one said, up to the last place of interest. */
+/* Runs both engines on the first engine's tokens, up to the last parting, to compare their logits. */
 static weft_status read_logits(greedy *g, weft_error *error) {
     const weft_session_options options = {.on_logits = on_logits, .user = g};
     g->rows = weft_allocate(g->runtime, g->n_partings * (size_t)g->n_vocab * sizeof *g->rows);
@@ -149,7 +152,8 @@ static weft_status open_engine(greedy *g, size_t which, weft_engine **engine, we
     return weft_engine_create(g->model, &options, engine, error);
 }
 
-/* What the limits of a single row's nodes add up to. A quantised matrix decides; other ops have one limit for all types. */
+/* Adds up the limits of all nodes of a step with one row. A node's quantised matrix decides its limit; the other ops have one limit
+ * for all types. */
 static weft_status add_limits(greedy *g, const weft_graph *graph, weft_error *error) {
     weft_node node;
     weft_status status = WEFT_OK;
@@ -176,13 +180,13 @@ static weft_status find_limit(greedy *g, weft_error *error) {
     return status;
 }
 
-/* One device against the first. */
+/* Compares one engine with the first and reports each parting. */
 static weft_status compare(greedy *g, size_t device, weft_check_greedy_summary *summary,
                            weft_status (*report)(void *user, const weft_check_parting *parting), weft_error *error) {
     weft_status status = open_engine(g, device, &g->engines[1], error);
     int32_t first = 0;
     g->n_partings = 0;
-    while (first < g->n_tokens && g->n_partings < MOST_PARTINGS && status == WEFT_OK) {
+    while (first < g->n_tokens && g->n_partings < MAX_PARTINGS && status == WEFT_OK) {
         size_t before = g->n_partings;
         status = generate(g, g->engines[1], first, take_other, error);
         first = g->n_partings > before ? g->partings[before].index + 1 : g->n_tokens;

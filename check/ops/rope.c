@@ -10,13 +10,13 @@ void weft_oracle_rope(const double *x, const int32_t *rows, const double *table,
     for (int64_t row = 0; row < t; row++) {
         const int32_t *words = rows + row * WEFT_ROW_WORDS;
         if (words[WEFT_ROW_SEQUENCE] < 0) continue;
-        const double *turns = table + (int64_t)words[WEFT_ROW_ROPE_POSITION] * n_dims;
+        const double *rotation = table + (int64_t)words[WEFT_ROW_ROPE_POSITION] * n_dims;
         for (int64_t head = 0; head < n / head_dim; head++) {
             int64_t base = row * n + head * head_dim;
             for (int64_t pair = 0; pair < n_dims / 2; pair++) {
                 int64_t first = order == WEFT_ROPE_ADJACENT ? base + 2 * pair : base + pair;
                 int64_t second = order == WEFT_ROPE_ADJACENT ? first + 1 : first + n_dims / 2;
-                double cosine = turns[2 * pair], sine = turns[2 * pair + 1];
+                double cosine = rotation[2 * pair], sine = rotation[2 * pair + 1];
                 y[first] = x[first] * cosine - x[second] * sine;
                 y[second] = x[first] * sine + x[second] * cosine;
             }

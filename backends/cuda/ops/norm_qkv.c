@@ -24,7 +24,7 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     };
     weft_cuda_record_norm(recorder, &norm, n_columns);
     weft_cuda_record_product(recorder, "weft_project", "weft_project_of_one", phase, n_q + 2 * n_kv, weft_cuda_all(n_columns));
-    weft_cuda_record(recorder, "weft_turn", weft_cuda_blocks(n_columns, (n_q + n_kv) / params->head_dim, 64), phase);
+    weft_cuda_record(recorder, "weft_rotate", weft_cuda_blocks(n_columns, (n_q + n_kv) / params->head_dim, 64), phase);
     weft_cuda_record(recorder, "weft_store", weft_cuda_blocks(n_kv / params->head_dim, 2, 128), phase);
 }
 

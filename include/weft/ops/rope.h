@@ -1,6 +1,6 @@
 /* rope: rotates pairs of each head's first n_dims values by the row's position; the others pass through.
  * x: F32 [head_dim * n_heads, T]; rows: I32 [4, T]; table: F32 [n_dims, n_positions] of (cos, sin) pairs (weft_rope_table).
- * y: like x. Pair i turns by table[2i], table[2i + 1] of the row's rope position. Padding rows pass through.
+ * y: like x; pair i is rotated by the angle of (table[2i], table[2i + 1]) of the row's rope position. Padding rows pass through.
  */
 #ifndef WEFT_OPS_ROPE_H
 #define WEFT_OPS_ROPE_H

@@ -3,19 +3,19 @@
 #include "weft/ops/step.h"
 
 /* The partner of place `place` of a head of which n_dims are rotated. */
-uint turn_partner(uint place, uint n_dims, int order) {
+uint rotation_partner(uint place, uint n_dims, int order) {
     if (order == WEFT_ROPE_ADJACENT) return place ^ 1u;
     return place < n_dims / 2u ? place + n_dims / 2u : place - n_dims / 2u;
 }
 
 /* The row of the table, or -1 where the row of the step is not rotated. */
-int turn_position(uvec2 rows, uint row, uint n_positions) {
+int rotation_position(uvec2 rows, uint row, uint n_positions) {
     Words words = Words(address_of(rows, row, WEFT_ROW_WORDS * 4u));
     int position = words.at[WEFT_ROW_ROPE_POSITION];
     return words.at[WEFT_ROW_SEQUENCE] < 0 || position < 0 || uint(position) >= n_positions ? -1 : position;
 }
 
-float turned(Floats table, float own, float partner, uint place, uint n_dims, int order) {
+float rotated(Floats table, float own, float partner, uint place, uint n_dims, int order) {
     bool is_first = order == WEFT_ROPE_ADJACENT ? (place & 1u) == 0u : place < n_dims / 2u;
     uint pair = order == WEFT_ROPE_ADJACENT ? place / 2u : place % (n_dims / 2u);
     float cosine = table.at[2u * pair], sine = table.at[2u * pair + 1u];
