@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The system layer is compiled into plug-ins too, so it has its own way to fill a message. */
+/* This file is compiled into plug-ins too, so it cannot use the core's functions to fill a message. */
 __attribute__((format(printf, 3, 4))) static weft_status fail(weft_error *error, weft_status status, const char *format, ...) {
     if (error) {
         va_list arguments;
@@ -43,7 +43,7 @@ static int open_repeatedly(const char *path, int flags) {
     return handle;
 }
 
-/* Why a file is not to be trusted, or NULL. */
+/* Why a file cannot be trusted, or NULL. */
 static const char *foreign(const struct stat *status) {
     if (status->st_uid != geteuid()) return "it belongs to another user";
     return status->st_mode & (S_IWGRP | S_IWOTH) ? "others than its owner may write it" : NULL;
@@ -108,7 +108,7 @@ weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *i
     return WEFT_OK;
 }
 
-/* ---- Files that are written whole ---- */
+/* ---- Writing whole files ---- */
 
 void weft_os_size_limit_begin(weft_os_size_limit *limit) {
     sigset_t signals, before, pending;
@@ -119,10 +119,10 @@ void weft_os_size_limit_begin(weft_os_size_limit *limit) {
     *limit = (weft_os_size_limit){.blocked = sigismember(&before, SIGXFSZ) == 1, .pending = sigismember(&pending, SIGXFSZ) == 1};
 }
 
-/* The signal of a write that failed is for this thread alone: it is taken back before it is let through again. */
+/* A failed write sends its signal to this thread only. The signal is consumed before it is unblocked. */
 void weft_os_size_limit_end(const weft_os_size_limit *limit) {
     sigset_t signals, pending;
-    int reason = errno; /* of the write */
+    int reason = errno; /* the write's, for the caller */
     sigemptyset(&signals);
     sigaddset(&signals, SIGXFSZ);
     if (!limit->pending && sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 1) {
@@ -138,7 +138,7 @@ void weft_os_size_limit_end(const weft_os_size_limit *limit) {
 }
 
 #define PATH_BYTES 4096
-#define SUFFIX ".%016llx" /* of the file while it is written */
+#define SUFFIX ".%016llx" /* of a temporary file's name */
 #define SUFFIX_LENGTH 17
 
 static bool write_whole(int handle, const char *content, size_t size) {
@@ -153,8 +153,8 @@ static bool write_whole(int handle, const char *content, size_t size) {
     return true;
 }
 
-/* Makes and locks the file to write to. Whoever cleans up may remove it before it is locked: then there is another one. -1: errno
- * says why. */
+/* Makes and locks the temporary file. Another process's clean_up may remove the file before it is locked; then this makes another
+ * one. Returns -1 on failure and sets errno. */
 static int make_temporary(const char *path, char *temporary) {
     for (int i = 0; i < 16; i++) {
         struct stat status;
@@ -164,7 +164,7 @@ static int make_temporary(const char *path, char *temporary) {
         if (handle < 0 && errno == EEXIST) continue;
         if (handle < 0) return -1;
         bool locked = flock(handle, LOCK_EX | LOCK_NB) == 0;
-        if (!locked && errno != EWOULDBLOCK) return handle; /* a file system without locks: nobody cleans up there */
+        if (!locked && errno != EWOULDBLOCK) return handle; /* no locks on this file system, so no clean_up either */
         if (locked && fstat(handle, &status) == 0 && status.st_nlink > 0) return handle;
         close(handle);
     }
@@ -172,20 +172,20 @@ static int make_temporary(const char *path, char *temporary) {
     return -1;
 }
 
-/* The name without its folder. */
+/* The file's name without its folder. */
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-/* Whether an entry's name is that of a file while it is written. */
+/* Whether the folder's entry is a temporary file for `name`. */
 static bool is_temporary(const char *entry, const char *name) {
     size_t length = strlen(name);
     return strncmp(entry, name, length) == 0 && entry[length] == '.' && strlen(entry + length) == SUFFIX_LENGTH &&
            strspn(entry + length + 1, "0123456789abcdef") == SUFFIX_LENGTH - 1;
 }
 
-/* Whoever writes holds a lock, which ends with its process. */
+/* A process that is still writing holds the file's lock. The system releases the lock when the process ends. */
 static void remove_abandoned(int folder, const char *entry) {
     int handle = openat(folder, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (handle < 0) return;
@@ -248,7 +248,7 @@ static size_t whole_pages(size_t size) {
     return (size + page - 1) / page * page;
 }
 
-/* Large blocks begin at a huge page, so that the system can use few entries of the processor's page table for them. */
+/* Large blocks begin at a huge page's boundary, so that the system can map them with few page table entries. */
 void *weft_os_pages_allocate(size_t size) {
     if (size == 0 || size > SIZE_MAX / 2) return NULL;
     bool large = size >= 4 * HUGE_PAGE;
@@ -260,7 +260,7 @@ void *weft_os_pages_allocate(size_t size) {
     if (before) munmap(memory, before);
     if (after) munmap(memory + before + wanted, after);
 #ifdef MADV_HUGEPAGE
-    madvise(memory + before, wanted, MADV_HUGEPAGE); /* advice: a kernel without them is no failure */
+    madvise(memory + before, wanted, MADV_HUGEPAGE); /* only advice: a kernel without huge pages is no failure */
 #endif
     return memory + before;
 }
@@ -345,7 +345,7 @@ static void *thread_main(void *argument) {
     return NULL;
 }
 
-/* The host program's signals are for its own threads: ours begin with all of them blocked. */
+/* The host program's own threads handle its signals, so our threads start with all signals blocked. */
 bool weft_os_thread_start(weft_os_thread *thread, void (*run)(void *user), void *user) {
     native_thread *native = (native_thread *)(void *)thread->storage;
     native->run = run;
@@ -413,7 +413,7 @@ typedef struct new_library {
     char path[PATH_BYTES];
 } new_library;
 
-/* Copies the path of the first library that is not known, and ends the list there: none can be opened in here. */
+/* Adds the first unknown library to the known ones, copies its path and stops the iteration: dlopen cannot be called inside it. */
 static int find_new(struct dl_phdr_info *info, size_t size, void *user) {
     (void)size;
     new_library *found = user;
@@ -444,11 +444,11 @@ void weft_os_libraries_keep(weft_os_libraries *libraries) {
 
 /* ---- Standard streams ---- */
 
-/* Opened the wrong way round, so that their use still fails. */
+/* Descriptor 0 is opened for writing and 1 and 2 for reading, so that using these streams still fails. */
 void weft_os_streams_keep(void) {
     for (int stream = 0; stream <= 2; stream++) {
         if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
-        if (open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY) < 0) return; /* the lowest free number: this stream's */
+        if (open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY) < 0) return; /* gets the lowest free number: `stream` */
     }
 }
 

@@ -20,7 +20,7 @@
 
 #ifdef __linux__
 
-/* Reads a small text file, cut to the space there is. False where there is none. */
+/* Reads the beginning of a small text file, as much as fits. False if there is no such file. */
 static bool read_text(const char *path, char *text, size_t size) {
     int handle = open(path, O_RDONLY | O_CLOEXEC);
     if (handle < 0) return false;
@@ -51,7 +51,8 @@ static bool read_number(const char *path, uint64_t *number) {
     return read_text(path, text, sizeof text) && sscanf(text, "%" SCNu64, number) == 1; /* "max": no number */
 }
 
-/* A container's own limit, which the machine's figures do not show. Cached file pages count as used there but can be had. */
+/* A container has its own memory limit, which the machine's figures do not show. The container counts cached file pages as used,
+ * but the system can free them. */
 static bool control_group_memory(uint64_t *limit, uint64_t *used) {
     static const struct {
         const char *limit, *used, *stat, *cached[2];
@@ -91,7 +92,7 @@ void weft_os_memory(uint64_t *total, uint64_t *available) {
     }
 }
 
-/* Whether `cpu` is the first allowed one of those that share its core: counts each core once. */
+/* Whether `cpu` is the first allowed processor of its core. So each core is counted once. */
 static bool first_of_core(size_t cpu, const cpu_set_t *allowed, size_t set_size) {
     char path[128], text[512];
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/topology/thread_siblings_list", cpu);
@@ -108,7 +109,7 @@ static bool first_of_core(size_t cpu, const cpu_set_t *allowed, size_t set_size)
     return true;
 }
 
-/* Processor time a container may use at once, in processors, rounded up; 0: no limit. */
+/* The number of processors whose time a container may use, rounded up; 0: no limit. */
 static uint64_t control_group_cpus(void) {
     char text[64];
     uint64_t quota, period;
@@ -152,7 +153,7 @@ void weft_os_cpu_name(char *name, size_t size) {
     if (!read_text("/proc/cpuinfo", text, sizeof text)) return;
     const char *line = strstr(text, "model name");
     const char *colon = line ? strchr(line, ':') : NULL;
-    if (!colon) return; /* as on ARM, where the kernel gives numbers only */
+    if (!colon) return; /* on ARM the kernel gives only numbers, no name */
     colon += 1 + strspn(colon + 1, " \t");
     size_t length = strcspn(colon, "\n");
     snprintf(name, size, "%.*s", (int)length, colon);

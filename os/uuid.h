@@ -9,7 +9,7 @@
 #define WEFT_OS_UUID_BYTES 16
 #define WEFT_OS_UUID_SIZE 37
 
-/* "8f6c1c3e-0b7a-5d52-9a54-2d6f3a1f0c11"; "" for one of zeros alone, which is what a driver gives that knows none. */
+/* "8f6c1c3e-0b7a-5d52-9a54-2d6f3a1f0c11"; "" if all bytes are zero, which a driver gives for an unknown UUID. */
 static inline void weft_os_uuid_text(const uint8_t bytes[WEFT_OS_UUID_BYTES], char text[WEFT_OS_UUID_SIZE]) {
     static const uint8_t none[WEFT_OS_UUID_BYTES];
     text[0] = 0;
