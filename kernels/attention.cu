@@ -1,6 +1,6 @@
-/* attention in exact. A warp takes a range of cache positions, and what the ranges gave is combined in ascending order. Where there
- * are many rows and heads, each has a block that does both; where there are few, ranges are spread over the device, and a second
- * kernel combines them: the same operations in the same order. */
+/* The op attention in `exact`. A warp computes a range of cache positions, and the ranges' results are combined in ascending order.
+ * With many rows and heads, one block does both for a row and head. With few, the ranges are spread over the device, and a second
+ * kernel combines their results, with the same operations in the same order. */
 #include "weft/ops/attention.h"
 
 #include "kernels/attention.h"
@@ -25,13 +25,13 @@ static __device__ inline float as_float(uint16_t x) {
     return weft_from_f16(x);
 }
 
-/* exp(x - max), where nothing seen so far (max -infinity) counts as 0. */
+/* exp(x - max), or 0 if nothing was seen so far (max is -infinity). */
 static __device__ inline float weight_of(float x, float max) {
     return weft_exp(x - (max > -WEFT_INFINITY ? max : 0.0f));
 }
 
-/* No cache holds keys and values, with all weights read since the last step: a lane asks for its own positions' at once, where the
- * warp would wait for memory some positions at a time. */
+/* Prefetches keys and values. Since the last step the device has read all weights, so its caches do not hold them. Each lane
+ * prefetches its own positions, all at the same time; without this the warp would wait for memory many times. */
 template <typename element> static __device__ inline void ask_for(const element *key, int64_t to_values, int head_dim) {
     const int line = 128 / (int)sizeof(element);
     for (int d = 0; d < head_dim; d += line) {
@@ -40,7 +40,7 @@ template <typename element> static __device__ inline void ask_for(const element 
     }
 }
 
-/* What one warp finds in the positions [from, to) of the range that begins at `range`. */
+/* One warp's result for the positions [from, to) of the range that begins at `range`. */
 template <typename element>
 static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head, float scale, const float *q, int64_t range,
                               int64_t from, int64_t to, float *out, float *max_out, float *sum_out) {
@@ -89,7 +89,7 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
     }
     for (int first = 0; first < head_dim; first += AT_ONCE * WEFT_LANES) {
         float sums[AT_ONCE] = {};
-#pragma unroll 8 /* loads, which do not wait for whether there is such a position */
+#pragma unroll 8 /* the loads do not depend on whether the position exists */
         for (int j = 0; j < RANGE; j++) {
             int64_t place = __shfl_sync(WEFT_ALL_LANES, j < HALF ? places[0] : places[1], j % HALF);
             float weight = __shfl_sync(WEFT_ALL_LANES, j < HALF ? weights[0] : weights[1], j % HALF);
@@ -137,7 +137,7 @@ static __device__ inline weft_kv kv_of(const weft_cuda_phase &phase) {
     return weft_kv_of(phase.inputs[WEFT_ATTENTION_KV], phase.inputs[WEFT_ATTENTION_ROWS], phase.inputs[WEFT_ATTENTION_SEQUENCES]);
 }
 
-/* ---- A block a row and head ---- */
+/* ---- One block for each row and head ---- */
 
 WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
@@ -145,7 +145,7 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     weft_kv kv = kv_of(phase);
     int64_t row = blockIdx.x, head = blockIdx.y, kv_head = head / (params.n_heads / kv.n_kv_heads), head_dim = kv.head_dim;
     int n_warps = (int)blockDim.x / WEFT_LANES, warp = (int)threadIdx.x / WEFT_LANES;
-    /* Shared: the query, the output so far, and each warp's part, largest score and sum. */
+    /* Shared memory: the query, the output so far, and each warp's partial output, largest score and sum. */
     float *q = shared, *out = q + head_dim, *parts = out + head_dim, *maxima = parts + n_warps * head_dim, *sums = maxima + n_warps;
     int64_t column = (row * params.n_heads + head) * head_dim;
     for (int64_t d = threadIdx.x; d < head_dim; d += blockDim.x) {
@@ -175,7 +175,7 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
 
 /* ---- Ranges over the device ---- */
 
-/* What range `range` (a number, from 0) gave a column, a row's head: largest score, sum, and head_dim values. */
+/* The result of range number `range` for a column, which is one head of a row: largest score, sum, and head_dim values. */
 static __device__ inline float *part_of(const weft_cuda_phase &phase, const weft_kv &kv, int64_t column, int64_t range) {
     return (float *)phase.scratch + (column * weft_attention_ranges(kv.max_pages, kv.page_size) + range) * (2 + kv.head_dim);
 }
@@ -197,8 +197,8 @@ WEFT_KERNEL(weft_attention_ranges_of, weft_cuda_phase, phase) {
     }
 }
 
-/* A block a column. What the ranges before it are multiplied by, and a range itself, is found for as many ranges as there are
- * threads at once; what is left to do one after the other is two products and a sum. */
+/* One block for each column. The threads first compute, for one range each, the factors of that range and of the ranges before it.
+ * Only two products and a sum then remain to be done for one range after the other. */
 WEFT_KERNEL(weft_attention_combine, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     __shared__ float maxima[COMBINED], before[COMBINED], own[COMBINED], sums[COMBINED];

@@ -1,4 +1,4 @@
-/* Reads memory and does nothing with it that the compiler can leave out. */
+/* Reads memory in a way that the compiler cannot optimise away. */
 #include "kernels/common.h"
 
 WEFT_KERNEL(weft_read_memory, weft_cuda_reading, reading) {

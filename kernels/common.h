@@ -1,5 +1,5 @@
-/* What all kernels use. They follow docs/numerics.md: every value is rounded to F32 by itself (--fmad=false), and a sum has 32
- * lanes, those of a warp. */
+/* Used by all kernels. Arithmetic follows docs/numerics.md: every operation is rounded to F32 (--fmad=false), and the 32 lanes of a
+ * sum are those of a warp. */
 #ifndef WEFT_KERNELS_COMMON_H
 #define WEFT_KERNELS_COMMON_H
 
@@ -7,7 +7,7 @@
 #include "kernels/phase.h"
 #include "weft/ops/math.h"
 
-/* Begins a kernel, with its one argument. tests/emulator, which compiles kernels for the processor, has its own. */
+/* Begins a kernel and declares its only argument. tests/emulator compiles kernels for the CPU and defines its own. */
 #ifndef WEFT_KERNEL
 #define WEFT_KERNEL(name, type, argument) extern "C" __global__ void name(const __grid_constant__ type argument)
 #endif
@@ -32,7 +32,7 @@ template <typename T> static __device__ inline bool weft_cancelled(const T &argu
     return ((const weft_cuda_control *)argument.control)->cancelled != 0;
 }
 
-/* Asks for a line of 128 bytes of memory ahead. */
+/* Prefetches a cache line of 128 bytes. */
 static __device__ inline void weft_prefetch(const void *memory) {
 #ifdef __CUDA_ARCH__
     asm volatile("prefetch.global.L2 [%0];" ::"l"(memory));
@@ -53,13 +53,13 @@ static __device__ inline int64_t weft_threads() {
     return (int64_t)gridDim.x * blockDim.x;
 }
 
-/* Combines 32 lanes by halving; all lanes get the sum. */
+/* Adds up 32 lanes by halving (docs/numerics.md); all lanes get the sum. */
 static __device__ inline float weft_combine(float lane) {
     for (int half = WEFT_LANES / 2; half > 0; half /= 2) lane += __shfl_xor_sync(WEFT_ALL_LANES, lane, half);
     return lane;
 }
 
-/* The largest of 32 lanes; NaN is left out, as no comparison with it holds. */
+/* The largest of 32 lanes; NaN is ignored, since every comparison with NaN is false. */
 static __device__ inline float weft_largest(float lane) {
     for (int half = WEFT_LANES / 2; half > 0; half /= 2) {
         float other = __shfl_xor_sync(WEFT_ALL_LANES, lane, half);

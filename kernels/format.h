@@ -26,7 +26,7 @@ static __device__ inline int weft_format_of(const weft_cuda_tensor &tensor) {
     return tensor.layout == WEFT_CUDA_Q6_K_PLANAR ? (int)WEFT_CUDA_PLANAR_Q6_K : tensor.type;
 }
 
-/* All types but F32 need no more than this alignment, so that rows may begin anywhere a block does. */
+/* Loads assume only this alignment for all types but F32, so a row may begin at any block. */
 static __device__ inline uint32_t weft_read_u16(const uint8_t *bytes) {
     return *(const uint16_t *)bytes;
 }
@@ -43,7 +43,7 @@ static __device__ inline int weft_nibble(const uint8_t *bytes, int place) {
     return bytes[place & 15] >> (place >> 4) * 4 & 15;
 }
 
-/* Bytes of a row of k values. */
+/* The bytes of a row of k values. */
 static __device__ inline int64_t weft_row_bytes(int format, int64_t k) {
     switch (format) {
     case WEFT_CUDA_F16:
@@ -78,8 +78,8 @@ static __device__ inline uint32_t weft_byte_of(const uint4 &bytes, int n) {
     return word >> (n & 3) * 8 & 255;
 }
 
-/* f16 scale and minimum, 12 bytes of 6-bit scales and minimums, and in Q5_K 32 bytes of fifth bits, before the nibbles. Blocks are
- * multiples of 16 bytes: the first 16 are read at once. */
+/* f16 scale and minimum, 12 bytes of 6-bit scales and minimums, and in Q5_K 32 bytes of fifth bits, before the nibbles. Block sizes
+ * are multiples of 16 bytes: one load reads the first 16. */
 static __device__ inline float weft_value_k45(const uint8_t *block, int group, int place, bool has_high) {
     const uint4 head = *(const uint4 *)block;
     const int packed = 4; /* where the 12 bytes begin */
@@ -108,7 +108,7 @@ static __device__ inline float weft_value_q6_k(const uint8_t *low, const uint8_t
     return block_scale * (float)scale * (float)((low_bits | high_bits << 4) - 32);
 }
 
-/* The scales of a block lie at a multiple of 16 bytes and are read at once. */
+/* The scales of a block lie at a multiple of 16 bytes and are read with one load. */
 static __device__ inline float weft_value_planar_q6_k(const uint8_t *row, int64_t n_blocks, int64_t block, int group, int place) {
     const uint4 scales = *(const uint4 *)(row + weft_q6_k_scales_at(n_blocks) + block * WEFT_Q6_K_SCALES);
     uint32_t pair = weft_byte_of(scales, group * 2) | weft_byte_of(scales, group * 2 + 1) << 8;
@@ -117,8 +117,8 @@ static __device__ inline float weft_value_planar_q6_k(const uint8_t *row, int64_
                            group, place);
 }
 
-/* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row of k. Where FORMAT and group
- * are constants this is a few instructions. */
+/* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row of k. If FORMAT and group are
+ * constants, this compiles to a few instructions. */
 template <int FORMAT>
 static __device__ inline float weft_value_of(const uint8_t *row, int64_t k, int64_t chunk, int group, int place) {
     int64_t block = chunk * 8 + group, i = block * 32 + place;

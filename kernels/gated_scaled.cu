@@ -1,12 +1,12 @@
-/* The product of norm_gated_mlp, as kernels/norm_gated_mlp.cu has it, with a result of half floats and a scale for each 32 values
- * of a column: a block has the 32 rows. */
+/* The product of kernels/norm_gated_mlp.cu with a result in half floats and a scale for each 32 values of a column. One block
+ * computes these 32 rows. */
 #include "kernels/product.h"
 #include "kernels/scaled.h"
 #include "weft/ops/norm_gated_mlp.h"
 
 /* Scratch: the normalised columns. */
 
-/* A row's values of a tile's columns, one a lane. */
+/* A row's values in a tile's columns, one for each lane. */
 static __device__ float gated_row(const weft_cuda_phase &phase, int64_t row, int64_t first, int count) {
     float gate = 0.0f, up = 0.0f;
 #pragma unroll 1 /* one copy of the code of all types */
@@ -20,7 +20,7 @@ static __device__ float gated_row(const weft_cuda_phase &phase, int64_t row, int
     return (silu ? weft_silu(gate) : weft_gelu(gate)) * up;
 }
 
-/* A group of a column, with a warp: lane l has its value l. */
+/* Stores a group of a column, with a warp. Lane l has value l of the group. */
 static __device__ void store_group(const weft_cuda_scaled_phase &scaled, int64_t column, float value) {
     const weft_cuda_phase &phase = scaled.phase;
     int64_t n = phase.inputs[WEFT_NORM_GATED_MLP_GATE].shape[1], row = (int64_t)blockIdx.x * WEFT_SCALED_GROUP + weft_lane();

@@ -1,4 +1,4 @@
-/* How weights lie on the device where not as in the file; shared by host and device. */
+/* The layouts of weights on the device, other than the file's. Host and device share this file. */
 #ifndef WEFT_KERNELS_LAYOUT_H
 #define WEFT_KERNELS_LAYOUT_H
 
@@ -10,12 +10,12 @@
 #define WEFT_SHARED static inline
 #endif
 
-/* weft_layout.id, of which 0 is the file's. */
+/* Values of weft_layout.id; 0 is the file's layout. */
 enum { WEFT_CUDA_Q6_K_PLANAR = 1, WEFT_CUDA_Q8_0_UNITS = 2 };
 
-/* Q6_K's blocks of 256 values (low nibbles, high bits, scales, f16 scale of the scales) have 210 bytes, so that nothing in them is
- * aligned to more than 2. Planar, a row has the low nibbles of all its blocks, then all their high bits, all their scales and all
- * their block scales, and zeros up to a multiple of 16 bytes: each part begins at such a multiple. */
+/* A Q6_K block has 256 values in 210 bytes: low nibbles, high bits, scales and an f16 scale of the scales. So a file's block is
+ * aligned to only 2 bytes. A planar row has the low nibbles of all its blocks, then the high bits of all, the scales of all and the
+ * block scales of all. Each part begins at a multiple of 16 bytes, and zeros fill the row up to such a multiple. */
 #define WEFT_Q6_K_LOW 128
 #define WEFT_Q6_K_HIGH 64
 #define WEFT_Q6_K_SCALES 16
@@ -37,7 +37,7 @@ WEFT_SHARED int64_t weft_q6_k_row_bytes(int64_t n_blocks) {
     return weft_q6_k_block_scales_at(n_blocks) + (2 * n_blocks + 15) / 16 * 16;
 }
 
-/* The byte of a planar row to which 2 bytes of the file's go: those from byte 2 * `unit` of block `block` on. */
+/* The place in a planar row of 2 bytes of the file's row: bytes 2 * `unit` and 2 * `unit` + 1 of block `block`. */
 WEFT_SHARED int64_t weft_q6_k_place(int64_t n_blocks, int64_t block, int unit) {
     int byte = 2 * unit;
     if (byte < WEFT_Q6_K_LOW) return block * WEFT_Q6_K_LOW + byte;

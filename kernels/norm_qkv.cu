@@ -3,7 +3,7 @@
 #include "kernels/product.h"
 #include "kernels/rows.h"
 
-/* Scratch: the normalised columns, the keys, the values. Queries are made in their place. */
+/* Scratch: the normalised columns, the keys, the values. Queries are computed in output y. */
 static __device__ inline float *normed_of(const weft_cuda_phase &phase) {
     return (float *)phase.scratch;
 }
@@ -16,7 +16,7 @@ static __device__ inline float *values_of(const weft_cuda_phase &phase) {
     return keys_of(phase) + phase.inputs[WEFT_NORM_QKV_K].shape[1] * phase.inputs[WEFT_NORM_QKV_X].shape[1];
 }
 
-/* Rows of all three matrices, one after the other, with their biases. */
+/* The products of all three matrices, whose rows are counted through, with their biases. */
 template <bool ONE> static __device__ void project(const weft_cuda_phase &phase) {
     if (weft_cancelled(phase)) return;
     int64_t row = weft_product_row(), first = (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
@@ -47,7 +47,7 @@ template <bool ONE> static __device__ void project(const weft_cuda_phase &phase)
 
 WEFT_PRODUCT_KERNEL(weft_project, project)
 
-/* Norm and rope of one head (y: those of the queries, then those of the keys) of a column. */
+/* Norm and rope of one head of a column. y counts the heads of the queries, then those of the keys. */
 WEFT_KERNEL(weft_rotate, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);

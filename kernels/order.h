@@ -1,11 +1,11 @@
-/* Tokens in their order (weft/ops/sample.h), found by one block in runs of up to 1024: a radix selection of the largest keys below
- * those found before, which are then sorted. */
+/* Finds tokens in their order (weft/ops/sample.h), with one block, in runs of up to 1024 tokens. For each run a radix selection
+ * finds the largest keys below the previous run's, and a sort orders them. */
 #ifndef WEFT_KERNELS_ORDER_H
 #define WEFT_KERNELS_ORDER_H
 
 #include "kernels/common.h"
 
-#define WEFT_ORDER_RUN 1024 /* and threads of the block */
+#define WEFT_ORDER_RUN 1024 /* also the threads of the block */
 #define WEFT_DIGITS 256
 
 /* In shared memory. */
@@ -13,12 +13,12 @@ struct weft_order {
     uint64_t keys[WEFT_ORDER_RUN]; /* the run, in order */
     float weights[WEFT_ORDER_RUN]; /* of its tokens */
     uint32_t digits[WEFT_DIGITS];
-    uint64_t below, threshold; /* all keys found are at least `below` */
+    uint64_t below, threshold; /* the keys of earlier runs are `below` or larger */
     int64_t first;             /* place of keys[0] in the whole order */
     int count, needed, at;
 };
 
-/* Sorts as the definition orders tokens: by logit, and the lowest id highest on a tie. */
+/* A key whose order is the definition's order of tokens: by logit, and on a tie the lower id has the larger key. */
 static __device__ inline uint64_t weft_key(float x, uint32_t id) {
     if (!(x > -WEFT_INFINITY)) x = -WEFT_INFINITY;
     if (x == 0.0f) x = 0.0f; /* -0 is 0 */
@@ -42,7 +42,7 @@ static __device__ inline void weft_order_begin(weft_order &order) {
     __syncthreads();
 }
 
-/* How many of the keys below `order.below` that begin with `prefix` have each next digit. */
+/* Counts the keys that are below `order.below` and begin with `prefix`, by their next digit. */
 static __device__ inline void weft_count_digits(weft_order &order, const float *x, int64_t n, uint64_t prefix, int shift) {
     for (int i = threadIdx.x; i < WEFT_DIGITS; i += blockDim.x) order.digits[i] = 0;
     __syncthreads();
@@ -51,14 +51,15 @@ static __device__ inline void weft_count_digits(weft_order &order, const float *
         uint64_t key = i < n ? weft_key(x[i], (uint32_t)i) : UINT64_MAX;
         bool counts = key < below && (shift == 56 || key >> (shift + 8) == prefix);
         uint32_t digit = counts ? (uint32_t)(key >> shift) & (WEFT_DIGITS - 1) : WEFT_DIGITS;
-        /* One addition for all lanes with the same digit: the first digits are the same nearly everywhere. */
+        /* Lanes with the same digit share one addition: nearly all keys have the same first digits. */
         uint32_t same = __match_any_sync(WEFT_ALL_LANES, digit);
         if (counts && __ffs((int)same) - 1 == weft_lane()) atomicAdd(&order.digits[digit], (uint32_t)__popc(same));
     }
     __syncthreads();
 }
 
-/* Sets `threshold` so that exactly `needed` keys below `below` are at least it. There are more than `needed`. */
+/* Sets `threshold` so that exactly `needed` of the keys below `below` are `threshold` or larger. There must be more than `needed`
+ * such keys. */
 static __device__ inline void weft_find_threshold(weft_order &order, const float *x, int64_t n) {
     uint64_t prefix = 0;
     for (int shift = 56; shift >= 0; shift -= 8) {
@@ -90,7 +91,7 @@ static __device__ inline void weft_sort_run(weft_order &order) {
     }
 }
 
-/* Goes on to the next run of tokens. There are some left. */
+/* Finds the next run of tokens. There must be tokens left. */
 static __device__ inline void weft_order_next(weft_order &order, const float *x, int64_t n) {
     __syncthreads();
     int64_t taken = order.first + order.count, left = n - taken;
@@ -117,7 +118,7 @@ static __device__ inline void weft_order_next(weft_order &order, const float *x,
     __syncthreads();
 }
 
-/* The first run, which may be there still. */
+/* Goes back to the first run, which may still be in shared memory. */
 static __device__ inline void weft_order_first(weft_order &order, const float *x, int64_t n) {
     __syncthreads();
     if (order.count > 0 && order.first == 0) return;

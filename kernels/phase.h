@@ -1,4 +1,5 @@
-/* What host and device share: the arguments of kernels, and the words by which a step is named and its end is told. */
+/* Shared by host and device: the arguments of kernels, and the structs that tell the device which step runs and the host how it
+ * ended. */
 #ifndef WEFT_KERNELS_PHASE_H
 #define WEFT_KERNELS_PHASE_H
 
@@ -6,22 +7,21 @@
 
 #include "weft/ops/ports.h"
 
-/* Addresses are the device's. */
+/* Addresses are device addresses. */
 typedef struct weft_cuda_tensor {
-    uint64_t data; /* 0: an optional tensor left out */
+    uint64_t data; /* 0: an absent optional tensor */
     int32_t type;  /* weft_type */
     uint32_t layout;
     int64_t shape[4];
 } weft_cuda_tensor;
 
-/* In device memory. A step takes its number in the queue from `position` and looks there up what it is; the host writes
- * `cancelled_to` at any time. */
+/* In device memory. A step finds its entry in the queue at `position`. The host may write `cancelled_to` at any time. */
 typedef struct weft_cuda_control {
     uint64_t position;
     uint64_t ticket; /* of the running step */
     uint32_t step_slot, result_slot;
-    uint64_t cancelled_to; /* steps up to this ticket do nothing when they begin */
-    uint64_t cancelled;    /* whether the running step is one of them: looked up once, so that all its kernels agree */
+    uint64_t cancelled_to; /* a step does nothing if its ticket is not above this when it begins */
+    uint64_t cancelled;    /* whether the running step does nothing: decided once, so that all its kernels agree */
 } weft_cuda_control;
 
 #define WEFT_CUDA_QUEUE_STEPS 256
@@ -36,7 +36,7 @@ typedef struct weft_cuda_entry {
     uint32_t reserved;
 } weft_cuda_entry;
 
-/* In host memory that the device sees. Step `position` is in entry position % WEFT_CUDA_QUEUE_STEPS. */
+/* In host memory that the device can access. Step `position` uses entry position % WEFT_CUDA_QUEUE_STEPS. */
 typedef struct weft_cuda_queue {
     weft_cuda_entry entries[WEFT_CUDA_QUEUE_STEPS];
     uint64_t n_ended; /* written by the device */
@@ -52,7 +52,7 @@ typedef struct weft_cuda_phase {
     uint64_t control, scratch;
     weft_cuda_tensor inputs[WEFT_CUDA_INPUTS], outputs[WEFT_CUDA_OUTPUTS];
     int32_t params[WEFT_CUDA_PARAMS_WORDS]; /* the op's block of weft/ops/STEM.h */
-    int64_t first_column, n_columns;        /* for ops that take their columns in several launches */
+    int64_t first_column, n_columns;        /* for ops that process their columns in several launches */
 } weft_cuda_phase;
 
 /* The same for a kernel that writes output 0 with a scale for each group of its values. */
@@ -68,7 +68,7 @@ typedef struct weft_cuda_norm {
     float epsilon;
 } weft_cuda_norm;
 
-/* Copies between a slot of a ring and fixed places. */
+/* Copies between a ring's slot and fixed addresses. */
 #define WEFT_CUDA_COPIES 64
 
 typedef struct weft_cuda_copy {
@@ -77,12 +77,12 @@ typedef struct weft_cuda_copy {
 
 typedef struct weft_cuda_copies {
     uint64_t control, queue, ring, stride;
-    uint64_t is_first; /* of the launches that begin a step */
+    uint64_t is_first; /* whether it is the first launch of a step */
     int64_t n_copies;
     weft_cuda_copy copies[WEFT_CUDA_COPIES];
 } weft_cuda_copies;
 
-/* Memory to read for measuring how fast that is. */
+/* The argument of the kernel that measures the read bandwidth. */
 typedef struct weft_cuda_reading {
     uint64_t memory, n_vectors; /* of 16 bytes */
     uint64_t sum;               /* an address that is never written */

@@ -1,4 +1,4 @@
-/* Products of a quantised matrix with columns of F32, in lanes: a warp takes one row and up to 16 columns. */
+/* Products of a weight matrix with F32 columns, summed in lanes. A warp computes one row and up to 16 columns. */
 #ifndef WEFT_KERNELS_PRODUCT_H
 #define WEFT_KERNELS_PRODUCT_H
 
@@ -26,8 +26,8 @@ static __device__ inline float weft_add_each(float sum, const float (&products)[
     return sum;
 }
 
-/* A lane's sum over the whole chunks of a row with one column. The products of two chunks come before their sums, so that the loads
- * of both are under way at once: a warp has nothing else to wait for them with (docs/benchmarks.md). */
+/* A lane's sum over the whole chunks of a row with one column. The products of two chunks are computed before their sums, so that
+ * the loads of both chunks overlap: the warp has no other work to hide their latency (docs/benchmarks.md). */
 template <int FORMAT> static __device__ inline float weft_dot_of(const uint8_t *weights, int64_t k, const float *__restrict__ x) {
     int64_t n_chunks = k / 256, chunk = 0;
     float sum = 0.0f, products[8], next[8];
@@ -69,8 +69,8 @@ static __device__ inline void weft_dot_each(int format, const uint8_t *weights, 
     }
 }
 
-/* Dot products of row `row` with columns [first, first + count), count 1 .. WEFT_TILE_COLUMNS, or 1 where there is ONE; all lanes
- * get all of them. */
+/* Dot products of row `row` with columns [first, first + count). `count` is 1 .. WEFT_TILE_COLUMNS, and 1 if ONE. All lanes get all
+ * dot products. */
 template <bool ONE>
 static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t row, const float *__restrict__ x, int64_t first,
                                         int count, float (&sums)[WEFT_TILE_COLUMNS]) {
@@ -96,7 +96,7 @@ static __device__ inline void weft_dots(const weft_cuda_tensor &matrix, int64_t 
         if (c < count) sums[c] = weft_combine(sums[c]);
 }
 
-/* Element `lane` of the sums, for lanes below WEFT_TILE_COLUMNS: each lane finishes one column. */
+/* Element `lane` of the sums, for lanes below WEFT_TILE_COLUMNS. Each of these lanes completes one column. */
 static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMNS]) {
     float own = 0.0f;
 #pragma unroll
@@ -105,8 +105,9 @@ static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMN
     return own;
 }
 
-/* Two kernels of one body, a template of whether there is one column: that takes 56 to 64 registers for 96, so that
- * twice as many warps are there to wait with. The host takes the second, whose name ends in _of_one, by itself. */
+/* Two kernels from one body, which is a template over whether there is only one column. With one column the kernel needs 56 to 64
+ * registers instead of 96, so twice as many warps can hide latency. The host chooses the kernel for one column, whose name ends in
+ * _of_one. */
 #define WEFT_PRODUCT_KERNEL(name, body)                                                                                            \
     WEFT_KERNEL(name, weft_cuda_phase, phase) {                                                                                    \
         body<false>(phase);                                                                                                        \
@@ -115,7 +116,7 @@ static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMN
         body<true>(phase);                                                                                                         \
     }
 
-/* Columns of tile blockIdx.y, of n. */
+/* The number of columns in tile blockIdx.y, out of n columns. */
 static __device__ inline int weft_tile_count(int64_t n) {
     int64_t left = n - (int64_t)blockIdx.y * WEFT_TILE_COLUMNS;
     return left < WEFT_TILE_COLUMNS ? (int)left : WEFT_TILE_COLUMNS;

@@ -1,5 +1,5 @@
-/* sample (weft/ops/sample.h), for the op of that name and for the one that makes the logits too. Three launches: the largest logit
- * of each range of a column, sums of exponentials of each range, and the choice; then last tokens are set. */
+/* The op sample (weft/ops/sample.h), also as a part of norm_head_sample. Four launches: the largest logit of each range of a
+ * column; each range's sums of exponentials; the choice; and setting the last tokens. */
 #ifndef WEFT_KERNELS_SAMPLER_H
 #define WEFT_KERNELS_SAMPLER_H
 
@@ -43,7 +43,7 @@ static __device__ inline bool weft_has_target(const weft_sampler &s, const int32
     return head[WEFT_HEAD_TARGET] >= 0 && head[WEFT_HEAD_TARGET] < s.n_vocab;
 }
 
-/* The temperature of a column that draws, else 0. */
+/* The temperature of a column that draws its token; 0 for other columns. */
 static __device__ inline float weft_temperature_of(const weft_sampler &s, const int32_t *head) {
     float temperature = weft_bits_to_real(head[WEFT_HEAD_TEMPERATURE]);
     return temperature > 0.0f && !weft_has_target(s, head) ? temperature : 0.0f;
@@ -59,7 +59,7 @@ static __device__ inline float weft_column_largest(const weft_sampler &s, int64_
     return weft_largest(max);
 }
 
-/* A warp's range: x counts them, y columns. */
+/* Each warp has one range of one column; x counts ranges, y columns. */
 static __device__ inline int64_t weft_sample_range() {
     return weft_thread() / WEFT_LANES;
 }
@@ -114,8 +114,8 @@ static __device__ inline int32_t weft_log_probability(float x, float max, double
     return weft_real_to_bits((float)(difference - log_sum));
 }
 
-/* What a drawing column asks for, and how far it is. In shared memory; limits as in weft/ops/sample.h, as sums of exponentials
- * relative to the first token's. */
+/* The options and the progress of a column that draws, in shared memory. Limits are those of weft/ops/sample.h, as sums of
+ * exponentials relative to the first token's. */
 struct weft_draw {
     int64_t top_k;
     double top_p, min_p, all, left, sum;
@@ -150,7 +150,7 @@ static __device__ inline void weft_weigh_run(weft_order &order, const float *x, 
     __syncthreads();
 }
 
-/* With one thread: adds up what the limits leave of a run. */
+/* With one thread: adds up the exponentials of a run's tokens, as far as the limits keep them. */
 static __device__ inline void weft_add_run(weft_draw &draw, const weft_order &order) {
     for (int j = 0; j < order.count && !draw.ended; j++) {
         int64_t i = order.first + j;
@@ -160,7 +160,7 @@ static __device__ inline void weft_add_run(weft_draw &draw, const weft_order &or
     }
 }
 
-/* With one thread: goes through a run until the running sum reaches u times the sum of what is left. */
+/* With one thread: goes through a run until the running sum reaches u times the sum of all tokens that the limits keep. */
 static __device__ inline void weft_walk_run(weft_draw &draw, const weft_order &order, double u) {
     for (int j = 0; j < order.count && !draw.ended; j++) {
         int64_t i = order.first + j;
@@ -262,7 +262,7 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     }
 }
 
-/* One block: sets the last tokens. Of several columns of one sequence the last sets it. */
+/* One block: sets the last tokens. If several columns belong to one sequence, the last of them counts. */
 static __device__ inline void weft_sample_remember(const weft_sampler &s) {
     for (int64_t column = threadIdx.x; column < s.n_columns; column += blockDim.x) {
         int32_t sequence = weft_head_of(s, column)[WEFT_HEAD_SEQUENCE];
@@ -273,7 +273,7 @@ static __device__ inline void weft_sample_remember(const weft_sampler &s) {
     }
 }
 
-/* The four launches, of a sampler that `sampler_of` makes of a phase. */
+/* Defines the four kernels; `sampler_of` makes the sampler from a phase. */
 #define WEFT_SAMPLE_KERNELS(sampler_of)                                                                                            \
     WEFT_KERNEL(weft_largest_logits, weft_cuda_phase, phase) {                                                                     \
         if (!weft_cancelled(phase)) weft_sample_largest(sampler_of(phase));                                                        \

@@ -1,5 +1,6 @@
-/* Half floats with a scale for each 32 values of a column (WEFT_COMPANION_SCALE): the scale is the power of two from which on the
- * largest of the 32 lies, so that the halves are below 2, whatever the values: 1e6 and 1e-6 keep their 11 bits. */
+/* Half floats with a scale for each 32 values of a column (WEFT_COMPANION_SCALE). The scale is the largest power of two that is not
+ * above the largest magnitude of the 32 values. So the halves are below 2, and values of any size, such as 1e6 or 1e-6, keep 11
+ * bits. */
 #ifndef WEFT_KERNELS_SCALED_H
 #define WEFT_KERNELS_SCALED_H
 
@@ -7,7 +8,7 @@
 
 #define WEFT_SCALED_GROUP 32
 
-/* The power of two for values of this largest magnitude; 1 for 0, and for an infinity or a NaN, which stay what they are. */
+/* The scale of values whose largest magnitude is given. It is 1 for 0, infinity and NaN, which stay as they are. */
 static __device__ inline float weft_power_below(float largest) {
     int32_t exponent = weft_real_to_bits(largest) & 0x7f800000;
     /* Neither the scale nor its inverse may be subnormal. */
@@ -21,13 +22,13 @@ static __device__ inline float weft_inverse_power(float power) {
     return weft_bits_to_real(0x7f000000 - weft_real_to_bits(power));
 }
 
-/* The larger magnitude; NaN is left out, and goes into its half. */
+/* The larger magnitude. NaN is ignored here; its half will be NaN. */
 static __device__ inline float weft_larger_magnitude(float largest, float value) {
     float magnitude = value < 0.0f ? -value : value;
     return magnitude > largest ? magnitude : largest;
 }
 
-/* Eight values of one lane, of which four lanes have a group, as halves in the memory's order. */
+/* Eight values of one lane as halves in memory order. Four lanes have a group of 32 values. */
 static __device__ inline void weft_scale_to_halves(const float *x, uint4 &halves, float &scale) {
     float largest = 0.0f;
     for (int i = 0; i < 8; i++) largest = weft_larger_magnitude(largest, x[i]);

@@ -4,7 +4,7 @@
 
 #define AT_ONCE 1024
 
-/* One block. Where several updates of one place come together, the last of them writes. */
+/* One block. If several updates have the same place, the last of them counts. */
 WEFT_KERNEL(weft_scatter, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     __shared__ int32_t indices[AT_ONCE];

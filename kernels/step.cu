@@ -1,4 +1,4 @@
-/* The ends of a step: which one it is and its inputs, and its results and the word of its end. */
+/* Begins a step: finds its entry in the queue and copies its inputs. Ends a step: copies its results and tells the host. */
 #include "kernels/common.h"
 
 static __device__ inline weft_cuda_control *control_of(const weft_cuda_copies &list) {
@@ -21,8 +21,8 @@ static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool fr
     }
 }
 
-/* Looks the step up in the queue, and copies step inputs. May run several times, each with more of them; the first decides whether
- * the step is cancelled. */
+/* Finds the step in the queue and copies step inputs. It may run several times in a step, each time for more inputs. The first run
+ * decides whether the step is cancelled. */
 WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
     __shared__ weft_cuda_entry entry;
     if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);

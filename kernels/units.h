@@ -1,11 +1,11 @@
-/* Weights as matrix units want them; shared by host and device. A unit is 16 rows of 256 values, and a warp reads it in aligned
- * pieces of 16 bytes a lane, which are the lane's A fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"): of
- * each step of 16 values, lane l has rows l / 4 and l / 4 + 8, values 2 (l % 4) and the next, and the same 8 further on.
+/* A layout of weights for matrix units. Host and device share this file. A unit is 16 rows of 256 values, and a warp reads it in
+ * aligned pieces of 16 bytes a lane, which are the lane's A fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for
+ * mma.m16n8k16"): of each step of 16 values, lane l has rows l / 4 and l / 4 + 8, values 2 (l % 4) and the next, and the same 8
+ * further on.
  *
- * q8_0 units: for each of the 8 blocks of 32 values 512 bytes of codes, 16 a lane: two steps of (row, row + 8, row at + 8, row + 8
- * at
- * + 8), two codes each. Then the blocks' F16 scales, [row][block]. As many bytes as in the file. Units of a band of 16 rows lie one
- * after the other; the last band is filled up with zeros.
+ * q8_0 units: for each of the 8 blocks of 32 values there are 512 bytes of codes, 16 a lane: for two steps, two codes each of row,
+ * row + 8, row at + 8 and row + 8 at + 8. Then come the blocks' F16 scales, [row][block]. A unit has as many bytes as in the file.
+ * The units of a band of 16 rows lie one after the other. Zeros fill up the last band.
  */
 #ifndef WEFT_KERNELS_UNITS_H
 #define WEFT_KERNELS_UNITS_H
@@ -23,7 +23,7 @@ WEFT_SHARED int64_t weft_unit_bands(int64_t n_rows) {
     return (n_rows + WEFT_UNIT_ROWS - 1) / WEFT_UNIT_ROWS;
 }
 
-/* The byte of a q8_0 unit where the code of value `i` (0 .. 255) of a row (0 .. 15) is. */
+/* The place in a q8_0 unit of the code of value `i` (0 .. 255) of a row (0 .. 15), in bytes. */
 WEFT_SHARED int64_t weft_q8_0_unit_place(int row, int i) {
     int block = i / 32, step = i / 16 % 2, within = i % 16;
     int lane = row % 8 * 4 + within % 8 / 2;
@@ -37,8 +37,8 @@ typedef struct weft_cuda_unit_packing {
     int64_t n_rows, n_units; /* of a band */
 } weft_cuda_unit_packing;
 
-/* Argument of products: y = weight x + bias + residual. `x` is F16 with a scale for each 32 values of a column at `x_scales`, or
- * F32 where that is 0. `bias` and `residual` may be 0. */
+/* Argument of products: y = weight x + bias + residual. If `x_scales` is 0, `x` is F32; otherwise `x` is F16, with a scale for each
+ * 32 values of a column at `x_scales`. `bias` and `residual` may be 0. */
 typedef struct weft_cuda_unit_product {
     uint64_t control, weight, x, x_scales, bias, residual, y;
     int64_t k, n, n_columns;

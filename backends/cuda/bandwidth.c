@@ -1,4 +1,4 @@
-/* How fast the device reads memory that no cache holds. */
+/* Measures how fast the device reads memory that is not in a cache. */
 #include "backends/cuda/cuda.h"
 
 #define READ_BYTES ((size_t)2 << 30)
@@ -36,7 +36,7 @@ static weft_cuda_result measure(weft_backend_device *device, bandwidth_job *job,
 
 static weft_status measure_entered(weft_backend_device *device, double *bytes_per_s, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
-    bandwidth_job job = {.bytes = READ_BYTES, .reading.sum = device->control}; /* never written: what is read sums to 0 */
+    bandwidth_job job = {.bytes = READ_BYTES, .reading.sum = device->control}; /* never written, since the sum is 0 */
     weft_cuda_function kernel = NULL;
     weft_status status = weft_cuda_find_kernel(device, "bandwidth", "weft_read_memory", &kernel, error);
     if (status != WEFT_OK) return status;

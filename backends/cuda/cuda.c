@@ -1,5 +1,5 @@
-/* The CUDA backend: opening devices, and what is said about their loss. Listing is in devices.c, memory in memory.c and
- * staging.c, weights in weights.c, the table of kernels in table.c, plans in plan.c and steps in queue.c. */
+/* The CUDA backend: opening devices, and the status of a lost device. Listing is in devices.c, memory in memory.c and staging.c,
+ * weights in weights.c, the table of kernels in table.c, plans in plan.c and steps in queue.c. */
 #include "backends/cuda/cuda.h"
 
 #include <string.h>
@@ -47,7 +47,7 @@ weft_status weft_cuda_result_of(weft_backend_device *device, weft_cuda_result re
 
 /* ---- Opening and closing ---- */
 
-/* With the context current. What was made is undone by tear_down. */
+/* Called with the context current. After a failure, tear_down undoes what was done. */
 static weft_status set_up(weft_backend_device *device, int number, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
     weft_cuda_result result = driver->stream_create(&device->stream, WEFT_CUDA_STREAM_NON_BLOCKING);
@@ -63,7 +63,7 @@ static weft_status set_up(weft_backend_device *device, int number, weft_error *e
     return status;
 }
 
-/* Where the context cannot be made current any more, what is in it goes when it is destroyed. */
+/* If the context cannot be made current, destroying it frees what is in it. */
 static void forget(weft_backend_device *device) {
     device->stream = device->side = NULL;
     device->staging = device->copies = (weft_cuda_ring){0};

@@ -1,5 +1,5 @@
-/* Listing devices, without opening any: names and sizes from the driver, free memory and the driver's version from the management
- * library where it is there. */
+/* Lists devices without opening any. The driver gives names and sizes; the management library, if present, gives free memory and
+ * the driver's version. */
 #include <stdio.h>
 #include <string.h>
 

@@ -46,8 +46,8 @@ weft_status weft_cuda_driver_open(const weft_host *host, weft_cuda_driver *drive
     return status;
 }
 
-/* Results that do not spoil the context: the call itself was refused. All others come from work on the device, or tell that it is
- * gone; the driver then repeats them for every later call in the context. */
+/* Results of a call that the driver refused; the context stays usable. All other results come from work on the device or mean that
+ * the device is gone. The driver then repeats them for every later call in the context. */
 weft_status weft_cuda_status(weft_cuda_result result) {
     static const struct {
         weft_cuda_result first, last;

@@ -15,7 +15,7 @@ static inline int64_t weft_cuda_elements(const weft_place *place) {
     return shape[0] * shape[1] * shape[2] * shape[3];
 }
 
-/* One value a thread; threads go on where there are more. */
+/* One value for each thread; if there are more values, the threads loop. */
 static inline weft_cuda_shape weft_cuda_each_value(const weft_place *place) {
     int64_t blocks = weft_cuda_ceil(weft_cuda_elements(place), 256);
     return (weft_cuda_shape){{blocks < 65536 ? blocks : 65536, 1}, 256, 0};
@@ -30,8 +30,8 @@ static inline weft_cuda_columns weft_cuda_all(int64_t n) {
     return (weft_cuda_columns){0, n};
 }
 
-/* kernels/rms_norm.cu, for every op with a norm: `n_groups` groups of norm->n values, a block each. Each thread's values are loaded
- * one after the other, since y may be x, so that few of them a thread are quickest. */
+/* kernels/rms_norm.cu, for every op with a norm: `n_groups` groups of norm->n values, one block for each. A thread cannot overlap
+ * the loads of its values, since y may be x. So few values for each thread are fastest. */
 static inline void weft_cuda_record_norm(weft_cuda_recorder *recorder, weft_cuda_norm *norm, int64_t n_groups) {
     norm->control = weft_cuda_recorder_control(recorder);
     weft_cuda_launch(recorder, "rms_norm", "weft_norm", weft_cuda_blocks(n_groups, 1, norm->n > 512 ? 512 : 128), norm);

@@ -3,7 +3,7 @@
 
 #include "backends/cuda/cuda.h"
 
-/* The driver maps device memory by pages of this size. Smaller blocks may share one; memory of the host is none of it. */
+/* The driver maps device memory in pages of this size. Smaller blocks may share a page. Host memory does not count. */
 #define PAGE_BYTES ((uint64_t)2 << 20)
 
 uint64_t weft_cuda_buffer_address(weft_backend_device *device, const weft_backend_buffer *buffer) {
@@ -80,7 +80,7 @@ void *weft_cuda_buffer_map(weft_backend_device *device, weft_backend_buffer *buf
 
 /* ---- Copies ---- */
 
-/* A piece that a load filled is on its way when this returns: stream order does the rest. */
+/* For a piece of the staging ring, the copy may still run when this returns: stream order keeps it before later work. */
 static weft_status write_staged(weft_backend_device *device, uint64_t to, const void *from, size_t bytes, size_t piece,
                                 weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
@@ -89,7 +89,8 @@ static weft_status write_staged(weft_backend_device *device, uint64_t to, const 
     return weft_cuda_result_of(device, result, "write to the device", error);
 }
 
-/* The bytes are taken from the host before it returns and reach the device in stream order, before all that is submitted later. */
+/* All bytes have been read from the caller's memory when this returns. They reach the device in stream order, before all work that
+ * is submitted later. */
 static weft_status write_pieces(weft_backend_device *device, uint64_t to, const char *from, size_t bytes, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t done = 0, count; done < bytes && status == WEFT_OK; done += count) {

@@ -1,4 +1,4 @@
-/* Device code, compiled from kernels/ and carried inside the library. */
+/* Device code, compiled from kernels/ and embedded in the library. */
 #include <string.h>
 
 #include "backends/cuda/cuda.h"

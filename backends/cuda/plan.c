@@ -1,12 +1,12 @@
-/* Recorded plans. A plan is one graph of kernels: one that looks up which step this is and copies its inputs in, the launches of
- * the phases with the schedule's own order, and one that copies the results out and writes the word of the end. Nothing in it
- * changes from step to step.
+/* Recorded plans. A plan is one CUDA graph. Its first kernel finds the step's entry in the queue and copies its inputs. Then follow
+ * the launches of the phases, in the schedule's partial order. The last kernel copies the results and tells the host of the end.
+ * The graph does not change from step to step.
  */
 #include <string.h>
 
 #include "backends/cuda/cuda.h"
 
-#define SMALL_RESULTS 65536 /* bytes that the last kernel, one block, copies itself */
+#define SMALL_RESULTS 65536 /* in bytes; the last kernel, which is one block, copies these results */
 #define COPY_BLOCKS 64
 
 struct weft_cuda_recorder {
@@ -192,7 +192,7 @@ static weft_status record(weft_backend_device *device, const weft_schedule *sche
     return r.status;
 }
 
-/* The driver tells how much memory a graph uses in no other way. 0 where it does not tell. */
+/* The driver has no other way to tell how much memory a graph uses. 0 if unknown. */
 static size_t free_memory(weft_backend_device *device) {
     size_t free_bytes = 0, total = 0;
     return device->driver.memory_info(&free_bytes, &total) == WEFT_CUDA_SUCCESS ? free_bytes : 0;

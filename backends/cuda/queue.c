@@ -1,13 +1,13 @@
-/* Steps. A submit writes which slots the step uses into the next entry of a queue in memory that host and device share, and
- * launches the plan's graph. The device counts the steps it has run, so that its first kernel finds its entry by itself and the
- * last one writes how the step ended: into the entry, and into `n_ended`.
+/* Steps. A submit writes the step's slots into the next entry of a queue, in memory that host and device share, and launches the
+ * plan's graph. The device counts the steps it has run, so a step's first kernel finds the entry without an argument. Its last
+ * kernel writes how the step ended into the entry, and counts it in `n_ended`.
  *
- * Waiting never spins. The driver has no wait that ends after a time, so that a wait sleeps for short times (os/pace.h) and looks
- * at `n_ended`. (An event to sleep on costs each step several us of the host; a callback on the host would hold up the device, and
- * a thread of its own is nothing a library should have.)
+ * Waiting never spins. The driver has no wait with a timeout, so a wait sleeps for short times (os/pace.h) and reads `n_ended`. (An
+ * event to sleep on would cost the host several us a step. A callback on the host would delay the device. A thread for waiting
+ * would be too much for a library.)
  *
- * Cancelling writes the last ticket past the queue, on a stream of its own; every kernel compares it with its step's ticket before
- * it does anything.
+ * Cancelling writes the last ticket to the device through another stream, past the queued steps. A step's first kernel compares it
+ * with the step's ticket, and all kernels of the step obey the result.
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -38,14 +38,14 @@ void weft_cuda_queue_destroy(weft_backend_device *device) {
     if (device->control != 0) driver->memory_free(device->control);
 }
 
-/* How many steps have ended. What the device wrote before is then visible. */
+/* The number of steps that have ended. All that the device wrote in them is then visible to the host. */
 static uint64_t count_ended(const weft_backend_device *device) {
     uint64_t n = *(const volatile uint64_t *)&device->queue->n_ended;
     atomic_thread_fence(memory_order_acquire);
     return n;
 }
 
-/* With the mutex held. False where the queue is full. */
+/* Called with the mutex held. False if the queue is full. */
 static bool launch(weft_backend_device *device, const weft_backend_plan *plan, const weft_cuda_entry *entry,
                    weft_cuda_result *result) {
     uint64_t position = device->n_submitted;
@@ -78,7 +78,7 @@ weft_status weft_cuda_plan_submit(weft_backend_device *device, weft_backend_plan
 
 /* ---- Waiting ---- */
 
-/* The position of a ticket among the steps the queue still knows, or UINT64_MAX. With the mutex held. */
+/* The position of a ticket, or UINT64_MAX if the queue no longer has the step. Called with the mutex held. */
 static uint64_t find_position(const weft_backend_device *device, uint64_t ticket) {
     uint64_t oldest = device->n_submitted > WEFT_CUDA_QUEUE_STEPS ? device->n_submitted - WEFT_CUDA_QUEUE_STEPS : 0;
     for (uint64_t position = device->n_submitted; position-- > oldest;)
@@ -142,7 +142,7 @@ weft_status weft_cuda_wait(weft_backend_device *device, uint64_t ticket, uint64_
 void weft_cuda_cancel(weft_backend_device *device) {
     if (weft_cuda_enter(device, NULL) != WEFT_OK) return;
     weft_os_mutex_lock(&device->mutex);
-    *device->cancel_word = device->last_ticket; /* it only rises, so that a copy still under way may take the newer one */
+    *device->cancel_word = device->last_ticket; /* it only rises, so an earlier copy that still runs may read the newer ticket */
     weft_cuda_result result = device->driver.copy_to_device(device->control + offsetof(weft_cuda_control, cancelled_to),
                                                             device->cancel_word, sizeof *device->cancel_word, device->side);
     weft_os_mutex_unlock(&device->mutex);

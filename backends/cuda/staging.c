@@ -1,4 +1,4 @@
-/* Host memory that the device reads by itself: pieces in turn, each with the event of its last use. */
+/* Host memory that the device reads directly: a ring of pieces, each with an event of its last use. */
 #include "backends/cuda/cuda.h"
 
 static weft_cuda_result make(weft_backend_device *device, weft_cuda_ring *ring, size_t piece_bytes) {
@@ -21,7 +21,8 @@ void weft_cuda_ring_destroy(weft_backend_device *device, weft_cuda_ring *ring) {
     *ring = (weft_cuda_ring){0};
 }
 
-/* Made when first needed: a device without weights does without. Made anew where pieces are too small. */
+/* Allocates the ring when it is first needed, so a device without weights has none. Allocates it again if its pieces are too
+ * small. */
 static weft_cuda_result prepare(weft_backend_device *device, weft_cuda_ring *ring, size_t bytes) {
     if (ring->memory != NULL && bytes <= ring->piece_bytes) return WEFT_CUDA_SUCCESS;
     weft_cuda_result result = WEFT_CUDA_SUCCESS;

@@ -1,4 +1,4 @@
-/* The table of kernels, made of the rows that each file of ops/ gives. */
+/* The table of kernels, made from the rows of all files of ops/. */
 #include "backends/table.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Which layouts there are, and packing: on the device, which reads the file's rows from host memory. */
+/* The list of layouts, and packing. The device packs: it reads the file's rows from host memory. */
 #include <string.h>
 
 #include "backends/cuda/launch.h"
@@ -34,7 +34,7 @@ const weft_kernel_layout weft_cuda_layouts[WEFT_CUDA_N_LAYOUTS] = {
 
 /* ---- Packing ---- */
 
-/* Rows on their way: the device's address of what is read, and where it goes. */
+/* Rows to pack: the device's addresses of the source and the destination. */
 typedef struct rows {
     uint64_t from, to;
     int64_t n, k;
@@ -71,17 +71,17 @@ static int64_t q8_0_units_bytes(int64_t k, int64_t n_rows) {
     return n_rows / WEFT_UNIT_ROWS * (k / WEFT_UNIT_VALUES) * WEFT_Q8_0_UNIT_BYTES;
 }
 
-/* How rows get into a layout, which begin at whole groups of rows_at_once. */
+/* How rows are packed into a layout. The first row is a multiple of rows_at_once. */
 static const struct packer {
     weft_status (*pack)(weft_backend_device *device, const rows *r, weft_error *error);
-    int64_t (*bytes)(int64_t k, int64_t n_rows); /* of the packed rows before a row */
+    int64_t (*bytes)(int64_t k, int64_t n_rows); /* of n_rows packed rows */
     int64_t block_values, block_bytes;           /* in the file */
 } packers[] = {
     [WEFT_CUDA_Q6_K_PLANAR] = {pack_q6_k_planar, q6_k_planar_bytes, 256, 210},
     [WEFT_CUDA_Q8_0_UNITS] = {pack_q8_0_units, q8_0_units_bytes, 32, WEFT_Q8_0_BLOCK_BYTES},
 };
 
-/* Rows that are in a piece of `ring`. */
+/* Packs rows that are in a piece of `ring`. */
 static weft_status pack_piece(weft_backend_device *device, const struct packer *packer, weft_cuda_ring *ring, size_t piece,
                               const rows *r, weft_error *error) {
     rows here = *r;
@@ -92,7 +92,7 @@ static weft_status pack_piece(weft_backend_device *device, const struct packer *
     return weft_cuda_result_of(device, result, "pack a weight", error);
 }
 
-/* Rows that are anywhere: through pieces of the device's own, of whole groups of rows. */
+/* Packs rows that are anywhere in host memory: copies them into pieces, in whole groups of rows_at_once rows. */
 static weft_status pack_pageable(weft_backend_device *device, const struct packer *packer, const weft_packing *packing,
                                  const rows *all, weft_error *error) {
     size_t row_bytes = (size_t)(all->k / packer->block_values * packer->block_bytes), fit = WEFT_CUDA_PIECE_BYTES / row_bytes;

@@ -1,5 +1,5 @@
-/* The matrix unit of compute capability 8.0 and newer, in half floats with sums in F32 (PTX ISA, mma). tests/emulator cannot run
- * what includes this. */
+/* The matrix unit of compute capability 8.0 and newer: half floats with sums in F32 (PTX ISA, mma). tests/emulator cannot run
+ * kernels that include this file. */
 #ifndef WEFT_KERNELS_FAST_MMA_H
 #define WEFT_KERNELS_FAST_MMA_H
 
@@ -14,8 +14,8 @@ static __device__ inline void weft_mma(float (&c)[4], const uint32_t (&a)[4], ui
 #endif
 }
 
-/* Bytes `first` and `first + 1` of four int8 codes as two half floats, exactly: 1024 + 128 + code is a half float whose last 8 bits
- * are the code with its sign bit turned over. */
+/* Bytes `first` and `first + 1` of four int8 codes as two half floats, exactly: the last 8 bits of the half float 1024 + 128 + code
+ * are the code with its sign bit inverted. */
 static __device__ inline uint32_t weft_half_codes(uint32_t codes, int first) {
     uint32_t shifted = __byte_perm(codes ^ 0x80808080u, 0x64646464u, first == 0 ? 0x4140 : 0x4342), halves;
     asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(halves) : "r"(shifted), "r"(0x64806480u));

@@ -1,9 +1,10 @@
-/* Products of weights in q8_0 units (kernels/units.h) with half floats. A block has a band of 16 rows and 8 columns; its warps take
- * halves of the band's units in turn, and their sums are added in the warps' order. So how a sum is split depends on the weight's
- * shape alone: a column has the same bits in every width.
+/* Products of weights in q8_0 units (kernels/units.h) with half floats. A block computes a band of 16 rows and 8 columns. Half
+ * units of the band are dealt to its warps one after the other, and the warps' sums are added in the warps' order. So only the
+ * weight's shape decides how a sum is split, and a column's result is the same bits whatever the number of columns.
  *
- * The codes of a block of 32 are whole numbers that half floats hold, and are multiplied as they are; the scales of the weight's
- * and of the column's block are applied to the sum of the 32 products. All that is rounded is the column, to 11 bits.
+ * The codes of a block of 32 are whole numbers that half floats hold, and are multiplied without scales. The sum of the 32 products
+ * is then multiplied by the scales of the weight's and the column's block. Only the column is rounded, to 11 bits, besides the F32
+ * sums.
  */
 #include "kernels/fast/mma.h"
 #include "kernels/scaled.h"
@@ -11,7 +12,7 @@
 
 #define WARPS 16
 #define COLUMNS 8
-#define PART_BLOCKS (WEFT_UNIT_BLOCKS / 2) /* of 32 values: what a warp does at once */
+#define PART_BLOCKS (WEFT_UNIT_BLOCKS / 2) /* of 32 values: half a unit, a warp's share at a time */
 #define PART_VALUES (WEFT_UNIT_VALUES / 2)
 #define PAD 8 /* halves between columns, so that a warp's loads come from all banks */
 
@@ -65,7 +66,7 @@ static __device__ inline void multiply_block(const uint16_t *scales, uint4 codes
     sums[3] += c[3] * (bottom * right);
 }
 
-/* The weight's loads come first: they are on their way while the columns are prepared. */
+/* The weight's loads come first, so that they run while the columns are prepared. */
 static __device__ inline void multiply_part(const weft_cuda_unit_product &product, const uint8_t *band, int64_t part,
                                             int64_t first_column, part_columns &columns, float (&sums)[4]) {
     const uint8_t *unit = band + part / 2 * WEFT_Q8_0_UNIT_BYTES;

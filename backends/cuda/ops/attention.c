@@ -2,11 +2,11 @@
 
 #include "backends/cuda/launch.h"
 
-/* Scratch: what each range gave, where ranges are spread. */
+/* Scratch: the result of each range, if ranges are spread. */
 
 #define MANY_BLOCKS 512
-#define MOST_SHARED 49152 /* bytes that every device gives a block */
-#define FEW_RANGES 16     /* which one block's warps take in one go */
+#define MOST_SHARED 49152 /* bytes that a block can have on every device */
+#define FEW_RANGES 16     /* which the warps of one block compute at the same time */
 #define MOST_SCRATCH ((uint64_t)64 << 20)
 
 static int64_t shared_bytes(int64_t n_warps, int64_t head_dim) {
@@ -30,8 +30,8 @@ static const char *refuses(const weft_phase *phase) {
                : NULL;
 }
 
-/* Whether the ranges of each row and head are spread over the device: few of those cannot fill it by themselves, and long sequences
- * take each of them long. */
+/* Whether the ranges of each row and head are spread over the device. Few rows and heads do not fill the device, and a long
+ * sequence would keep each of their blocks busy for long. */
 static bool is_spread(const weft_phase *phase) {
     const weft_attention_params *params = phase->params;
     return phase->inputs[WEFT_ATTENTION_Q].tensor.shape[1] * params->n_heads < MANY_BLOCKS && n_ranges(phase) > FEW_RANGES &&
@@ -60,7 +60,8 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
         record_spread(recorder, phase);
         return;
     }
-    /* Many blocks fill the device by themselves; few of them need many warps each. The part of each warp is in shared memory. */
+    /* Many blocks fill the device with few warps each; few blocks need many warps. Each warp's partial output is in shared
+     * memory. */
     int64_t n_warps = n_columns * params->n_heads >= MANY_BLOCKS ? 4 : 16;
     while (n_warps > 1 && shared_bytes(n_warps, head_dim) > MOST_SHARED) n_warps /= 2;
     weft_cuda_shape shape = weft_cuda_blocks(n_columns, params->n_heads, (uint32_t)(n_warps * WEFT_CUDA_WARP));

@@ -7,7 +7,7 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
                              weft_cuda_all(phase->inputs[WEFT_MUL_MAT_ADD_X].tensor.shape[1]));
 }
 
-/* Weights in units of a matrix unit, x as half floats or F32. */
+/* Weights in the layout for matrix units, x in half floats or F32. */
 static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const weft_place *weight = &phase->inputs[WEFT_MUL_MAT_ADD_WEIGHT], *x = &phase->inputs[WEFT_MUL_MAT_ADD_X];
     weft_cuda_unit_product product = {

@@ -3,7 +3,7 @@
 #include "backends/cuda/launch.h"
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
-    return (uint64_t)weft_cuda_elements(&phase->inputs[WEFT_NORM_GATED_MLP_X]) * sizeof(float); /* normalised */
+    return (uint64_t)weft_cuda_elements(&phase->inputs[WEFT_NORM_GATED_MLP_X]) * sizeof(float); /* the normalised columns */
 }
 
 static void record_norm(weft_cuda_recorder *recorder, const weft_phase *phase) {
@@ -25,8 +25,8 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
                              phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1], weft_cuda_all(n_columns));
 }
 
-/* The same arithmetic, and a result of half floats with scales. Of one column the other row is quicker, whose warps have a row
- * each; who reads F32 makes the same half floats of it. */
+/* The same arithmetic, with a result in half floats and scales. For one column the other kernel is faster, since each of its warps
+ * has a row of its own. A kernel that reads its F32 result rounds it to the same half floats. */
 static void record_scaled(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const int64_t tile_columns = 16;
     const weft_place *y = &phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
@@ -39,7 +39,7 @@ static void record_scaled(weft_cuda_recorder *recorder, const weft_phase *phase)
     weft_cuda_launch(recorder, "gated_scaled", "weft_gated_scaled", shape, &scaled);
 }
 
-/* F32 is left to the other row. */
+/* The other kernel writes F32. */
 static const char *refuses_scaled(const weft_phase *phase) {
     const weft_storage *storage = &phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].storage;
     bool open = storage->type == WEFT_STORAGE_UNCHOSEN;
