@@ -121,10 +121,10 @@ weft_status weft_expect_sampling(const weft_op_tensors *tensors, weft_op op, siz
     return WEFT_OK;
 }
 
-weft_status weft_expect_word(weft_op op, const char *name, int64_t value, int64_t least, int64_t most, weft_error *error) {
-    if (value >= least && value <= most) return WEFT_OK;
+weft_status weft_expect_word(weft_op op, const char *name, int64_t value, int64_t min, int64_t max, weft_error *error) {
+    if (value >= min && value <= max) return WEFT_OK;
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: %s is %" PRId64 ", but must be from %" PRId64 " to %" PRId64,
-                     weft_op_name(op), name, value, least, most);
+                     weft_op_name(op), name, value, min, max);
 }
 
 weft_status weft_expect_finite(weft_op op, const char *name, float value, weft_error *error) {

@@ -33,7 +33,7 @@ weft_status weft_expect_sampling(const weft_op_tensors *tensors, weft_op op, siz
                                  int32_t n_top, weft_tensor *outputs, weft_error *error);
 
 /* Parameters: an integer in a range; a finite number; a finite number above 0. */
-weft_status weft_expect_word(weft_op op, const char *name, int64_t value, int64_t least, int64_t most, weft_error *error);
+weft_status weft_expect_word(weft_op op, const char *name, int64_t value, int64_t min, int64_t max, weft_error *error);
 weft_status weft_expect_finite(weft_op op, const char *name, float value, weft_error *error);
 weft_status weft_expect_positive(weft_op op, const char *name, float value, weft_error *error);
 

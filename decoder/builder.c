@@ -46,10 +46,10 @@ static weft_value state(weft_builder *builder, const char *name, weft_tensor ten
     return value;
 }
 
-#define MOST_INPUTS 5
+#define MAX_INPUTS 5
 
 typedef struct node_inputs {
-    weft_value values[MOST_INPUTS];
+    weft_value values[MAX_INPUTS];
     size_t count;
 } node_inputs;
 #define INPUTS(...) (&(node_inputs){.values = {__VA_ARGS__}, .count = sizeof((weft_value[]){__VA_ARGS__}) / sizeof(weft_value)})

@@ -8,11 +8,11 @@
 #define DEFAULT_CTX 4096
 #define DEFAULT_PAGE_SIZE 64
 /* Heads of a step are bounded so that the memory for their logits is: 16 rows of 152,000 logits are 10 MB. */
-#define LEAST_HEADS 16
+#define MIN_HEADS 16
 #define TOP_HEADS 64
 #define LOGITS_HEADS 16
-#define MOST_CTX (1 << 26)
-#define MOST_SEQUENCES (1 << 16)
+#define MAX_CTX (1 << 26)
+#define MAX_SEQUENCES (1 << 16)
 
 static bool is_power_of_two(int32_t n) {
     return n > 0 && (n & (n - 1)) == 0;
@@ -24,7 +24,7 @@ static int32_t power_of_two_from(int32_t n) {
     return power;
 }
 
-static int32_t least(int32_t a, int32_t b) {
+static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
@@ -32,9 +32,9 @@ static int32_t or_default(int32_t given, int32_t otherwise) {
     return given == 0 ? otherwise : given;
 }
 
-static weft_status check_range(const char *name, int64_t value, int64_t min, int64_t max, weft_error *error) {
-    if (value >= min && value <= max) return WEFT_OK;
-    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %" PRId64 "; it can be %" PRId64 " to %" PRId64, name, value, min, max);
+static weft_status check_range(const char *name, int64_t value, int64_t low, int64_t high, weft_error *error) {
+    if (value >= low && value <= high) return WEFT_OK;
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %" PRId64 "; it can be %" PRId64 " to %" PRId64, name, value, low, high);
 }
 
 static weft_status check_reserved(const weft_engine_options *options, weft_error *error) {
@@ -58,11 +58,10 @@ static weft_status configure_pages(const weft_engine_options *options, weft_engi
 }
 
 static void configure_heads(weft_engine_config *config) {
-    int32_t plain =
-        least(config->max_rows, power_of_two_from(config->n_sequences > LEAST_HEADS ? config->n_sequences : LEAST_HEADS));
+    int32_t plain = min(config->max_rows, power_of_two_from(config->n_sequences > MIN_HEADS ? config->n_sequences : MIN_HEADS));
     config->max_heads[WEFT_GIVES_TOKEN] = plain;
-    config->max_heads[WEFT_GIVES_TOP] = least(config->max_rows, plain > TOP_HEADS ? plain : TOP_HEADS);
-    config->max_heads[WEFT_GIVES_LOGITS] = least(config->max_rows, LOGITS_HEADS);
+    config->max_heads[WEFT_GIVES_TOP] = min(config->max_rows, plain > TOP_HEADS ? plain : TOP_HEADS);
+    config->max_heads[WEFT_GIVES_LOGITS] = min(config->max_rows, LOGITS_HEADS);
 }
 
 weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
@@ -77,7 +76,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
     weft_engine_config c = {
         .precision = options->precision,
         .kv_type = options->precision == WEFT_EXACT || options->kv_f32 ? WEFT_F32 : WEFT_F16,
-        .n_ctx = or_default(options->n_ctx, least(model->hyper.n_ctx_train, DEFAULT_CTX)),
+        .n_ctx = or_default(options->n_ctx, min(model->hyper.n_ctx_train, DEFAULT_CTX)),
         .n_sequences = or_default(options->n_sequences, 1),
         .page_size = or_default(options->page_size, DEFAULT_PAGE_SIZE),
         .max_rows = or_default(options->max_rows, WEFT_MAX_ROWS),
@@ -88,11 +87,11 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
     };
     if (c.precision != WEFT_FAST && c.precision != WEFT_EXACT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "precision %d is neither WEFT_FAST nor WEFT_EXACT", (int)c.precision);
-    if ((status = check_range("n_ctx", c.n_ctx, 1, MOST_CTX, error)) != WEFT_OK) return status;
-    if ((status = check_range("n_sequences", c.n_sequences, 1, MOST_SEQUENCES, error)) != WEFT_OK) return status;
-    if ((status = check_range("max_top", c.max_top, 0, least(WEFT_MAX_TOP, n_vocab), error)) != WEFT_OK) return status;
+    if ((status = check_range("n_ctx", c.n_ctx, 1, MAX_CTX, error)) != WEFT_OK) return status;
+    if ((status = check_range("n_sequences", c.n_sequences, 1, MAX_SEQUENCES, error)) != WEFT_OK) return status;
+    if ((status = check_range("max_top", c.max_top, 0, min(WEFT_MAX_TOP, n_vocab), error)) != WEFT_OK) return status;
     if ((status = check_range("n_cache", options->n_cache, 0, INT64_MAX, error)) != WEFT_OK) return status;
-    if ((status = check_range("page_size", c.page_size, 1, MOST_CTX, error)) != WEFT_OK) return status;
+    if ((status = check_range("page_size", c.page_size, 1, MAX_CTX, error)) != WEFT_OK) return status;
     if ((status = check_range("max_rows", c.max_rows, 1, WEFT_MAX_ROWS, error)) != WEFT_OK) return status;
     if (!is_power_of_two(c.page_size) || !is_power_of_two(c.max_rows))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "page_size (%d) and max_rows (%d) must be powers of two", (int)c.page_size,

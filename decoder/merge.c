@@ -74,11 +74,11 @@ static bool pair_at(const weft_merger *merger, uint32_t index, uint32_t *order, 
 static void sift_down(uint64_t *queue, size_t n, size_t at) {
     uint64_t entry = queue[at];
     for (size_t first; (first = WIDTH * at + 1) < n;) {
-        size_t least = first, end = n - first < WIDTH ? n : first + WIDTH;
-        for (size_t child = first + 1; child < end; child++) least = queue[child] < queue[least] ? child : least;
-        if (entry <= queue[least]) break;
-        queue[at] = queue[least];
-        at = least;
+        size_t min = first, end = n - first < WIDTH ? n : first + WIDTH;
+        for (size_t child = first + 1; child < end; child++) min = queue[child] < queue[min] ? child : min;
+        if (entry <= queue[min]) break;
+        queue[at] = queue[min];
+        at = min;
     }
     queue[at] = entry;
 }

@@ -2,7 +2,7 @@
  * al. 2023). Nothing here changes what a sequence has queued; weft_step does when the step is on its way. */
 #include "decoder/engine.h"
 
-static int32_t least(int32_t a, int32_t b) {
+static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
@@ -16,9 +16,9 @@ static void add_rows(weft_engine *engine, weft_flight *flight, weft_session *ses
     const weft_engine_config *config = &engine->config;
     int32_t updates_left = weft_engine_updates(config->max_rows) - flight->n_updates;
     weft_part part = {.session = session, .epoch = session->epoch, .first = session->n_queued, .first_page = session->n_sent};
-    part.n_page_updates = least(updates_left, session->n_pages - session->n_sent);
+    part.n_page_updates = min(updates_left, session->n_pages - session->n_sent);
     int64_t reachable = (int64_t)(session->n_sent + part.n_page_updates) * config->page_size - part.first;
-    int32_t count = least(max_rows, weft_session_pending(session));
+    int32_t count = min(max_rows, weft_session_pending(session));
     if (reachable < count) count = reachable > 0 ? (int32_t)reachable : 0;
     for (; part.count < count; part.count++) {
         weft_gives gives;
@@ -56,12 +56,12 @@ static void add_decoding(weft_engine *engine, weft_flight *flight, int32_t max_r
 /* Rows for prompts after `n_decoding` others. Where the device is the host, a padding row costs as much as a real one, so that a
  * step is cut to the power of two below when otherwise a quarter of it or more would be padding. */
 static int32_t prompt_rows(const weft_engine *engine, int32_t n_decoding, int64_t n_waiting) {
-    const int32_t least_worth_cutting = 16;
+    const int32_t min_worth_cutting = 16;
     int32_t n_rows = engine->config.max_rows;
     if (n_decoding + n_waiting < n_rows) n_rows = n_decoding + (int32_t)n_waiting;
     int32_t below = 1;
     while (below * 2 <= n_rows) below *= 2;
-    if (engine->host_processor && below >= least_worth_cutting && below > n_decoding && n_rows - below <= below / 2) n_rows = below;
+    if (engine->host_processor && below >= min_worth_cutting && below > n_decoding && n_rows - below <= below / 2) n_rows = below;
     return n_rows - n_decoding;
 }
 

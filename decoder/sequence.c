@@ -2,7 +2,7 @@
 #include "decoder/engine.h"
 #include "weft/ops/math.h"
 
-static int32_t least(int32_t a, int32_t b) {
+static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
@@ -63,7 +63,7 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
 void weft_session_rewind(weft_session *session, int32_t position) {
     session->epoch++;
     session->n_coming = 0;
-    session->n_cached = session->n_queued = least(session->n_cached, position);
+    session->n_cached = session->n_queued = min(session->n_cached, position);
 }
 
 void weft_session_set_back(weft_session *session, int32_t n_pages) {
@@ -72,7 +72,7 @@ void weft_session_set_back(weft_session *session, int32_t n_pages) {
     weft_session_rewind(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
     while (session->n_pages > n_pages)
         weft_pages_give(&engine->pages, session->page_table[--session->n_pages], engine->n_submitted);
-    session->n_sent = least(session->n_sent, n_pages);
+    session->n_sent = min(session->n_sent, n_pages);
     session->ready = false;
     if (session->has_tenure) session->in_line = false;
     session->has_tenure = false;
@@ -82,10 +82,10 @@ void weft_session_abandon(weft_session *session, weft_finish finish) {
     session->finish = finish;
     session->wants_prompt = false;
     session->n_tokens = session->n_read;
-    session->n_prompt = least(session->n_prompt, session->n_tokens);
+    session->n_prompt = min(session->n_prompt, session->n_tokens);
     /* Other tokens may follow where some were forgotten; the logits before them stay what they were. */
-    session->next_prompt_score = least(session->next_prompt_score, session->n_tokens > 0 ? session->n_tokens : 1);
-    session->next_logits = least(session->next_logits, session->n_tokens);
+    session->next_prompt_score = min(session->next_prompt_score, session->n_tokens > 0 ? session->n_tokens : 1);
+    session->next_logits = min(session->next_logits, session->n_tokens);
     /* The last position must run again to say what follows it. */
     weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
 }

@@ -38,8 +38,6 @@ weft_type weft_synth_type(const weft_synth_mix *mix, weft_synth_role role, int64
 
 /* The tokenizer.* entries. */
 void weft_synth_vocabulary(weft_gguf_writer *writer, const weft_synth_model *model);
-/* Fewest tokens a vocabulary can have. */
-int32_t weft_synth_vocabulary_least(void);
 
 /* Writes blocks first .. first + n - 1 of a tensor of that type, whose weights have the given standard deviation, into `into`.
  * What a block holds depends on key and number only. */

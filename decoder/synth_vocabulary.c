@@ -55,10 +55,6 @@ static int32_t count_of(const special_tokens *special) {
     return n;
 }
 
-int32_t weft_synth_vocabulary_least(void) {
-    return N_BYTES + 6;
-}
-
 /* GPT-2's alphabet: printable bytes of Latin-1 stand for themselves, the others for the code points from 256 on. */
 static size_t byte_token(int byte, char text[static 2]) {
     static const struct { int first, last; } printable[] = {{'!', '~'}, {0xA1, 0xAC}, {0xAE, 0xFF}};

@@ -80,11 +80,11 @@ static void print_case(const table *t, const timed_case *timed, int width) {
         printf("%-*s  not timed: %s\n", width, timed->name, timed->skipped);
         return;
     }
-    char median[32], least[32], most[32], range[72];
+    char median[32], min[32], max[32], range[72];
     number_text(result->us_median, median, sizeof median);
-    number_text(result->us_min, least, sizeof least);
-    number_text(result->us_max, most, sizeof most);
-    snprintf(range, sizeof range, "%s .. %s", least, most);
+    number_text(result->us_min, min, sizeof min);
+    number_text(result->us_max, max, sizeof max);
+    snprintf(range, sizeof range, "%s .. %s", min, max);
     printf("%-*s %8s  %-18s %9.3f%c %8.1f ", width, timed->name, median, range, (double)result->bytes * 1e-6,
            may_be_cached(result) ? '*' : ' ', bytes_per_s(result) * 1e-9);
     if (t->read_bandwidth > 0)

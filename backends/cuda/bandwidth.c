@@ -2,7 +2,7 @@
 #include "backends/cuda/cuda.h"
 
 #define READ_BYTES ((size_t)2 << 30)
-#define LEAST_BYTES ((size_t)64 << 20)
+#define MIN_BYTES ((size_t)64 << 20)
 #define N_PASSES 6
 #define BLOCKS_EACH 8 /* of 256 threads, a multiprocessor */
 
@@ -41,7 +41,7 @@ static weft_status measure_entered(weft_backend_device *device, double *bytes_pe
     weft_status status = weft_cuda_find_kernel(device, "bandwidth", "weft_read_memory", &kernel, error);
     if (status != WEFT_OK) return status;
     weft_cuda_result result = driver->memory_allocate(&job.reading.memory, job.bytes);
-    while (result == WEFT_CUDA_OUT_OF_MEMORY && job.bytes > LEAST_BYTES) {
+    while (result == WEFT_CUDA_OUT_OF_MEMORY && job.bytes > MIN_BYTES) {
         job.bytes /= 2;
         result = driver->memory_allocate(&job.reading.memory, job.bytes);
     }

@@ -8,7 +8,7 @@
 #define DEFAULT_DECODE 3
 #define DEFAULT_ROWS 512
 #define DEFAULT_PAGE_SIZE 64
-#define MOST_DECODE 65536
+#define MAX_DECODE 65536
 
 /* The sequence lies in the second of two slots, and no page is where its number in the sequence would have it. */
 #define SLOT 1
@@ -66,9 +66,9 @@ weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, c
     weft_model_info info;
     weft_model_describe(model, &info);
     *script = (weft_check_script){.runtime = runtime, .model = model};
-    if (n_decode < 0 || n_decode > MOST_DECODE)
+    if (n_decode < 0 || n_decode > MAX_DECODE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d steps after the prompt; 1 to %d are possible", (int)n_decode,
-                         MOST_DECODE);
+                         MAX_DECODE);
     if (max_rows < 1 || max_rows > DEFAULT_ROWS || rows_for(max_rows) != max_rows)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "max_rows is %d, but must be a power of two up to %d", (int)max_rows,
                          DEFAULT_ROWS);

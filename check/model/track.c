@@ -56,10 +56,10 @@ static bool same_graph(const weft_check_step *a, const weft_check_step *b) {
 }
 
 /* Steps of one prompt have at most four different graphs: full and partial chunks, with and without a head, and single rows. */
-#define MOST_GRAPHS 8
+#define MAX_GRAPHS 8
 
 static weft_status make_store(const weft_check_script *script, weft_check_track *track, weft_error *error) {
-    weft_graph *graphs[MOST_GRAPHS] = {NULL};
+    weft_graph *graphs[MAX_GRAPHS] = {NULL};
     size_t n_graphs = 0;
     weft_status status = WEFT_OK;
     for (int32_t i = 0; i < script->n_steps && status == WEFT_OK; i++) {

@@ -37,7 +37,7 @@ static weft_status infer(const weft_op_tensors *tensors, const void *params, wef
     return status;
 }
 
-static uint64_t least(uint64_t a, uint64_t b) {
+static uint64_t min(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
@@ -48,10 +48,10 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
     const weft_tensor *kv = tensors->inputs[WEFT_ATTENTION_KV], *sequences = tensors->inputs[WEFT_ATTENTION_SEQUENCES];
     uint64_t n_rows = (uint64_t)outputs[WEFT_ATTENTION_OUT_Y].shape[1];
     uint64_t n_positions = weft_product((uint64_t)(sequences->shape[0] - WEFT_SEQUENCE_PAGES), (uint64_t)kv->shape[1]);
-    uint64_t seen = p->window ? least(n_positions, (uint64_t)p->window) : n_positions;
-    uint64_t n_read = weft_product(least(n_rows, (uint64_t)sequences->shape[1]), seen);
+    uint64_t seen = p->window ? min(n_positions, (uint64_t)p->window) : n_positions;
+    uint64_t n_read = weft_product(min(n_rows, (uint64_t)sequences->shape[1]), seen);
     *operations = weft_product(4, weft_product(seen, weft_tensor_bytes(&outputs[WEFT_ATTENTION_OUT_Y]) / sizeof(float)));
-    *bytes = weft_sum(*bytes, least(weft_tensor_bytes(kv), weft_product(n_read, weft_kv_position_bytes(kv))));
+    *bytes = weft_sum(*bytes, min(weft_tensor_bytes(kv), weft_product(n_read, weft_kv_position_bytes(kv))));
 }
 
 static void describe(const void *params, char *text, size_t size) {

@@ -5,9 +5,9 @@
 /* Scratch: the result of each range, if ranges are spread. */
 
 #define MANY_BLOCKS 512
-#define MOST_SHARED 49152 /* bytes that a block can have on every device */
-#define FEW_RANGES 16     /* which the warps of one block compute at the same time */
-#define MOST_SCRATCH ((uint64_t)64 << 20)
+#define MAX_SHARED 49152 /* bytes that a block can have on every device */
+#define FEW_RANGES 16    /* which the warps of one block compute at the same time */
+#define MAX_SCRATCH ((uint64_t)64 << 20)
 
 static int64_t shared_bytes(int64_t n_warps, int64_t head_dim) {
     return (2 * head_dim + n_warps * (head_dim + 2)) * (int64_t)sizeof(float);
@@ -25,7 +25,7 @@ static uint64_t spread_bytes(const weft_phase *phase) {
 }
 
 static const char *refuses(const weft_phase *phase) {
-    return shared_bytes(1, phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0]) > MOST_SHARED
+    return shared_bytes(1, phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0]) > MAX_SHARED
                ? "heads are too large for a block's shared memory"
                : NULL;
 }
@@ -35,7 +35,7 @@ static const char *refuses(const weft_phase *phase) {
 static bool is_spread(const weft_phase *phase) {
     const weft_attention_params *params = phase->params;
     return phase->inputs[WEFT_ATTENTION_Q].tensor.shape[1] * params->n_heads < MANY_BLOCKS && n_ranges(phase) > FEW_RANGES &&
-           phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0] <= WEFT_ATTENTION_LARGEST_HEAD && spread_bytes(phase) <= MOST_SCRATCH;
+           phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0] <= WEFT_ATTENTION_LARGEST_HEAD && spread_bytes(phase) <= MAX_SCRATCH;
 }
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
@@ -63,7 +63,7 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     /* Many blocks fill the device with few warps each; few blocks need many warps. Each warp's partial output is in shared
      * memory. */
     int64_t n_warps = n_columns * params->n_heads >= MANY_BLOCKS ? 4 : 16;
-    while (n_warps > 1 && shared_bytes(n_warps, head_dim) > MOST_SHARED) n_warps /= 2;
+    while (n_warps > 1 && shared_bytes(n_warps, head_dim) > MAX_SHARED) n_warps /= 2;
     weft_cuda_shape shape = weft_cuda_blocks(n_columns, params->n_heads, (uint32_t)(n_warps * WEFT_CUDA_WARP));
     shape.shared_bytes = (uint32_t)shared_bytes(n_warps, head_dim);
     weft_cuda_record(recorder, "weft_attention", shape, phase);

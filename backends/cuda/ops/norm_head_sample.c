@@ -5,14 +5,14 @@
 /* Scratch, for the columns that are computed together: the normalised columns, the logits, and the sampler's scratch. */
 
 /* The maximum number of columns that are computed together. It bounds the scratch of a step with many heads. */
-#define MOST_COLUMNS 32
+#define MAX_COLUMNS 32
 
 static int64_t min(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
-    int64_t n_columns = min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], MOST_COLUMNS),
+    int64_t n_columns = min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], MAX_COLUMNS),
             n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
     return (uint64_t)((phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0] + n_vocab) * n_columns) * sizeof(float) +
            weft_cuda_sample_bytes(n_vocab, n_columns);
@@ -23,8 +23,8 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
             n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
     const weft_norm_head_sample_params *params = phase->params;
     int64_t n_embd = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0];
-    for (int64_t first = 0; first < n_columns; first += MOST_COLUMNS) {
-        weft_cuda_columns columns = {first, min(n_columns - first, MOST_COLUMNS)};
+    for (int64_t first = 0; first < n_columns; first += MAX_COLUMNS) {
+        weft_cuda_columns columns = {first, min(n_columns - first, MAX_COLUMNS)};
         weft_cuda_norm norm = {
             .x = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].address + (uint64_t)(first * n_embd) * sizeof(float),
             .weight = phase->inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
