@@ -14,7 +14,7 @@ weft_status weft_store_rewrite(const weft_store *store, const weft_graph *graph,
 
 /* ---- Phases ---- */
 
-/* The weight that says most about a node, or its first input. */
+/* The input that describes a node best: a weight, or else the first input. */
 static void describe_input(const weft_phase *query, char *text, size_t size) {
     const weft_place *chosen = &query->inputs[0];
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
@@ -109,7 +109,7 @@ static void add_value(weft_arrangement *arrangement, weft_value value, int32_t f
     arrangement->value_items[value] = add_item(arrangement, bytes, first, last_phase(arrangement, value, first));
 }
 
-/* Output 0 gets the memory of the first input that allows it: stored alike, as large, and read here for the last time. */
+/* Output 0 reuses the memory of the first input that has the same storage and size and has its last use here. */
 static void replace_input(weft_arrangement *arrangement, const weft_core_node *node, int32_t phase) {
     if (node->outputs[0] == WEFT_NONE || arrangement->value_items[node->outputs[0]] == WEFT_NO_ITEM) return;
     weft_place_item *output = &arrangement->items[arrangement->value_items[node->outputs[0]]];
@@ -171,11 +171,11 @@ static weft_status measure_rings(weft_arrangement *arrangement, weft_error *erro
     return status;
 }
 
-/* ---- All of it ---- */
+/* ---- The whole arrangement ---- */
 
 static bool allocate(weft_runtime *runtime, weft_arrangement *arrangement) {
     const weft_graph *graph = arrangement->graph;
-    size_t n_nodes = graph->n_nodes + 1; /* one more: nothing is of size 0 */
+    size_t n_nodes = graph->n_nodes + 1; /* one more, so that no allocation is empty */
     arrangement->nodes = weft_allocate(runtime, n_nodes * sizeof *arrangement->nodes);
     arrangement->phases = weft_allocate(runtime, n_nodes * sizeof *arrangement->phases);
     arrangement->scratch_items = weft_allocate(runtime, n_nodes * sizeof *arrangement->scratch_items);

@@ -1,4 +1,4 @@
-/* A graph as a device will run it: its phases, who runs them, and where every value lies. */
+/* A graph as a device will run it: its phases, their kernels, and the place of every value. */
 #ifndef WEFT_CORE_ARRANGE_H
 #define WEFT_CORE_ARRANGE_H
 
@@ -17,7 +17,7 @@ typedef struct weft_arrangement {
     uint32_t *phases; /* of each node; not set for leaves */
     weft_kernels kernels;
     weft_lists users;       /* of each value */
-    weft_place_item *items; /* what lives in the arena, in the order of their first phases */
+    weft_place_item *items; /* the contents of the arena, in the order of their first phases */
     size_t n_items;
     int32_t *value_items;   /* of each value; WEFT_NO_ITEM: it lies in a weight or a state */
     int32_t *scratch_items; /* of each phase, or WEFT_NO_ITEM */
@@ -25,7 +25,7 @@ typedef struct weft_arrangement {
     uint64_t step_bytes, result_bytes; /* of a slot: step inputs and results one after the other, each aligned */
 } weft_arrangement;
 
-/* Makes the graph that a plan runs from the one that was given: fused (or not, by the store's options), without dead nodes. */
+/* Makes the graph that a plan runs from the given graph: without dead nodes and, if the store's options say so, fused. */
 weft_status weft_store_rewrite(const weft_store *store, const weft_graph *graph, weft_graph **rewritten, weft_error *error);
 
 /* Asks the device about each node, with the layouts the store has chosen, and places the values. `graph` must outlive the

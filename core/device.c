@@ -5,8 +5,8 @@
 
 #include "core/runtime.h"
 
-#define MAX_LISTED 4096 /* devices of one backend: more is a backend gone wrong */
-#define MAX_ASKED 8     /* times that a backend is asked for its list, which may grow meanwhile */
+#define MAX_LISTED 4096 /* devices of one backend; more mean a faulty backend */
+#define MAX_ASKED 8     /* calls for a backend's list, which may grow between two calls */
 
 typedef struct listed {
     weft_device_info info;
@@ -34,7 +34,7 @@ static bool better(const listed *a, const listed *b) {
     return a_usable != b_usable ? a_usable : rank_of(a) > rank_of(b);
 }
 
-/* A plug-in's texts may lack their end. */
+/* A plug-in's texts may have no terminating zero. */
 static void end_texts(weft_device_info *info) {
     info->stable_id[sizeof info->stable_id - 1] = 0;
     info->name[sizeof info->name - 1] = 0;
@@ -49,14 +49,14 @@ static void join(const char *backend, const char *rest, char name[WEFT_NAME_SIZE
     if (length < 0 || length >= WEFT_NAME_SIZE) name[0] = 0;
 }
 
-/* A backend gives what follows its name in the stable id, or nothing. */
+/* A backend gives the part of the stable id that follows its name, or "". */
 static void name_device(listed *device) {
     weft_device_info *info = &device->info;
     char number[24], rest[WEFT_NAME_SIZE];
     snprintf(number, sizeof number, "%zu", device->index);
     memcpy(rest, info->stable_id, sizeof rest);
     snprintf(info->backend, sizeof info->backend, "%s", device->backend->name);
-    join(device->backend->name, number, info->id); /* where it does not fit only its backend's name opens it */
+    join(device->backend->name, number, info->id); /* too long: only the backend's name opens the device */
     join(device->backend->name, rest[0] ? rest : number, info->stable_id);
     if (!info->stable_id[0]) memcpy(info->stable_id, info->id, sizeof info->id);
     memset(info->reserved, 0, sizeof info->reserved);
@@ -80,14 +80,14 @@ static weft_status insert(listing *list, const weft_backend *backend, size_t ind
     return WEFT_OK;
 }
 
-/* An entry that was counted and not written. */
+/* Whether the backend counted the entry but did not write it. */
 static void mark_undescribed(weft_device_info *info) {
     static const weft_device_info nothing;
     if (memcmp(info, &nothing, sizeof nothing) != 0) return;
     snprintf(info->unusable, sizeof info->unusable, "the backend counts this device and does not describe it");
 }
 
-/* The backend's own list, as many as there are when it is asked. */
+/* The backend's list of its devices at this moment. */
 static weft_status ask_backend(weft_runtime *runtime, const weft_backend *backend, weft_device_info **infos, size_t *count,
                                weft_error *error) {
     size_t capacity = 4;
@@ -129,13 +129,13 @@ static weft_status list_backend(listing *list, const weft_backend *backend, weft
     return status;
 }
 
-/* "cuda" and "cuda:0" are of the backend "cuda". */
+/* Whether the name belongs to the backend: "cuda" and "cuda:0" belong to "cuda". */
 static bool is_of(const char *device, const weft_backend *backend) {
     size_t length = strlen(backend->name);
     return strncmp(device, backend->name, length) == 0 && (device[length] == 0 || device[length] == ':');
 }
 
-/* Asks every backend, or the one alone whose device is named: the others then load no driver. */
+/* Asks every backend. If a device is named, asks only its backend, so that the others load no driver. */
 static weft_status list_devices(weft_runtime *runtime, const char *device, listing *list, weft_error *error) {
     *list = (listing){.runtime = runtime};
     weft_os_mutex_lock(&runtime->mutex);
@@ -182,7 +182,7 @@ static void enumerate(const listing *list, char *text, size_t size) {
     }
 }
 
-/* The list is best first, so that the first device of a name is its best. `found` stays as it is where there is none. */
+/* The list has the best device first, so this finds the best device with the name. Leaves `found` unchanged if there is none. */
 static weft_status find(const listing *list, const char *name, const listed **found, weft_error *error) {
     for (size_t i = 0; i < list->n; i++) {
         const listed *device = &list->devices[i];
@@ -209,7 +209,7 @@ static weft_status not_found(weft_runtime *runtime, const char *name, weft_error
     return weft_fail(error, WEFT_NOT_FOUND, "no device \"%.60s\"; there are: %s", name, there[0] ? there : "none");
 }
 
-/* How a backend's call went, for the caller. */
+/* Passes the status and message of a backend's call to the caller. */
 static weft_status pass_on(weft_status status, const weft_error *message, weft_error *error) {
     if (!status) return WEFT_OK;
     return weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, message->message[0] ? message->message : weft_status_text(status));

@@ -101,7 +101,7 @@ weft_status weft_expect_kv(const weft_op_tensors *tensors, weft_op op, size_t in
     return refuse(tensors, op, index, "a state [head_dim, page_size, n_kv_heads, 2 * n_pages]", error);
 }
 
-/* Whoever samples for both ops goes by the places of `sample`. */
+/* The sampler serves both ops and uses the places that `sample` has. */
 _Static_assert((int)WEFT_NORM_HEAD_SAMPLE_OUT_CHOSEN == WEFT_SAMPLE_OUT_CHOSEN &&
                    (int)WEFT_NORM_HEAD_SAMPLE_OUT_TOP == WEFT_SAMPLE_OUT_TOP &&
                    (int)WEFT_NORM_HEAD_SAMPLE_OUT_SEQUENCES == WEFT_SAMPLE_OUT_SEQUENCES,

@@ -1,4 +1,5 @@
-/* Checks that the files of core/ops share. Every message names the op, the input or parameter, what it is and what it should be. */
+/* Checks shared by the files of core/ops. Every message names the op and the input or parameter, with its actual and expected
+ * value. */
 #ifndef WEFT_CORE_EXPECT_H
 #define WEFT_CORE_EXPECT_H
 
@@ -16,7 +17,8 @@ typedef enum weft_expected {
 
 #define WEFT_ANY_EXTENT 0
 
-/* Checks input `index` of `op`: its type, and that it is [n0, n1, 1, 1], where either may be WEFT_ANY_EXTENT. One left out passes.
+/* Checks input `index` of `op`: its type, and that it is [n0, n1, 1, 1], where either may be WEFT_ANY_EXTENT. An absent input
+ * passes.
  */
 weft_status weft_expect_matrix(const weft_op_tensors *tensors, weft_op op, size_t index, weft_expected expected, int64_t n0,
                                int64_t n1, weft_error *error);
@@ -43,12 +45,12 @@ weft_tensor weft_tensor_of(weft_type type, int64_t n0, int64_t n1, int64_t n2);
 /* "F32 [64, 7]"; returns `text`. */
 const char *weft_tensor_text(const weft_tensor *tensor, char *text, size_t size);
 
-/* Arithmetic that stops at UINT64_MAX. */
+/* Saturating arithmetic: results stay at UINT64_MAX. */
 uint64_t weft_product(uint64_t a, uint64_t b);
 uint64_t weft_sum(uint64_t a, uint64_t b);
 /* Two operations for each weight and column. */
 uint64_t weft_mul_mat_operations(const weft_tensor *weight, int64_t n_columns);
-/* Bytes of keys and values that one position takes in a KV state. */
+/* The bytes of one position's keys and values in a KV state. */
 uint64_t weft_kv_position_bytes(const weft_tensor *kv);
 
 #endif

@@ -6,14 +6,14 @@
 #include "core/query.h"
 #include "core/rebuild.h"
 
-/* A pass over a graph. A fused node stands where the last of its parts stood; as what it gives is used after that place only, the
- * order stays right for any number of them at once. */
+/* A pass over a graph. A fused node takes the place of its last part. Its outputs are used only after that place, so the order
+ * stays valid for any number of fused nodes. */
 typedef struct fusing {
     const weft_graph *graph;
     weft_device *device;
     weft_precision precision;
     weft_pattern pattern;
-    size_t n_parts; /* of the matches looked for now */
+    size_t n_parts; /* the size of the matches that this search looks for */
     weft_lists users;
     bool *taken;            /* is part of a match */
     bool *keep;             /* is in the new graph: not a part, or the last one */
@@ -39,7 +39,7 @@ static bool is_bound(const fusing *f, const weft_match *match, weft_symbol_role 
     return false;
 }
 
-/* Intermediates are used by the parts alone; what the fused node gives is used after its place only. */
+/* Checks that only the parts use the intermediates, and that the fused node's outputs are used only after its place. */
 static bool outputs_fit(const fusing *f, const weft_match *match, const weft_core_node *part, size_t place) {
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
         weft_value value = part->outputs[i];
@@ -54,7 +54,7 @@ static bool outputs_fit(const fusing *f, const weft_match *match, const weft_cor
     return true;
 }
 
-/* Inputs come from outside, and a state version that is read is not replaced before the fused node's place. */
+/* Checks that no part makes an input, and that no node before the fused node's place replaces a state version that it reads. */
 static bool inputs_fit(const fusing *f, const weft_match *match, size_t place) {
     for (size_t i = 0; i < f->pattern.n_symbols; i++) {
         if (f->pattern.symbols[i].role != WEFT_SYMBOL_INPUT || match->values[i] < 0) continue;
@@ -162,14 +162,14 @@ static bool accept(void *user, const weft_match *match) {
     return true;
 }
 
-/* Whether a match of the pattern can have `n_parts` nodes: all that are not optional, and some that are. */
+/* Whether a match of the pattern can have `n_parts` nodes: all required nodes and any number of the optional ones. */
 static bool can_have(const weft_pattern *pattern, size_t n_parts) {
     size_t n_needed = 0;
     for (size_t i = 0; i < pattern->n_nodes; i++) n_needed += !pattern->fusion->nodes[i].optional;
     return n_needed <= n_parts && n_parts <= pattern->n_nodes;
 }
 
-/* Matches of many nodes before those of fewer, so that a small pattern takes no part of a large one. */
+/* Finds the largest matches first, so that a small pattern never takes a part of a large one. */
 static weft_status find_all(fusing *f, weft_error *error) {
     for (size_t i = 0; i < f->graph->n_nodes; i++) f->keep[i] = true;
     for (f->n_parts = WEFT_MAX_PATTERN; f->n_parts > 0; f->n_parts--) {

@@ -16,7 +16,7 @@ typedef struct weft_pattern_node {
     weft_op or_op;       /* another op that may stand in its place, or WEFT_OP_NONE */
     const char *inputs;  /* a symbol for each input of the op */
     const char *outputs; /* a symbol for each output */
-    bool optional;       /* where it is missing, its first output is its first input */
+    bool optional;       /* if it is missing, its first input serves as its first output */
 } weft_pattern_node;
 
 typedef struct weft_fusion {

@@ -35,7 +35,7 @@ static weft_status check_inputs(const weft_graph *graph, const weft_op_row *row,
     return WEFT_OK;
 }
 
-/* A node that writes a state has it as one input only: what another would read is not defined. */
+/* A node that writes a state may have it as only one input: a second input would read undefined values. */
 static weft_status check_written(const weft_op_row *row, const weft_value *inputs, const weft_op_tensors *tensors,
                                  weft_tensor *outputs, weft_error *error) {
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {

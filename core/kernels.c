@@ -1,7 +1,8 @@
-/* How it goes. First each node is asked with nothing chosen about its values: what its best kernel could read. Then, in the graph's
- * order, each is asked with its inputs' storages as their makers and all their readers agreed: what its kernel can write. The
- * storage of an output is the smallest type that the maker writes and every reader reads, and F32 where there is none. Where a node
- * turns out to have no kernel for what was agreed, its values become F32 and the second part begins again. */
+/* Chooses kernels and storages in two parts. The first part asks the device about each node with no storages chosen; the answer
+ * says what the node's best kernel can read. The second part asks about each node in the graph's order, with its inputs' storages
+ * chosen; the answer says what its kernel can write. An output's storage is the smallest type that the kernel can write and every
+ * reader can read, or F32 if there is none. If a node has no kernel for the chosen storages, all its values become F32, and the
+ * second part begins again. */
 #include "core/kernels.h"
 
 #include <string.h>
@@ -13,8 +14,8 @@ typedef struct agreeing {
     weft_device *device;
     weft_kernels *kernels;
     weft_lists users;
-    weft_support *wishes; /* of each node: its answer with nothing chosen */
-    bool *plain;          /* of each value: F32 is all that is left */
+    weft_support *wishes; /* of each node: the answer with no storages chosen */
+    bool *plain;          /* of each value: it must be F32 */
 } agreeing;
 
 /* ---- Questions ---- */
@@ -51,7 +52,7 @@ static bool same_companion(const weft_companion *a, const weft_companion *b) {
     return a->kind == b->kind && a->group == b->group;
 }
 
-/* Types that every reader of a value can read, of `types`; and whether all of them, or any, know the companion. */
+/* Those of `types` that every reader of a value can read, and whether all readers, or any reader, can use the companion. */
 static uint64_t readable(const agreeing *a, weft_value value, uint64_t types, const weft_companion *companion, bool *all,
                          bool *any) {
     const weft_graph *graph = a->kernels->graph;
@@ -71,8 +72,8 @@ static uint64_t readable(const agreeing *a, weft_value value, uint64_t types, co
     return types;
 }
 
-/* What a maker can write and all readers of a value can read: the smallest type. Scales are a part of values that are not F32, so
- * that all readers must know them; sums are there if any reader has a use for them. */
+/* The smallest type that the value's kernel can write and all readers can read. Scales are needed to read values that are not F32,
+ * so all readers must know them. Sums are written if any reader uses them. */
 static weft_storage agree(const agreeing *a, weft_value value, const weft_storage_set *offered) {
     static const weft_type smallest_first[] = {WEFT_Q8_0, WEFT_F16, WEFT_BF16, WEFT_F32};
     weft_storage agreed = {.type = WEFT_F32};
@@ -111,7 +112,7 @@ static void settle(agreeing *a, size_t index) {
     if (any_open) ask(a, node, support);
 }
 
-/* Makes plain what a node without a kernel reads and writes; false where all of it is plain already. */
+/* Makes all values that a node without a kernel reads and writes plain. False if all of them are plain already. */
 static bool make_plain(agreeing *a, const weft_core_node *node) {
     bool any = false;
     for (size_t i = 0; i < WEFT_MAX_INPUTS + WEFT_MAX_OUTPUTS; i++) {
@@ -139,7 +140,7 @@ static void open_storages(agreeing *a) {
     }
 }
 
-/* One attempt; false: something was made plain, and another is due. */
+/* One attempt. False: values were made plain, and the caller must try again. */
 static bool settle_all(agreeing *a) {
     const weft_graph *graph = a->kernels->graph;
     open_storages(a);

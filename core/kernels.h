@@ -1,5 +1,5 @@
-/* The third pass: the kernel of each node of a graph, knowing the weights' layouts, and how the values between nodes are stored, as
- * the kernels on both sides agree. The one place where either is chosen. */
+/* The third pass over a graph, after the weights' layouts are known. It chooses each node's kernel, and the storage of each value
+ * between nodes so that the kernels on both sides can use it. Nothing else chooses either. */
 #ifndef WEFT_CORE_KERNELS_H
 #define WEFT_CORE_KERNELS_H
 
@@ -16,7 +16,7 @@ typedef struct weft_kernels {
     weft_storage *storages;            /* of each value */
 } weft_kernels;
 
-/* Asks the device about each node. A node that cannot run is no failure: its `supported` is false. `graph`, `residents` and
+/* Asks the device about each node. A node that cannot run gets `supported` false, which is not an error. `graph`, `residents` and
  * `forced` must outlive the result. */
 weft_status weft_kernels_choose(weft_device *device, const weft_graph *graph, weft_precision precision,
                                 const weft_residents *residents, const weft_forced_kernels *forced, weft_kernels *kernels,
@@ -31,7 +31,7 @@ void weft_kernels_phase(const weft_kernels *kernels, const weft_core_node *node,
 weft_status weft_kernels_list(weft_device *device, const weft_kernels *kernels, const weft_core_node *node,
                               weft_status (*report)(void *user, const weft_node_support *kernel), void *user);
 
-/* Bytes of a value as it is stored, its companion included; and where that begins. */
+/* The bytes of a stored value with its companion, and the offset of the companion. */
 uint64_t weft_storage_bytes(const weft_tensor *tensor, const weft_storage *storage);
 uint64_t weft_storage_companion_offset(const weft_tensor *tensor, const weft_storage *storage);
 /* Applies the scales behind `raw`, the value as it is stored, to its elements as F32. */

@@ -4,16 +4,16 @@
 
 #include "core/op.h"
 
-/* A weight as an input of a node, by numbers: what it is used for. */
+/* One use of a weight: the node and the input, as numbers. */
 typedef struct place_of_use {
     uint32_t resident, graph, node, input;
 } place_of_use;
 
-/* All uses of all weights, those of one weight together. */
+/* All uses of all weights, sorted by weight. */
 typedef struct all_uses {
     place_of_use *items;
     size_t n;
-    size_t *first; /* of each resident, and one more */
+    size_t *first; /* the first use of each resident, and the number of all uses */
 } all_uses;
 
 typedef struct choosing {
@@ -24,7 +24,7 @@ typedef struct choosing {
     const weft_forced_kernels *forced;
     weft_residents *residents;
     all_uses uses;
-    weft_phase *phases; /* the questions about the weight at hand */
+    weft_phase *phases; /* the questions about the current weight */
     weft_use *asked;
     size_t capacity;
 } choosing;
@@ -57,7 +57,8 @@ static void count_use(choosing *c, place_of_use use) {
     c->uses.n++;
 }
 
-/* `first` of a resident is where its next use goes; once all are stored, it is where the next resident's begin. */
+/* While uses are stored, first[i] is where the next use of resident i goes. Afterwards it is where the uses of resident i + 1
+ * begin. */
 static void store_use(choosing *c, place_of_use use) {
     c->uses.items[c->uses.first[use.resident]++] = use;
 }
@@ -83,7 +84,7 @@ static const weft_core_node *node_of(const choosing *c, const place_of_use *use)
 
 /* ---- Weights that are read together ---- */
 
-/* Where the op says that its inputs are read together, those inputs. */
+/* The inputs that the op reads together, if the op names such inputs. */
 static size_t members_of(const choosing *c, const place_of_use *use, uint32_t inputs[WEFT_MAX_MEMBERS]) {
     const weft_op_row *row = weft_op_get(node_of(c, use)->op);
     const char *together = row->rules->together;
@@ -124,7 +125,7 @@ static bool always_together(const choosing *c, const place_of_use *first, const 
 
 /* ---- Asking ---- */
 
-/* Two uses that a backend cannot tell apart: the same op and inputs, for as many columns. */
+/* Whether a backend cannot distinguish two uses: the same op, inputs and number of columns. */
 static bool same_question(const weft_phase *a, const weft_phase *b) {
     return a->op == b->op && memcmp(a->outputs[0].tensor.shape, b->outputs[0].tensor.shape, sizeof b->outputs[0].tensor.shape) == 0;
 }
@@ -142,7 +143,7 @@ static bool reserve(choosing *c, size_t n) {
     return true;
 }
 
-/* Each question once. False when memory has run out. */
+/* Collects the questions, each only once. False: no memory. */
 static bool make_questions(choosing *c, size_t resident, const uint32_t *inputs, size_t n_members, size_t *n_questions) {
     size_t n = 0;
     for (size_t u = c->uses.first[resident]; u < c->uses.first[resident + 1]; u++) {
@@ -176,7 +177,7 @@ static weft_status check(const choosing *c, const weft_resident *weight, weft_la
     return WEFT_OK;
 }
 
-/* Asks for one layout of `n` residents; WEFT_LAYOUT_FILE where they have none together. */
+/* Asks for one layout that `n` residents share; WEFT_LAYOUT_FILE if there is none. */
 static weft_status ask(choosing *c, const size_t *residents, const uint32_t *inputs, size_t n, weft_layout *layout,
                        weft_error *error) {
     const weft_tensor *weights[WEFT_MAX_MEMBERS];

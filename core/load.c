@@ -2,17 +2,17 @@
 #include "core/step.h"
 #include "core/store.h"
 
-/* Weights are read in pieces of about this size: small enough to be still in the processor's cache when they are packed and for
- * progress and cancelling to feel immediate, large enough to be read at full speed. */
+/* Weights are read in pieces of about this size. A piece is small enough to stay in the CPU's cache until it is packed, and for
+ * progress and cancelling to react quickly. It is large enough to be read at full speed. */
 #define PIECE_BYTES ((uint64_t)4 << 20)
 
 typedef struct loader {
     weft_store *store;
     const weft_weight_source *source;
-    void *piece;  /* what is read next, on its way to the device; NULL while every weight can be read into its place */
-    void *memory; /* where the device has none for this load: of PIECE_BYTES or the largest piece */
+    void *piece;  /* memory for the next piece; NULL while all weights are read directly into their places */
+    void *memory; /* used if the device has no staging memory for this load; PIECE_BYTES or the largest piece */
     size_t memory_bytes;
-    bool staged; /* the device's was used */
+    bool staged; /* the device's staging memory was used */
     uint64_t done, total;
 } loader;
 
@@ -83,7 +83,7 @@ void weft_store_unload(weft_store *store) {
 
 /* ---- Weights ---- */
 
-/* Whole rows of a piece: as many multiples of rows_at_once as fit, but at least one. */
+/* The rows of a piece: as many as fit, but at least rows_at_once, and a multiple of it. */
 static int64_t rows_of_piece(const weft_resident *weight) {
     int64_t unit = weight->layout.rows_at_once, n_rows = weft_tensor_rows(&weight->tensor);
     if (unit > n_rows) return n_rows;
@@ -115,8 +115,8 @@ static weft_status reserve_memory(loader *load, uint64_t bytes, weft_error *erro
     return WEFT_OK;
 }
 
-/* Memory to read the next piece into: the device's own, which travels while the one after it is read, or, where it has none or
- * another load has it, the loader's. */
+/* Memory for the next piece. The device's staging memory lets a piece travel while the next one is read. If there is none, or if
+ * another load uses it, this is the loader's own memory. */
 static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
     weft_device *device = load->store->device;
     if (!device->backend->stage) return reserve_memory(load, bytes, error);
@@ -134,7 +134,7 @@ static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
     return status || load->staged ? status : reserve_memory(load, bytes, error);
 }
 
-/* Whatever has happened before, the device's memory is given back; what failed on its way to the device fails here. */
+/* Returns the device's staging memory, after failures too. A transfer that failed later is reported here. */
 static weft_status end_pieces(loader *load, weft_status status, weft_error *error) {
     weft_device *device = load->store->device;
     const weft_host *host = &device->runtime->host;
@@ -203,7 +203,7 @@ static weft_status load_weights(loader *load, weft_error *error) {
     for (size_t i = 0; i < store->residents.n && !status; i++) {
         const weft_resident *resident = &store->residents.items[i];
         if (resident->leaf != WEFT_LEAF_WEIGHT) continue;
-        /* Where the device's memory is the host's, a weight that stays as it is in the file is read to where it belongs. */
+        /* If the device uses host memory, a weight with the file's layout is read directly into its place. */
         bool direct = resident->layout.id == WEFT_LAYOUT_FILE && store->device->info.host_memory;
         char *view = direct ? map(store, resident->buffer) : NULL;
         status = load_weight(load, resident, view ? view + resident->offset : NULL, error);

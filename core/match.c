@@ -1,4 +1,4 @@
-/* A search that goes back where it went wrong. Intermediates have only as many users as the pattern has nodes, which bounds it. */
+/* A search with backtracking. An intermediate never has more users than the pattern has nodes, which bounds the search. */
 #include "core/match.h"
 
 #include <string.h>
@@ -17,7 +17,7 @@ static bool bind(const weft_matcher *matcher, weft_match *match, int8_t symbol, 
     return true;
 }
 
-/* Takes `node` as the pattern's `step`, the first two inputs exchanged or not, and goes on. */
+/* Tries `node` as the pattern's node `step`, with the first two inputs in either order, and continues with the next step. */
 static bool try_node(const weft_matcher *matcher, weft_match match, size_t step, int32_t node, bool exchanged) {
     const weft_core_node *n = &matcher->graph->nodes[node];
     const int8_t *inputs = matcher->pattern->inputs[step], *outputs = matcher->pattern->outputs[step];
@@ -39,7 +39,7 @@ static bool try_candidate(const weft_matcher *matcher, const weft_match *match, 
     return try_node(matcher, *match, step, node, false) || (commutes && try_node(matcher, *match, step, node, true));
 }
 
-/* The node that makes one of the outputs, where one is known. */
+/* The node that makes one of the step's outputs, if an output is known. */
 static bool try_maker(const weft_matcher *matcher, const weft_match *match, size_t step, bool *known) {
     const int8_t *outputs = matcher->pattern->outputs[step];
     *known = false;
@@ -51,7 +51,7 @@ static bool try_maker(const weft_matcher *matcher, const weft_match *match, size
     return false;
 }
 
-/* The users of an intermediate that is known. */
+/* Tries the users of a known intermediate. */
 static bool try_users(const weft_matcher *matcher, const weft_match *match, size_t step) {
     const int8_t *inputs = matcher->pattern->inputs[step];
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
@@ -66,7 +66,7 @@ static bool try_users(const weft_matcher *matcher, const weft_match *match, size
     return false;
 }
 
-/* Without the optional node, its first output is its first input. */
+/* Without the optional node, its first input serves as its first output. */
 static bool try_missing(const weft_matcher *matcher, weft_match match, size_t step) {
     int8_t from = matcher->pattern->inputs[step][0], to = matcher->pattern->outputs[step][0];
     if (match.values[from] == WEFT_UNBOUND && match.values[to] == WEFT_UNBOUND) return false;

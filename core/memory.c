@@ -3,7 +3,7 @@
 #include <stdalign.h>
 #include <string.h>
 
-/* Every block begins with the size that was asked of the allocator, which wants it back on release. */
+/* Every block begins with the size that the allocator was asked for, because its release function needs this size. */
 typedef union block_header {
     size_t size;
     max_align_t alignment;

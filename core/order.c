@@ -11,8 +11,8 @@ void weft_lists_release(weft_runtime *runtime, weft_lists *lists) {
     *lists = (weft_lists){0};
 }
 
-/* Two passes give the same pairs (list, item): the first counts, then room is made, then the second fills. `first` is kept one
- * ahead while filling, so that it ends up right. */
+/* Builds lists in two passes over the same pairs (list, item): the first counts, the second fills. While filling, `first` is
+ * shifted by one entry, so that it is correct at the end. */
 static bool allocate_counts(const weft_graph *graph, size_t n_lists, weft_lists *lists) {
     *lists = (weft_lists){0};
     lists->first = weft_allocate(graph->runtime, (n_lists + 2) * sizeof *lists->first);
@@ -53,7 +53,7 @@ weft_status weft_graph_users(const weft_graph *graph, weft_lists *users, weft_er
     return WEFT_OK;
 }
 
-/* `seen[n]` is the last node that was said to come after n, plus 1. */
+/* `seen[n]` is 1 plus the last node that was recorded as coming after n. */
 static void put_after(const weft_graph *graph, weft_lists *dependencies, uint32_t *seen, size_t node, size_t earlier) {
     if (graph->nodes[earlier].op == WEFT_OP_NONE || earlier == node || seen[earlier] == node + 1) return;
     seen[earlier] = (uint32_t)node + 1;

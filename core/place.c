@@ -1,6 +1,6 @@
-/* Largest first, each into the smallest gap that holds it between those already placed whose lives it meets (the "greedy by size"
- * of Pisarchyk and Lee 2020, Efficient Memory Management for Deep Neural Net Inference). Items that replace one another are placed
- * as one, living from the first's beginning to the last's end.
+/* Places the largest item first. Each item goes into the smallest sufficient gap between the placed items that live at the same
+ * time ("greedy by size" of Pisarchyk and Lee 2020, Efficient Memory Management for Deep Neural Net Inference). A chain of items
+ * that replace one another is placed as one item, which lives from the first's beginning to the last's end.
  */
 #include "core/place.h"
 
@@ -37,7 +37,7 @@ static int by_size(const void *a, const void *b) {
     return (x->item > y->item) - (x->item < y->item);
 }
 
-/* Fills chains, and chain_of with each item's. An item that is replaced is the last of its chain so far. */
+/* Makes the chains, and sets chain_of for each item. Only the last item of a chain so far can be replaced. */
 static size_t make_chains(const weft_place_item *items, size_t n_items, bool keep, chain *chains, int32_t *chain_of) {
     size_t n_chains = 0;
     for (size_t i = 0; i < n_items; i++) {

@@ -1,4 +1,4 @@
-/* Memory placement: offsets in one arena for things that live during known spans of a schedule. */
+/* Memory placement: offsets in an arena for items whose lifetimes in a schedule are known. */
 #ifndef WEFT_CORE_PLACE_H
 #define WEFT_CORE_PLACE_H
 
@@ -15,9 +15,9 @@ typedef struct weft_place_item {
     uint64_t offset;  /* out: a multiple of the alignment */
 } weft_place_item;
 
-/* Chooses the offsets, so that no two items that live at once share memory but for those that replace one another, and tells the
- * arena's size. Each item can be replaced once: the first that asks gets it. `keep`: no two items share memory at all.
- * WEFT_OUT_OF_MEMORY; WEFT_UNSUPPORTED where the sizes add up to more than can be addressed. */
+/* Chooses the offsets and returns the arena's size. Items that live at the same time do not share memory, except that an item may
+ * take over the memory of the item it replaces. An item can be replaced once, by the first item that asks for it. `keep`: no items
+ * share memory. WEFT_OUT_OF_MEMORY; WEFT_UNSUPPORTED where the sizes add up to more than can be addressed. */
 weft_status weft_place_items(weft_runtime *runtime, weft_place_item *items, size_t n_items, bool keep, uint64_t *total,
                              weft_error *error);
 

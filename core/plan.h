@@ -1,4 +1,4 @@
-/* A plan: a graph the device has recorded, and where the host finds its step inputs and results. */
+/* A plan: a graph that the device has recorded, and the places of its step inputs and results. */
 #ifndef WEFT_CORE_PLAN_H
 #define WEFT_CORE_PLAN_H
 

@@ -17,7 +17,7 @@ typedef struct printer {
     bool all_kernels;
     weft_status (*write)(void *user, const char *text, size_t size);
     void *user;
-    weft_status status; /* of the first write that failed, after which nothing more is written */
+    weft_status status; /* of the first failed write; later writes do nothing */
 } printer;
 
 #if defined(__GNUC__)
@@ -94,7 +94,7 @@ static weft_status put_row(void *user, const weft_node_support *kernel) {
     return p->status;
 }
 
-/* How a value between nodes is stored, where not as F32. */
+/* The storage of a value between nodes, if it is not F32. */
 static void put_storage(printer *p, weft_value value) {
     char text[64];
     if (!p->device) return;
@@ -103,7 +103,7 @@ static void put_storage(printer *p, weft_value value) {
     put(p, " as %s", weft_storage_text(storage, text, sizeof text));
 }
 
-/* How the device would keep a weight, where not as in the file. */
+/* The layout of a weight on the device, if it is not the file's. */
 static void put_layout(printer *p, const weft_core_node *node, const char *before) {
     if (!p->device || node->leaf != WEFT_LEAF_WEIGHT) return;
     const weft_resident *weight = weft_residents_find(&p->residents, node->name);

@@ -7,8 +7,8 @@ weft_leaf weft_graph_leaf(const weft_graph *graph, weft_value value) {
     return v->state != WEFT_NONE ? WEFT_LEAF_STATE : graph->nodes[v->node].leaf;
 }
 
-/* Only values between nodes have a storage to choose: those that a step's host writes or reads, and those of exact, are as the
- * graph has them. */
+/* Only values between nodes have a choice of storage. Values that the host writes or reads, and all values in `exact`, are stored
+ * as the graph says. */
 static uint32_t storage_of(const weft_graph *graph, weft_value value, weft_precision precision) {
     const weft_core_value *v = &graph->values[value];
     bool between = weft_graph_leaf(graph, value) == WEFT_LEAF_NOT && v->tensor.type == WEFT_F32;

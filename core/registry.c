@@ -40,7 +40,8 @@ static weft_status check_backend(const weft_backend *backend, const char *path, 
         return weft_fail(error, WEFT_UNSUPPORTED, "%s was built for backend ABI %u, this library has %d: build it again", path,
                          (unsigned)backend->abi, WEFT_BACKEND_ABI);
     }
-    /* Slots are only ever appended: one with more of them is newer than this library, one with fewer lacks some it may lack. */
+    /* Slots are only ever appended. A backend with more slots is newer than this library. The slots that a smaller backend lacks
+     * must be optional ones. */
     if (backend->size < SMALLEST) {
         return weft_fail(error, WEFT_UNSUPPORTED, "the backend of %s has %u bytes of slots and needs %zu: build it again", path,
                          (unsigned)backend->size, SMALLEST);

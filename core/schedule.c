@@ -119,7 +119,7 @@ static bool add_dependencies(pairs *list, const weft_arrangement *arrangement, c
     return true;
 }
 
-/* Orders the phase that first writes an item after all that use the value which had its memory before. */
+/* Orders the first phase that writes an item after all phases that use the value which had this memory before. */
 static bool add_reuse(pairs *list, const weft_arrangement *arrangement, const int32_t *item_values, size_t before, size_t item) {
     uint32_t phase = (uint32_t)arrangement->items[item].first;
     uint32_t writer = (uint32_t)arrangement->items[before].first;
@@ -135,8 +135,8 @@ static bool add_reuse(pairs *list, const weft_arrangement *arrangement, const in
     return true;
 }
 
-/* A backend may run phases at once that the graph leaves unordered, so those that share memory must be ordered too. Items come in
- * the order of their first phases; one whose memory a later item has taken over entirely need not be looked at again. */
+/* A backend may run phases at the same time if the graph does not order them, so phases that share memory need an order too. Items
+ * are visited in the order of their first phases. Once later items have taken over all memory of an item, it is skipped. */
 static bool add_all_reuse(pairs *list, const weft_arrangement *arrangement, int32_t *item_values, uint32_t *active) {
     const weft_place_item *items = arrangement->items;
     size_t n_active = 0;
@@ -205,9 +205,9 @@ static weft_status order_phases(weft_runtime *runtime, const weft_arrangement *a
     return made ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to order %zu phases", arrangement->n_phases);
 }
 
-/* ---- All of it ---- */
+/* ---- The whole schedule ---- */
 
-/* What a step reads of a weight: all of it as packed, but only the rows looked up of a table. */
+/* The bytes of a weight that a step reads: all packed bytes, or only the rows that are looked up in a table. */
 static uint64_t weight_bytes(const weft_plan *plan, const weft_core_node *node) {
     uint64_t sum = 0;
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {

@@ -63,7 +63,7 @@ uint64_t weft_tensor_row_bytes(const weft_tensor *tensor) {
     return weft_type_bytes(tensor->type, tensor->shape[0]);
 }
 
-/* How many of `n_rows` rows from `row` on follow each other in the source, and at which of its bytes they begin. */
+/* How many of the `n_rows` rows from `row` on are contiguous in the source, and their offset there in bytes. */
 static int64_t run_of(const weft_tensor *tensor, const weft_slice *slice, int64_t row, int64_t n_rows, uint64_t *offset) {
     const int64_t *n = tensor->shape, *whole = slice->shape, *first = slice->first;
     int64_t in_matrix = row % n[1], matrix = row / n[1] % n[2], outermost = row / n[1] / n[2];

@@ -16,7 +16,7 @@ static weft_slot *find_slot(weft_store *store, weft_ticket ticket) {
     return NULL;
 }
 
-/* The one begun first of those in a state (of a plan, where one is given). */
+/* Of the steps in a state (and of `plan`, if it is given), the one that was begun first. */
 static weft_slot *oldest_slot(weft_store *store, weft_slot_state state, const weft_plan *plan) {
     weft_slot *oldest = NULL;
     for (size_t i = 0; i < store->options.n_slots; i++) {
@@ -32,7 +32,7 @@ static void end_slot(weft_store *store, weft_slot *slot) {
     weft_os_condition_wake_all(&store->changed);
 }
 
-/* Steps begun after one that failed may use what it should have written. */
+/* A failure also fails the steps that were begun later, since they may use what the failed step should have written. */
 static void fail_dependents(weft_store *store, const weft_slot *failed, const weft_error *why) {
     weft_status status = why->status == WEFT_CANCELLED || why->status == WEFT_DEVICE_LOST ? why->status : WEFT_FAILED;
     for (size_t i = 0; i < store->options.n_slots; i++) {
@@ -51,7 +51,7 @@ static void cancel_slot(weft_store *store, weft_slot *slot) {
     end_slot(store, slot);
 }
 
-/* What the device said about a step. Two threads may hear it; the first counts. */
+/* Stores the device's status of a step. Two threads may get one; the first counts. */
 static void record(weft_store *store, weft_ticket ticket, weft_status status, const weft_error *message) {
     weft_slot *slot = find_slot(store, ticket);
     if (!slot || slot->state != WEFT_SLOT_SUBMITTED) return;
@@ -67,7 +67,7 @@ static void record(weft_store *store, weft_ticket ticket, weft_status status, co
 
 /* ---- Submitting ---- */
 
-/* The next step for the device: the first begun of those it does not have yet, where that one has been submitted. */
+/* The next step for the device: of the steps that it does not have yet, the one begun first, if that one has been submitted. */
 static weft_slot *next_ready(weft_store *store) {
     weft_slot *next = NULL;
     for (size_t i = 0; i < store->options.n_slots; i++) {
@@ -89,7 +89,7 @@ static weft_status submit_to_device(weft_store *store, const weft_slot *slot, we
     return weft_device_result(device, status, message);
 }
 
-/* The next step that can go, marked as being handed over; NULL where there is none. */
+/* Finds the next step for the device and marks it as being handed over; NULL if there is none. */
 static weft_slot *take_next(weft_store *store) {
     weft_os_mutex_lock(&store->mutex);
     weft_slot *slot = next_ready(store);
@@ -101,8 +101,8 @@ static weft_slot *take_next(weft_store *store) {
     return slot;
 }
 
-/* Hands over what can go, with the device's mutex held. Returns how that went for `own`; another step that the device does not take
- * ends with the failure. */
+/* Hands all steps that are ready to the device, with the device's mutex held. Returns the status for `own`. Any other step that the
+ * device refuses ends with its failure. */
 static weft_status hand_over(weft_store *store, weft_ticket own, weft_error *error) {
     weft_status result = WEFT_OK;
     weft_os_mutex_lock(&store->device->handing);
@@ -178,7 +178,7 @@ weft_status weft_plan_submit(weft_plan *plan, weft_ticket ticket, weft_error *er
 
 /* ---- Waiting ---- */
 
-/* Asks again and again for a time before it sleeps: true where the step has ended well meanwhile. */
+/* Spins for a limited time. True if the step has ended without an error meanwhile. */
 static bool spin(const weft_device *device, uint64_t device_ticket, uint64_t timeout_ns) {
     uint64_t limit = device->spin_ns < timeout_ns ? device->spin_ns : timeout_ns;
     if (limit == 0) return false;
@@ -195,7 +195,7 @@ static uint64_t time_left(uint64_t start, uint64_t timeout_ns) {
     return passed < timeout_ns ? timeout_ns - passed : 0;
 }
 
-/* With the device's `handing` held: tells the device to end all that it has, where nobody wants any of it. */
+/* With the device's `handing` held: cancels all the device's steps if nobody wants any of them. */
 static void cancel_device(weft_device *device) {
     if (device->n_wanted > 0) return;
     if (device->cancelled_to < device->last_ticket) {
@@ -220,7 +220,7 @@ static weft_status look_at_cancelling(weft_device *device, uint64_t device_ticke
                      (double)device->runtime->grace_ns * 1e-9);
 }
 
-/* With no lock held. The device is asked in slices, so that a step it never ends does not keep whoever cancels. */
+/* Called with no lock held. The wait is divided into slices, so that a step which never ends does not block a cancel. */
 static weft_status wait_for_device(weft_store *store, uint64_t device_ticket, uint64_t timeout_ns, weft_error *message) {
     weft_device *device = store->device;
     uint64_t start = weft_os_now(), left = timeout_ns;
@@ -241,7 +241,7 @@ static weft_status wait_for_device(weft_store *store, uint64_t device_ticket, ui
     return status;
 }
 
-/* Lets go of the store's mutex, waits for one step, and takes the mutex again. */
+/* Releases the store's mutex, waits for one step, and takes the mutex again. */
 static weft_status wait_for_slot(weft_store *store, const weft_slot *slot, uint64_t timeout_ns) {
     weft_ticket ticket = slot->ticket;
     uint64_t device_ticket = slot->device_ticket;
@@ -253,7 +253,7 @@ static weft_status wait_for_slot(weft_store *store, const weft_slot *slot, uint6
     return status;
 }
 
-/* With the store's mutex held, which is let go of while waiting. WEFT_OK: the slot has ended. */
+/* Called with the store's mutex held, and releases it while waiting. WEFT_OK: the slot has ended. */
 static weft_status wait_for_end(weft_plan *plan, weft_ticket ticket, uint64_t timeout_ns, weft_slot **ended, weft_error *error) {
     weft_store *store = plan->store;
     uint64_t start = weft_os_now();
@@ -302,8 +302,8 @@ void weft_plan_release(weft_plan *plan, weft_ticket ticket) {
 
 /* ---- Cancelling and ending ---- */
 
-/* The device drops and stops all that it has, so that is asked for only where nobody wants any of it. Otherwise its steps run to
- * their end, and count as cancelled. No mutex that is taken here is ever held for long. */
+/* A device can only cancel all its steps at once, so it is told to only if nobody wants any of them. Otherwise the cancelled steps
+ * run to their end, and still count as cancelled. No mutex that is taken here is ever held for long. */
 void weft_store_cancel(weft_store *store) {
     if (!store) return;
     weft_device *device = store->device;
@@ -354,7 +354,7 @@ void weft_steps_forget(weft_plan *plan) {
         if (slot->plan == plan && (slot->state == WEFT_SLOT_BEGUN || slot->state == WEFT_SLOT_READY)) slot->state = WEFT_SLOT_FREE;
     }
     weft_os_mutex_unlock(&store->mutex);
-    hand_over(store, 0, NULL); /* what was only waiting for those */
+    hand_over(store, 0, NULL); /* the steps that only waited for the dropped ones */
     weft_os_mutex_unlock(&store->device->mutex);
 
     weft_os_mutex_lock(&store->mutex);

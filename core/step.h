@@ -1,9 +1,9 @@
 /* The slots of the steps under way, from begin to release.
  *
  * A step is handed to the device when it and all begun before it have been submitted, so that the device runs them in the order in
- * which they were begun. A step that fails takes those begun after it along, up to the moment at which its failure is seen: they
- * may use what it should have written. Cancelling begins a new generation: steps begun before end as cancelled, those begun after
- * do not depend on them.
+ * which they were begun. If a step fails, the steps that were begun after it, and before its failure was seen, fail too: they may
+ * use what it should have written. Cancelling begins a new generation: steps begun before end as cancelled, those begun after do
+ * not depend on them.
  *
  * Three mutexes, taken in this order: the device's around backend calls, its `handing` while it is given steps or told to drop
  * them, the store's around the slots. A wait holds none of them, and cancelling does not need the first, which can be held for

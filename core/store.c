@@ -5,8 +5,8 @@
 
 #include "core/place.h"
 
-/* Weights and states are spread over buffers of at most this size, but for those that are larger themselves: some drivers limit
- * what one allocation can have. */
+/* Weights and states are divided among buffers of at most this size, since some drivers limit the size of an allocation. Only a
+ * single weight or state that is larger gets a larger buffer. */
 #define LARGEST_BUFFER ((uint64_t)1 << 30)
 
 uint64_t weft_aligned(uint64_t bytes) {

@@ -1,4 +1,4 @@
-/* What the plans of a store share: weights, states, one arena, the rings, and the slots of the steps under way. */
+/* Shared by the plans of a store: weights, states, one arena, the rings, and the slots of running steps. */
 #ifndef WEFT_CORE_STORE_H
 #define WEFT_CORE_STORE_H
 
@@ -66,7 +66,7 @@ void weft_store_unload(weft_store *store);
 
 /* For messages. */
 double weft_mib(uint64_t bytes);
-/* Rounded up to what everything on a device begins at. */
+/* Rounds up to the alignment of everything on a device. */
 uint64_t weft_aligned(uint64_t bytes);
 
 #endif

@@ -1,4 +1,4 @@
-/* Whether, how and with which of its kernels a device would run a node. */
+/* Answers whether a device can run a node, and with which kernel. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ static void tell(const weft_support *answer, weft_node_support *support) {
     snprintf(support->reason, sizeof support->reason, "%.*s", (int)sizeof answer->reason - 1, answer->reason);
 }
 
-/* The kernels of the whole graph, of which those of one node are asked for. */
+/* Chooses the kernels of the whole graph to answer for one node. */
 typedef struct graph_kernels {
     weft_residents residents;
     weft_kernels kernels;

@@ -41,7 +41,7 @@ static uint64_t min(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-/* As if every row were at the end of a full cache: rows of one sequence share the reading of it. */
+/* Assumes that every row is at the end of a full cache. Rows of one sequence share its reads. */
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     const weft_attention_params *p = params;

@@ -76,7 +76,7 @@ static weft_status infer(const weft_op_tensors *tensors, const void *params, wef
     return status;
 }
 
-/* Of the table a column for each row is read; the keys and values are written. */
+/* Reads one column of the table for each row, and writes the keys and values. */
 static void cost(const weft_op_tensors *tensors, const void *params, const weft_tensor *outputs, uint64_t *operations,
                  uint64_t *bytes) {
     (void)params;
