@@ -1,6 +1,6 @@
-/* Times the op table's cases. A plan has many nodes of the case's op, each with weights and a KV cache of its own, so that caches
- * hold as little of them as in a model and one launch follows another. Every node writes its result over the one before, which
- * makes a device run them one after the other. */
+/* Times the op table's cases. A plan has many nodes of the case's op. Each node has its own weights and KV cache, so that processor
+ * caches hold as little of them as in a model. Every node overwrites the previous node's result, so the device must run them one
+ * after the other. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +9,10 @@
 #include "os/os.h"
 
 #define N_SLOTS 4                       /* steps that are queued at once */
-#define MAX_ROUNDS 15                   /* of which there are a median and a range */
+#define MAX_ROUNDS 15                   /* the result is their median and range */
 #define MAX_NODES 512                   /* of a plan */
-#define OWN_BYTES ((uint64_t)256 << 20) /* of weights and caches that the nodes of a plan have together, where they fit */
-#define LONG_STEP 50000000u             /* ns: such steps need no queue */
+#define OWN_BYTES ((uint64_t)256 << 20) /* of the weights and caches of all nodes of a plan, if they fit */
+#define LONG_STEP 50000000u             /* ns; steps this long need no queue */
 #define DEFAULT_MEMORY ((uint64_t)1 << 30)
 #define DEFAULT_SECONDS 0.25
 
@@ -103,7 +103,7 @@ static double median(timing *t) {
 
 /* ---- How many nodes ---- */
 
-/* Bytes of what each node has for itself. */
+/* The bytes of each node's own weights and states. */
 static uint64_t own_memory(const weft_check_case *c) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++)
@@ -120,7 +120,7 @@ static size_t most_nodes(const bench *b, const weft_check_case *c) {
     return n < 1 ? 1 : n < MAX_NODES ? (size_t)n : MAX_NODES;
 }
 
-/* What a run of one node costs. `own_bytes`: of its bytes those that other nodes do not touch. */
+/* The operations and bytes of one node's run. `own_bytes`: the bytes that no other node uses. */
 static weft_status find_cost(const weft_check_case *c, const weft_graph *graph, weft_bench_result *result, uint64_t *own_bytes,
                              weft_error *error) {
     uint64_t shared = 0;
@@ -171,7 +171,7 @@ static weft_status make_store(timing *t, size_t n_nodes, weft_bench_result *resu
     return status;
 }
 
-/* A plan of one node tells how many nodes there is time for; the plan of those is warmed up, and then timed. */
+/* Runs a plan of one node to find how many nodes there is time for. Then warms up and times a plan of that many nodes. */
 static weft_status run_case(timing *t, weft_bench_result *result, weft_error *error) {
     const double ns = t->b->options.seconds * 1e9;
     size_t n_nodes = most_nodes(t->b, t->c);

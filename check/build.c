@@ -28,7 +28,7 @@ static bool is_loaded(const weft_check_input *input, bool timed) {
     return timed && input->leaf == WEFT_LEAF_INPUT && input->tensor.type == WEFT_F32;
 }
 
-/* A step input that is a weight: what the nodes get is a copy, as an activation of a model is another node's result. */
+/* A step input as a weight. The nodes get a copy of it, since in a model an activation is another node's result. */
 static weft_status add_loaded(building *b, const char *name, const weft_tensor *tensor, weft_value *value, weft_error *error) {
     weft_value inputs[WEFT_MAX_INPUTS], outputs[WEFT_MAX_OUTPUTS];
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) inputs[i] = WEFT_NONE;

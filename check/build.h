@@ -1,4 +1,4 @@
-/* A case as a graph, and where its weights and states come from: what running a case once and timing it share. */
+/* Makes a graph of a case, with a source of its weights and states. Shared by checking and timing. */
 #ifndef WEFT_CHECK_BUILD_H
 #define WEFT_CHECK_BUILD_H
 
@@ -7,15 +7,15 @@
 typedef struct weft_check_build_options {
     size_t
         n_nodes; /* nodes of the case's op, each with weights and float states of its own; I32 states are shared, as in a model */
-    bool parts;  /* of a fused op its parts, in place of each node */
-    bool timed;  /* F32 step inputs are weights, which a copy reads once a step, and there are no results: nothing large crosses
-                    between host and device */
+    bool parts;  /* each node is replaced by the fused op's parts */
+    bool timed; /* F32 step inputs are weights, which a copy reads once a step, and there are no results; so nothing large is copied
+                   between host and device */
 } weft_check_build_options;
 
 weft_status weft_check_build(const weft_check_case *c, const weft_check_build_options *options, weft_graph **graph,
                              weft_error *error);
-/* What runs the last node of the graph, which stands for the others where there are parts: sets the case's `kernel`.
- * WEFT_UNSUPPORTED where a node has none. */
+/* Sets the case's `kernel` to the kernel of the graph's last node; with `parts` it stands for the other nodes too. WEFT_UNSUPPORTED
+ * if a node has no kernel. */
 weft_status weft_check_ask(weft_check_case *c, const weft_graph *graph, weft_device *device, weft_error *error);
 /* The read function of a weight source; `user` is the case. */
 weft_status weft_check_read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error);

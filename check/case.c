@@ -1,4 +1,4 @@
-/* A case's memory, inputs and outputs, and who knows its oracle. */
+/* A case's memory, inputs and outputs, and the table of oracles. */
 #include "check/case.h"
 
 #include <math.h>

@@ -1,8 +1,9 @@
-/* What the op files, the harness and the walk over a model share: a case, its data, and how results are judged.
+/* A case, its data, and how its results are judged. Shared by the op files, the harness and the walk over a model.
  *
- * A case is one node: inputs, parameters, outputs. An op file has the op's oracle, which fills the outputs of any case from its
- * inputs, and names random cases (weft_check_begin), declares their inputs and outputs, and hands them over (weft_check_end), which
- * asks the oracle, runs, compares and reports. The nodes of a model become cases in model/node.c.
+ * A case is one node: inputs, parameters, outputs. An op's file has its oracle, which computes the outputs of any case from its
+ * inputs. The file also makes random cases: it names a case (weft_check_begin), declares its inputs and outputs, and hands it over
+ * (weft_check_end). Then the oracle and the device run, and their results are compared and reported. model/node.c makes cases of a
+ * model's nodes.
  */
 #ifndef WEFT_CHECK_CASE_H
 #define WEFT_CHECK_CASE_H
@@ -63,28 +64,28 @@ struct weft_check_case {
     weft_precision precision;
     weft_type type;
     char name[160];
-    const char *node;   /* what the node is called when it runs; NULL: "node" */
-    const char *kernel; /* what runs it, once the device was asked */
+    const char *node;   /* the node's name in the graph; NULL: "node" */
+    const char *kernel; /* what runs it; set once the device was asked */
     weft_check_random random;
     weft_check_input inputs[WEFT_MAX_INPUTS];
     weft_check_output outputs[WEFT_MAX_OUTPUTS];
     int32_t params[WEFT_MAX_PARAMS_BYTES / sizeof(int32_t)]; /* the op's block */
     size_t params_size;
-    /* Judges results instead of the comparison with `oracle` and `words`; NULL: that comparison. Returns why the case failed, or
-     * NULL, and sets what `result` says of error and worst element. */
+    /* Judges the results. NULL: they are compared with `oracle` and `words`. Returns why the case failed, or NULL, and sets the
+     * error and the worst element in `result`. */
     const char *(*judge)(const weft_check_case *c, weft_check_result *result);
     const void *judge_data;
     void *memory[WEFT_CHECK_MAX_MEMORY];
     size_t n_memory;
     bool out_of_memory;
-    /* A case to be timed: no oracle's values, large tensors repeat their first elements, and inputs of more than `limit` bytes
-     * together (0: no limit) make it `too_large` and not ready. */
+    /* A case to be timed has no oracle values, and its large tensors repeat their first elements. If its inputs have more than
+     * `limit` bytes in all (0: no limit), it becomes `too_large` and is not ready. */
     bool timed, too_large;
     uint64_t limit, bytes;
 };
 
-/* Fills the outputs from the inputs and parameters: the op in double precision, from its definition in weft/ops/STEM.h. Outputs are
- * declared; state outputs say that nothing changed. Memory that ran out makes the case not ready. */
+/* Fills the outputs from the inputs and parameters: the op in double precision, from its definition in weft/ops/STEM.h. Outputs
+ * have been declared; state outputs say that nothing changed. If memory runs out, the case is not ready. */
 typedef void (*weft_check_oracle_function)(weft_check_case *c);
 #define WEFT_OP(number, stem, enum_name, inputs, outputs) void weft_check_oracle_##stem(weft_check_case *c);
 #include "weft/ops.def"
@@ -92,25 +93,26 @@ typedef void (*weft_check_oracle_function)(weft_check_case *c);
 /* The oracle of the case's op. */
 void weft_check_oracle(weft_check_case *c);
 
-/* A run of the table: opaque to the op files. */
+/* A run over the table of ops. Op files do not look inside. */
 typedef struct weft_check_run weft_check_run;
 
 weft_precision weft_check_precision(const weft_check_run *run);
 
-/* Which run has a case: every one, and a first look, too; or only timing and `weft check --large`, as the shapes are a model's. */
+/* Which runs include a case: all runs but those with `--quick`; those too; or only timing and `weft check --large`, for the shapes
+ * of real models. */
 typedef enum weft_check_size { WEFT_CHECK_USUAL, WEFT_CHECK_QUICK, WEFT_CHECK_LARGE } weft_check_size;
 weft_check_size weft_check_quick_if(bool quick);
 
-/* Starts a case; `type` is that of its weight matrices. NULL where the options leave it out. */
+/* Starts a case; `type` is the type of its weight matrices. NULL: the options exclude the case. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif
 weft_check_case *
 weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...);
-/* Checks or times the case, reports and frees it. Not OK only where the whole run must end. */
+/* Checks or times the case, reports and frees it. Fails only if the whole run must end. */
 weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error);
 bool weft_check_ready(const weft_check_case *c);
-/* Whether a failure ends the run rather than the case. */
+/* Whether a failure ends the whole run and not only the case. */
 bool weft_check_is_fatal(weft_status status);
 void weft_check_free(weft_check_case *c);
 
@@ -135,7 +137,7 @@ void weft_check_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows, 
 void weft_check_fill(weft_check_case *c, weft_check_input *input, weft_check_pattern pattern, double rms);
 /* I32 input, zeroed. */
 int32_t *weft_check_words(weft_check_case *c, size_t port, weft_leaf leaf, int64_t n, int64_t rows);
-/* A float state that is NaN throughout; of a case to be timed, zero. */
+/* A float state whose elements are all NaN, or all zero if the case is timed. */
 void weft_check_real_state(weft_check_case *c, size_t port, const weft_tensor *tensor);
 /* Element `index` of a float input becomes `value`, rounded to its type (F32, F16 or BF16). */
 void weft_check_set(weft_check_input *input, int64_t index, double value);
@@ -149,21 +151,21 @@ void weft_check_state_output(weft_check_case *c, size_t port, size_t input);
 uint16_t weft_check_to_f16(double value);
 double weft_check_round_f16(double value);
 
-/* How close a device must come. See limits.c for where the figures come from. */
+/* How close a device must be to the oracle. limits.c derives the figures. */
 typedef struct weft_check_limits {
     double nmse, error;
-    double floor; /* a row whose root mean square is below this is judged as if it had this one */
+    double floor; /* a row's root mean square counts as at least this */
 } weft_check_limits;
 weft_check_limits weft_check_limits_of(weft_op op, weft_type type, weft_precision precision);
 
 /* Fills nmse, error, worst_* of `result` and returns why the case failed, or NULL. */
 const char *weft_check_compare(const weft_check_case *c, const weft_check_limits *limits, weft_check_result *result);
-/* The limits of the case, and what its judge or that comparison says. */
+/* Sets the limits of the case in `result`, and judges or compares the results. */
 const char *weft_check_judge(const weft_check_case *c, weft_check_result *result);
 
-/* Builds the graph, runs it three times (with NaN for every F32 step input, so that memory which is reused holds NaN; then twice
- * as given) and fills the outputs' results. `parts`: of a fused op, its parts run instead. `unstable` is set where the last two
- * runs differ in a bit. */
+/* Builds the graph, runs it three times (with NaN for every F32 step input, so that memory which is reused holds NaN; then twice as
+ * given) and fills the outputs' results. `parts`: the parts of a fused op run instead. `unstable` is set if the last two runs
+ * differ in any bit. */
 weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool parts, bool *unstable, weft_error *error);
 
 /* The cases of an op. */

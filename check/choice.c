@@ -6,7 +6,7 @@
 #include "check/oracle.h"
 #include "weft/ops/sample.h"
 
-/* Probabilities and their sums in F32: how far a boundary may lie from where the definition has it. */
+/* Probabilities and their sums are in F32. This is how far a boundary may be from the definition's. */
 #define DRAW_TOLERANCE 2e-5
 
 typedef struct options {
@@ -49,7 +49,7 @@ static void tempered(const weft_check_choice *choice, double temperature) {
     for (int64_t i = 0; i < choice->n_vocab; i++) entries[i].p /= sum;
 }
 
-/* How many of the order are left. */
+/* The number of tokens that the limits keep, from the first of the order on. */
 static int64_t count_kept(const weft_check_choice *choice, const options *o) {
     const weft_oracle_entry *entries = choice->entries;
     int64_t count = choice->n_vocab, run = 0;

@@ -27,7 +27,7 @@ static const char *compare_words(const weft_check_case *c, const weft_check_outp
     return NULL;
 }
 
-/* An element, a sum that cancels taken at what its terms add up to. */
+/* The size of an element. If its sum can cancel, the size of its terms counts. */
 static double size_of(const weft_check_output *output, int64_t element) {
     double size = fabs(output->oracle[element]);
     return output->magnitude != NULL && output->magnitude[element] > size ? output->magnitude[element] : size;
@@ -46,7 +46,7 @@ static double row_power(const weft_check_output *output, int64_t row, double flo
 }
 
 static double difference(double value, double oracle) {
-    if (value == oracle || (isnan(value) && isnan(oracle))) return 0.0; /* NaN that the inputs brought is no fault of the node */
+    if (value == oracle || (isnan(value) && isnan(oracle))) return 0.0; /* a NaN from the inputs is no error of the node */
     double size = fabs(value - oracle);
     return isfinite(size) ? size : INFINITY;
 }
@@ -69,7 +69,7 @@ static const char *compare_row(const weft_check_case *c, const weft_check_output
         double off = difference((double)value, output->oracle[i]);
         sum->error_power += off * off;
         sum->oracle_power += power;
-        /* In rows with few large elements, those are off by as much as they are large. */
+        /* In rows with few large elements, an element's error grows with its size. */
         double error = off / fmax(sqrt(power), size_of(output, i));
         if (error > result->error || (sum->count == 0.0 && result->error == 0.0)) {
             result->error = error;

@@ -1,4 +1,4 @@
-/* Random tensors: numbers in a pattern, and quantised blocks whose bytes are random but for their scales. */
+/* Random tensors: numbers in a pattern, and quantised blocks with random bytes and chosen scales. */
 #include "check/case.h"
 
 #include <math.h>
@@ -87,8 +87,9 @@ static double draw(weft_check_random *random, weft_check_pattern pattern, double
     }
 }
 
-/* Where a block keeps its F16 scale and minimum, which scale gives weights of root mean square 1, and what minimum (as a multiple
- * of the scale) puts zero amid the quants. Formats: ggml's block structures, as the GGUF specification lists them. */
+/* The offsets of a block's F16 scale and minimum, the scale that gives weights of root mean square 1, and the minimum (as a
+ * multiple of the scale) that centres the quants about zero. Formats: ggml's block structures, as the GGUF specification lists
+ * them. */
 static const struct block_format {
     weft_type type;
     int scale_at, minimum_at;

@@ -44,7 +44,7 @@ static double root_mean_square(const double *values, int64_t n) {
     return count == 0.0 ? 0.0 : sqrt(power / count);
 }
 
-/* Chosen tokens and their log-probabilities; both may be off by what the logits are. */
+/* Chosen tokens and their log-probabilities. Both may differ as far as the logits may. */
 static const char *choice_distance(const weft_check_case *c, const int32_t *expected, const weft_check_limits *limits,
                                    weft_check_result *result) {
     const weft_check_choice *choice = c->judge_data;

@@ -1,4 +1,4 @@
-/* Runs a case as a graph of one node, or of the parts of a fused one, through the same stores and plans as any model. */
+/* Runs a case as a graph of one node, or of the fused node's parts, through the same stores and plans as any model. */
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ static void fill_inputs(const weft_check_case *c, void *const *places, bool pois
     }
 }
 
-/* Copies results out; `unstable` (may be NULL) tells whether they differ from what was there. */
+/* Copies the results. `unstable` (may be NULL) is set if they differ from the previous ones. */
 static weft_status take(execution *run, const void *const *results, bool *unstable, weft_error *error) {
     weft_check_case *c = run->c;
     for (size_t i = 0, k = 0; i < WEFT_MAX_OUTPUTS; i++) {

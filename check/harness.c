@@ -15,7 +15,7 @@ static const struct op_cases {
 #undef WEFT_OP
 };
 
-/* A leaf is no work: there is nothing to check. */
+/* A leaf computes nothing, so there is nothing to check. */
 weft_status weft_check_cases_none(weft_check_run *run, weft_error *error) {
     (void)run;
     (void)error;
@@ -53,7 +53,7 @@ weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, weft_chec
     if (!is_chosen(run, type, size, c->name)) return NULL;
     run->n_cases++;
     if (run->end == NULL) return NULL;
-    /* Keyed by the name, a case has the same data whichever others run. */
+    /* The name is the key of a case's random data, so the data does not depend on which other cases run. */
     c->random.key = weft_check_hash(run->seed);
     for (const char *p = c->name; *p != '\0'; p++) c->random.key = weft_check_hash(c->random.key ^ (uint8_t)*p);
     return c;

@@ -1,4 +1,4 @@
-/* The walk over the op table that weft_check_ops and weft_bench_ops share: which cases, and what is done with each. */
+/* The walk over the op table, shared by weft_check_ops and weft_bench_ops: which cases to run, and what to do with each. */
 #ifndef WEFT_CHECK_HARNESS_H
 #define WEFT_CHECK_HARNESS_H
 
@@ -12,7 +12,7 @@ struct weft_check_run {
     uint64_t seed;
     bool timed;      /* cases have no oracle's values, and large tensors repeat their first elements */
     uint64_t memory; /* bytes of tensors that a case may have; 0: no limit */
-    /* What is done with a case, which is freed afterwards. NULL: cases are only counted. */
+    /* Called for each case, which is freed afterwards. NULL: cases are only counted. */
     weft_status (*end)(weft_check_run *run, weft_check_case *c, weft_error *error);
     void *user; /* of `end` */
     size_t n_cases;
@@ -20,7 +20,7 @@ struct weft_check_run {
     weft_check_case current;
 };
 
-/* Every case of the table that the run's options leave. WEFT_INVALID_ARGUMENT where there is no such op or type. */
+/* Runs every case of the table that the options allow. WEFT_INVALID_ARGUMENT if there is no such op or type. */
 weft_status weft_check_walk(weft_check_run *run, weft_error *error);
 
 #endif

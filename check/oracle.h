@@ -38,7 +38,7 @@ typedef struct weft_check_rows {
 /* Declares inputs `rows` and `sequences`, and fills them. Rope positions are WEFT_CHECK_ROPE_SHIFT past cache indices. */
 #define WEFT_CHECK_ROPE_SHIFT 2
 void weft_check_make_rows(weft_check_case *c, const weft_check_rows *options, size_t rows, size_t sequences);
-/* Declares a KV state of NaN. */
+/* Declares a KV state filled with NaN. */
 void weft_check_make_cache(weft_check_case *c, size_t port, weft_type type, int64_t head_dim, int64_t n_kv_heads,
                            const weft_check_rows *options);
 /* Gives every position of a cache up to the furthest row of its sequence random keys and values. */
@@ -49,7 +49,7 @@ void weft_check_make_rope_table(weft_check_case *c, size_t port, int64_t n_dims,
 /* ---- Choosing tokens ---- */
 
 typedef struct weft_oracle_entry {
-    double logit, logprob, p; /* p: at the temperature in hand */
+    double logit, logprob, p; /* p: at the current temperature */
     int32_t id;
 } weft_oracle_entry;
 
@@ -66,7 +66,7 @@ typedef struct weft_check_choice {
     weft_oracle_entry *entries; /* room for n_vocab */
 } weft_check_choice;
 const char *weft_check_judge_choice(const weft_check_case *c, weft_check_result *result);
-/* Makes the case one that is judged so, with all of `choice` but `entries` given. */
+/* Makes weft_check_judge_choice the case's judge. The caller sets all members of `choice` but `entries`. */
 void weft_check_choose(weft_check_case *c, const weft_check_choice *choice);
 /* Declares the outputs chosen, top (n_top > 0) and sequences. */
 void weft_check_choice_outputs(weft_check_case *c, int64_t n_top, int64_t n_columns, size_t sequences);

@@ -1,5 +1,5 @@
-/* Fused ops as the graphs of ordinary ops that their headers define them by. What core/ops/ knows of the patterns is not asked: a
- * mistake there shall show.
+/* Fused ops as graphs of ordinary ops, from the definitions in their headers. The patterns of core/ops/ are not used here, so that
+ * a mistake in them is found.
  */
 #include <stdio.h>
 #include <string.h>

@@ -45,7 +45,7 @@ static void fill_rows(weft_check_case *c, const weft_check_rows *options, int32_
         fill_run(c, options, s, count, rows + done * WEFT_ROW_WORDS);
         done += count;
     }
-    /* Nothing of a padding row but its mark may be looked at. */
+    /* Of a padding row, only the mark may be read. */
     for (int64_t i = n_real; i < options->t; i++) {
         int32_t padding[WEFT_ROW_WORDS] = {-5, -1, INT32_MAX, INT32_MIN};
         for (int64_t j = 0; j < WEFT_ROW_WORDS; j++) rows[i * WEFT_ROW_WORDS + j] = padding[j];

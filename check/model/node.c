@@ -1,4 +1,4 @@
-/* A node of a step that was run as a case: its inputs as they were, and what it gave. */
+/* Makes a case of a node of a finished step, with the node's inputs and results in that step. */
 #include <stdio.h>
 #include <string.h>
 
@@ -54,7 +54,7 @@ static const weft_node *state_of(const weft_check_track *track, weft_value value
     return &track->nodes[track->producers[value]];
 }
 
-/* Who writes the version that follows. */
+/* The node that writes the next version of a state. */
 static const weft_node *next_writer(const weft_check_track *track, weft_value value) {
     for (size_t i = 0; i < track->n_nodes; i++) {
         for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
@@ -65,8 +65,8 @@ static const weft_node *next_writer(const weft_check_track *track, weft_value va
     return NULL;
 }
 
-/* Of a state's versions the host has the first and the last. One between is known where what follows it is known: choosing tokens
- * changes last tokens alone, and no earlier node does. */
+/* The host has the first and the last version of a state. A version between can be reconstructed if the changes after it are known:
+ * choosing tokens changes only last tokens, and no earlier node changes them. */
 static weft_status read_version(const weft_check_track *track, weft_value value, void *into, weft_error *error) {
     const weft_node *leaf = state_of(track, value), *writer = next_writer(track, value);
     const weft_check_copy *before = weft_check_copy_find(track->states, track->n_states, leaf->name);
@@ -88,7 +88,7 @@ static weft_status read_version(const weft_check_track *track, weft_value value,
 
 /* ---- Inputs ---- */
 
-/* What an input is to a node that stands alone: results of other nodes become step inputs. */
+/* The kind of an input in a graph of this node alone: results of other nodes become step inputs. */
 static weft_leaf leaf_kind(const weft_check_track *track, weft_value value) {
     const weft_node *from = &track->nodes[track->producers[value]];
     if (from->op == WEFT_OP_NONE) return from->leaf;
@@ -130,7 +130,7 @@ static weft_status add_input(const weft_check_track *track, weft_model *model, w
     return read_input(track, model, value, input, error);
 }
 
-/* The type that decides the limits: that of a quantised matrix, where there is one. */
+/* The type that decides the limits: the quantised matrix's type, if there is one. */
 static weft_type weight_type(const weft_check_case *c) {
     weft_type type = WEFT_CHECK_NO_TYPE;
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
@@ -183,7 +183,7 @@ bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b) 
 
 /* ---- Results ---- */
 
-/* What a step gives back is taken from where the host gets it. */
+/* A step's results are taken from the place where the host gets them. */
 static const void *given_back(const weft_check_track *track, const weft_node *node, size_t port, size_t bytes) {
     bool chooses = node->op == WEFT_OP_SAMPLE || node->op == WEFT_OP_NORM_HEAD_SAMPLE;
     return chooses && port < 2 && track->result_bytes[port] == bytes ? track->results[port] : NULL;

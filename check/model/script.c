@@ -10,11 +10,11 @@
 #define DEFAULT_PAGE_SIZE 64
 #define MAX_DECODE 65536
 
-/* The sequence lies in the second of two slots, and no page is where its number in the sequence would have it. */
+/* The sequence uses the second of two slots, and no page's number in the pool equals its number in the sequence. */
 #define SLOT 1
 #define N_SLOTS 2
 
-/* Most likely tokens that are given back with the chosen one. */
+/* The number of most likely tokens that are returned with the chosen one. */
 #define N_TOP 4
 
 weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const char *text, int32_t n_more, int32_t **tokens,

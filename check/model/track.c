@@ -5,7 +5,7 @@
 
 #include "weft/ops/step.h"
 
-/* How long a wait goes on before it is asked whether to go on. */
+/* How long a wait lasts before `go_on` is asked again. */
 #define WAIT_NS UINT64_C(50000000)
 
 /* ---- Copies ---- */
@@ -27,7 +27,7 @@ const weft_check_copy *weft_check_copy_find(const weft_check_copy *copies, size_
     return NULL;
 }
 
-/* Room for a copy of each leaf of a kind, in the graph's order. */
+/* Allocates a copy of each leaf of a kind, in the graph's order. */
 static weft_status make_copies(weft_runtime *runtime, const weft_graph *graph, weft_leaf leaf, weft_check_copy **copies,
                                size_t *n_copies, weft_error *error) {
     size_t n_nodes = weft_graph_node_count(graph);
@@ -79,7 +79,7 @@ static weft_status make_store(const weft_check_script *script, weft_check_track 
     return status;
 }
 
-/* Whoever reads a place of the cache that was never written gets NaN. */
+/* Fills the cache with NaN, so that reading a place that was never written gives NaN. */
 static weft_status spoil_states(weft_check_track *track, weft_error *error) {
     static const struct {
         weft_type type;
@@ -208,7 +208,7 @@ static weft_status submit(weft_check_track *track, bool (*go_on)(void *user), vo
 
 weft_status weft_check_track_run(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
                                  bool (*go_on)(void *user), void *user, weft_error *error) {
-    /* A device that chose what the first one did goes on with its own last token. */
+    /* A device that chose the same token as the first device continues with its own last token. */
     bool follows =
         step->first >= script->n_prompt && track->results[0] != NULL && track->results[0][0] == script->tokens[step->first];
     weft_status status = WEFT_OK;

@@ -1,4 +1,5 @@
-/* A device's run of a model's steps, of which everything can be read afterwards: inputs, activations, and states before and after.
+/* A device's run of a model's steps. Everything can be read after a step: inputs, activations, and states before and after the
+ * step.
  */
 #ifndef WEFT_CHECK_TRACK_H
 #define WEFT_CHECK_TRACK_H
@@ -11,18 +12,18 @@ typedef struct weft_check_step {
     int32_t n_rows, n_heads; /* T and R of the graph */
 } weft_check_step;
 
-/* What is run, the same for every device. */
+/* The steps to run, the same for every device. */
 typedef struct weft_check_script {
     weft_runtime *runtime;
     weft_model *model;
     weft_engine_options engine; /* what the graphs are built for */
-    int32_t *tokens;            /* the prompt, then what the first device chooses */
+    int32_t *tokens;            /* the prompt, then the first device's choices */
     int32_t n_prompt, n_positions;
     weft_check_step *steps;
     int32_t n_steps;
 } weft_check_script;
 
-/* Tokens of a prompt (NULL: the one that is taken where none is given) with room for `n_more` and one; the caller releases them. */
+/* The tokens of a prompt (NULL: the default prompt), with room for `n_more` + 1 more; the caller releases them. */
 weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const char *text, int32_t n_more, int32_t **tokens,
                               int32_t *n_tokens, weft_error *error);
 weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,

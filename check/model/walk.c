@@ -1,4 +1,4 @@
-/* Each node of a step, on every device: by itself, in the step, and against the first device. */
+/* Checks each node of a step on every device: alone, within the step, and against the first device. */
 #include "check/model/walk.h"
 
 #include <math.h>
@@ -8,14 +8,14 @@
 #include "check/distance.h"
 #include "check/parts.h"
 
-/* A node on its way through the devices. */
+/* A node that is checked on one device after the other. */
 typedef struct subject {
     weft_check_walk *walk;
     size_t index;                    /* in the first track's graph */
     weft_check_case c, own;          /* with the first device's inputs, and with those of another one */
     weft_check_saved alone, in_step; /* what the first device gave */
     bool alone_known;
-    weft_error message; /* of the device in hand */
+    weft_error message; /* of the current device */
 } subject;
 
 bool weft_check_walk_goes_on(void *user) {
@@ -58,9 +58,9 @@ static bool gives_reals(const weft_check_case *c) {
     return false;
 }
 
-/* What the nodes so far may have added up to. An element drifts by as much as it is large, so that there is no limit of the row's
- * root mean square for it. Tokens: what reached the head, amplified by 2, and what the head itself may be off by; largest errors
- * are to mean ones as in limits.c. */
+/* The limits for the accumulated error of all nodes so far. An element's error grows with its size, so there is no limit relative
+ * to the row's root mean square. For tokens: the error that reached the head, times 2, plus the head's own limit. The ratio of
+ * largest to mean errors is that of limits.c. */
 static weft_check_limits drift_limits(const weft_check_walk *walk, size_t device, const weft_check_case *c) {
     weft_check_limits own = weft_check_limits_of(c->op, c->type, c->precision);
     double nmse = 4.0 * walk->tracks[device].drift + own.nmse;
@@ -117,7 +117,7 @@ static weft_status finish_node(weft_check_walk *walk, weft_check_node *node, wef
 
 /* ---- One node ---- */
 
-/* Runs the case; statuses that end everything are returned, others told in `node`. */
+/* Runs the case. Returns a status that ends the whole check; other failures are reported in `node`. */
 static weft_status run_alone(subject *s, size_t device, bool parts, weft_check_measure *measure, weft_check_node *node,
                              weft_error *error) {
     bool unstable = false;
@@ -138,7 +138,7 @@ static weft_status out_of_memory(const weft_check_case *c, weft_error *error) {
     return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory to examine %s", c->name);
 }
 
-/* A node that cannot be rebuilt is told of, and no error. */
+/* A node that cannot be rebuilt is reported and is not an error. */
 static weft_status make_case(subject *s, weft_check_node *node, weft_error *error) {
     const weft_check_walk *walk = s->walk;
     weft_status status = weft_check_node_case(&walk->tracks[0], walk->script.model, walk->script.engine.precision, s->index, NULL,
@@ -163,7 +163,7 @@ static weft_status examine_first(subject *s, weft_check_node *node, weft_error *
     return status == WEFT_OK && !weft_check_ready(&s->c) ? out_of_memory(&s->c, error) : status;
 }
 
-/* Where the inputs are the same, so is the oracle. */
+/* If the inputs are the same, the oracle's results are too. */
 static void share_oracle(const weft_check_case *from, weft_check_case *to) {
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
         to->outputs[i].oracle = from->outputs[i].oracle;
@@ -174,7 +174,7 @@ static void share_oracle(const weft_check_case *from, weft_check_case *to) {
     to->judge_data = from->judge_data;
 }
 
-/* The node `index` of another track's own graph. `like`: its case on the first device, or NULL. */
+/* Checks node `index` of another track's own graph. `like`: its case on the first device, or NULL. */
 static weft_status examine_own(subject *s, size_t device, size_t index, const weft_check_case *like, weft_check_node *node,
                                weft_error *error) {
     const weft_check_walk *walk = s->walk;
@@ -248,7 +248,7 @@ static weft_status examine(subject *s, weft_error *error) {
 
 /* ---- All nodes ---- */
 
-/* Nodes that another device's graph has and the first one's has not. */
+/* Checks nodes that only another device's graph has. */
 static weft_status examine_rest(weft_check_walk *walk, size_t device, subject *s, weft_error *error) {
     const weft_check_track *first = &walk->tracks[0], *track = &walk->tracks[device];
     weft_status status = WEFT_OK;

@@ -16,12 +16,12 @@ typedef struct weft_check_walk {
     uint64_t done, total;
     weft_check_model_summary *summary;
     int32_t step;
-    double drift; /* what the limits of the nodes so far add up to */
+    double drift; /* the sum of the limits of all nodes so far */
 } weft_check_walk;
 
 /* Whether to go on. */
 bool weft_check_walk_goes_on(void *walk);
-/* Examines every node of the step that all tracks ran last. */
+/* Checks every node of the last step of all tracks. */
 weft_status weft_check_walk_nodes(weft_check_walk *walk, weft_error *error);
 
 #endif

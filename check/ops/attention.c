@@ -5,7 +5,7 @@
 
 #include "check/oracle.h"
 
-/* Whether every position has a page. What a row without one sees is not defined. */
+/* Whether every position has a page. Attention over a position without a page is undefined. */
 static bool all_cached(const weft_oracle_cache *cache, int32_t sequence, int64_t first, int64_t last) {
     for (int64_t j = first; j <= last; j++)
         if (weft_oracle_cache_place(cache, sequence, j, 0, false) < 0) return false;
@@ -97,7 +97,8 @@ static const shape shapes[] = {
     {80, 1, 2, 0, {.t = 5, .n_sequences = 3, .n_ctx = 1500, .page_size = 32, .n_padding = 2, .shuffled = true}, USUAL},
     {257, 1, 1, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1100, .page_size = 64}, USUAL},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 3, .n_ctx = 200, .page_size = 64, .n_padding = 3}, USUAL},
-    /* Backends share work out by rows times heads and by ranges: more than 512 of the former; few, and many of the latter. */
+    /* Backends divide work by rows times heads and by ranges. So there are cases with more than 512 rows times heads, and with few
+     * and many ranges. */
     {33, 8, 2, 0, {.t = 33, .n_sequences = 3, .n_ctx = 200, .page_size = 16, .n_padding = 2}, USUAL},
     {64, 4, 4, 31, {.t = 33, .n_sequences = 2, .n_ctx = 200, .page_size = 64, .n_padding = 1}, USUAL},
     {8, 2, 7, 0, {.t = 33, .n_sequences = 2, .n_ctx = 800, .page_size = 32, .n_padding = 2}, USUAL},
@@ -132,8 +133,8 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
     return weft_check_end(run, c, error);
 }
 
-/* Single rows, a row of each of 8 sequences, and pieces of a prompt, whose rows see few positions of their own. Whole pages, since
- * the cost of an op counts those. */
+/* Single rows, a row of each of 8 sequences, and chunks of a prompt, whose rows see few positions of their own chunk. Sequences
+ * fill whole pages, since an op's cost counts whole pages. */
 static const weft_check_rows large_rows[] = {
     {.t = 1, .n_sequences = 1, .n_ctx = 128, .page_size = 64},
     {.t = 1, .n_sequences = 1, .n_ctx = 4096, .page_size = 64},

@@ -2,7 +2,7 @@
 
 #include "check/oracle.h"
 
-/* Sums have lanes of their own, so that one addition need not wait for the one before. */
+/* The sum has several lanes, so that an addition need not wait for the previous one. */
 #define LANES 8
 
 static void dot(const float *row, const double *x, int64_t k, double *sum, double *squares) {

@@ -55,7 +55,7 @@ static const shape shapes[] = {
 
 /* Heads of models of 1.5 and 8 billion weights. */
 static const weft_check_product heads[] = {{1536, 151936}, {4096, 128256}};
-#define MAX_LARGE_COLUMNS 8
+#define MOST_LARGE_COLUMNS 8
 
 weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
@@ -66,6 +66,6 @@ weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *e
             status = check(run, weft_check_types[i], &shapes[j], weft_check_quick_if(shapes[j].matrix.t == 8), error);
     for (size_t i = 0;
          status == WEFT_OK && weft_check_large_product(heads, sizeof heads / sizeof heads[0], i, &type, &large.matrix); i++)
-        if (large.matrix.t <= MAX_LARGE_COLUMNS) status = check(run, type, &large, WEFT_CHECK_LARGE, error);
+        if (large.matrix.t <= MOST_LARGE_COLUMNS) status = check(run, type, &large, WEFT_CHECK_LARGE, error);
     return status;
 }

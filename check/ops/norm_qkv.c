@@ -8,7 +8,7 @@
 
 /* Inputs, in the order of the op's row. */
 
-/* One of the three projections, rotated where it has an order. Rotating leaves the magnitude of a pair as it is. */
+/* One of the three projections, rotated if it has an order. A rotation does not change a pair's magnitude. */
 static void project(weft_check_case *c, const weft_norm_qkv_params *params, size_t which, const double *z, double *scratch,
                     double *y, double *magnitude) {
     int64_t n = c->inputs[WEFT_NORM_QKV_Q + which].tensor.shape[1], t = c->inputs[WEFT_NORM_QKV_X].tensor.shape[1];

@@ -18,7 +18,8 @@ void weft_check_oracle_sample(weft_check_case *c) {
     weft_check_choose(c, &(weft_check_choice){.logits = logits,
                                               .n_vocab = c->inputs[WEFT_SAMPLE_LOGITS].tensor.shape[0],
                                               .n_top = params.n_top,
-                                              /* F32: a sum of exponentials, and a difference of numbers as large as the logits. */
+                                              /* F32 errors: of a sum of exponentials, and of a difference of numbers as large as
+                                               * the logits. */
                                               .logprob_tolerance = 1e-5 + 1e-6 * sqrt(power / count),
                                               .heads = WEFT_SAMPLE_HEADS,
                                               .sequences = WEFT_SAMPLE_SEQUENCES});

@@ -21,7 +21,7 @@ static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_up
     for (int64_t i = 0; weft_check_ready(c) && i < n_updates; i++) {
         const int32_t outside[] = {-1, -2, INT32_MIN, INT32_MAX, (int32_t)(n * m)};
         bool lost = weft_check_below(&c->random, 4) == 0;
-        /* Few enough places that many are written twice. */
+        /* So few places that many are written twice. */
         updates[2 * i + WEFT_UPDATE_INDEX] =
             lost ? outside[weft_check_below(&c->random, 5)] : (int32_t)(weft_check_below(&c->random, (n * m + 1) / 2) * 2);
         updates[2 * i + WEFT_UPDATE_VALUE] = (int32_t)weft_check_bits(&c->random);
