@@ -1,11 +1,11 @@
-/* Answers: the next piece of text, stepping the engine as often as it takes. */
+/* Answers: gives the next piece of text, and runs engine steps until there is one. */
 #include <string.h>
 
 #include "decoder/engine.h"
 
 /* ---- Text ---- */
 
-/* Bytes at the end that begin a UTF-8 character and do not end it. */
+/* The number of bytes at the end that are an incomplete UTF-8 character. */
 static size_t unfinished(const char *text, size_t size) {
     for (size_t k = 1; k <= 3 && k <= size; k++) {
         unsigned char byte = (unsigned char)text[size - k];
@@ -17,7 +17,7 @@ static size_t unfinished(const char *text, size_t size) {
     return 0;
 }
 
-/* Forgets the text that was given out. */
+/* Removes the text that the caller got last. */
 static void drop_given(weft_session *session) {
     session->text_size -= session->text_given;
     if (session->text_size > 0) memmove(session->text, session->text + session->text_given, session->text_size);
@@ -60,7 +60,7 @@ static weft_status give_token(weft_session *session, weft_piece *piece, weft_err
     return WEFT_OK;
 }
 
-/* The answer is over, for other calls that wait for its tokens too. */
+/* Ends the answer, also for other calls that wait for its tokens. */
 static void give_last(weft_session *session, const weft_call *call, weft_piece *piece) {
     session->text_given = session->text_size;
     session->n_read = session->n_tokens;
@@ -75,7 +75,7 @@ static void give_last(weft_session *session, const weft_call *call, weft_piece *
                           .finish = session->finish};
 }
 
-/* What a call gives whose answer was ended by another. */
+/* The result of a call whose answer another call has ended. */
 static void give_end(weft_finish finish, weft_piece *piece) {
     *piece = (weft_piece){.text = "", .token = WEFT_NO_TOKEN, .chosen = {.id = WEFT_NO_TOKEN}, .last = true, .finish = finish};
 }
@@ -109,7 +109,7 @@ static weft_status begin(weft_session *session, weft_error *error) {
                          "the session is empty: say something, or add text or tokens, before the answer");
     if (session->ended) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the answer is over: say or add something before the next");
     bool was_active = weft_session_active(session);
-    /* Only the row of the last token says what follows it. */
+    /* Only the last token's row gives the next token. */
     if (session->n_queued >= session->n_tokens) weft_session_rewind(session, session->n_tokens - 1);
     session->answering = true;
     session->finish = session->n_tokens == session->options.n_ctx ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;
@@ -123,7 +123,7 @@ static int32_t n_unread(const weft_session *session) {
     return session->n_tokens - session->n_read - (session->finish == WEFT_FINISH_STOP ? 1 : 0);
 }
 
-/* What another thread is adding comes before the answer. */
+/* Waits for a thread that is adding tokens, since they come before the answer. */
 static void await_added(weft_session *session, const weft_call *call) {
     weft_engine *engine = session->engine;
     weft_engine_rest(engine);
@@ -131,7 +131,7 @@ static void await_added(weft_session *session, const weft_call *call) {
     weft_engine_work(engine);
 }
 
-/* One turn: a piece, or a step towards one. */
+/* One pass of the loop: gives a piece, or runs a step towards one. */
 static weft_status look_for_piece(weft_session *session, weft_call *call, weft_piece *piece, bool *found, weft_error *error) {
     weft_session_see_cancel(session, call);
     *found = true;
@@ -150,7 +150,7 @@ static weft_status look_for_piece(weft_session *session, weft_call *call, weft_p
 static weft_status next_piece(weft_session *session, weft_piece *piece, weft_error *error) {
     weft_call call = {.kind = WEFT_CALL_NEXT};
     bool found = false;
-    /* A cancel that came before this call is theirs who were there. */
+    /* A cancel before this call was for the calls that were waiting then. */
     if (session->calls != NULL) weft_session_see_cancel(session, NULL);
     weft_call_begin(session, &call);
     await_added(session, &call);
@@ -160,7 +160,7 @@ static weft_status next_piece(weft_session *session, weft_piece *piece, weft_err
     while (status == WEFT_OK && !found) status = look_for_piece(session, &call, piece, &found, error);
     weft_call_end(session, &call);
     if (status == WEFT_OK || !call.ended) return status;
-    /* A step has failed, and nothing of it was this call's any more. */
+    /* A step has failed, but none of its rows belonged to this call any more. */
     give_end(call.finish, piece);
     return WEFT_OK;
 }

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define SHORT_PIECE 32 /* bytes up to which looking at all pairs is faster than a queue */
+#define SHORT_PIECE 32 /* in bytes: up to this size, examining all pairs is faster than a queue */
 #define NO_RANK UINT32_MAX
 
 typedef struct pair_slot {
@@ -21,7 +21,7 @@ struct weft_bpe {
     weft_pretokenizer *pretokenizer;
     pair_slot *pairs;
     uint32_t mask, shift;
-    atomic_uchar *whole; /* whether merging a token's bytes leads to that token: found out when first asked */
+    atomic_uchar *whole; /* whether merging a token's bytes gives that token; computed when first needed */
 };
 
 /* ---- Merges ---- */
@@ -161,7 +161,7 @@ static uint32_t rank_of(const weft_bpe *bpe, const weft_token *tokens, size_t i,
     return slot->left == WEFT_NO_TOKEN ? NO_RANK : slot->rank;
 }
 
-/* Merges `n` tokens in place and returns how many are left. */
+/* Merges `n` tokens in place and returns the new number of tokens. */
 static size_t merge_short(const weft_bpe *bpe, weft_token *tokens, size_t n) {
     uint32_t ranks[SHORT_PIECE];
     for (size_t i = 0; i < n; i++) ranks[i] = rank_of(bpe, tokens, i, n);

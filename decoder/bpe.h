@@ -12,7 +12,7 @@ weft_status weft_bpe_create(weft_runtime *runtime, const weft_gguf *gguf, const 
                             weft_error *error);
 void weft_bpe_destroy(weft_bpe *bpe);
 const weft_pretokenizer *weft_bpe_pretokenizer(const weft_bpe *bpe);
-/* Plain text, of less than 4 GiB. A byte that the vocabulary has no token for is left out. */
+/* Plain text, of less than 4 GiB. Bytes without a token in the vocabulary are dropped. */
 weft_status weft_bpe_encode(const weft_bpe *bpe, const char *text, size_t size, weft_token_sink *sink, weft_error *error);
 
 #endif

@@ -97,7 +97,7 @@ weft_status weft_builder_end(weft_builder *builder, weft_graph **graph) {
     return builder->status;
 }
 
-/* The file's tensor gives the type. A slice is called as the part usually is. */
+/* The type is that of the file's tensor. A slice has the part's usual name. */
 weft_value weft_build_part(weft_builder *builder, weft_model_part part) {
     const struct weft_model *model = builder->model;
     char file_name[WEFT_NAME_SIZE], name[WEFT_NAME_SIZE];

@@ -1,4 +1,4 @@
-/* Building a graph without a check after every node: the first failure sticks, and what follows does nothing. */
+/* Builds a graph without a check after every node. After the first failure all calls do nothing; the builder keeps its status. */
 #ifndef WEFT_DECODER_BUILDER_H
 #define WEFT_DECODER_BUILDER_H
 
@@ -7,8 +7,8 @@
 typedef struct weft_graph_request {
     int32_t n_rows;  /* T */
     int32_t n_heads; /* R: rows that reach the output head; 0: none */
-    int32_t n_top;   /* log-probabilities given back with each token */
-    bool logits;     /* also give back all logits of the R rows */
+    int32_t n_top;   /* log-probabilities returned with each token */
+    bool logits;     /* also return all logits of the R rows */
     weft_type kv_type;
     int64_t n_pages;
     int32_t page_size, n_sequences, max_pages; /* max_pages: of one sequence */
@@ -33,19 +33,19 @@ typedef struct weft_builder {
 
 weft_status weft_builder_begin(weft_builder *builder, const struct weft_model *model, const weft_graph_request *request,
                                weft_error *error);
-/* Gives the graph away, or destroys it where something failed. */
+/* Hands the graph to the caller, or destroys it after a failure. */
 weft_status weft_builder_end(weft_builder *builder, weft_graph **graph);
 
 /* "blk.3.attn_q.weight" from "attn_q.weight" inside a layer; the stem itself outside. */
 void weft_builder_name(const weft_builder *builder, const char *stem, char name[WEFT_NAME_SIZE]);
-/* A weight of the file, a slice where the family says so; WEFT_NONE where family or file have no such part. */
+/* A weight of the file, or a slice of one if the family says so. WEFT_NONE if the family or the file has no such part. */
 weft_value weft_build_part(weft_builder *builder, weft_model_part part);
 /* F32 [n_embd]. */
 weft_value weft_build_embedding_scale(weft_builder *builder);
 /* "kv.LAYER". */
 weft_value weft_build_kv_state(weft_builder *builder);
 
-/* Nodes; each returns its output. An input of WEFT_NONE is left out. */
+/* Each of these adds a node and returns its output. Inputs that are WEFT_NONE are absent. */
 weft_value weft_build_get_rows(weft_builder *builder, const char *name, weft_value table, weft_value index, weft_value sequences);
 weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x);
 weft_value weft_build_add(weft_builder *builder, const char *stem, weft_value a, weft_value b);

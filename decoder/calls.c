@@ -1,17 +1,18 @@
 /* Calls that wait on a session, and what a cancel does.
  *
  * The invariant: a call that waits has a reason to wait that a step, or another call, can end. It is kept like this.
- * - A call stands in the session's list from before it waits until it returns. What ends its reason also ends the call, at once and
- *   under the mutex: the prompt is in the cache, the answer is over, a cancel. So a call never waits again for what has already
- *   been, even where the pages of its prompt go to another session before its thread has run.
+ * - A call stands in the session's list from before it waits until it returns. An event that ends its reason (the prompt is in the
+ * cache, the answer is over, or a cancel) also ends the call, at once and under the mutex. So a call never waits for an event of
+ * the past, even if another session gets its prompt's pages before its thread runs again.
  * - Until then the session is active: weft_session_next waits while an answer has nothing to read, and a call of
- *   weft_session_prefill in the list makes its session want its prompt. (Or another thread is adding to the session, which ends.)
- * - Where a session is active and no step is under way, the scheduler finds rows to run, or a session fails (tenure.c).
- * A turn of a waiting call therefore runs a step, or sleeps while another thread runs one. A turn that can do neither is a fault of
- * ours: the call fails, and does not spin. */
+ *   weft_session_prefill in the list makes its session want its prompt. (Or another thread is adding to the session; this ends by
+ * itself.)
+ * - If a session is active and no step is running, the scheduler finds rows to run, or a session fails (tenure.c).
+ * So each pass of a waiting call's loop runs a step, or sleeps while another thread runs one. If a pass can do neither, weft has a
+ * bug: the call fails and does not spin. */
 #include "decoder/engine.h"
 
-/* A thread that waits for another's step looks up this often whether it was cancelled meanwhile. */
+/* How often a thread that waits for another thread's step checks whether it was cancelled. */
 #define LOOK_NS UINT64_C(50000000)
 
 void weft_call_begin(weft_session *session, weft_call *call) {
@@ -55,7 +56,7 @@ weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *e
     }
     weft_status status = weft_step(engine, &ran, &n_rows, error);
     call->n_idle = ran ? 0 : call->n_idle + 1;
-    /* Once is nothing: the session may have been cancelled just now. */
+    /* A single idle pass is no bug: the session may have been cancelled just now. */
     if (status == WEFT_OK && call->n_idle > 1 && session->failed == WEFT_OK)
         return weft_fail(error, WEFT_FAILED, "the engine found nothing to run for a session that waits");
     return status;
@@ -69,7 +70,7 @@ void weft_session_see_cancel(weft_session *session, const weft_call *own) {
     session->wants_prompt = false;
     if (session->answering) {
         weft_session_abandon(session, WEFT_FINISH_CANCELLED);
-        /* The answer is over when a call of next says so: one that waits, or else the one to come. */
+        /* A call of weft_session_next reports the end of the answer: one that waits now, or else the next one. */
         for (const weft_call *call = session->calls; call != NULL && tells == NULL; call = call->next)
             if (call->kind == WEFT_CALL_NEXT) session->answering = false;
     } else {

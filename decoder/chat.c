@@ -18,7 +18,7 @@ typedef struct chat_style {
 static const chat_style chatml = {"chatml", "<|im_start|>", NULL, "<|im_end|>", "\n", "\n", false};
 static const chat_style llama3 = {"llama3", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "\n\n", "", true};
 
-/* Templates as published with the models, in the form of template.h. A template that says more is not taken for one of these. */
+/* Templates as published with the models, in the form of template.h. A template with any other text is not recognised. */
 #define CHATML_MESSAGE "{{'<|im_start|>'+message.role+'\n'+message.content+'<|im_end|>'+'\n'}}"
 #define CHATML_ANSWER "{%ifadd_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}"
 #define CHATML_DEFAULT "{{'<|im_start|>system\n$<|im_end|>\n'}}"
@@ -30,7 +30,7 @@ static const chat_style llama3 = {"llama3", "<|start_header_id|>", "<|end_header
     "{%setloop_messages=messages%}{%formessageinloop_messages%}{%setcontent=" LLAMA3_MESSAGE                                       \
     "%}{%ifloop.index0==0%}{%setcontent=bos_token+content%}{%endif%}{{content}}{%endfor%}"
 
-/* The holes of a template that writes a system message itself: before the user's system text or instead of it. */
+/* The holes of a template that has a system message of its own, before the user's system text or instead of it. */
 enum system { SYSTEM_NONE, SYSTEM_DEFAULT, SYSTEM_DATES };
 
 static const struct chat_template {
@@ -168,7 +168,7 @@ static weft_status put_text(writer *w, const char *text, size_t size) {
     return weft_tokenizer_append(w->tokenizer, text, size, false, false, w->sink, w->error);
 }
 
-/* Opens a message and begins its text. Words form over the ends of texts, so what stands between two markers is tokenized as one.
+/* Opens a message and begins its text. A token can span the end of a text, so all text between two markers is tokenized together.
  */
 static weft_status put_open(writer *w, weft_role role, weft_text before, weft_text text) {
     const chat_style *style = w->chat->template->style;

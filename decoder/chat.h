@@ -1,5 +1,5 @@
-/* Chat formats: the token sequences that frame messages. The file's template (Jinja) is not run: it is recognised as one of those
- * known, and the texts it adds itself are taken from it. */
+/* Chat formats: the token sequences that frame messages. weft does not run the file's template (Jinja). It compares the template
+ * with the known ones, and takes from it the texts that it adds. */
 #ifndef WEFT_DECODER_CHAT_H
 #define WEFT_DECODER_CHAT_H
 
@@ -15,8 +15,8 @@ void weft_chat_destroy(weft_chat *chat);
 const char *weft_chat_name(const weft_chat *chat);
 
 /* Appends the tokens of one message; `first` is set for the first of a conversation (a BOS, a default system message where the
- * template has one). The text is plain: nothing in it becomes a special token. A date that a template would take from the clock is
- * the one it names for when there is none. Statuses as of weft_tokenizer_append. */
+ * template has one). The text is plain: nothing in it becomes a special token. In place of a date from the clock, this uses the
+ * date that the template names for hosts without a clock. Statuses as of weft_tokenizer_append. */
 weft_status weft_chat_message(const weft_chat *chat, const weft_tokenizer *tokenizer, bool first, weft_role role, const char *text,
                               size_t size, weft_token_sink *sink, weft_error *error);
 /* What comes before the assistant's answer, and what must follow the last token of an answer before the next message. */

@@ -7,7 +7,7 @@
 
 #define DEFAULT_CTX 4096
 #define DEFAULT_PAGE_SIZE 64
-/* Heads of a step are bounded so that the memory for their logits is: 16 rows of 152,000 logits are 10 MB. */
+/* The number of heads in a step is limited in order to limit the memory for logits: 16 rows of 152,000 logits are 10 MB. */
 #define MIN_HEADS 16
 #define TOP_HEADS 64
 #define LOGITS_HEADS 16
@@ -44,7 +44,7 @@ static weft_status check_reserved(const weft_engine_options *options, weft_error
     return weft_require_zero("device_options.reserved", of_device->reserved, sizeof of_device->reserved, error);
 }
 
-/* The number of pages, once the sizes are known to be sound. */
+/* The number of pages. The sizes have been checked. */
 static weft_status configure_pages(const weft_engine_options *options, weft_engine_config *config, weft_error *error) {
     config->max_pages = (config->n_ctx + config->page_size - 1) / config->page_size;
     int64_t n_pages = (int64_t)config->max_pages * config->n_sequences;

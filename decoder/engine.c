@@ -1,8 +1,8 @@
 /* Creating and destroying engines. */
 #include "decoder/engine.h"
 
-/* The queue on devices that run beside the host. A device that is the host runs a step while it is waited for, so that nothing
- * would be gained by queueing past the end of an answer. */
+/* The queue depth for devices that run beside the host. If the device is the host, a step runs while a thread waits for it, so a
+ * queue would gain nothing and would compute rows past the end of an answer. */
 #define DEPTH_BESIDE 2
 
 /* The plans that need the most memory: as many heads as may be, for each kind of result and every number of rows, because a device
@@ -59,7 +59,7 @@ static bool create_flight(weft_engine *engine, weft_flight *flight) {
     return flight->parts != NULL && flight->head_positions != NULL;
 }
 
-/* What the host keeps for sequences and steps. */
+/* Allocates the host's data of sequences and steps. */
 static weft_status create_tables(weft_engine *engine, weft_error *error) {
     size_t n_sequences = (size_t)engine->config.n_sequences;
     bool enough = true;

@@ -1,6 +1,5 @@
-/* Engines and sessions, for the files that make them up. Everything here is read and written under the engine's mutex, but for
- * `cancelled` and `adding_cancelled`, and for the places in `tokens` from n_tokens on while `adding` is set: the thread that adds
- * writes them. */
+/* The internals of engines and sessions. The engine's mutex protects everything here, with two exceptions: the atomic `cancelled`
+ * and `adding_cancelled`; and, while `adding` is set, `tokens` from n_tokens on, which only the adding thread writes. */
 #ifndef WEFT_DECODER_ENGINE_H
 #define WEFT_DECODER_ENGINE_H
 
@@ -13,23 +12,23 @@
 
 /* Steps that can be queued at once. */
 #define WEFT_MAX_DEPTH 4
-/* Tokens a sequence may be ahead of who reads them, where nobody waits for its pages. */
+/* How many tokens a sequence may generate ahead of its reader, while no other sequence waits for its pages. */
 #define WEFT_MAX_UNREAD 8
 #define WEFT_MAX_ROWS 512
 /* Powers of two up to WEFT_MAX_ROWS. */
 #define WEFT_ROW_SIZES 10
 
-/* What a plan gives back for each row at the head, the next including the one before. */
+/* What a plan returns for each row at the head. Each value includes the previous one's results. */
 typedef enum weft_gives { WEFT_GIVES_TOKEN, WEFT_GIVES_TOP, WEFT_GIVES_LOGITS, WEFT_GIVES_COUNT } weft_gives;
 
-/* weft_engine_options with every default put in and every rule checked. */
+/* weft_engine_options after filling in all defaults and checking all rules. */
 typedef struct weft_engine_config {
     weft_precision precision;
     weft_type kv_type;
     int32_t n_ctx, n_sequences, page_size, n_pages;
     int32_t max_pages; /* of one sequence */
     int32_t max_rows, max_top;
-    int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan gives: what bounds the memory for logits */
+    int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan returns; this limits the memory for logits */
     bool logits, refuse_when_full, unfused;
 } weft_engine_config;
 
@@ -49,7 +48,7 @@ typedef struct weft_part {
     int32_t first, count;  /* positions */
     int32_t first_page, n_page_updates;
     int32_t n_heads;
-    bool chooses; /* its last head chooses the next token; the others score the tokens that are there */
+    bool chooses; /* its last head chooses the next token; the other heads score existing tokens */
 } weft_part;
 
 /* A step that was queued and whose results have not been read. */
@@ -76,7 +75,7 @@ struct weft_engine {
     weft_os_mutex mutex;
     weft_os_condition changed; /* a step has ended */
     bool has_mutex, has_condition;
-    bool stepping; /* a thread is inside a step, and may have let go of the mutex to wait for it */
+    bool stepping; /* a thread is inside a step, and may have released the mutex to wait for it */
     weft_pages pages;
     weft_plan *plans[WEFT_GIVES_COUNT][WEFT_ROW_SIZES][WEFT_ROW_SIZES + 1]; /* by log2 T; 0 and 1 + log2 R */
     int32_t depth;
@@ -90,7 +89,7 @@ struct weft_engine {
     int32_t n_sessions;
     bool is_short; /* a sequence waits for pages that another has tenure of: see tenure.c */
     bool *slots;   /* n_sequences: taken */
-    int32_t turn;  /* where the decoding sequences begin when not all find room in a step */
+    int32_t turn;  /* the first decoding sequence of the next step, if not all fit in a step */
     uint64_t load_ns;
     uint64_t host_ns, working_since_ns; /* see weft_engine_work */
 };
@@ -99,13 +98,13 @@ struct weft_engine {
 typedef enum weft_call_kind { WEFT_CALL_NEXT, WEFT_CALL_PREFILL } weft_call_kind;
 typedef struct weft_call {
     weft_call_kind kind;
-    int n_idle;         /* turns in a row that found nothing to do */
-    bool ended;         /* what it waited for has come, or will not come: it is in no list any more */
+    int n_idle;         /* successive passes that found nothing to do */
+    bool ended;         /* its event has happened or cannot happen any more; it is in no list now */
     weft_finish finish; /* how, once it has ended; a prefill: WEFT_FINISH_CANCELLED, or its prompt was in the cache */
     struct weft_call *next;
 } weft_call;
 
-/* What the last tokens of a session are, for the chat format. */
+/* The kind of a session's last tokens, for the chat format. */
 typedef enum weft_chat_state {
     WEFT_CHAT_PLAIN,  /* tokens as they were given */
     WEFT_CHAT_SAID,   /* a whole message */
@@ -127,7 +126,7 @@ struct weft_session {
     int32_t n_pages;
     bool ready;         /* has rows to run and the pages for them; said by the scheduler */
     bool has_tenure;    /* had all pages it needed, and has given up none since: see tenure.c */
-    bool in_line;       /* waits for that, from its place in the engine's order */
+    bool in_line;       /* waits for tenure, at its place in the engine's order */
     int32_t tenure_end; /* n_tokens from which on others may take its pages */
     int32_t n_sent;     /* page table entries queued to the device */
     int32_t n_cached;   /* positions whose keys and values are in the cache */
@@ -135,13 +134,13 @@ struct weft_session {
     int32_t n_coming;   /* tokens that queued steps will choose */
     uint32_t epoch;
     int32_t next_prompt_score, next_logits;  /* what the callbacks have not seen yet: the index each would get next */
-    atomic_bool cancelled, adding_cancelled; /* the second is for a text that is being added, and for nobody else to take */
+    atomic_bool cancelled, adding_cancelled; /* the second cancels only a text that is being added */
     bool adding;    /* a thread adds tokens, without the mutex; no other one adds or begins an answer meanwhile */
     bool answering; /* between the first call of next and the last piece */
     bool ended;     /* the last answer ended with an end token, and nothing was added since */
     weft_finish finish;
     int32_t n_generated;
-    weft_status failed; /* why it does not go on, until next or prefill is called again after saying so */
+    weft_status failed; /* why it stopped; reported by next or prefill, and cleared by the call after that */
     bool failure_told;
     int32_t pages_needed;     /* in all, when there were not enough */
     int32_t n_choices;        /* tokens whose log-probabilities are kept until they are read: token i at i % n_choices; 0 without */
@@ -165,34 +164,34 @@ void weft_engine_close(weft_engine *engine);
 weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, weft_plan **plan,
                              weft_error *error);
 
-/* Take and give back the mutex, and count the time between as the host's. Inside, what waits is taken out by weft_engine_rest and
- * weft_engine_work, called with the mutex held. */
+/* Take and release the mutex, and count the time between as host time. Within it, weft_engine_rest and weft_engine_work, called
+ * with the mutex held, exclude waits from that time. */
 void weft_engine_enter(weft_engine *engine);
 void weft_engine_leave(weft_engine *engine);
 void weft_engine_rest(weft_engine *engine);
 void weft_engine_work(weft_engine *engine);
 
-/* Whether a sequence has or will have rows to run, if only its tokens are read and pages are found. */
+/* Whether a sequence has rows to run, or will have them once its tokens are read and it gets pages. */
 bool weft_session_active(const weft_session *session);
-/* Positions it could run now, from n_queued on. */
+/* The number of positions that it could run now, from n_queued on. */
 int32_t weft_session_pending(const weft_session *session);
-/* Whether the row at this position reaches the head, and what the plan must give for it. */
+/* Whether the row at this position reaches the head, and what the plan must return for it. */
 bool weft_session_head(const weft_session *session, int32_t position, weft_gives *gives);
 /* Whether it is the row that chooses the next token. */
 bool weft_session_chooses(const weft_session *session, int32_t position);
 /* Forgets what is queued and cached from `position` on; results of queued steps will be dropped. */
 void weft_session_rewind(weft_session *session, int32_t position);
-/* Gives back all pages but the first `n_pages`, and forgets what was in them. */
+/* Gives back all pages but the first `n_pages`, with their content. */
 void weft_session_set_back(weft_session *session, int32_t n_pages);
-/* Ends an answer where the caller has read it. */
+/* Ends an answer at the last token that the caller has read. */
 void weft_session_abandon(weft_session *session, weft_finish finish);
 /* Puts the session at the end of the order, to wait for pages. */
 void weft_session_arrive(weft_session *session);
-/* Where the last tokens are a message, adds what comes before an answer. */
+/* If the last tokens are a message, adds the tokens that come before an answer. */
 weft_status weft_session_begin_answer(weft_session *session, weft_error *error);
 /* Adds `count` prompt tokens that already stand at tokens[n_tokens]. */
 void weft_session_added(weft_session *session, int32_t count, weft_chat_state state);
-/* Appends a token a step chose, and ends the answer where it ends. */
+/* Appends a token that a step chose, and ends the answer if this was its last token. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
 
 /* The call stands in the session's list, until it ends or is ended. */
@@ -200,21 +199,21 @@ void weft_call_begin(weft_session *session, weft_call *call);
 void weft_call_end(weft_session *session, weft_call *call);
 /* Ends all calls of a kind but one (NULL: all). */
 void weft_calls_end(weft_session *session, weft_call_kind kind, const weft_call *but, weft_finish finish);
-/* One turn of a call that waits: one step, or the wait for one that another thread runs. */
+/* One pass of a waiting call's loop: runs one step, or waits for a step that another thread runs. */
 weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *error);
 /* Where the session was cancelled, ends its answer and its calls. `own`, the caller's, may be NULL; a call of next says itself that
  * the answer is over. */
 void weft_session_see_cancel(weft_session *session, const weft_call *own);
-/* A cancel is of the calls that are under way, and ends them; without any it is forgotten. */
+/* A cancel ends the calls that are waiting at that time. If there are none, it has no effect. */
 void weft_session_drop_cancel(weft_session *session);
-/* Ends the answer where it was read, because something is added, and forgets a failure. */
+/* Ends the answer at the last token that was read, because tokens are added now, and clears a failure. */
 void weft_session_stop_answer(weft_session *session);
 
-/* Says which sequences are ready, and sets others back where pages are short. */
+/* Decides which sequences are ready. If pages are short, takes pages from other sequences. */
 void weft_engine_assign_pages(weft_engine *engine);
 /* Chooses the rows of the next step, once pages are assigned; leaves n_parts 0 where there is nothing to run. */
 void weft_schedule(weft_engine *engine, weft_flight *flight);
-/* One shared step under the mutex, which is let go of while waiting. `ran`: whether there was anything to do. */
+/* Runs one shared step under the mutex, which is released while waiting. `ran`: whether there was anything to do. */
 weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error);
 /* Waits for the steps in flight and drops their results. */
 void weft_step_drain(weft_engine *engine);

@@ -1,4 +1,4 @@
-/* The families that are there, and what they have in common. */
+/* The list of families, and what they have in common. */
 #include "decoder/family.h"
 
 #include <string.h>

@@ -17,7 +17,7 @@ static weft_status make_room(weft_gguf *gguf, void **items, size_t *capacity, si
     return WEFT_OK;
 }
 
-/* Arrays grow with what has been read: a count alone allocates nothing. */
+/* Arrays grow while entries are read, so a false count in the file allocates nothing. */
 static weft_status read_entries(weft_gguf_reader *reader, uint64_t count) {
     weft_gguf *gguf = reader->gguf;
     for (uint64_t i = 0; i < count; i++) {
@@ -25,7 +25,7 @@ static weft_status read_entries(weft_gguf_reader *reader, uint64_t count) {
         weft_status status = make_room(gguf, &items, &gguf->entry_capacity, gguf->n_entries, sizeof *gguf->entries, reader->error);
         gguf->entries = items;
         if (status) return status;
-        gguf->n_entries++; /* counted first: what a failing entry holds is released on closing */
+        gguf->n_entries++; /* counted first, so that closing also frees a failed entry */
         status = weft_gguf_read_entry(reader, &gguf->entries[gguf->n_entries - 1]);
         if (status) return status;
     }
@@ -120,7 +120,7 @@ static int compare_offsets(const void *items, uint32_t a, uint32_t b) {
     return (first > second) - (first < second);
 }
 
-/* The header has its final place: sets pointers into it, sorts both directories, and finds what is there twice. */
+/* Called when the header no longer moves: sets the pointers into it, sorts both directories, and finds duplicates. */
 static weft_status index_names(weft_gguf *gguf, weft_error *error) {
     gguf->entry_order = weft_allocate(gguf->runtime, (gguf->n_entries + 1) * sizeof *gguf->entry_order);
     gguf->tensor_order = weft_allocate(gguf->runtime, (gguf->n_tensors + 1) * sizeof *gguf->tensor_order);

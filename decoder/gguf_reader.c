@@ -16,7 +16,7 @@ static const struct {
     [WEFT_GGUF_F64] = {"f64", 8},
 };
 
-/* Numbers are permanent; those of types that were withdrawn are kept so that an old file gets a message with a name in it. */
+/* Type numbers are permanent. The names of withdrawn types are kept, so that the message about an old file can name its type. */
 static const char *const tensor_types[] = {
     [0] = "F32",         [1] = "F16",         [2] = "Q4_0",        [3] = "Q4_1",      [4] = "Q4_2",     [5] = "Q4_3",
     [6] = "Q5_0",        [7] = "Q5_1",        [8] = "Q8_0",        [9] = "Q8_1",      [10] = "Q2_K",    [11] = "Q3_K",
@@ -136,7 +136,8 @@ static weft_status skip_strings(weft_gguf_reader *reader, uint64_t count) {
     return WEFT_OK;
 }
 
-/* Where each string of an array starts: known only once all are passed, so that no count is believed before. */
+/* Finds where each string of an array starts. The offsets are stored only after all strings were read, so a false count is never
+ * trusted. */
 static weft_status index_strings(const weft_gguf *gguf, weft_gguf_entry *entry, weft_error *error) {
     uint64_t *offsets = weft_allocate(gguf->runtime, (size_t)entry->value.count * sizeof *offsets);
     if (!offsets) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for an array of strings", gguf->path);
@@ -159,7 +160,7 @@ static weft_status read_elements(weft_gguf_reader *reader, weft_gguf_entry *entr
     weft_gguf *gguf = reader->gguf;
     weft_gguf_value *value = &entry->value;
     bool is_string = value->type == WEFT_GGUF_STRING;
-    size_t size = is_string ? 8 : weft_gguf_type_size(value->type); /* a string's is its least */
+    size_t size = is_string ? 8 : weft_gguf_type_size(value->type); /* a string has at least 8 */
     if (value->count > weft_gguf_left(reader) / size) {
         return weft_fail(reader->error, WEFT_BAD_FILE, "%s: %.80s has %llu elements, more than the file can hold", gguf->path,
                          key_of(gguf, entry), (unsigned long long)value->count);

@@ -42,14 +42,14 @@ typedef struct weft_gguf_reader {
 /* Bytes of one element; 0 for strings and arrays. */
 size_t weft_gguf_type_size(weft_gguf_type type);
 const char *weft_gguf_type_name(weft_gguf_type type);
-/* The name of a tensor type of the format, of those weft cannot read too; NULL where the number means nothing. */
+/* The name of a tensor type of the format, even if weft cannot read the type. NULL: unknown number. */
 const char *weft_gguf_tensor_type_name(uint32_t number);
 
 weft_status weft_gguf_read_u32(weft_gguf_reader *reader, uint32_t *value);
 weft_status weft_gguf_read_u64(weft_gguf_reader *reader, uint64_t *value);
 /* Bytes between the position and the end of the file. */
 uint64_t weft_gguf_left(const weft_gguf_reader *reader);
-/* Passes over `size` bytes, which are then in memory. */
+/* Skips `size` bytes, after reading them into memory. */
 weft_status weft_gguf_skip(weft_gguf_reader *reader, uint64_t size);
 /* A string of 1 .. limit printable bytes that is zero-terminated in place; `at` is where it starts in the header. */
 weft_status weft_gguf_read_name(weft_gguf_reader *reader, const char *what, uint64_t limit, uint64_t *at);

@@ -4,9 +4,9 @@
 
 #include "decoder/model.h"
 
-/* Fills model->hyper (and freq_factors) from the keys ARCHITECTURE.*, "token_embd.weight" and "rope_freqs.weight". model->family
- * and model->tokenizer are set. A value that is missing, senseless or at odds with another is WEFT_BAD_FILE, one that weft cannot
- * honour WEFT_UNSUPPORTED. */
+/* Fills in model->hyper (and freq_factors) from the keys ARCHITECTURE.*, "token_embd.weight" and "rope_freqs.weight". model->family
+ * and model->tokenizer are set. WEFT_BAD_FILE if a value is missing, invalid or contradicts another. WEFT_UNSUPPORTED if weft does
+ * not support a value. */
 weft_status weft_hyperparameters_read(weft_model *model, weft_error *error);
 
 /* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 an F32 vector. `tensor` may be

@@ -4,7 +4,7 @@
 
 #define MERGED_AWAY (-2)
 
-/* How often a long piece looks whether it was cancelled: a power of two. */
+/* The number of merges between two checks for a cancel, in a long piece; a power of two. */
 #define LOOK_EVERY 4096
 
 static bool is_cancelled(const weft_merger *merger, size_t turn) {
@@ -131,7 +131,7 @@ weft_status weft_merger_run(weft_merger *merger, weft_error *error) {
         uint32_t index = (uint32_t)entry, order;
         weft_symbol *left = &merger->symbols[index];
         weft_token token;
-        /* What was queued is stale where either symbol has merged with another since. */
+        /* A queue entry is stale if one of its symbols has merged with another since. */
         if (left->token == MERGED_AWAY || !pair_at(merger, index, &order, &token) || order != entry >> 32) continue;
         weft_symbol *right = &merger->symbols[left->next];
         left->token = token;

@@ -69,7 +69,7 @@ static void put_element(text_sink *sink, const weft_gguf_value *value, uint64_t 
     }
 }
 
-/* Ends the text, with "..." in place of what did not fit, between characters of UTF-8. */
+/* Ends the text. If it did not fit, cuts it between UTF-8 characters and appends "...". */
 static void finish(text_sink *sink) {
     if (sink->length < sink->size) {
         sink->text[sink->length] = 0;

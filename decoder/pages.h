@@ -1,5 +1,5 @@
-/* The pool of KV-cache pages: which are free, and which come back only when the last step that reads or writes them has ended.
- * Steps are numbered from 1 in the order in which they were queued. */
+/* The pool of KV-cache pages. A page that was given back is free once the last step that reads or writes it has ended. Steps are
+ * numbered from 1 in the order in which they were queued. */
 #ifndef WEFT_DECODER_PAGES_H
 #define WEFT_DECODER_PAGES_H
 
@@ -14,8 +14,8 @@ typedef struct weft_pages {
     weft_runtime *runtime;
     int32_t n_pages, n_free, n_waiting, first_waiting;
     int32_t *free;              /* a stack */
-    weft_page_waiting *waiting; /* a ring, in the order of their steps: held by nobody but still in use */
-    uint64_t ended;             /* the last step that has */
+    weft_page_waiting *waiting; /* a ring, in the order of their steps: given back, but still in use by a step */
+    uint64_t ended;             /* the last step that has ended */
 } weft_pages;
 
 weft_status weft_pages_create(weft_pages *pages, weft_runtime *runtime, int32_t n_pages, weft_error *error);

@@ -42,7 +42,7 @@ struct weft_pretokenizer {
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n" LETTER NUMBER "]?" L "+|" numbers "| ?" OTHER "+[\\r\\n]*|" S "*[\\r\\n]+|" S          \
     "+(?!" NOT_SPACE ")|" S "+"
 
-/* Each stage cuts what the one before left: into its matches and what lies between them. */
+/* Each stage cuts the pieces of the previous stage into its matches and the text between them. */
 struct scheme {
     const char *name;
     bool ignores_merges, adds_bos;
@@ -52,7 +52,7 @@ struct scheme {
 static const struct scheme gpt_2 = {"gpt-2", false, false, {GPT_2}};
 static const struct scheme llama_3 = {"llama-bpe", true, true, {LLAMA_3_WITH(N "{1,3}")}};
 static const struct scheme qwen2 = {"qwen2", false, false, {LLAMA_3_WITH(N)}};
-/* Its digits are found by other means than patterns, which know the numbers of Unicode 17. */
+/* The reference finds this scheme's digits without a pattern, and knows the numbers of Unicode 17. */
 static const struct scheme smollm = {"smollm", false, false, {"[" NUMBER "\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]", GPT_2}};
 
 /* Names in tokenizer.ggml.pre. */
@@ -90,7 +90,7 @@ static weft_status compile(weft_pretokenizer *pretokenizer, weft_error *error) {
             status = weft_fail(error, memory ? WEFT_OUT_OF_MEMORY : WEFT_UNSUPPORTED,
                                "PCRE2 cannot compile the pattern of %s: error %d at %zu", pretokenizer->scheme->name, code, at);
         } else {
-            /* Where the system allows no code at run time, the interpreter does the same, slower. */
+            /* If the system forbids generating code at run time, PCRE2's interpreter gives the same matches more slowly. */
             pcre2_jit_compile(pretokenizer->codes[stage], PCRE2_JIT_COMPLETE);
         }
     }

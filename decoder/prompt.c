@@ -4,11 +4,11 @@
 #include "decoder/engine.h"
 #include "decoder/vocabulary.h"
 
-/* Tokens on their way into a session. They are written behind its own without the engine's mutex, which long texts would hold for
- * too long: `adding` keeps other threads from adding to the session, or beginning an answer, meanwhile. */
+/* Tokens that are being added to a session. They are written after the session's tokens, without the engine's mutex, which a long
+ * text would hold for too long. `adding` prevents other threads from adding to the session or beginning an answer meanwhile. */
 typedef struct addition {
     weft_session *session;
-    int32_t n_tokens; /* in the session before; the next two are of that time too */
+    int32_t n_tokens; /* in the session before adding; the next two members are of that time too */
     weft_chat_state chat_state;
     weft_token last;
     weft_token_sink sink;
@@ -46,7 +46,7 @@ static weft_status too_many(const weft_session *session, size_t count, weft_erro
                      (int)session->n_tokens, (int)session->options.n_ctx);
 }
 
-/* Takes the first `count` of the new tokens over, unless `status` says that they are not whole. */
+/* Adds the first `count` of the new tokens to the session, unless `status` says that tokenizing failed. */
 static weft_status end_adding(addition *a, weft_status status, size_t count, weft_chat_state state, weft_error *error) {
     weft_session *session = a->session;
     weft_engine *engine = session->engine;
@@ -55,7 +55,7 @@ static weft_status end_adding(addition *a, weft_status status, size_t count, wef
     weft_os_condition_wake_all(&engine->changed);
     if (status == WEFT_OK && count > 0) added(session, count, state);
     if (status == WEFT_FULL) status = too_many(session, a->sink.count, error);
-    /* A cancel that came too late for the text is the next answer's. */
+    /* A cancel that came too late to stop the text counts for the next answer. */
     if (status == WEFT_CANCELLED) weft_session_drop_cancel(session);
     weft_os_mutex_unlock(&engine->mutex);
     return status;

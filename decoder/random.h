@@ -1,5 +1,5 @@
-/* Random bits for sampling: a counter-based generator, so that a draw depends on the seed and the position of the token it chooses
- * and on nothing else: not on what shares the step, and not on whether the sequence was recomputed. */
+/* Random bits for sampling: a counter-based generator, so that a draw depends only on the seed and the position of the chosen
+ * token. It does not depend on the other sequences of the step, or on whether the sequence was recomputed. */
 #ifndef WEFT_DECODER_RANDOM_H
 #define WEFT_DECODER_RANDOM_H
 

@@ -1,5 +1,5 @@
 /* Which rows the next step has: iteration-level scheduling as in Orca (Yu et al. 2022), over pages as in PagedAttention (Kwon et
- * al. 2023). Nothing here changes what a sequence has queued; weft_step does when the step is on its way. */
+ * al. 2023). Nothing here changes a sequence's queued positions; weft_step changes them after submitting the step. */
 #include "decoder/engine.h"
 
 static int32_t min(int32_t a, int32_t b) {
@@ -10,8 +10,8 @@ static bool is_decoding(const weft_session *session) {
     return weft_session_pending(session) == 1 && weft_session_chooses(session, session->n_queued);
 }
 
-/* Adds up to `max_rows` of the session's next rows, as far as its page table can be sent and the heads suffice, of which
- * some can be spared for others. */
+/* Adds up to `max_rows` of the session's next rows, as many as the page table updates and the heads of the step allow. Some heads
+ * can be reserved for other sessions. */
 static void add_rows(weft_engine *engine, weft_flight *flight, weft_session *session, int32_t max_rows, int32_t spared_heads) {
     const weft_engine_config *config = &engine->config;
     int32_t updates_left = weft_engine_updates(config->max_rows) - flight->n_updates;
@@ -37,7 +37,7 @@ static void add_rows(weft_engine *engine, weft_flight *flight, weft_session *ses
     flight->parts[flight->n_parts++] = part;
 }
 
-/* One row of each decoding sequence. Where not all find room, the next step begins with the first that did not. */
+/* Adds one row of each decoding sequence. If not all fit, the next step begins with the first that did not. */
 static void add_decoding(weft_engine *engine, weft_flight *flight, int32_t max_rows, int32_t spared_heads) {
     int32_t n = engine->n_sessions, begin = engine->turn % n;
     bool all = true;
@@ -53,8 +53,8 @@ static void add_decoding(weft_engine *engine, weft_flight *flight, int32_t max_r
     }
 }
 
-/* Rows for prompts after `n_decoding` others. Where the device is the host, a padding row costs as much as a real one, so that a
- * step is cut to the power of two below when otherwise a quarter of it or more would be padding. */
+/* The number of rows for prompts in a step with `n_decoding` other rows. If the device is the host, a padding row costs as much as
+ * a real one. So if a quarter of the step or more would be padding, the step is cut to the next lower power of two. */
 static int32_t prompt_rows(const weft_engine *engine, int32_t n_decoding, int64_t n_waiting) {
     const int32_t min_worth_cutting = 16;
     int32_t n_rows = engine->config.max_rows;
@@ -76,7 +76,7 @@ static void choose_rows(weft_engine *engine, weft_flight *flight) {
     int64_t n_waiting = 0;
     for (int32_t i = 0; i < engine->n_sessions; i++)
         if (engine->sessions[i]->ready && !is_decoding(engine->sessions[i])) n_waiting += weft_session_pending(engine->sessions[i]);
-    /* Prompts always get on: by a row of the step and a head or, where it has only one, by every other step. */
+    /* Prompts always make progress: each step reserves a row and a head for them, or, if a step has only one, every other step. */
     int32_t for_decoding = config->max_rows, spared_heads = 0;
     if (n_waiting > 0) {
         for_decoding = config->max_rows > 1 ? config->max_rows - 1 : (int32_t)(engine->n_submitted & 1);
@@ -102,7 +102,7 @@ void weft_schedule(weft_engine *engine, weft_flight *flight) {
     weft_engine_assign_pages(engine);
     choose_rows(engine, flight);
     if (flight->n_parts > 0 || engine->n_flights > 0 || !engine->is_short) return;
-    /* Those whose tenure is not over go on now without their readers. */
+    /* Sequences whose tenure is not over now continue without waiting for their readers. */
     weft_engine_assign_pages(engine);
     choose_rows(engine, flight);
 }

@@ -1,4 +1,4 @@
-/* A session as the scheduler sees it: which of its positions are to run, which reach the head, and what becomes of the tokens. */
+/* A session from the scheduler's view: which positions must run, which rows reach the head, and what happens to new tokens. */
 #include "decoder/engine.h"
 #include "weft/ops/math.h"
 
@@ -6,7 +6,7 @@ static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
-/* Tokens that are there or that queued steps will choose. */
+/* The number of tokens that exist or that queued steps will choose. */
 static int32_t expected(const weft_session *session) {
     return session->n_tokens + session->n_coming;
 }
@@ -15,7 +15,7 @@ static bool is_generating(const weft_session *session) {
     return session->answering && session->finish == WEFT_FINISH_NOT;
 }
 
-/* Where others wait for its pages, a sequence does not wait for its reader before its tenure is over. */
+/* If others wait for its pages, a sequence does not wait for its reader until its tenure is over. */
 static bool may_be_ahead(const weft_session *session) {
     if (expected(session) - session->n_read < WEFT_MAX_UNREAD) return true;
     return session->engine->is_short && session->has_tenure && expected(session) < session->tenure_end;
@@ -37,8 +37,8 @@ bool weft_session_active(const weft_session *session) {
     return is_generating(session) || wants_prompt(session);
 }
 
-/* A sequence that may not choose a token yet waits with everything but a prompt that is asked for: what it computed anew after
- * having been set back would only take pages from those that can go on. */
+/* A sequence that may not choose a token yet runs nothing but a requested prompt. After losing pages it would otherwise recompute
+ * rows, and take pages from sequences that can continue. */
 int32_t weft_session_pending(const weft_session *session) {
     if (!weft_session_active(session)) return 0;
     if (is_generating(session) && may_choose(session)) return expected(session) - session->n_queued;
@@ -83,10 +83,10 @@ void weft_session_abandon(weft_session *session, weft_finish finish) {
     session->wants_prompt = false;
     session->n_tokens = session->n_read;
     session->n_prompt = min(session->n_prompt, session->n_tokens);
-    /* Other tokens may follow where some were forgotten; the logits before them stay what they were. */
+    /* Other tokens may replace the forgotten ones. The logits of the positions before them do not change. */
     session->next_prompt_score = min(session->next_prompt_score, session->n_tokens > 0 ? session->n_tokens : 1);
     session->next_logits = min(session->next_logits, session->n_tokens);
-    /* The last position must run again to say what follows it. */
+    /* The last position must run again to give the next token. */
     weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
 }
 
@@ -112,7 +112,7 @@ void weft_session_added(weft_session *session, int32_t count, weft_chat_state st
     if (!was_active) weft_session_arrive(session);
 }
 
-/* Keeps what came with a token until it is read. */
+/* Keeps a token's log-probabilities until the token is read. */
 static void keep_choice(weft_session *session, float logprob, const int32_t *top) {
     if (session->n_choices == 0) return;
     int32_t place = session->n_tokens % session->n_choices;
@@ -133,6 +133,6 @@ void weft_session_chose(weft_session *session, weft_token token, float logprob, 
         session->finish = WEFT_FINISH_STOP;
     else if (session->n_tokens == options->n_ctx || session->n_generated == options->n_predict)
         session->finish = WEFT_FINISH_LENGTH;
-    /* What was queued past the end is dropped. */
+    /* Drops what was queued past the end. */
     if (session->finish != WEFT_FINISH_NOT) weft_session_rewind(session, session->n_tokens);
 }

@@ -110,7 +110,7 @@ weft_status weft_session_create(weft_engine *engine, const weft_session_options 
     return status;
 }
 
-/* Steps in flight must not touch it any more. */
+/* Detaches the session from the steps in flight. */
 static void leave_flights(weft_engine *engine, const weft_session *session) {
     for (int32_t i = 0; i < engine->n_flights; i++) {
         weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];

@@ -3,7 +3,8 @@
 
 #include "decoder/model.h"
 
-/* The table is asked for by bytes; whole positions are computed straight into place, and a part of one through a copy. */
+/* The caller asks for a range of bytes. Whole positions are computed directly into the result, and a part of a position through a
+ * copy. */
 static weft_status read_rope_table(const weft_model *model, const weft_rope_options *rope, uint64_t offset, unsigned char *into,
                                    size_t size, weft_error *error) {
     const size_t row = (size_t)rope->n_dims * sizeof(float);

@@ -71,7 +71,8 @@ static size_t add_children(weft_vocabulary *vocabulary, const special_list *list
     return n;
 }
 
-/* What the first and the last of sorted texts share, all share. Tokens that end there come first; of equal ones the first counts.
+/* A prefix that the first and the last of sorted texts share is shared by all. Tokens that end with this prefix come first; if
+ * there are several, the first counts.
  */
 static void finish_node(weft_vocabulary *vocabulary, const special_list *list, uint32_t index) {
     weft_special_node *node = &vocabulary->special_nodes[index];

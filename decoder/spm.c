@@ -9,11 +9,11 @@ struct weft_spm {
     weft_runtime *runtime;
     const weft_vocabulary *vocabulary;
     uint32_t *orders;  /* of each token: lower for a better score */
-    bool spaces_begin; /* in no token does a space follow something else: text can be cut before spaces */
+    bool spaces_begin; /* no token has a space after another character, so text can be cut before spaces */
     bool adds_space;
 };
 
-/* The order of floats as the order of integers, turned round. */
+/* Integers whose order is the reverse of the floats' order. */
 static uint32_t order_of_score(double score) {
     float value = (float)score + 0.0f; /* no negative zero */
     uint32_t bits;

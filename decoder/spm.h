@@ -1,4 +1,4 @@
-/* SentencePiece's BPE (Kudo and Richardson 2018): the neighbours whose union has the best score merge first; what is no token
+/* SentencePiece's BPE (Kudo and Richardson 2018): the neighbours whose union has the best score merge first. Text without a token
  * becomes byte tokens. */
 #ifndef WEFT_DECODER_SPM_H
 #define WEFT_DECODER_SPM_H

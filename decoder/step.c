@@ -6,7 +6,7 @@
 #include "weft/ops/math.h"
 #include "weft/ops/step.h"
 
-/* How long a wait goes on before it is looked whether anybody still wants the result. */
+/* How long a wait lasts before it checks whether anybody still wants the result. */
 #define WAIT_NS UINT64_C(20000000)
 
 /* ---- Queueing ---- */
@@ -44,7 +44,7 @@ static void fill_updates(const weft_engine *engine, const weft_flight *flight, i
     for (; n < n_updates; n++) updates[2 * n + WEFT_UPDATE_INDEX] = -1;
 }
 
-/* A head that does not choose scores the token that is there, or any where the logits alone are wanted. */
+/* A head that does not choose a token scores the existing token. If only the logits are wanted, it scores any token. */
 static void fill_head(const weft_session *session, int32_t position, bool chooses, int32_t *head) {
     const weft_session_options *options = &session->options;
     head[WEFT_HEAD_SEQUENCE] = chooses ? session->slot : -1;
@@ -74,7 +74,7 @@ static void fill_heads(const weft_flight *flight, int32_t *heads) {
     }
 }
 
-/* The step is on its way: what it will have done counts as queued. */
+/* The step was submitted, so its rows count as queued. */
 static void count_queued(const weft_flight *flight) {
     for (int32_t i = 0; i < flight->n_parts; i++) {
         const weft_part *part = &flight->parts[i];
@@ -134,7 +134,7 @@ static void report_prompt(weft_session *session, int32_t position, const step_re
     session->options.on_prompt(session->options.user, (size_t)position + 1, token, top, (size_t)n_top);
 }
 
-/* Hands out what one head gave. */
+/* Delivers the results of one head. */
 static weft_status use_head(weft_session *session, int32_t position, bool chooses, const step_results *results, int32_t head,
                             weft_error *error) {
     const weft_session_options *options = &session->options;
@@ -168,7 +168,7 @@ static void count_time(weft_session *session, const weft_part *part, uint64_t ns
     }
 }
 
-/* The whole prompt is in the cache: so it was, for all who wait for that, whatever comes of its pages. */
+/* The whole prompt is in the cache. This ends all calls that wait for it, whatever happens to the pages later. */
 static void end_prompt(weft_session *session) {
     session->wants_prompt = false;
     if (session->n_prefills > 0) weft_calls_end(session, WEFT_CALL_PREFILL, NULL, WEFT_FINISH_NOT);
@@ -204,7 +204,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
 
 /* ---- Ends ---- */
 
-/* The oldest step has ended and its results are not needed any more. */
+/* Removes the oldest step, which has ended and whose results are not needed any more. */
 static void end_flight(weft_engine *engine) {
     weft_flight *flight = &engine->flights[engine->first_flight];
     weft_plan_release(flight->plan, flight->ticket);
@@ -214,7 +214,7 @@ static void end_flight(weft_engine *engine) {
     engine->n_steps++;
 }
 
-/* Whatever a step that did not end well was to do counts as not done: not its rows, and not the page table entries it carried. */
+/* After a failed or cancelled step, neither its rows nor its page table entries count as done. */
 static void undo(const weft_flight *flight) {
     for (int32_t i = 0; i < flight->n_parts; i++) {
         weft_session *session = flight->parts[i].session;
@@ -233,8 +233,7 @@ void weft_step_drain(weft_engine *engine) {
     }
 }
 
-/* After a step that failed in the middle nothing on the device can be relied on: one queued behind it may have run with half of a
- * page table. */
+/* After a step failed, the device's data cannot be trusted: a step queued after it may have run with an incomplete page table. */
 static void set_all_back(weft_engine *engine) {
     for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i], 0);
 }
@@ -288,7 +287,7 @@ weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_erro
     }
     engine->stepping = false;
     weft_os_condition_wake_all(&engine->changed);
-    /* Nobody wanted the step that was cancelled, so that nobody misses it. */
+    /* Nobody wanted the cancelled step, so this is no failure. */
     *ran = *ran || status == WEFT_CANCELLED;
     return status == WEFT_CANCELLED ? WEFT_OK : status;
 }

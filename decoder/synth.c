@@ -203,7 +203,7 @@ static weft_status write_all(synth *s) {
     return status;
 }
 
-/* The finished file takes the place of what has its name, which a device or a folder must not lose. */
+/* The finished file replaces a file of its name, but never a device or a folder. */
 static weft_status check_target(const synth *s) {
     weft_os_file file;
     weft_status status = weft_os_file_open(&file, s->path, s->error);

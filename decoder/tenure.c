@@ -1,14 +1,14 @@
-/* Which sequences have pages, where there are not enough for all.
+/* Decides which sequences have pages if there are not enough for all.
  *
  * A sequence that has all the pages it needs has tenure. The others stand in line in the order in which they came (the engine's
- * order of sessions), and only the first of them may take pages, from whom may_take says: so nobody is overtaken. Tenure lasts
- * until the sequence has nothing to do, or has chosen half as many tokens as it had rows to run when its tenure began, but 8 at
- * least; after that, tenure lasts until another sequence needs the pages. So a row that was lost and is run again stands against
- * half a new token or more. While others wait, a sequence with tenure goes on without its reader, as far as its tenure lasts at
- * least: how long the others wait depends on the device and not on the readers.
+ * order of sessions), and only the first of them may take pages; may_take says from which sequences. So nobody is overtaken. Tenure
+ * lasts until the sequence has nothing to do, or has chosen half as many tokens as it had rows to run when its tenure began, and at
+ * least 8 tokens. After that, tenure lasts until another sequence needs the pages. So for every row that is lost and run again, at
+ * least half a new token was chosen. While others wait, a sequence with tenure does not wait for its reader until its tenure is
+ * over. So the device, and not the readers, decides how long the others wait.
  *
- * Somebody always gets on: the first that has tenure and rows to run can take pages of all that came after it, and where no such
- * sequence is left, the first in line can take everybody's. */
+ * Some sequence always makes progress: the first that has tenure and rows to run can take pages of all that came after it. If there
+ * is no such sequence, the first in line can take pages of all others. */
 #include "decoder/engine.h"
 
 #define MIN_TENURE 8
@@ -51,7 +51,7 @@ static weft_session *find_victim(const weft_engine *engine, int32_t place) {
     return victim;
 }
 
-/* Pages that are free, will be when queued steps have ended, or can be taken from others. */
+/* The number of pages that are free, will be free when queued steps have ended, or can be taken from others. */
 static int64_t reachable_pages(const weft_engine *engine, int32_t place) {
     int64_t n_pages = (int64_t)engine->pages.n_free + engine->pages.n_waiting;
     for (int32_t i = 0; i < engine->n_sessions; i++)
@@ -59,7 +59,7 @@ static int64_t reachable_pages(const weft_engine *engine, int32_t place) {
     return n_pages;
 }
 
-/* In all, for the positions that are to run; more than one step may take them. */
+/* The number of all pages that the sequence needs for the positions that must run, which may take several steps. */
 static int32_t needed_pages(const weft_session *session) {
     return (session->n_queued + weft_session_pending(session) - 1) / session->engine->config.page_size + 1;
 }
@@ -70,8 +70,8 @@ static void refuse(weft_session *session, int32_t n_pages) {
     weft_session_set_back(session, 0);
 }
 
-/* Takes `n_more` that are there or on their way. `promised` is set where queued steps must end first: until they have, no other
- * sequence takes any. */
+/* Takes `n_more` pages. If queued steps must end before enough are free, sets `promised`: until then no other sequence takes
+ * pages. */
 static bool take_reached(weft_session *session, int32_t n_more, bool *promised) {
     weft_pages *pages = &session->engine->pages;
     *promised = n_more > pages->n_free;
@@ -81,7 +81,8 @@ static bool take_reached(weft_session *session, int32_t n_more, bool *promised) 
     return true;
 }
 
-/* Whether the sequence has all the pages it needs now. Nobody gives up pages in vain, nor more than it takes. */
+/* Gets the pages that the sequence needs and returns whether it has them all now. Others give up no more pages than it needs, and
+ * none if they would not suffice. */
 static bool take_pages(weft_engine *engine, int32_t place, bool *promised) {
     weft_session *session = engine->sessions[place];
     weft_pages *pages = &engine->pages;
@@ -98,7 +99,7 @@ static bool take_pages(weft_engine *engine, int32_t place, bool *promised) {
 
 /* ---- Waiting ---- */
 
-/* Who comes to wait goes to the end, as does who comes back after it had no rows to run. */
+/* A sequence that begins to wait goes to the end of the line, and so does one that had no rows to run meanwhile. */
 static void line_up(weft_engine *engine) {
     for (int32_t n = engine->n_sessions, i = 0; n > 0; n--) {
         weft_session *session = engine->sessions[i];
@@ -142,7 +143,7 @@ static void assign_waiting(weft_engine *engine) {
 
 /* ---- Refusing ---- */
 
-/* Takes nobody's pages but those of newer sequences, which it refuses. */
+/* Takes pages only from newer sequences, whose calls then fail. */
 static bool take_or_refuse(weft_engine *engine, int32_t place, bool *promised) {
     weft_session *session = engine->sessions[place];
     weft_pages *pages = &engine->pages;

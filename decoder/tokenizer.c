@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MAX_ENDS 16
-#define LOOK_EVERY 4096 /* bytes without a special token, until the next look whether to go on */
+#define LOOK_EVERY 4096 /* bytes without a special token between two checks whether to continue */
 
 struct weft_tokenizer {
     weft_runtime *runtime;
@@ -160,7 +160,7 @@ bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token
 
 /* ---- Text to tokens ---- */
 
-/* Bytes that tokens stand for, as far as `enough`. */
+/* Counts the bytes that tokens stand for, until there are `enough`. */
 static size_t count_known(const weft_vocabulary *vocabulary, const char *text, size_t size, size_t enough) {
     if (!vocabulary->lacks_bytes) return size;
     size_t n = 0;
@@ -168,8 +168,7 @@ static size_t count_known(const weft_vocabulary *vocabulary, const char *text, s
     return n;
 }
 
-/* WEFT_FULL, without a message, where the text is certain to have more tokens than there is room for, since none of them stands for
- * more than `longest` bytes. */
+/* WEFT_FULL, without a message, if the text must have more tokens than fit, since no token stands for more than `longest` bytes. */
 static weft_status check_room(const weft_vocabulary *vocabulary, const char *text, size_t size, size_t longest,
                               weft_token_sink *sink) {
     size_t room = sink->count < sink->capacity ? sink->capacity - sink->count : 0;
@@ -211,7 +210,7 @@ static weft_status encode_special(const weft_tokenizer *tokenizer, const char *t
     return status == WEFT_OK ? encode_plain(tokenizer, text + begin, size - begin, add_space, sink, error) : status;
 }
 
-/* Gives what ended a text early its message. */
+/* Fills in the message for the status that ended a text early. */
 static weft_status tell(weft_status status, const weft_token_sink *sink, weft_error *error) {
     if (status == WEFT_FULL)
         return weft_fail(error, status, "there is room for %zu tokens, and the text needs at least %zu", sink->capacity,
@@ -228,7 +227,7 @@ weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const cha
 weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token_sink *sink, weft_error *error) {
     if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
-    if (size == 0) text = ""; /* NULL has no place to begin at */
+    if (size == 0) text = ""; /* arithmetic on NULL would be undefined */
     if (add_bos_eos && tokenizer->adds_bos) weft_token_put(sink, tokenizer->bos);
     weft_status status =
         find_special ? encode_special(tokenizer, text, size, sink, error) : encode_plain(tokenizer, text, size, true, sink, error);

@@ -28,7 +28,7 @@ weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token
 /* Whether weft_detokenize leaves the token out without `special`. */
 bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token);
 
-/* Where tokens go. All tokens are counted; the first `capacity` are written. */
+/* Receives tokens. All tokens are counted; the first `capacity` are written. */
 typedef struct weft_token_sink {
     weft_token *tokens; /* may be NULL where `capacity` is 0 */
     size_t capacity, count;
@@ -36,17 +36,16 @@ typedef struct weft_token_sink {
     const atomic_bool *cancelled; /* ends the work soon after it is set; may be NULL */
 } weft_token_sink;
 
-/* As weft_tokenize, but with the two halves of `special` apart: control tokens and those a file calls user-defined are recognised
- * with `find_special` alone, the longest at each place. */
+/* As weft_tokenize, but with the two effects of `special` apart: only with `find_special` are control tokens and the file's
+ * user-defined tokens recognised, the longest at each place. */
 weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);
-/* The same, after the tokens that the sink holds. In a bounded sink a text that does not fit is given up as soon as that is
- * certain, mostly before its first token: WEFT_FULL, and `count` is a number that the tokens reach at least. So a bounded sink
- * costs memory for its capacity times the bytes of the longest token at most, however long the text is. WEFT_CANCELLED soon after
- * the sink's flag is set. */
+/* The same, after the tokens that the sink holds. With a bounded sink, a text that cannot fit ends with WEFT_FULL as soon as that
+ * is certain, usually before its first token. `count` is then a lower bound. So a bounded sink needs memory for at most its
+ * capacity times the bytes of the longest token, however long the text is. WEFT_CANCELLED soon after the sink's flag is set. */
 weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token_sink *sink, weft_error *error);
-/* WEFT_FULL as above where plain text of these bytes is certain not to fit. */
+/* WEFT_FULL as above if plain text of these bytes cannot fit. */
 weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
                                       weft_error *error);
 /* As weft_detokenize. */

@@ -79,8 +79,8 @@ static bool unspell_sentencepiece(weft_text text, char *bytes, size_t *size) {
 
 /* ---- Lookup by bytes ---- */
 
-/* An odd number that nobody knows beforehand: tokens could be made to meet in one place of a table whose factor is known, which
- * would then take very long to fill. */
+/* An odd number that nobody can know in advance. If a hash table's factor were known, a file could have tokens that all collide,
+ * and filling the table would take very long. */
 static uint64_t choose_factor(const void *place) {
     return weft_random_mix(weft_random_mix(weft_os_now()) ^ (uint64_t)(uintptr_t)place) | 1;
 }

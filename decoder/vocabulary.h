@@ -1,4 +1,4 @@
-/* What the tokenizer's own files share: the vocabulary, and where tokens go. */
+/* Shared by the tokenizer's files: the vocabulary and its lookups. */
 #ifndef WEFT_DECODER_VOCABULARY_H
 #define WEFT_DECODER_VOCABULARY_H
 
@@ -78,7 +78,7 @@ static inline bool weft_token_cancelled(const atomic_bool *cancelled) {
     return cancelled && atomic_load_explicit(cancelled, memory_order_relaxed);
 }
 
-/* Whether to go on with a text: WEFT_OK, WEFT_FULL or WEFT_CANCELLED, without a message. */
+/* Whether to continue with a text: WEFT_OK, WEFT_FULL or WEFT_CANCELLED, without a message. */
 static inline weft_status weft_token_go_on(const weft_token_sink *sink) {
     if (sink->bounded && sink->count > sink->capacity) return WEFT_FULL;
     return weft_token_cancelled(sink->cancelled) ? WEFT_CANCELLED : WEFT_OK;
