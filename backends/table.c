@@ -59,7 +59,7 @@ static weft_storage_set set_of(const weft_kernel_values *values, uint32_t port) 
     return (weft_storage_set){0};
 }
 
-/* Only values that can be stored otherwise than the graph has them are looked at. */
+/* Checks only values whose storage can differ from the graph's type. */
 static bool storage_fits(const weft_place *place, const weft_storage_set *set) {
     if (!place->present || place->leaf != WEFT_LEAF_NOT || place->storage.type == WEFT_STORAGE_UNCHOSEN) return true;
     if (place->tensor.type != WEFT_F32) return true;
@@ -69,7 +69,7 @@ static bool storage_fits(const weft_place *place, const weft_storage_set *set) {
     return (types & WEFT_TYPE_BIT(place->storage.type)) != 0 && (companion->kind != WEFT_COMPANION_SCALE || knows);
 }
 
-/* A companion that is to be written must be one the kernel has; one that is to be read may be left alone. */
+/* A kernel must be able to write a companion that was chosen. It need not read one. */
 static bool companion_fits(const weft_place *place, const weft_storage_set *set) {
     const weft_companion *asked = &place->storage.companion;
     return !place->present || asked->kind == WEFT_COMPANION_NONE ||
@@ -105,7 +105,7 @@ static const char *misfit(const weft_kernel_table *table, weft_backend_device *d
 
 /* ---- Choosing ---- */
 
-/* The best row; NULL with a reason: that of the only row asked for, or of the highest of the op's rows. */
+/* The best row, or NULL with a reason: why the only allowed row does not fit, or else the op's row of the highest rank. */
 static const weft_kernel *choose(const weft_kernel_table *table, weft_backend_device *device, const weft_phase *phase,
                                  uint32_t *number, char *reason, size_t size) {
     const weft_kernel *best = NULL, *highest = NULL;
@@ -148,7 +148,7 @@ void weft_kernel_supports(const weft_kernel_table *table, weft_backend_device *d
     if (table->complete != NULL) table->complete(device, kernel, phase, support);
 }
 
-/* The ranks of the kernels that would run all uses; false where one use has none. */
+/* Adds up the ranks of the kernels that would run the uses. False if a use has no kernel. */
 static bool score(const weft_kernel_table *table, weft_backend_device *device, uint32_t layout, const weft_use *uses, size_t n_uses,
                   size_t n_weights, int64_t *sum) {
     *sum = 0;

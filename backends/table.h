@@ -1,9 +1,9 @@
 /* A backend's table of kernels: rows as data, and the choice among them. Part of every backend that has one; like os/, it is
  * compiled into a plug-in and calls nothing of weft.
  *
- * A backend's own row begins with a `weft_kernel`; behind it stands what the backend needs to run it. A row says all that can be
- * said as data; what depends on shapes or on the device is told by the table's `refuses`. Each op's file gives its rows, so that an
- * op is added without an edit here; what runs a row may live in any file and serve rows of several ops.
+ * A backend's own row begins with a `weft_kernel`; the backend's members to run it follow. A row says as data all that can be data.
+ * The table's `refuses` decides what depends on shapes or on the device. Each op's file gives its rows, so that an op is added
+ * without an edit here; what runs a row may live in any file and serve rows of several ops.
  */
 #ifndef WEFT_BACKENDS_TABLE_H
 #define WEFT_BACKENDS_TABLE_H
@@ -35,12 +35,12 @@ typedef struct weft_kernel {
     weft_op op;
     const char *name;                               /* "mul_mat exact": static */
     unsigned precisions;                            /* WEFT_RUNS_... */
-    int32_t rank;                                   /* of the rows that fit, the highest is picked; then the first */
+    int32_t rank;                                   /* the fitting row of the highest rank runs; on a tie the first */
     int64_t min_columns, max_columns;               /* T: columns of the node's first output; 0: any */
     weft_kernel_weights weights[WEFT_KERNEL_LISTS]; /* weights that are not named here: of any type, in the file's layout */
     weft_kernel_values reads[WEFT_KERNEL_LISTS], writes[WEFT_KERNEL_LISTS];
     bool in_place;      /* as in weft_support */
-    const char *caveat; /* why a better kernel does not run, where this one does in `fast`; NULL: nothing to say */
+    const char *caveat; /* if this row runs in `fast`: why no better one does; or NULL */
 } weft_kernel;
 
 /* The rows of one op. A kernel's number counts the rows of all ops, in the ops' order. */
@@ -66,7 +66,8 @@ typedef struct weft_kernel_table {
     size_t n_ops, row_bytes;
     const weft_kernel_layout *layouts; /* the preferred first; the file's is not among them */
     size_t n_layouts;
-    /* Why the device or the shapes do not allow this row, or NULL. `text` has room for a message of its own. May be NULL itself. */
+    /* Why the row cannot run on the device or with the shapes, or NULL. It may write its message to `text`. A NULL pointer: no such
+     * limits. */
     const char *(*refuses)(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, char *text,
                            size_t size);
     /* Adds what only the backend knows: scratch_bytes. May be NULL. */
@@ -80,8 +81,8 @@ const weft_kernel *weft_kernel_get(const weft_kernel_table *table, uint32_t numb
 void weft_kernel_supports(const weft_kernel_table *table, weft_backend_device *device, const weft_phase *phase,
                           weft_support *support);
 bool weft_kernel_describe(const weft_kernel_table *table, uint32_t number, weft_kernel_info *info);
-/* The layout that has a kernel in every use and, of those, whose kernels have the highest ranks together; on a tie the first of the
- * table, and the file's last. */
+/* Chooses the layout with the highest sum of kernel ranks, of those that have a kernel for every use. On a tie the first of the
+ * table wins; the file's layout comes last. */
 void weft_kernel_weight_layout(const weft_kernel_table *table, weft_backend_device *device, const weft_tensor *const *weights,
                                size_t n_weights, const weft_use *uses, size_t n_uses, weft_layout *layout);
 

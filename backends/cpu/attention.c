@@ -21,7 +21,7 @@ uint64_t weft_cpu_block_take(weft_cpu_block *block, int64_t n_queries, int64_t h
     return scratch->used - before;
 }
 
-/* exp(x - max), where nothing seen so far (max -infinity) counts as 0. */
+/* exp(x - max), or 0 if nothing was seen so far (max is -infinity). */
 static float weight_of(float x, float max) {
     return weft_exp(x - (max > -INFINITY ? max : 0.0f));
 }
@@ -117,7 +117,7 @@ void weft_cpu_attend_exact(const weft_backend_device *device, const weft_cpu_kv 
     }
 }
 
-/* Queries of a block are taken together, so they must see the same positions but for the last ones. */
+/* The queries of a block are computed together, so they must see the same positions, except for the last ones. */
 static void fast_run(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, weft_cpu_block *block,
                      const page_run *run, int64_t first_query, int64_t n_queries) {
     for (int64_t i = first_query; i < first_query + n_queries; i++)

@@ -22,7 +22,7 @@ struct weft_backend_buffer {
     uint64_t bytes;
 };
 
-/* NULL where an input or output is left out, and in a question. */
+/* NULL if the input or output is absent, and in a question. */
 static inline void *weft_cpu_data(const weft_place *place) {
     return (void *)(uintptr_t)place->address;
 }
@@ -33,7 +33,7 @@ static inline weft_cpu_matrix weft_cpu_matrix_of(const weft_place *place) {
                              weft_cpu_data(place)};
 }
 
-/* Takes 64-byte aligned pieces of a phase's scratch; with `base` NULL it only counts. */
+/* Allocates pieces of a phase's scratch, aligned to 64 bytes; with `base` NULL it only counts their bytes. */
 typedef struct weft_cpu_scratch {
     char *base;
     uint64_t used;

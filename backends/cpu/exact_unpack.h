@@ -6,7 +6,7 @@ static inline float real_of_bits(uint32_t bits) {
     return weft_bits_to_real((int32_t)bits);
 }
 
-/* Without branches: shifting leaves an exponent too small by 112, which a product with 2^112 makes good, subnormals included. */
+/* Without branches: shifting gives an exponent that is too small by 112. Multiplying by 2^112 corrects it, for subnormals too. */
 static inline float real_of_half(uint16_t half) {
     uint32_t magnitude = half & UINT32_C(0x7fff), sign = (half & UINT32_C(0x8000)) << 16;
     uint32_t finite = (uint32_t)weft_real_to_bits(real_of_bits(magnitude << 13) * 0x1p112f);

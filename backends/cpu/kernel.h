@@ -1,4 +1,4 @@
-/* A row of the CPU backend's table of kernels, and what running it is given. */
+/* A row of the CPU backend's table of kernels, and the arguments of its `run`. */
 #ifndef WEFT_CPU_KERNEL_H
 #define WEFT_CPU_KERNEL_H
 
@@ -28,7 +28,8 @@ static inline bool weft_cpu_is_fast(const weft_cpu_call *call) {
 
 #define WEFT_CPU_PACKED (WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8) | WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_16))
 
-/* A product with a packed weight outweighs any number of look-ups in it, which are quicker in the file's layout. */
+/* The rank of a product with a packed weight is larger than the ranks of any number of look-ups in it, which are faster in the
+ * file's layout. */
 #define WEFT_CPU_RANK_FAST 1000
 #define WEFT_CPU_RANK_PACKED_LOOKUP (-1)
 
@@ -36,7 +37,7 @@ static inline bool weft_cpu_is_fast(const weft_cpu_call *call) {
 #define WEFT_CPU_EXACT(op_, stem, ...)                                                                                             \
     { .kernel = {.op = (op_), .name = stem " exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST}, __VA_ARGS__ }
 
-/* Every value needs the inputs' values of its own place only, so that the output may take an input's place. */
+/* Every output value needs only the inputs' values at the same place, so the output may use an input's memory. */
 #define WEFT_CPU_ELEMENTWISE(op_, stem, ...)                                                                                       \
     {                                                                                                                              \
         .kernel = {.op = (op_), .name = stem " exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST, .in_place = true},          \

@@ -1,6 +1,6 @@
-/* The thread pool. A job is published in one 64-bit word, (generation, chunks not yet taken). A thread takes a chunk by lowering
- * that word by one, which succeeds only while the job it has read is still the current one; so nobody waits for a worker that
- * has not woken up, and a late one finds nothing to take.
+/* The thread pool. A job is published in one 64-bit word, (generation, chunks not yet taken). A thread takes a chunk by
+ * decrementing that word, which succeeds only while the job that it has read is still the current one. So no thread waits for a
+ * worker that has not woken up, and a late worker finds no chunks.
  */
 #include "backends/cpu/pool.h"
 

@@ -1,5 +1,6 @@
-/* The queue of submitted steps. It has no thread of its own: whoever waits for a ticket runs the steps up to it, one thread at a
- * time; the others sleep until their ticket has ended or the runner leaves, and then take over.
+/* The queue of submitted steps. It has no thread of its own. A thread that waits for a ticket runs the steps up to this ticket, one
+ * thread at a time. Other waiting threads sleep until their ticket has ended, or until the running thread leaves and one of them
+ * takes over.
  */
 #include "backends/cpu/queue.h"
 

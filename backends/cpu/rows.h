@@ -1,5 +1,5 @@
-/* What the ops do with rows of a step: rotate heads, and find places in the paged KV cache. Everything that a step input says is
- * checked here, so that no row, slot or page outside the tensors is touched.
+/* For ops that read a step's rows (weft/ops/step.h): rotates heads, and finds places in the paged KV cache. All values from step
+ * inputs are checked here, so an op never accesses a row, slot or page outside its tensors.
  */
 #ifndef WEFT_CPU_ROWS_H
 #define WEFT_CPU_ROWS_H
@@ -17,7 +17,7 @@ typedef struct weft_cpu_kv {
 
 weft_cpu_kv weft_cpu_kv_of(const weft_place *kv, const weft_place *rows, const weft_place *sequences);
 
-/* The sequence of a row, -1 where it has none. */
+/* The sequence of a row, or -1 if the row has none. */
 int32_t weft_cpu_kv_sequence(const weft_cpu_kv *kv, int64_t row);
 /* The keys of KV head `head` in the page of a sequence's table entry: page_size rows of head_dim; NULL where there is no such
  * page. The values lie weft_cpu_kv_values bytes on. */

@@ -1,6 +1,5 @@
 /* Sampling. Sums go over ranges of a fixed number of logits: in lanes inside a range, and over the ranges in ascending order in
- * double. Tokens are put in order by buckets of logits, and inside a bucket by a heap, of which only as much is sorted as somebody
- * asks for.
+ * double. Buckets of logits order the tokens, and a heap orders those of a bucket. Only as many tokens are sorted as are asked for.
  */
 #include "backends/cpu/sampler.h"
 
@@ -10,7 +9,8 @@
 #include "weft/ops/math.h"
 #include "weft/ops/sample.h"
 
-/* Far enough down for all that temperatures up to 1 leave anything of; what is below shares the last bucket. */
+/* The range of the buckets below the largest logit. At temperatures up to 1, tokens below it have no noticeable probability; they
+ * share the last bucket. */
 #define N_BUCKETS 2048
 #define BUCKETS_A_LOGIT 64.0f
 
@@ -51,7 +51,7 @@ static bool has_target(const weft_cpu_sampler *s, const int32_t *head) {
     return head[WEFT_HEAD_TARGET] >= 0 && head[WEFT_HEAD_TARGET] < s->n_vocab;
 }
 
-/* The temperature of a column that draws, else 0. */
+/* The temperature of a column that draws its token; 0 for other columns. */
 static float temperature_of(const weft_cpu_sampler *s, const int32_t *head) {
     float temperature = weft_bits_to_real(head[WEFT_HEAD_TEMPERATURE]);
     return temperature > 0.0f && !has_target(s, head) ? temperature : 0.0f;
@@ -90,7 +90,7 @@ static double sum_ranges(const weft_cpu_sampler *s, const float *sums, int64_t c
     return sum;
 }
 
-/* Sorts as the definition orders tokens: by logit, and the lowest id highest on a tie. */
+/* A key whose order is the definition's order of tokens: by logit, and on a tie the lower id has the larger key. */
 static uint64_t key_of(float x, uint32_t id) {
     if (!(x > -INFINITY)) x = -INFINITY;
     if (x == 0.0f) x = 0.0f; /* -0 is 0 */
@@ -190,7 +190,7 @@ static float exponential(float x, float max, float temperature) {
     return x > -INFINITY ? weft_exp((x - max) / temperature) : 0.0f;
 }
 
-/* The sum of what the limits leave; without limits that of all. */
+/* The sum of all tokens that the limits keep; without limits, of all tokens. */
 static double sum_left(const float *x, float max, float temperature, draw_limits limits, double all, token_order *order) {
     if (limits.top_k == order->n && limits.top_p == (double)INFINITY && limits.min_p == 0.0) return all;
     double sum = 0.0;
