@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "check/parts.h"
+#include "weft/ops/mul_mat.h"
+#include "weft/ops/mul_mat_add.h"
 #include "weft/ops/norm_gated_mlp.h"
 #include "weft/ops/norm_head_sample.h"
 #include "weft/ops/norm_qkv.h"
@@ -35,6 +37,12 @@ static weft_value binary(parts *p, weft_op op, weft_value a, weft_value b) {
     return add_node(p, op, (weft_value[]){a, b}, NULL, 0, outputs);
 }
 
+static weft_value product(parts *p, weft_value weight, weft_value x, int32_t extra_precision) {
+    const weft_mul_mat_params params = {.extra_precision = extra_precision};
+    weft_value outputs[WEFT_MAX_OUTPUTS];
+    return add_node(p, WEFT_OP_MUL_MAT, (weft_value[]){weight, x}, &params, sizeof params, outputs);
+}
+
 static weft_value add_if_there(parts *p, weft_value a, weft_value b) {
     return b == WEFT_NONE ? a : binary(p, WEFT_OP_ADD, a, b);
 }
@@ -46,7 +54,9 @@ static weft_value norm(parts *p, weft_value x, weft_value weight, float epsilon,
 }
 
 static void mul_mat_add(parts *p) {
-    weft_value y = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_MUL_MAT_ADD_WEIGHT], p->inputs[WEFT_MUL_MAT_ADD_X]);
+    weft_mul_mat_add_params params;
+    memcpy(&params, p->c->params, sizeof params);
+    weft_value y = product(p, p->inputs[WEFT_MUL_MAT_ADD_WEIGHT], p->inputs[WEFT_MUL_MAT_ADD_X], params.extra_precision);
     y = add_if_there(p, y, p->inputs[WEFT_MUL_MAT_ADD_BIAS]);
     p->outputs[WEFT_MUL_MAT_ADD_OUT_Y] = add_if_there(p, y, p->inputs[WEFT_MUL_MAT_ADD_RESIDUAL]);
 }
@@ -56,8 +66,8 @@ static void norm_gated_mlp(parts *p) {
     memcpy(&params, p->c->params, sizeof params);
     weft_op activation = params.activation == WEFT_ACTIVATION_SILU ? WEFT_OP_SILU : WEFT_OP_GELU;
     weft_value z = norm(p, p->inputs[WEFT_NORM_GATED_MLP_X], p->inputs[WEFT_NORM_GATED_MLP_NORM], params.epsilon, 0);
-    weft_value gate = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_NORM_GATED_MLP_GATE], z);
-    weft_value up = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_NORM_GATED_MLP_UP], z);
+    weft_value gate = product(p, p->inputs[WEFT_NORM_GATED_MLP_GATE], z, params.extra_precision & 1);
+    weft_value up = product(p, p->inputs[WEFT_NORM_GATED_MLP_UP], z, params.extra_precision >> 1);
     p->outputs[WEFT_NORM_GATED_MLP_OUT_Y] = binary(p, WEFT_OP_MUL, binary(p, activation, gate, WEFT_NONE), up);
 }
 
@@ -67,7 +77,7 @@ static void norm_head_sample(parts *p) {
     const weft_sample_params sample = {.n_top = params.n_top};
     weft_value z = norm(p, p->inputs[WEFT_NORM_HEAD_SAMPLE_X], p->inputs[WEFT_NORM_HEAD_SAMPLE_NORM], params.epsilon, 0);
     const weft_value inputs[] = {
-        [WEFT_SAMPLE_LOGITS] = binary(p, WEFT_OP_MUL_MAT, p->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], z),
+        [WEFT_SAMPLE_LOGITS] = product(p, p->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], z, params.extra_precision),
         [WEFT_SAMPLE_HEADS] = p->inputs[WEFT_NORM_HEAD_SAMPLE_HEADS],
         [WEFT_SAMPLE_SEQUENCES] = p->inputs[WEFT_NORM_HEAD_SAMPLE_SEQUENCES],
     };
@@ -81,7 +91,8 @@ static void norm_qkv(parts *p) {
     const weft_value *inputs = p->inputs;
     weft_value z = norm(p, inputs[WEFT_NORM_QKV_X], inputs[WEFT_NORM_QKV_NORM], params.epsilon, 0), y[3], outputs[WEFT_MAX_OUTPUTS];
     for (size_t i = 0; i < 3; i++) {
-        y[i] = add_if_there(p, binary(p, WEFT_OP_MUL_MAT, inputs[WEFT_NORM_QKV_Q + i], z), inputs[WEFT_NORM_QKV_Q_BIAS + i]);
+        y[i] = product(p, inputs[WEFT_NORM_QKV_Q + i], z, params.extra_precision >> i & 1);
+        y[i] = add_if_there(p, y[i], inputs[WEFT_NORM_QKV_Q_BIAS + i]);
         if (WEFT_NORM_QKV_Q + i == WEFT_NORM_QKV_V) continue;
         int32_t n_heads = (int32_t)(p->c->inputs[WEFT_NORM_QKV_Q + i].tensor.shape[1] / params.head_dim);
         if (inputs[WEFT_NORM_QKV_Q_NORM + i] != WEFT_NONE)

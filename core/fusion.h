@@ -23,7 +23,7 @@ typedef struct weft_fusion {
     weft_pattern_node nodes[WEFT_MAX_PATTERN];
     const char *weights; /* symbols that must be weights, or NULL */
     /* Makes the fused op's parameters from the nodes found (NULL: a missing optional one); false where they do not go together.
-     * NULL: no parameters. */
+     * `params` is all zeros before. NULL: no parameters. */
     bool (*merge)(const weft_core_node *const *found, void *params);
 } weft_fusion;
 

@@ -4,6 +4,7 @@
 #include "core/expect.h"
 #include "core/graph_build.h"
 #include "core/query.h"
+#include "weft/ops/params.h"
 
 static weft_status check_params(const weft_op_row *row, const void *params, size_t params_size, weft_error *error) {
     if (params_size != row->rules->params_size)
@@ -85,6 +86,11 @@ weft_status weft_graph_add(weft_graph *graph, weft_op op, const char *name, cons
                            size_t params_size, weft_value *outputs, weft_error *error) {
     const weft_op_row *row = weft_op_get(op);
     if (!row) return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no op %d", (int)op);
+    static const weft_any_params zeros;
+    if (!params && params_size == 0) {
+        params = &zeros;
+        params_size = row->rules->params_size;
+    }
     if (!name) name = "";
     if (strlen(name) >= WEFT_NAME_SIZE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "node %s: a name has up to %d bytes", name, WEFT_NAME_SIZE - 1);

@@ -5,6 +5,7 @@
 
 #include "decoder/builder.h"
 #include "weft/ops/attention.h"
+#include "weft/ops/mul_mat.h"
 #include "weft/ops/norm_gated_mlp.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/rope.h"
@@ -137,8 +138,9 @@ weft_value weft_build_get_rows(weft_builder *builder, const char *name, weft_val
     return simple(builder, WEFT_OP_GET_ROWS, name, INPUTS(table, index, sequences), NULL, 0);
 }
 
-weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x) {
-    return simple(builder, WEFT_OP_MUL_MAT, stem, INPUTS(weight, x), NULL, 0);
+weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x, bool extra_precision) {
+    const weft_mul_mat_params params = {.extra_precision = extra_precision};
+    return simple(builder, WEFT_OP_MUL_MAT, stem, INPUTS(weight, x), &params, sizeof params);
 }
 
 weft_value weft_build_add(weft_builder *builder, const char *stem, weft_value a, weft_value b) {

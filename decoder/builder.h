@@ -47,7 +47,7 @@ weft_value weft_build_kv_state(weft_builder *builder);
 
 /* Each of these adds a node and returns its output. Inputs that are WEFT_NONE are absent. */
 weft_value weft_build_get_rows(weft_builder *builder, const char *name, weft_value table, weft_value index, weft_value sequences);
-weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x);
+weft_value weft_build_mul_mat(weft_builder *builder, const char *stem, weft_value weight, weft_value x, bool extra_precision);
 weft_value weft_build_add(weft_builder *builder, const char *stem, weft_value a, weft_value b);
 weft_value weft_build_mul(weft_builder *builder, const char *stem, weft_value a, weft_value b);
 /* Groups as long as `weight`. */

@@ -2,10 +2,13 @@
 
 #include <stdio.h>
 
+/* Products whose errors weigh most for what they cost (docs/benchmarks.md). */
+static const bool has_extra_precision[WEFT_PART_COUNT] = {[WEFT_PART_K] = true, [WEFT_PART_V] = true, [WEFT_PART_OUTPUT] = true};
+
 /* y = the part's product with x + its bias, the bias only where the file has one. */
 static weft_value project(weft_builder *b, const char *stem, weft_model_part weight, weft_model_part bias, weft_value x) {
     char name[WEFT_NAME_SIZE];
-    weft_value y = weft_build_mul_mat(b, stem, weft_build_part(b, weight), x);
+    weft_value y = weft_build_mul_mat(b, stem, weft_build_part(b, weight), x, has_extra_precision[weight]);
     weft_value added = weft_build_part(b, bias);
     snprintf(name, sizeof name, "%s_bias", stem);
     return added == WEFT_NONE ? y : weft_build_add(b, name, y, added);
@@ -55,7 +58,9 @@ static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
     weft_value selected = weft_build_get_rows(b, "head_rows", x, b->heads, WEFT_NONE);
     weft_value normed = norm(b, "output_norm", WEFT_PART_OUTPUT_NORM, selected);
     weft_value output = weft_build_part(b, WEFT_PART_OUTPUT);
-    weft_build_sample(b, weft_build_mul_mat(b, "logits", output == WEFT_NONE ? embedding : output, normed));
+    weft_value logits =
+        weft_build_mul_mat(b, "logits", output == WEFT_NONE ? embedding : output, normed, has_extra_precision[WEFT_PART_OUTPUT]);
+    weft_build_sample(b, logits);
 }
 
 weft_status weft_layers_build(const struct weft_model *model, const weft_graph_request *request, weft_graph **graph,

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "weft/ops/attention.h"
+#include "weft/ops/mul_mat.h"
 #include "weft/ops/norm_gated_mlp.h"
 #include "weft/ops/norm_head_sample.h"
 #include "weft/ops/norm_qkv.h"
@@ -120,7 +121,8 @@ static inline weft_value add_projection(builder *b, const decoder_shape *s, int 
     char name[16];
     snprintf(name, sizeof name, "%c", which);
     weft_value weight = add_weight(b, name, layer, WEFT_Q4_0, N_EMBD, n);
-    weft_value y = NODE0(b, WEFT_OP_MUL_MAT, name, weight, normed);
+    const weft_mul_mat_params params = {.extra_precision = which != 'q'};
+    weft_value y = NODE(b, WEFT_OP_MUL_MAT, name, &params, weight, normed);
     snprintf(name, sizeof name, "%c_bias", which);
     if (s->biases) y = NODE0(b, WEFT_OP_ADD, name, y, add_weight(b, name, layer, WEFT_F32, n, 1));
     snprintf(name, sizeof name, "%c_norm", which);
@@ -180,7 +182,7 @@ static inline void add_decoder(builder *b, const decoder_shape *s) {
     x = NODE0(b, WEFT_OP_GET_ROWS, "select", x, in.heads, WEFT_NONE);
     x = NODE(b, WEFT_OP_RMS_NORM, "last norm", (&(weft_rms_norm_params){1e-5f, 0}), x,
              add_weight(b, "last norm", 0, WEFT_F32, N_EMBD, 1));
-    weft_value logits = NODE0(b, WEFT_OP_MUL_MAT, "head", embedding, x), top[2];
+    weft_value logits = NODE(b, WEFT_OP_MUL_MAT, "head", (&(weft_mul_mat_params){1}), embedding, x), top[2];
     weft_value chosen = add_node(b, WEFT_OP_SAMPLE, "sample", (weft_value[]){logits, in.heads, in.sequences},
                                  &(weft_sample_params){s->n_top}, sizeof(weft_sample_params), top);
     if (b->status == WEFT_OK) b->status = weft_graph_output(b->graph, chosen, &b->error);

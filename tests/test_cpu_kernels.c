@@ -89,6 +89,36 @@ static void test_every_row_on_its_cases(void **state) {
     for_each_set(run_cases);
 }
 
+/* ---- Extra precision ---- */
+
+typedef struct worst_cases {
+    double extra, plain; /* the largest error of the cases that ask for extra precision, and of those that do not */
+} worst_cases;
+
+static weft_status find_worst(void *user, const weft_check_result *result) {
+    worst_cases *worst = user;
+    double *own = strstr(result->name, " plain") ? &worst->plain : &worst->extra;
+    assert_true(result->passed);
+    if (result->nmse > *own) *own = result->nmse;
+    return WEFT_OK;
+}
+
+static void ask_extra_precision(weft_device *device, const char *set) {
+    worst_cases worst = {0};
+    weft_check_summary summary;
+    weft_error error;
+    const weft_check_options options = {.op = "mul_mat", .type = "Q4_0", .quick = true, .precision = WEFT_FAST};
+    check(weft_check_ops(device, &options, find_worst, &worst, &summary, &error), &error);
+    assert_true(summary.n_passed >= 2);
+    if (strcmp(set, "none") == 0) return; /* it quantises no activations */
+    if (worst.plain < 1e-6 || worst.extra > 1e-3 * worst.plain) fail_msg("%s: %g, plain %g", set, worst.extra, worst.plain);
+}
+
+static void test_extra_precision_where_it_is_asked_for(void **state) {
+    (void)state;
+    for_each_set(ask_extra_precision);
+}
+
 /* ---- Rows forced by a store ---- */
 
 enum { K = 64, N = 48, TOKEN = 7, BLOCK_BYTES = 18 };
@@ -229,7 +259,7 @@ static weft_place matrix_place(weft_leaf leaf, weft_type type, int64_t n, int64_
 }
 
 static weft_support ask_mlp(weft_device *device, uint32_t gate, uint32_t up) {
-    static const weft_norm_gated_mlp_params params = {1e-5f, WEFT_ACTIVATION_SILU};
+    static const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
     weft_phase phase = {.op = WEFT_OP_NORM_GATED_MLP, .precision = WEFT_FAST, .kernel = WEFT_KERNEL_ANY};
     weft_support support;
     phase.params = &params;
@@ -275,6 +305,7 @@ static void test_mixed_matrices(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_row_on_its_cases),
+        cmocka_unit_test(test_extra_precision_where_it_is_asked_for),
         cmocka_unit_test(test_rows_forced_by_a_store),
         cmocka_unit_test(test_mixed_matrices),
     };

@@ -10,6 +10,7 @@
 
 #include "core/runtime.h"
 #include "limited_allocator.h"
+#include "weft/ops/mul_mat.h"
 
 extern const weft_backend weft_cpu_backend;
 static const weft_backend *const cpu = &weft_cpu_backend;
@@ -60,7 +61,8 @@ static weft_phase add_phase(const fixture *f) {
 }
 
 static weft_phase slow_phase(const fixture *f) {
-    weft_phase phase = {.op = WEFT_OP_MUL_MAT, .precision = WEFT_EXACT};
+    static const weft_mul_mat_params params;
+    weft_phase phase = {.op = WEFT_OP_MUL_MAT, .precision = WEFT_EXACT, .params = &params, .params_size = sizeof params};
     phase.inputs[WEFT_MUL_MAT_WEIGHT] = place(f, WEFT_LEAF_WEIGHT, MATRIX_AT, SLOW_K, SLOW_K);
     phase.inputs[WEFT_MUL_MAT_X] = place(f, WEFT_LEAF_NOT, MATRIX_AT + SLOW_BYTES, SLOW_K, SLOW_T);
     phase.outputs[WEFT_MUL_MAT_OUT_Y] = place(f, WEFT_LEAF_NOT, MATRIX_AT + SLOW_BYTES + COLUMNS_BYTES, SLOW_K, SLOW_T);

@@ -238,7 +238,8 @@ static weft_value head_of(hand *h, char which, weft_value x, weft_rope_params ro
     char stem[32];
     snprintf(stem, sizeof stem, "attn_%c.weight", which);
     weft_value weight = h->bare ? weight_of(h, stem, 0, N_EMBD, n) : weight_of(h, "attn_qkv.weight", first, N_EMBD, n);
-    weft_value y = NODE0(&h->b, WEFT_OP_MUL_MAT, "product", weight, x);
+    const weft_mul_mat_params product = {.extra_precision = which != 'q'};
+    weft_value y = NODE(&h->b, WEFT_OP_MUL_MAT, "product", &product, weight, x);
     if (!h->bare) y = NODE0(&h->b, WEFT_OP_ADD, "biased", y, weight_of(h, "attn_qkv.bias", first, n, 1));
     if (which == 'v') return y;
     snprintf(stem, sizeof stem, "attn_%c_norm.weight", which);
@@ -293,7 +294,7 @@ static weft_graph *graph_by_hand(weft_runtime *runtime, bool bare) {
     x = NODE0(&h.b, WEFT_OP_GET_ROWS, "asked", x, heads, WEFT_NONE);
     weft_value weight = add_leaf(&h.b, weft_graph_weight, "output_norm.weight", WEFT_F32, N_EMBD, 1, 1, 1);
     x = NODE(&h.b, WEFT_OP_RMS_NORM, "norm", &norm, x, weight);
-    weft_value logits = NODE0(&h.b, WEFT_OP_MUL_MAT, "logits", table, x);
+    weft_value logits = NODE(&h.b, WEFT_OP_MUL_MAT, "logits", (&(weft_mul_mat_params){1}), table, x);
     weft_value chosen = NODE(&h.b, WEFT_OP_SAMPLE, "sample", &sample, logits, heads, h.sequences);
     if (h.b.status != WEFT_OK) fail_msg("%s", h.b.error.message);
     assert_int_equal(weft_graph_output(h.b.graph, chosen, NULL), WEFT_OK);

@@ -6,6 +6,7 @@
 #include "core/order.h"
 #include "core/query.h"
 #include "tests/fake_device.h"
+#include "weft/ops/mul_mat_add.h"
 
 static weft_graph *make_decoder(weft_runtime *runtime, const decoder_shape *shape) {
     builder b;
@@ -87,6 +88,7 @@ static void five_phases_a_layer(void **state) {
         const weft_core_node *qkv = find_node(fused, WEFT_OP_NORM_QKV);
         const weft_norm_qkv_params *p = qkv->params;
         assert_true(p->epsilon == 1e-5f && p->head_dim == HEAD_DIM && p->order == WEFT_ROPE_HALVES);
+        assert_int_equal(p->extra_precision, 6); /* K and V */
         assert_true(p->head_epsilon == (shape.head_norms ? 1e-6f : 0.0f));
         static const char *const names[] = {"embed",    "norm.0",   "q.0",      "k.0",        "v.0",  "q_bias.0", "k_bias.0",
                                             "v_bias.0", "q_norm.0", "k_norm.0", "rope_table", "kv.0", "rows",     "updates"};
@@ -95,6 +97,7 @@ static void five_phases_a_layer(void **state) {
             assert_string_equal(input_name(fused, qkv, j), missing ? "" : names[j]);
         }
         const weft_core_node *add = find_node(fused, WEFT_OP_MUL_MAT_ADD);
+        assert_int_equal(((const weft_mul_mat_add_params *)add->params)->extra_precision, 0);
         assert_string_equal(input_name(fused, add, 0), "out.0");
         assert_string_equal(input_name(fused, add, 1), "attention");
         assert_string_equal(input_name(fused, add, 2), "");
@@ -102,12 +105,14 @@ static void five_phases_a_layer(void **state) {
         const weft_core_node *mlp = find_node(fused, WEFT_OP_NORM_GATED_MLP);
         assert_int_equal(((const weft_norm_gated_mlp_params *)mlp->params)->activation,
                          shape.gelu ? WEFT_ACTIVATION_GELU : WEFT_ACTIVATION_SILU);
+        assert_int_equal(((const weft_norm_gated_mlp_params *)mlp->params)->extra_precision, 0);
         assert_string_equal(input_name(fused, mlp, 2), "gate.0");
         assert_string_equal(input_name(fused, mlp, 3), "up.0");
         const weft_core_node *head = find_node(fused, WEFT_OP_NORM_HEAD_SAMPLE);
         assert_string_equal(input_name(fused, head, 0), "select");
         assert_string_equal(input_name(fused, head, 2), "embedding.0");
         assert_int_equal(((const weft_norm_head_sample_params *)head->params)->n_top, shape.n_top);
+        assert_int_equal(((const weft_norm_head_sample_params *)head->params)->extra_precision, 1);
         assert_int_equal(fused->n_outputs, shape.n_top ? 2 : 1);
         for (size_t j = 0; j < fused->n_outputs; j++) assert_int_equal(fused->outputs[j], head->outputs[j]);
         weft_graph_destroy(fused);

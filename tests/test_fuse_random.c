@@ -1,6 +1,7 @@
 /* Random decoders with things in the way of fusion: the fused graph must mean the same. Meaning is a hash of how each value comes
  * about, worked out by running the nodes in their order over states that are memory; fused ops are run by their definitions. */
 #include "tests/graph_support.h"
+#include "weft/ops/mul_mat_add.h"
 
 #include "core/graph.h"
 #include "core/op.h"
@@ -30,6 +31,10 @@ static uint64_t run2(weft_op op, uint64_t a, uint64_t b) {
     return mix(mix((uint64_t)op, a), b);
 }
 
+static uint64_t run_product(uint64_t weight, uint64_t x, int32_t extra_precision) {
+    return mix(run2(WEFT_OP_MUL_MAT, weight, x), (uint64_t)extra_precision);
+}
+
 static uint64_t run_norm(uint64_t x, uint64_t weight, float epsilon, int32_t n_groups) {
     const weft_rms_norm_params p = {epsilon, n_groups ? n_groups : 1};
     return mix(run2(WEFT_OP_RMS_NORM, x, weight), of_words(&p, sizeof p));
@@ -49,22 +54,22 @@ static void run_sample(uint64_t logits, uint64_t heads, uint64_t sequences, int3
     out[0] = mix(all, 1), out[1] = mix(all, 2), out[2] = mix(all, 3);
 }
 
-static uint64_t run_mul_mat_add(const uint64_t *in) {
-    uint64_t y = run2(WEFT_OP_MUL_MAT, in[0], in[1]);
+static uint64_t run_mul_mat_add(const uint64_t *in, const weft_mul_mat_add_params *p) {
+    uint64_t y = run_product(in[0], in[1], p->extra_precision);
     if (in[2]) y = run2(WEFT_OP_ADD, y, in[2]);
     return in[3] ? run2(WEFT_OP_ADD, y, in[3]) : y;
 }
 
 static uint64_t run_gated(const uint64_t *in, const weft_norm_gated_mlp_params *p) {
-    uint64_t z = run_norm(in[0], in[1], p->epsilon, 1), gate = run2(WEFT_OP_MUL_MAT, in[2], z);
+    uint64_t z = run_norm(in[0], in[1], p->epsilon, 1), gate = run_product(in[2], z, p->extra_precision & 1);
     gate = run2(p->activation == WEFT_ACTIVATION_GELU ? WEFT_OP_GELU : WEFT_OP_SILU, gate, 0);
-    return run2(WEFT_OP_MUL, gate, run2(WEFT_OP_MUL_MAT, in[3], z));
+    return run2(WEFT_OP_MUL, gate, run_product(in[3], z, p->extra_precision >> 1));
 }
 
 static void run_qkv(const uint64_t *in, const weft_norm_qkv_params *p, uint64_t *out) {
     uint64_t z = run_norm(in[0], in[1], p->epsilon, 1), y[3];
     for (size_t i = 0; i < 3; i++) {
-        y[i] = run2(WEFT_OP_MUL_MAT, in[2 + i], z);
+        y[i] = run_product(in[2 + i], z, p->extra_precision >> i & 1);
         if (in[5 + i]) y[i] = run2(WEFT_OP_ADD, y[i], in[5 + i]);
         if (i == 2) continue;
         if (in[8 + i]) y[i] = run_norm(y[i], in[8 + i], p->head_epsilon, i == 0 ? N_HEADS : N_KV_HEADS);
@@ -95,14 +100,18 @@ static void run_node(const weft_core_node *node, const uint64_t *in, uint64_t *o
     case WEFT_OP_NORM_QKV:
         run_qkv(in, node->params, out);
         break;
+    case WEFT_OP_MUL_MAT:
+        out[0] = run_product(in[0], in[1], ((const weft_mul_mat_params *)node->params)->extra_precision);
+        break;
     case WEFT_OP_MUL_MAT_ADD:
-        out[0] = run_mul_mat_add(in);
+        out[0] = run_mul_mat_add(in, node->params);
         break;
     case WEFT_OP_NORM_GATED_MLP:
         out[0] = run_gated(in, node->params);
         break;
     case WEFT_OP_NORM_HEAD_SAMPLE:
-        run_sample(run2(WEFT_OP_MUL_MAT, in[2], run_norm(in[0], in[1], head->epsilon, 1)), in[3], in[4], head->n_top, out);
+        run_sample(run_product(in[2], run_norm(in[0], in[1], head->epsilon, 1), head->extra_precision), in[3], in[4], head->n_top,
+                   out);
         break;
     case WEFT_OP_ATTENTION:
         out[0] = mix(mix(run2(node->op, in[0], in[1]), mix(in[2], in[3])), of_words(node->params, node->params_size));
@@ -212,7 +221,8 @@ static weft_value norm(maker *m, weft_value x, int64_t n, int32_t n_groups) {
 }
 
 static weft_value project(maker *m, weft_value x, int64_t k, int64_t n) {
-    return pass(m, NODE0(&m->b, WEFT_OP_MUL_MAT, "product", weight(m, k, n), x));
+    const weft_mul_mat_params p = {.extra_precision = (int32_t)draw(m, 2)};
+    return pass(m, NODE(&m->b, WEFT_OP_MUL_MAT, "product", &p, weight(m, k, n), x));
 }
 
 static weft_value sum(maker *m, weft_value a, weft_value b) {

@@ -5,6 +5,7 @@
 
 #include "core/graph.h"
 #include "core/op.h"
+#include "weft/ops/mul_mat_add.h"
 
 typedef struct leaf_spec {
     weft_leaf leaf; /* WEFT_LEAF_NOT: left out */
@@ -100,7 +101,7 @@ typedef struct op_case {
 static const op_case cases[] = {
     {WEFT_OP_GET_ROWS, {W(Q4_0, 64, 50), I(4, 7), SEQUENCES}, NULL, 0, {F32_OF(64, 7)}},
     {WEFT_OP_GET_ROWS, {A3(64, 50, 2), I(1, 7), LEFT_OUT}, NULL, 0, {F32_OF(64, 7)}},
-    {WEFT_OP_MUL_MAT, {W(Q8_0, 64, 9), A(64, 7)}, NULL, 0, {F32_OF(9, 7)}},
+    {WEFT_OP_MUL_MAT, {W(Q8_0, 64, 9), A(64, 7)}, PARAMS(weft_mul_mat_params, 1), {F32_OF(9, 7)}},
     {WEFT_OP_ADD, {A(5, 7), A(5, 7)}, NULL, 0, {F32_OF(5, 7)}},
     {WEFT_OP_MUL, {A(5, 7), W(F32, 5, 1)}, NULL, 0, {F32_OF(5, 7)}},
     {WEFT_OP_RMS_NORM, {A(12, 7), W(F32, 3, 1)}, PARAMS(weft_rms_norm_params, 1e-5f, 4), {F32_OF(12, 7)}},
@@ -123,16 +124,16 @@ static const op_case cases[] = {
     {WEFT_OP_NORM_QKV,
      {A(32, 7), W(F32, 32, 1), W(Q4_0, 32, 32), W(Q4_0, 32, 16), W(Q8_0, 32, 16), W(F32, 32, 1), W(F32, 16, 1), W(F32, 16, 1),
       W(F32, 8, 1), W(F32, 8, 1), W(F32, 8, 99), KV(F16, 8, 16, 2, 6), I(4, 7), SEQUENCES},
-     PARAMS(weft_norm_qkv_params, 1e-5f, 1e-6f, 8, WEFT_ROPE_ADJACENT),
+     PARAMS(weft_norm_qkv_params, 1e-5f, 1e-6f, 8, WEFT_ROPE_ADJACENT, 6),
      {F32_OF(32, 7), KV_OF(F16)}},
-    {WEFT_OP_MUL_MAT_ADD, {W(F16, 64, 9), A(64, 7), W(F32, 9, 1), A(9, 7)}, NULL, 0, {F32_OF(9, 7)}},
+    {WEFT_OP_MUL_MAT_ADD, {W(F16, 64, 9), A(64, 7), W(F32, 9, 1), A(9, 7)}, PARAMS(weft_mul_mat_add_params, 1), {F32_OF(9, 7)}},
     {WEFT_OP_NORM_GATED_MLP,
      {A(32, 7), W(F32, 32, 1), W(Q4_1, 32, 64), W(Q5_0, 32, 64)},
-     PARAMS(weft_norm_gated_mlp_params, 1e-5f, WEFT_ACTIVATION_GELU),
+     PARAMS(weft_norm_gated_mlp_params, 1e-5f, WEFT_ACTIVATION_GELU, 3),
      {F32_OF(64, 7)}},
     {WEFT_OP_NORM_HEAD_SAMPLE,
      {A(32, 7), W(F32, 32, 1), W(Q5_1, 32, 50), I(8, 7), SEQUENCES},
-     PARAMS(weft_norm_head_sample_params, 1e-5f, 0),
+     PARAMS(weft_norm_head_sample_params, 1e-5f, 0, 1),
      {I32_OF(2, 7, 1), {WEFT_F32, {0}}, I32_OF(7, 3, 1)}},
 };
 
@@ -371,6 +372,13 @@ static const struct {
     {WEFT_OP_NORM_QKV, 2, 4, false, 0, "head_dim is 4"},
     {WEFT_OP_NORM_QKV, 2, 0, false, 0, "head_dim is 0"},
     {WEFT_OP_NORM_QKV, 3, 7, false, 0, "order is 7"},
+    {WEFT_OP_NORM_QKV, 4, 8, false, 0, "extra_precision is 8"},
+    {WEFT_OP_NORM_QKV, 4, -1, false, 0, "extra_precision is -1"},
+    {WEFT_OP_MUL_MAT, 0, 2, false, 0, "extra_precision is 2"},
+    {WEFT_OP_MUL_MAT, 0, -1, false, 0, "extra_precision is -1"},
+    {WEFT_OP_MUL_MAT_ADD, 0, 2, false, 0, "extra_precision is 2"},
+    {WEFT_OP_NORM_GATED_MLP, 2, 4, false, 0, "extra_precision is 4"},
+    {WEFT_OP_NORM_HEAD_SAMPLE, 2, 2, false, 0, "extra_precision is 2"},
     {WEFT_OP_NORM_GATED_MLP, 0, 0, true, 0.0f, "epsilon is 0"},
     {WEFT_OP_NORM_GATED_MLP, 1, 2, false, 0, "activation is 2"},
     {WEFT_OP_NORM_HEAD_SAMPLE, 0, 0, true, -NAN, "epsilon is"},
@@ -399,6 +407,36 @@ static void wrong_parameters_are_refused(void **state) {
     }
 }
 
+/* A block left out is all zeros, which an op takes as it would take them. */
+static void no_parameters_are_zeros(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        static const int32_t zeros[16];
+        op_case none = cases[i];
+        weft_value outputs[WEFT_MAX_OUTPUTS];
+        weft_error error[2] = {{0}};
+        weft_status status[2];
+        for (int given = 0; given < 2; given++) {
+            counting c;
+            weft_runtime *runtime = make_runtime(&c);
+            weft_graph *graph;
+            assert_int_equal(weft_graph_create(runtime, &graph, NULL), WEFT_OK);
+            none.params_size = given ? cases[i].params_size : 0;
+            status[given] = try_case(graph, &none, -1, NULL, given && none.params_size > 0 ? zeros : NULL, outputs, &error[given]);
+            if (status[given] == WEFT_OK) {
+                const weft_core_node *node = &graph->nodes[graph->n_nodes - 1];
+                assert_int_equal(node->params_size, cases[i].params_size);
+                if (node->params_size > 0) assert_memory_equal(node->params, zeros, node->params_size);
+            }
+            weft_graph_destroy(graph);
+            end_runtime(runtime, &c);
+        }
+        assert_int_equal(status[0], status[1]);
+        if (status[0] != WEFT_OK) assert_string_equal(error[0].message, error[1].message);
+        if (cases[i].op == WEFT_OP_MUL_MAT || cases[i].op == WEFT_OP_MUL_MAT_ADD) assert_int_equal(status[0], WEFT_OK);
+    }
+}
+
 /* Shapes that are each possible, but whose result is not. */
 static void results_that_overflow_are_refused(void **state) {
     (void)state;
@@ -415,11 +453,9 @@ static void results_that_overflow_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ops_give_their_outputs),
-        cmocka_unit_test(only_optional_inputs_may_be_left_out),
-        cmocka_unit_test(wrong_inputs_are_refused),
-        cmocka_unit_test(wrong_parameters_are_refused),
-        cmocka_unit_test(results_that_overflow_are_refused),
+        cmocka_unit_test(ops_give_their_outputs),   cmocka_unit_test(only_optional_inputs_may_be_left_out),
+        cmocka_unit_test(wrong_inputs_are_refused), cmocka_unit_test(wrong_parameters_are_refused),
+        cmocka_unit_test(no_parameters_are_zeros),  cmocka_unit_test(results_that_overflow_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

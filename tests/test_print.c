@@ -61,7 +61,7 @@ static void text(void **state) {
                         "%3 = input \"u\" I32 [2], 8 bytes\n"
                         "%4 = scatter \"put\" (state=%2, updates=%3) -> I32 [4, 3], 12 bytes, 0 operations\n"
                         "%5 = rms_norm \"norm\" (x=%1) epsilon=1e-05 n_groups=4 -> F32 [32, 2], 512 bytes, 256 operations\n"
-                        "%6 = mul_mat \"y\" (weight=%0, x=%5) -> F32 [10, 2], 676 bytes, 1280 operations\n"
+                        "%6 = mul_mat \"y\" (weight=%0, x=%5) extra_precision=0 -> F32 [10, 2], 676 bytes, 1280 operations\n"
                         "result 0 = %6\n");
     fake_device fake;
     make_device(runtime, &fake)->refused = (uint64_t)1 << WEFT_OP_MUL_MAT;
@@ -124,7 +124,7 @@ static void dot(void **state) {
                         "  n3 [label=\"input\\nu\\nI32 [2]\", style=dashed];\n"
                         "  n4 [label=\"scatter\\nput\\nI32 [4, 3]\\n12 bytes, 0 operations\"];\n"
                         "  n5 [label=\"rms_norm\\nnorm\\nF32 [32, 2]\\nepsilon=1e-05 n_groups=4\\n512 bytes, 256 operations\"];\n"
-                        "  n6 [label=\"mul_mat\\ny\\nF32 [10, 2]\\n676 bytes, 1280 operations\"];\n"
+                        "  n6 [label=\"mul_mat\\ny\\nF32 [10, 2]\\nextra_precision=0\\n676 bytes, 1280 operations\"];\n"
                         "  n2 -> n4 [label=\"state\"];\n"
                         "  n3 -> n4 [label=\"updates\"];\n"
                         "  n1 -> n5 [label=\"x\"];\n"

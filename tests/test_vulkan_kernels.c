@@ -192,7 +192,7 @@ static weft_status read_mlp(void *user, const char *name, uint64_t offset, void 
 
 /* Runs the two nodes for T columns. */
 static void run_mlp(mlp *m, int T) {
-    const weft_norm_gated_mlp_params params = {1e-5f, WEFT_ACTIVATION_SILU};
+    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
     builder b;
     weft_error error;
     weft_store *store = NULL;

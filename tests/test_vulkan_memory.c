@@ -113,7 +113,9 @@ static unsigned char packed_byte(const planar *layout, const unsigned char *row,
 
 /* A question about a product (mul_mat or mul_mat_add) of `weight` with two columns. */
 static weft_phase question_of(weft_op op, weft_tensor weight, weft_precision precision) {
-    weft_phase phase = {.op = op, .precision = precision, .kernel = WEFT_KERNEL_ANY};
+    static const weft_mul_mat_params params; /* the same block for both */
+    weft_phase phase = {
+        .op = op, .precision = precision, .kernel = WEFT_KERNEL_ANY, .params = &params, .params_size = sizeof params};
     phase.inputs[WEFT_MUL_MAT_WEIGHT] = (weft_place){.present = true,
                                                      .leaf = WEFT_LEAF_WEIGHT,
                                                      .tensor = weight,

@@ -6,8 +6,8 @@
 
 /* Rows unpacked together in exact: few enough to stay in the first two levels of cache. */
 #define BLOCK_ROWS 16
-/* Rows multiplied together where columns are fine; the largest tile is no larger. */
-#define FINE_ROWS 32
+/* Rows multiplied together where columns have extra precision; the largest tile is no larger. */
+#define EXTRA_ROWS 32
 #define BLOCK_TINY 1e-36f /* a block of no larger values is left as it is */
 
 /* The layout of a matrix, or the one it will get. */
@@ -23,7 +23,7 @@ bool weft_cpu_product_is_fast(const weft_cpu_kernels *kernels, const weft_place 
 }
 
 /* How a matrix is multiplied: all that does not need memory. */
-static weft_cpu_product describe(const weft_cpu_call *call, const weft_place *matrix, int64_t n_columns, bool fine) {
+static weft_cpu_product describe(const weft_cpu_call *call, const weft_place *matrix, int64_t n_columns, bool extra_precision) {
     const weft_cpu_kernels *kernels = call->device->kernels;
     weft_cpu_product product = {.matrix = weft_cpu_matrix_of(matrix), .unit = BLOCK_ROWS, .n_columns = n_columns};
     product.matrix.layout = layout_of(kernels, matrix);
@@ -31,8 +31,8 @@ static weft_cpu_product describe(const weft_cpu_call *call, const weft_place *ma
     if (!product.fast) return product;
     product.unit = kernels->tile_rows(product.matrix.type, product.matrix.layout);
     product.form = kernels->form(product.matrix.type, product.matrix.layout);
-    product.fine = fine && product.form != WEFT_CPU_FORM_FLOATS && product.unit <= FINE_ROWS;
-    if (product.fine) product.n_columns = 2 * n_columns;
+    product.extra_precision = extra_precision && product.form != WEFT_CPU_FORM_FLOATS && product.unit <= EXTRA_ROWS;
+    if (product.extra_precision) product.n_columns = 2 * n_columns;
     return product;
 }
 
@@ -41,7 +41,7 @@ static size_t owner_of_columns(const weft_cpu_products *products, size_t index) 
     const weft_cpu_product *product = &products->products[index];
     for (size_t i = 0; i < index; i++) {
         const weft_cpu_product *other = &products->products[i];
-        if (other->fast && other->form == product->form && other->fine == product->fine) return i;
+        if (other->fast && other->form == product->form && other->extra_precision == product->extra_precision) return i;
     }
     return index;
 }
@@ -61,19 +61,19 @@ static void take_columns(weft_cpu_products *products, weft_cpu_scratch *scratch)
 }
 
 void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_call *call, const uint32_t *inputs, size_t n_inputs,
-                            int64_t n_columns, bool has_norm, uint32_t fine, weft_cpu_scratch *scratch) {
+                            int64_t n_columns, bool has_norm, int32_t extra_precision, weft_cpu_scratch *scratch) {
     *products = (weft_cpu_products){.device = call->device, .n_products = n_inputs, .n_columns = n_columns};
     products->k = call->phase->inputs[inputs[0]].tensor.shape[0];
     products->fast = weft_cpu_is_fast(call);
     if (has_norm) products->normed = weft_cpu_take(scratch, (uint64_t)(products->k * n_columns) * sizeof(float));
     for (size_t i = 0; i < n_inputs; i++)
-        products->products[i] = describe(call, &call->phase->inputs[inputs[i]], n_columns, fine >> i & 1);
+        products->products[i] = describe(call, &call->phase->inputs[inputs[i]], n_columns, extra_precision >> i & 1);
     take_columns(products, scratch);
     uint64_t column_bytes = (uint64_t)products->k * sizeof(float) * call->device->n_threads;
     products->rows = weft_cpu_take(scratch, column_bytes * BLOCK_ROWS);
-    if (!products->fast || fine == 0) return;
+    if (!products->fast || extra_precision == 0) return;
     products->split = weft_cpu_take(scratch, column_bytes * 2);
-    products->parts = weft_cpu_take(scratch, (uint64_t)(FINE_ROWS * 2 * n_columns) * sizeof(float) * call->device->n_threads);
+    products->parts = weft_cpu_take(scratch, (uint64_t)(EXTRA_ROWS * 2 * n_columns) * sizeof(float) * call->device->n_threads);
 }
 
 typedef struct prepare_context {
@@ -112,7 +112,8 @@ static void split_column(const float *x, int64_t k, float *coarse, float *rest) 
     }
 }
 
-static void quantise_fine(const weft_cpu_products *p, const weft_cpu_product *product, const float *x, int64_t t, uint32_t thread) {
+static void quantise_twice(const weft_cpu_products *p, const weft_cpu_product *product, const float *x, int64_t t,
+                           uint32_t thread) {
     const weft_cpu_kernels *kernels = p->device->kernels;
     float *coarse = p->split + (int64_t)thread * 2 * p->k, *rest = coarse + p->k;
     split_column(x + t * p->k, p->k, coarse, rest);
@@ -131,8 +132,8 @@ static void prepare_chunk(void *user, int64_t chunk, uint32_t thread) {
     for (size_t i = 0; i < p->n_products; i++) {
         const weft_cpu_product *product = &p->products[i];
         if (!product->fast || owner_of_columns(p, i) != i) continue;
-        if (product->fine)
-            for (int64_t t = first; t < first + count; t++) quantise_fine(p, product, x, t, thread);
+        if (product->extra_precision)
+            for (int64_t t = first; t < first + count; t++) quantise_twice(p, product, x, t, thread);
         else
             p->device->kernels->quantise(product->form, p->k, x, p->k, first, count, p->n_columns, product->columns);
     }
@@ -162,15 +163,15 @@ static void exact_rows(const weft_cpu_products *p, const weft_cpu_matrix *matrix
     }
 }
 
-static void fine_rows(const weft_cpu_products *p, const weft_cpu_product *product, int64_t first_row, int64_t n_rows, float *y,
-                      int64_t y_stride, uint32_t thread) {
-    float *parts = p->parts + (int64_t)thread * FINE_ROWS * 2 * p->n_columns;
-    int64_t step = FINE_ROWS / product->unit * product->unit;
+static void extra_rows(const weft_cpu_products *p, const weft_cpu_product *product, int64_t first_row, int64_t n_rows, float *y,
+                       int64_t y_stride, uint32_t thread) {
+    float *parts = p->parts + (int64_t)thread * EXTRA_ROWS * 2 * p->n_columns;
+    int64_t step = EXTRA_ROWS / product->unit * product->unit;
     for (int64_t row = first_row; row < first_row + n_rows; row += step) {
         int64_t count = weft_cpu_min(step, first_row + n_rows - row);
-        p->device->kernels->multiply(&product->matrix, product->columns, product->n_columns, row, count, parts, FINE_ROWS);
+        p->device->kernels->multiply(&product->matrix, product->columns, product->n_columns, row, count, parts, EXTRA_ROWS);
         for (int64_t t = 0; t < p->n_columns; t++) {
-            const float *coarse = parts + t * FINE_ROWS, *rest = coarse + p->n_columns * FINE_ROWS;
+            const float *coarse = parts + t * EXTRA_ROWS, *rest = coarse + p->n_columns * EXTRA_ROWS;
             for (int64_t i = 0; i < count; i++) y[row + i + t * y_stride] = coarse[i] + rest[i];
         }
     }
@@ -179,8 +180,8 @@ static void fine_rows(const weft_cpu_products *p, const weft_cpu_product *produc
 void weft_cpu_products_rows(const weft_cpu_products *products, size_t index, int64_t first_row, int64_t n_rows, float *y,
                             int64_t y_stride, uint32_t thread) {
     const weft_cpu_product *product = &products->products[index];
-    if (product->fine)
-        fine_rows(products, product, first_row, n_rows, y, y_stride, thread);
+    if (product->extra_precision)
+        extra_rows(products, product, first_row, n_rows, y, y_stride, thread);
     else if (product->fast)
         products->device->kernels->multiply(&product->matrix, product->columns, products->n_columns, first_row, n_rows,
                                             y + first_row, y_stride);

@@ -9,10 +9,10 @@
 typedef struct weft_cpu_product {
     weft_cpu_matrix matrix;
     bool fast;
-    bool fine;         /* fast: each column is quantised as two, a coarse one and what that leaves of it */
-    int64_t unit;      /* rows are handed out in multiples of this */
-    int32_t form;      /* fast: of the quantised columns */
-    int64_t n_columns; /* fast: quantised columns; fine: the coarse ones, then the rests */
+    bool extra_precision; /* fast: each column is quantised as two, a coarse one and what that leaves of it */
+    int64_t unit;         /* rows are handed out in multiples of this */
+    int32_t form;         /* fast: of the quantised columns */
+    int64_t n_columns;    /* fast: quantised columns; extra precision: the coarse ones, then the rests */
     void *columns;
 } weft_cpu_product;
 
@@ -28,18 +28,17 @@ typedef struct weft_cpu_products {
     float epsilon;
     float *normed;
     float *rows;  /* exact: unpacked rows, a block for each thread */
-    float *split; /* fine: the two parts of a column, for each thread */
-    float *parts; /* fine: products with coarse columns and rests, a block of rows for each thread */
+    float *split; /* extra precision: the two parts of a column, for each thread */
+    float *parts; /* extra precision: products with coarse columns and rests, a block of rows for each thread */
 } weft_cpu_products;
 
 /* Whether the kernel set can multiply the matrix in its layout, or in the one it will get. */
 bool weft_cpu_product_is_fast(const weft_cpu_kernels *kernels, const weft_place *matrix);
 
 /* Sets `products` up for at most `n_columns` columns at once and takes what it needs of `scratch`. `has_norm`: see above.
- * `fine`: bit i makes product i a fine one. The error of int8 activations then all but vanishes, for twice the arithmetic and the
- * same weight bytes: for matrices that are small or read for few columns, and whose errors weigh most (docs/benchmarks.md). */
+ * `extra_precision`: bit i is that of product i (weft/ops/mul_mat.h). */
 void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_call *call, const uint32_t *inputs, size_t n_inputs,
-                            int64_t n_columns, bool has_norm, uint32_t fine, weft_cpu_scratch *scratch);
+                            int64_t n_columns, bool has_norm, int32_t extra_precision, weft_cpu_scratch *scratch);
 
 /* Norms and quantises the columns, in parallel. */
 void weft_cpu_products_prepare(weft_cpu_products *products);

@@ -17,18 +17,20 @@ void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t w
 
 _Static_assert((int)WEFT_NORM_QKV_X == WEFT_NORM_GATED_MLP_X, "both ops that begin with a norm have its input in one place");
 
-weft_vulkan_normed weft_vulkan_normed_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t n, bool fine) {
+weft_vulkan_normed weft_vulkan_normed_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t n,
+                                           bool extra_precision) {
     const weft_place *x = &call->phase->inputs[WEFT_NORM_QKV_X];
-    weft_vulkan_normed normed = {.columns = weft_vulkan_columns_take(call, scratch, x->tensor.shape[0], x->tensor.shape[1], fine)};
+    weft_vulkan_normed normed = {
+        .columns = weft_vulkan_columns_take(call, scratch, x->tensor.shape[0], x->tensor.shape[1], extra_precision)};
     normed.columns.x = weft_vulkan_take(scratch, (uint64_t)weft_vulkan_elements(x) * sizeof(float));
     for (size_t i = 0; i < 2; i++)
         normed.results[i] = weft_vulkan_take(scratch, (uint64_t)(n * x->tensor.shape[1]) * sizeof(float));
     return normed;
 }
 
-uint64_t weft_vulkan_normed_bytes(const weft_vulkan_call *call, int64_t n, bool fine) {
+uint64_t weft_vulkan_normed_bytes(const weft_vulkan_call *call, int64_t n, bool extra_precision) {
     weft_vulkan_scratch scratch = {0};
-    weft_vulkan_normed_take(call, &scratch, n, fine);
+    weft_vulkan_normed_take(call, &scratch, n, extra_precision);
     return scratch.used;
 }
 

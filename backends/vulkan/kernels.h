@@ -10,11 +10,11 @@ typedef struct weft_vulkan_columns {
     int64_t k, n_columns;
     bool is_int8;
     uint64_t quants, scales;      /* scratch */
-    uint64_t rests, rests_scales; /* scratch for fine products, or 0 */
+    uint64_t rests, rests_scales; /* scratch for products with extra precision, or 0 */
 } weft_vulkan_columns;
-/* Takes what n_columns columns of k need. `fine`: there are fine products with them. */
+/* Takes what n_columns columns of k need. `extra_precision`: some product with them has it. */
 weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t k,
-                                             int64_t n_columns, bool fine);
+                                             int64_t n_columns, bool extra_precision);
 /* Once x is there: what is multiplied comes after it without another barrier. */
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns);
 
@@ -26,26 +26,27 @@ typedef struct weft_vulkan_product {
     const weft_place *weight;
     const weft_vulkan_columns *columns;
     uint64_t y, bias, residual;
-    bool fine; /* int8 columns count with what their rounding left: for twice the dot products, and the same reads of the weight */
+    bool extra_precision; /* weft/ops/mul_mat.h */
 } weft_vulkan_product;
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product);
 /* The same for a node whose inputs 0 and 1 are the weight and x, and its scratch. */
 void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual,
-                              bool fine);
-uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool fine);
+                              bool extra_precision);
+uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool extra_precision);
 
 /* `n_groups` groups of n values, each normalised by itself; weight 0: left out. */
 void weft_vulkan_rms_norm(weft_vulkan_recorder *recorder, uint64_t x, uint64_t weight, uint64_t y, int64_t n, int64_t n_groups,
                           float epsilon);
 
-/* Scratch of a fused op that begins with a norm of its input 0: the normed columns (`fine`: as above), and two results of n values
- * a column. */
+/* Scratch of a fused op that begins with a norm of its input 0: the normed columns (`extra_precision`: as above), and two results
+ * of n values a column. */
 typedef struct weft_vulkan_normed {
     weft_vulkan_columns columns;
     uint64_t results[2];
 } weft_vulkan_normed;
-weft_vulkan_normed weft_vulkan_normed_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t n, bool fine);
-uint64_t weft_vulkan_normed_bytes(const weft_vulkan_call *call, int64_t n, bool fine);
+weft_vulkan_normed weft_vulkan_normed_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t n,
+                                           bool extra_precision);
+uint64_t weft_vulkan_normed_bytes(const weft_vulkan_call *call, int64_t n, bool extra_precision);
 
 /* y = map(a, b), where b repeats after n_b values; n_b 0: no b. */
 void weft_vulkan_elementwise(weft_vulkan_recorder *recorder, uint32_t shader, uint32_t constant, uint64_t a, uint64_t b, uint64_t y,

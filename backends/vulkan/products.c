@@ -4,12 +4,12 @@
 #include "backends/vulkan/kernels.h"
 
 weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t k,
-                                             int64_t n_columns, bool fine) {
+                                             int64_t n_columns, bool extra_precision) {
     weft_vulkan_columns columns = {.k = k, .n_columns = n_columns, .is_int8 = call->kernel->int8_matrices != 0};
     if (!columns.is_int8) return columns;
     columns.quants = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
     columns.scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
-    if (!fine) return columns;
+    if (!extra_precision) return columns;
     columns.rests = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
     columns.rests_scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
     return columns;
@@ -54,13 +54,14 @@ uint32_t weft_vulkan_tile(int64_t n_columns, uint32_t largest) {
 static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_product *product, uint32_t shader, int64_t n_rows,
                          uint32_t n_columns, const void *push, size_t push_size) {
     uint32_t tile = weft_vulkan_tile(product->columns->n_columns, n_columns);
-    bool fine = product->fine && shader == WEFT_VULKAN_SHADER_mul_mat_int8;
-    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = shader,
-                                                         .constants = {weft_vulkan_matrix_type(product->weight), tile, fine},
-                                                         .push = push,
-                                                         .push_size = push_size,
-                                                         .groups_x = weft_vulkan_groups(product->weight->tensor.shape[1], n_rows),
-                                                         .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
+    bool extra_precision = product->extra_precision && shader == WEFT_VULKAN_SHADER_mul_mat_int8;
+    weft_vulkan_record(recorder,
+                       &(weft_vulkan_dispatch){.shader = shader,
+                                               .constants = {weft_vulkan_matrix_type(product->weight), tile, extra_precision},
+                                               .push = push,
+                                               .push_size = push_size,
+                                               .groups_x = weft_vulkan_groups(product->weight->tensor.shape[1], n_rows),
+                                               .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
 }
 
 static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
@@ -72,7 +73,7 @@ static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_produc
               weight->address,
               product->columns->quants,
               product->columns->rests,
-              product->fine ? product->columns->rests_scales : product->columns->scales,
+              product->extra_precision ? product->columns->rests_scales : product->columns->scales,
               product->y,
               product->bias,
               product->residual,
@@ -114,27 +115,27 @@ void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_produ
 _Static_assert((int)WEFT_MUL_MAT_WEIGHT == WEFT_MUL_MAT_ADD_WEIGHT && (int)WEFT_MUL_MAT_X == WEFT_MUL_MAT_ADD_X,
                "mul_mat and mul_mat_add begin with the same inputs");
 
-static weft_vulkan_columns columns_of(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, bool fine) {
+static weft_vulkan_columns columns_of(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, bool extra_precision) {
     weft_vulkan_columns columns = weft_vulkan_columns_take(call, scratch, call->phase->inputs[WEFT_MUL_MAT_X].tensor.shape[0],
-                                                           call->phase->inputs[WEFT_MUL_MAT_X].tensor.shape[1], fine);
+                                                           call->phase->inputs[WEFT_MUL_MAT_X].tensor.shape[1], extra_precision);
     columns.x = call->phase->inputs[WEFT_MUL_MAT_X].address;
     return columns;
 }
 
-uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool fine) {
+uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool extra_precision) {
     weft_vulkan_scratch scratch = {0};
-    columns_of(call, &scratch, fine);
+    columns_of(call, &scratch, extra_precision);
     return scratch.used;
 }
 
 void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual,
-                              bool fine) {
-    weft_vulkan_columns columns = columns_of(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, fine);
+                              bool extra_precision) {
+    weft_vulkan_columns columns = columns_of(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, extra_precision);
     weft_vulkan_columns_prepare(recorder, &columns);
     weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &call->phase->inputs[WEFT_MUL_MAT_WEIGHT],
                                                          .columns = &columns,
                                                          .y = call->phase->outputs[WEFT_MUL_MAT_OUT_Y].address,
                                                          .bias = bias,
                                                          .residual = residual,
-                                                         .fine = fine});
+                                                         .extra_precision = extra_precision});
 }

@@ -1,3 +1,5 @@
+#include "weft/ops/mul_mat.h"
+
 #include <math.h>
 
 #include "check/oracle.h"
@@ -40,11 +42,14 @@ void weft_check_oracle_mul_mat(weft_check_case *c) {
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, weft_check_pattern weights,
-                         weft_check_pattern columns, const char *note, weft_check_size size, weft_error *error) {
+                         weft_check_pattern columns, int32_t extra_precision, const char *note, weft_check_size size,
+                         weft_error *error) {
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s", weft_type_get(type)->name, (long long)k,
-                                          (long long)m->n, (long long)m->t, note);
+    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
+                                          (long long)m->n, (long long)m->t, note, extra_precision ? "" : " plain");
     if (c == NULL) return WEFT_OK;
+    const weft_mul_mat_params params = {.extra_precision = extra_precision};
+    weft_check_params(c, &params, sizeof params);
     weft_check_weight(c, WEFT_MUL_MAT_WEIGHT, type, k, m->n, weights, 1.0 / sqrt((double)k));
     weft_check_reals(c, WEFT_MUL_MAT_X, k, m->t, columns, 1.0);
     weft_check_result_reals(c, WEFT_MUL_MAT_OUT_Y, m->n, m->t);
@@ -73,10 +78,12 @@ static weft_status check_type(weft_check_run *run, weft_type type, weft_error *e
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0] && status == WEFT_OK; i++) {
         weft_check_matrix m = matrices[i];
         if (large_block && m.blocks > 9) m.blocks /= 8;
-        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, "", weft_check_quick_if(i == 4), error);
+        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, 1, "", weft_check_quick_if(i == 4), error);
+        if (status == WEFT_OK && i % 2 == 0)
+            status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, 0, "", weft_check_quick_if(i == 4), error);
     }
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0] && status == WEFT_OK; i++)
-        status = check(run, type, &odd, patterns[i].weights, patterns[i].columns, patterns[i].note, WEFT_CHECK_USUAL, error);
+        status = check(run, type, &odd, patterns[i].weights, patterns[i].columns, 1, patterns[i].note, WEFT_CHECK_USUAL, error);
     return status;
 }
 
@@ -90,6 +97,6 @@ weft_status weft_check_cases_mul_mat(weft_check_run *run, weft_error *error) {
     for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++) status = check_type(run, weft_check_types[i], error);
     for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
          i++)
-        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, "", WEFT_CHECK_LARGE, error);
+        status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, 0, "", WEFT_CHECK_LARGE, error);
     return status;
 }

@@ -1,3 +1,5 @@
+#include "weft/ops/mul_mat_add.h"
+
 #include <math.h>
 
 #include "check/oracle.h"
@@ -12,11 +14,14 @@ void weft_check_oracle_mul_mat_add(weft_check_case *c) {
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, bool bias, bool residual,
-                         weft_check_size size, weft_error *error) {
+                         int32_t extra_precision, weft_check_size size, weft_error *error) {
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
-                                          (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "");
+    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s%s", weft_type_get(type)->name, (long long)k,
+                                          (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "",
+                                          extra_precision ? " extra precision" : "");
     if (c == NULL) return WEFT_OK;
+    const weft_mul_mat_add_params params = {.extra_precision = extra_precision};
+    weft_check_params(c, &params, sizeof params);
     weft_check_weight(c, WEFT_MUL_MAT_ADD_WEIGHT, type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));
     weft_check_reals(c, WEFT_MUL_MAT_ADD_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
     if (bias) weft_check_weight(c, WEFT_MUL_MAT_ADD_BIAS, WEFT_F32, m->n, 1, WEFT_CHECK_NORMAL, 0.5);
@@ -38,14 +43,14 @@ weft_status weft_check_cases_mul_mat_add(weft_check_run *run, weft_error *error)
     for (size_t i = 0; i < weft_check_type_count; i++) {
         for (size_t j = 0; j < sizeof matrices / sizeof matrices[0]; j++) {
             weft_check_size size = weft_check_quick_if(matrices[j].t == 8);
-            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], false, true, size, error);
+            if (status == WEFT_OK) status = check(run, weft_check_types[i], &matrices[j], false, true, 0, size, error);
             if (status == WEFT_OK)
-                status =
-                    check(run, weft_check_types[i], &matrices[j], true, j % 2 == 0, j % 2 == 0 ? size : WEFT_CHECK_USUAL, error);
+                status = check(run, weft_check_types[i], &matrices[j], true, j % 2 == 0, j % 2 == 1,
+                               j % 2 == 0 ? size : WEFT_CHECK_USUAL, error);
         }
     }
     for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
          i++)
-        status = check(run, type, &m, false, true, WEFT_CHECK_LARGE, error);
+        status = check(run, type, &m, false, true, 0, WEFT_CHECK_LARGE, error);
     return status;
 }

@@ -26,14 +26,16 @@ void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
     }
 }
 
+static const char *const extra_notes[] = {"", " extra precision of gate", " extra precision of up", " extra precision"};
+
 static weft_status check(weft_check_run *run, weft_type type, weft_type up_type, const weft_check_matrix *m, int32_t activation,
-                         double rms, weft_check_size size, weft_error *error) {
+                         double rms, int32_t extra_precision, weft_check_size size, weft_error *error) {
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, size, "%s/%s %lldx%lld T=%lld %s rms=%g", weft_type_get(type)->name,
+    weft_check_case *c = weft_check_begin(run, type, size, "%s/%s %lldx%lld T=%lld %s rms=%g%s", weft_type_get(type)->name,
                                           weft_type_get(up_type)->name, (long long)k, (long long)m->n, (long long)m->t,
-                                          activation == WEFT_ACTIVATION_SILU ? "silu" : "gelu", rms);
+                                          activation == WEFT_ACTIVATION_SILU ? "silu" : "gelu", rms, extra_notes[extra_precision]);
     if (c == NULL) return WEFT_OK;
-    weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = activation};
+    weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = activation, .extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_NORM_GATED_MLP_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
     weft_check_weight(c, WEFT_NORM_GATED_MLP_NORM, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
@@ -47,8 +49,8 @@ static const weft_check_matrix matrices[] = {{31, 1, 31, 2},   {63, 3, 33, 3},  
                                              {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
 
 static weft_status check_small(weft_check_run *run, weft_type type, weft_type up_type, const weft_check_matrix *m,
-                               int32_t activation, double rms, weft_error *error) {
-    return check(run, type, up_type, m, activation, rms, weft_check_quick_if(m->t == 8), error);
+                               int32_t activation, double rms, int32_t extra_precision, weft_error *error) {
+    return check(run, type, up_type, m, activation, rms, extra_precision, weft_check_quick_if(m->t == 8), error);
 }
 
 /* Models of 1.5 and 8 billion weights. */
@@ -60,14 +62,16 @@ weft_status weft_check_cases_norm_gated_mlp(weft_check_run *run, weft_error *err
         weft_type type = weft_check_types[i];
         for (size_t j = 0; j < sizeof matrices / sizeof matrices[0] && status == WEFT_OK; j++)
             status =
-                check_small(run, type, type, &matrices[j], j % 2 == 0 ? WEFT_ACTIVATION_SILU : WEFT_ACTIVATION_GELU, 1.0, error);
-        if (status == WEFT_OK) status = check_small(run, type, type, &matrices[1], WEFT_ACTIVATION_SILU, 100.0, error);
+                check_small(run, type, type, &matrices[j], j % 2 == 0 ? WEFT_ACTIVATION_SILU : WEFT_ACTIVATION_GELU, 1.0, 0, error);
+        if (status == WEFT_OK) status = check_small(run, type, type, &matrices[1], WEFT_ACTIVATION_SILU, 100.0, 0, error);
+        for (int32_t extra = 1; extra <= 3; extra++)
+            if (status == WEFT_OK) status = check_small(run, type, type, &matrices[2], WEFT_ACTIVATION_SILU, 1.0, extra, error);
     }
     weft_type type;
     weft_check_matrix m;
     for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
          i++)
-        status = check(run, type, type, &m, WEFT_ACTIVATION_SILU, 1.0, WEFT_CHECK_LARGE, error);
-    if (status == WEFT_OK) status = check_small(run, WEFT_Q4_K, WEFT_Q6_K, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error);
-    return status == WEFT_OK ? check_small(run, WEFT_Q4_0, WEFT_F16, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, error) : status;
+        status = check(run, type, type, &m, WEFT_ACTIVATION_SILU, 1.0, 0, WEFT_CHECK_LARGE, error);
+    if (status == WEFT_OK) status = check_small(run, WEFT_Q4_K, WEFT_Q6_K, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, 0, error);
+    return status == WEFT_OK ? check_small(run, WEFT_Q4_0, WEFT_F16, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, 0, error) : status;
 }

@@ -33,13 +33,14 @@ typedef struct shape {
     int32_t n_top;
 } shape;
 
-static weft_status check(weft_check_run *run, weft_type type, const shape *s, weft_check_size size, weft_error *error) {
+static weft_status check(weft_check_run *run, weft_type type, const shape *s, int32_t extra_precision, weft_check_size size,
+                         weft_error *error) {
     const weft_check_matrix *m = &s->matrix;
     int64_t k = weft_check_k(m, type);
-    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld R=%lld top=%d", weft_type_get(type)->name, (long long)k,
-                                          (long long)m->n, (long long)m->t, (int)s->n_top);
+    weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld R=%lld top=%d%s", weft_type_get(type)->name, (long long)k,
+                                          (long long)m->n, (long long)m->t, (int)s->n_top, extra_precision ? "" : " plain");
     if (c == NULL) return WEFT_OK;
-    weft_norm_head_sample_params params = {.epsilon = 1e-5f, .n_top = s->n_top};
+    weft_norm_head_sample_params params = {.epsilon = 1e-5f, .n_top = s->n_top, .extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_NORM_HEAD_SAMPLE_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);
     weft_check_weight(c, WEFT_NORM_HEAD_SAMPLE_NORM, WEFT_F32, k, 1, WEFT_CHECK_NORMAL, 1.0);
@@ -63,9 +64,11 @@ weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *e
     shape large = {.n_top = 0};
     for (size_t i = 0; i < weft_check_type_count; i++)
         for (size_t j = 0; j < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; j++)
-            status = check(run, weft_check_types[i], &shapes[j], weft_check_quick_if(shapes[j].matrix.t == 8), error);
+            status = check(run, weft_check_types[i], &shapes[j], 1, weft_check_quick_if(shapes[j].matrix.t == 8), error);
+    for (size_t i = 0; i < weft_check_type_count && status == WEFT_OK; i++)
+        status = check(run, weft_check_types[i], &shapes[1], 0, WEFT_CHECK_USUAL, error);
     for (size_t i = 0;
          status == WEFT_OK && weft_check_large_product(heads, sizeof heads / sizeof heads[0], i, &type, &large.matrix); i++)
-        if (large.matrix.t <= MOST_LARGE_COLUMNS) status = check(run, type, &large, WEFT_CHECK_LARGE, error);
+        if (large.matrix.t <= MOST_LARGE_COLUMNS) status = check(run, type, &large, 1, WEFT_CHECK_LARGE, error);
     return status;
 }

@@ -109,15 +109,22 @@ static void make_inputs(weft_check_case *c, const shape *s, weft_type type, weft
     weft_check_make_rows(c, &s->rows, WEFT_NORM_QKV_ROWS, WEFT_NORM_QKV_SEQUENCES);
 }
 
+/* K and V, as a decoder has it. */
+#define USUAL_EXTRA_PRECISION 6
+
+static const char *const extra_notes[] = {[0] = " plain", [USUAL_EXTRA_PRECISION] = "", [7] = " extra precision"};
+
 static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_type v_type, weft_type kv_type,
-                         weft_check_size size, weft_error *error) {
+                         int32_t extra_precision, weft_check_size size, weft_error *error) {
     const weft_check_rows *r = &s->rows;
-    weft_check_case *c = weft_check_begin(run, type, size, "%s/%s kv %s head_dim=%d heads=%lldx%lld T=%lld padding=%lld%s%s",
-                                          weft_type_get(type)->name, weft_type_get(v_type)->name, weft_type_get(kv_type)->name,
-                                          (int)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->t,
-                                          (long long)r->n_padding, s->biases ? " biases" : "", s->norms ? " head norms" : "");
+    weft_check_case *c =
+        weft_check_begin(run, type, size, "%s/%s kv %s head_dim=%d heads=%lldx%lld T=%lld padding=%lld%s%s%s",
+                         weft_type_get(type)->name, weft_type_get(v_type)->name, weft_type_get(kv_type)->name, (int)s->head_dim,
+                         (long long)s->n_kv_heads, (long long)s->group, (long long)r->t, (long long)r->n_padding,
+                         s->biases ? " biases" : "", s->norms ? " head norms" : "", extra_notes[extra_precision]);
     if (c == NULL) return WEFT_OK;
-    weft_norm_qkv_params params = {.epsilon = 1e-5f, .head_epsilon = 1e-6f, .head_dim = s->head_dim, .order = s->order};
+    weft_norm_qkv_params params = {
+        .epsilon = 1e-5f, .head_epsilon = 1e-6f, .head_dim = s->head_dim, .order = s->order, .extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     make_inputs(c, s, type, v_type, kv_type);
     weft_check_result_reals(c, WEFT_NORM_QKV_OUT_Y, c->inputs[WEFT_NORM_QKV_Q].tensor.shape[1], r->t);
@@ -127,7 +134,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
 
 static weft_status check_small(weft_check_run *run, const shape *s, weft_type type, weft_type v_type, weft_type kv_type,
                                weft_error *error) {
-    return check(run, s, type, v_type, kv_type, weft_check_quick_if(s->rows.t == 8), error);
+    return check(run, s, type, v_type, kv_type, USUAL_EXTRA_PRECISION, weft_check_quick_if(s->rows.t == 8), error);
 }
 
 /* Models of 1.5 and 8 billion weights. */
@@ -147,7 +154,7 @@ static weft_status check_large(weft_check_run *run, const shape *s, weft_type kv
         large.rows.t = m.t;
         large.rows.decode = large.rows.full = m.t <= 8;
         large.rows.n_sequences = large.rows.decode ? m.t : 1;
-        status = check(run, &large, type, type, kv_type, WEFT_CHECK_LARGE, error);
+        status = check(run, &large, type, type, kv_type, USUAL_EXTRA_PRECISION, WEFT_CHECK_LARGE, error);
     }
     return status;
 }
@@ -164,6 +171,8 @@ weft_status weft_check_cases_norm_qkv(weft_check_run *run, weft_error *error) {
         }
     }
     weft_type kv_type = exact ? WEFT_F32 : WEFT_F16;
+    for (int32_t extra = 0; extra <= 7 && status == WEFT_OK; extra += 7)
+        status = check(run, &shapes[2], WEFT_Q4_0, WEFT_Q8_0, kv_type, extra, WEFT_CHECK_USUAL, error);
     for (size_t i = 0; i < sizeof large_shapes / sizeof large_shapes[0] && status == WEFT_OK; i++)
         status = check_large(run, &large_shapes[i], kv_type, error);
     if (status == WEFT_OK) status = check_small(run, &shapes[3], WEFT_Q4_K, WEFT_Q6_K, kv_type, error);

@@ -1,8 +1,13 @@
+#include "weft/ops/mul_mat_add.h"
+
+#include <stdio.h>
+
 #include "core/expect.h"
 #include "core/fusion.h"
+#include "weft/ops/mul_mat.h"
 
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
-    (void)params;
+    const weft_mul_mat_add_params *p = params;
     weft_status status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_WEIGHT, WEFT_EXPECT_WEIGHT,
                                             WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK) return status;
@@ -15,6 +20,7 @@ static weft_status infer(const weft_op_tensors *tensors, const void *params, wef
     status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_BIAS, WEFT_EXPECT_F32, n, 1, error);
     if (status == WEFT_OK)
         status = weft_expect_matrix(tensors, WEFT_OP_MUL_MAT_ADD, WEFT_MUL_MAT_ADD_RESIDUAL, WEFT_EXPECT_F32, n, n_columns, error);
+    if (status == WEFT_OK) status = weft_expect_word(WEFT_OP_MUL_MAT_ADD, "extra_precision", p->extra_precision, 0, 1, error);
     if (status == WEFT_OK) outputs[WEFT_MUL_MAT_ADD_OUT_Y] = weft_tensor_of(WEFT_F32, n, n_columns, 1);
     return status;
 }
@@ -28,15 +34,31 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
                  weft_product(n_added, weft_tensor_bytes(&outputs[WEFT_MUL_MAT_ADD_OUT_Y]) / sizeof(float)));
 }
 
+static void describe(const void *params, char *text, size_t size) {
+    const weft_mul_mat_add_params *p = params;
+    snprintf(text, size, "extra_precision=%d", p->extra_precision);
+}
+
+enum { MUL_MAT, BIAS, RESIDUAL };
+
+static bool merge(const weft_core_node *const *found, void *params) {
+    const weft_mul_mat_params *product = found[MUL_MAT]->params;
+    weft_mul_mat_add_params *p = params;
+    p->extra_precision = product->extra_precision;
+    return true;
+}
+
 /* That one of the two is there is for the rules above to see. */
 static const weft_fusion fusion = {
     .nodes =
         {
-            {.op = WEFT_OP_MUL_MAT, .inputs = "weight x", .outputs = "product"},
-            {.op = WEFT_OP_ADD, .inputs = "product bias", .outputs = "biased", .optional = true},
-            {.op = WEFT_OP_ADD, .inputs = "biased residual", .outputs = "y", .optional = true},
+            [MUL_MAT] = {.op = WEFT_OP_MUL_MAT, .inputs = "weight x", .outputs = "product"},
+            [BIAS] = {.op = WEFT_OP_ADD, .inputs = "product bias", .outputs = "biased", .optional = true},
+            [RESIDUAL] = {.op = WEFT_OP_ADD, .inputs = "biased residual", .outputs = "y", .optional = true},
         },
     .weights = "bias",
+    .merge = merge,
 };
 
-const weft_op_rules weft_op_rules_mul_mat_add = {.infer = infer, .cost = cost, .fusion = &fusion};
+const weft_op_rules weft_op_rules_mul_mat_add = {
+    .params_size = sizeof(weft_mul_mat_add_params), .infer = infer, .cost = cost, .describe = describe, .fusion = &fusion};

@@ -4,6 +4,7 @@
 
 #include "core/expect.h"
 #include "core/fusion.h"
+#include "weft/ops/mul_mat.h"
 #include "weft/ops/rms_norm.h"
 
 static weft_status infer(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error) {
@@ -21,6 +22,7 @@ static weft_status infer(const weft_op_tensors *tensors, const void *params, wef
     if (status == WEFT_OK) status = weft_expect_positive(op, "epsilon", p->epsilon, error);
     if (status == WEFT_OK)
         status = weft_expect_word(op, "activation", p->activation, WEFT_ACTIVATION_SILU, WEFT_ACTIVATION_GELU, error);
+    if (status == WEFT_OK) status = weft_expect_word(op, "extra_precision", p->extra_precision, 0, 3, error);
     if (status == WEFT_OK)
         outputs[WEFT_NORM_GATED_MLP_OUT_Y] = weft_tensor_of(WEFT_F32, n_ff, tensors->inputs[WEFT_NORM_GATED_MLP_X]->shape[1], 1);
     return status;
@@ -38,16 +40,19 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
 
 static void describe(const void *params, char *text, size_t size) {
     const weft_norm_gated_mlp_params *p = params;
-    snprintf(text, size, "epsilon=%g activation=%s", (double)p->epsilon, p->activation == WEFT_ACTIVATION_GELU ? "gelu" : "silu");
+    snprintf(text, size, "epsilon=%g activation=%s extra_precision=%d", (double)p->epsilon,
+             p->activation == WEFT_ACTIVATION_GELU ? "gelu" : "silu", p->extra_precision);
 }
 
 enum { MUL, ACTIVATION, GATE_MUL_MAT, UP_MUL_MAT, RMS_NORM };
 
 static bool merge(const weft_core_node *const *found, void *params) {
     const weft_rms_norm_params *norm = found[RMS_NORM]->params;
+    const weft_mul_mat_params *gate = found[GATE_MUL_MAT]->params, *up = found[UP_MUL_MAT]->params;
     weft_norm_gated_mlp_params *p = params;
     p->epsilon = norm->epsilon;
     p->activation = found[ACTIVATION]->op == WEFT_OP_GELU ? WEFT_ACTIVATION_GELU : WEFT_ACTIVATION_SILU;
+    p->extra_precision = gate->extra_precision | up->extra_precision << 1;
     return norm->n_groups <= 1;
 }
 

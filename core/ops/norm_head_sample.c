@@ -4,6 +4,7 @@
 
 #include "core/expect.h"
 #include "core/fusion.h"
+#include "weft/ops/mul_mat.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/sample.h"
 
@@ -19,6 +20,7 @@ static weft_status infer(const weft_op_tensors *tensors, const void *params, wef
         status =
             weft_expect_matrix(tensors, op, WEFT_NORM_HEAD_SAMPLE_WEIGHT, WEFT_EXPECT_WEIGHT, x->shape[0], WEFT_ANY_EXTENT, error);
     if (status == WEFT_OK) status = weft_expect_positive(op, "epsilon", p->epsilon, error);
+    if (status == WEFT_OK) status = weft_expect_word(op, "extra_precision", p->extra_precision, 0, 1, error);
     if (status != WEFT_OK) return status;
     return weft_expect_sampling(tensors, op, WEFT_NORM_HEAD_SAMPLE_HEADS, tensors->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT]->shape[1],
                                 x->shape[1], p->n_top, outputs, error);
@@ -37,17 +39,19 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
 
 static void describe(const void *params, char *text, size_t size) {
     const weft_norm_head_sample_params *p = params;
-    snprintf(text, size, "epsilon=%g n_top=%d", (double)p->epsilon, p->n_top);
+    snprintf(text, size, "epsilon=%g n_top=%d extra_precision=%d", (double)p->epsilon, p->n_top, p->extra_precision);
 }
 
 enum { SAMPLE, MUL_MAT, RMS_NORM };
 
 static bool merge(const weft_core_node *const *found, void *params) {
     const weft_rms_norm_params *norm = found[RMS_NORM]->params;
+    const weft_mul_mat_params *product = found[MUL_MAT]->params;
     const weft_sample_params *sample = found[SAMPLE]->params;
     weft_norm_head_sample_params *p = params;
     p->epsilon = norm->epsilon;
     p->n_top = sample->n_top;
+    p->extra_precision = product->extra_precision;
     return norm->n_groups <= 1;
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/expect.h"
 #include "core/fusion.h"
+#include "weft/ops/mul_mat.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/rope.h"
 
@@ -16,6 +17,7 @@ static weft_status check_params(const weft_op_tensors *tensors, const weft_norm_
         status = weft_expect_positive(op, "head_epsilon", p->head_epsilon, error);
     if (status == WEFT_OK) status = weft_expect_word(op, "head_dim", p->head_dim, 1, INT32_MAX, error);
     if (status == WEFT_OK) status = weft_expect_word(op, "order", p->order, WEFT_ROPE_ADJACENT, WEFT_ROPE_HALVES, error);
+    if (status == WEFT_OK) status = weft_expect_word(op, "extra_precision", p->extra_precision, 0, 7, error);
     return status;
 }
 
@@ -95,8 +97,8 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
 
 static void describe(const void *params, char *text, size_t size) {
     const weft_norm_qkv_params *p = params;
-    snprintf(text, size, "epsilon=%g head_epsilon=%g head_dim=%d order=%s", (double)p->epsilon, (double)p->head_epsilon,
-             p->head_dim, p->order == WEFT_ROPE_HALVES ? "halves" : "adjacent");
+    snprintf(text, size, "epsilon=%g head_epsilon=%g head_dim=%d order=%s extra_precision=%d", (double)p->epsilon,
+             (double)p->head_epsilon, p->head_dim, p->order == WEFT_ROPE_HALVES ? "halves" : "adjacent", p->extra_precision);
 }
 
 enum { KV_WRITE, K_ROPE, K_RMS_NORM, K_ADD, K_MUL_MAT, RMS_NORM, V_ADD, V_MUL_MAT, Q_MUL_MAT, Q_ADD, Q_RMS_NORM, Q_ROPE };
@@ -110,6 +112,8 @@ static bool merge(const weft_core_node *const *found, void *params) {
     p->epsilon = norm->epsilon;
     p->head_dim = rope->head_dim;
     p->order = rope->order;
+    const weft_core_node *products[] = {found[Q_MUL_MAT], found[K_MUL_MAT], found[V_MUL_MAT]};
+    for (int i = 0; i < 3; i++) p->extra_precision |= ((const weft_mul_mat_params *)products[i]->params)->extra_precision << i;
     const weft_core_node *head_norms[] = {found[Q_RMS_NORM], found[K_RMS_NORM]};
     for (int i = 0; i < 2; i++) {
         if (!head_norms[i]) continue;

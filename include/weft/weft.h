@@ -288,7 +288,7 @@ WEFT_API weft_status weft_graph_weight_slice(weft_graph *graph, const char *name
 
 /* Adds a node. `inputs` has weft_op_input_count(op) entries, at the places that weft/ops/ports.h names, WEFT_NONE for an optional
  * one left out.
- * `params` is the op's block from weft/ops/STEM.h, or NULL with size 0 where it has none. `outputs` receives
+ * `params` is the op's block from weft/ops/STEM.h, or NULL with size 0: none, or all zeros. `outputs` receives
  * weft_op_output_count(op) values (WEFT_NONE for one the parameters switch off). Every rule of the op is checked here: a
  * graph that was built can be planned. A state output is a new version of its state input, which no later node may use. */
 WEFT_API weft_status weft_graph_add(weft_graph *graph, weft_op op, const char *name, const weft_value *inputs, const void *params,

@@ -1,3 +1,5 @@
+#include "weft/ops/mul_mat_add.h"
+
 #include "backends/cpu/product.h"
 
 typedef struct mul_context {
@@ -21,8 +23,10 @@ static void mul_chunk(void *user, int64_t chunk, uint32_t thread) {
 }
 
 static void init(const weft_cpu_call *call, weft_cpu_products *products, weft_cpu_scratch *scratch) {
+    const weft_mul_mat_add_params *params = call->phase->params;
     const uint32_t weight = WEFT_MUL_MAT_ADD_WEIGHT;
-    weft_cpu_products_init(products, call, &weight, 1, call->phase->inputs[WEFT_MUL_MAT_ADD_X].tensor.shape[1], false, 0, scratch);
+    weft_cpu_products_init(products, call, &weight, 1, call->phase->inputs[WEFT_MUL_MAT_ADD_X].tensor.shape[1], false,
+                           params->extra_precision, scratch);
 }
 
 static uint64_t scratch_bytes(const weft_cpu_call *call) {

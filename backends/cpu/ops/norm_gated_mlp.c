@@ -33,9 +33,10 @@ static void mlp_chunk(void *user, int64_t chunk, uint32_t thread) {
 }
 
 static float *init(const weft_cpu_call *call, weft_cpu_products *products, weft_cpu_scratch *scratch) {
+    const weft_norm_gated_mlp_params *params = call->phase->params;
     const uint32_t weights[] = {WEFT_NORM_GATED_MLP_GATE, WEFT_NORM_GATED_MLP_UP};
     int64_t n_columns = call->phase->inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[1];
-    weft_cpu_products_init(products, call, weights, 2, n_columns, true, 0, scratch);
+    weft_cpu_products_init(products, call, weights, 2, n_columns, true, params->extra_precision, scratch);
     return weft_cpu_take(scratch,
                          (uint64_t)(call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1] * n_columns) * sizeof(float));
 }

@@ -20,7 +20,7 @@ static void init(const weft_cpu_call *call, int64_t first, int64_t n_columns, he
     const weft_norm_head_sample_params *params = call->phase->params;
     const uint32_t weight = WEFT_NORM_HEAD_SAMPLE_WEIGHT;
     c->n_vocab = call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
-    weft_cpu_products_init(&c->products, call, &weight, 1, n_columns, true, 1, scratch);
+    weft_cpu_products_init(&c->products, call, &weight, 1, n_columns, true, params->extra_precision, scratch);
     weft_cpu_sampler_init(&c->sampler, call, &call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_HEADS],
                           &call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_SEQUENCES], c->n_vocab, params->n_top, first, n_columns,
                           scratch);

@@ -53,9 +53,10 @@ static void qkv_chunk(void *user, int64_t chunk, uint32_t thread) {
 }
 
 static void init(const weft_cpu_call *call, weft_cpu_products *products, float **keys, float **values, weft_cpu_scratch *scratch) {
+    const weft_norm_qkv_params *params = call->phase->params;
     const uint32_t weights[] = {WEFT_NORM_QKV_Q, WEFT_NORM_QKV_K, WEFT_NORM_QKV_V};
     int64_t n_columns = call->phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
-    weft_cpu_products_init(products, call, weights, N_PARTS, n_columns, true, 1 << KEYS | 1 << VALUES, scratch);
+    weft_cpu_products_init(products, call, weights, N_PARTS, n_columns, true, params->extra_precision, scratch);
     uint64_t bytes = (uint64_t)(call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1] * n_columns) * sizeof(float);
     *keys = weft_cpu_take(scratch, bytes);
     *values = weft_cpu_take(scratch, bytes);

@@ -1,11 +1,15 @@
+#include "weft/ops/mul_mat.h"
+
 #include "backends/vulkan/kernels.h"
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
-    return weft_vulkan_mul_mat_bytes(call, true);
+    const weft_mul_mat_params *params = call->phase->params;
+    return weft_vulkan_mul_mat_bytes(call, params->extra_precision != 0);
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
-    weft_vulkan_mul_mat_node(recorder, call, 0, 0, true);
+    const weft_mul_mat_params *params = call->phase->params;
+    weft_vulkan_mul_mat_node(recorder, call, 0, 0, params->extra_precision != 0);
 }
 
 #define MATRICES WEFT_PORT_BIT(WEFT_MUL_MAT_WEIGHT)

@@ -1,12 +1,16 @@
+#include "weft/ops/mul_mat_add.h"
+
 #include "backends/vulkan/kernels.h"
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
-    return weft_vulkan_mul_mat_bytes(call, false);
+    const weft_mul_mat_add_params *params = call->phase->params;
+    return weft_vulkan_mul_mat_bytes(call, params->extra_precision != 0);
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_mul_mat_add_params *params = call->phase->params;
     weft_vulkan_mul_mat_node(recorder, call, call->phase->inputs[WEFT_MUL_MAT_ADD_BIAS].address,
-                             call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address, false);
+                             call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address, params->extra_precision != 0);
 }
 
 /* Weights taken apart, x as half floats or F32. */

@@ -3,24 +3,30 @@
 #include "backends/vulkan/kernels.h"
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
-    return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1], false);
+    const weft_norm_gated_mlp_params *params = call->phase->params;
+    return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1],
+                                    params->extra_precision != 0);
 }
 
 /* The norm and both products. */
 static weft_vulkan_normed record_products(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
     const weft_norm_gated_mlp_params *params = call->phase->params;
     const weft_place *x = &call->phase->inputs[WEFT_NORM_GATED_MLP_X];
-    weft_vulkan_normed parts = weft_vulkan_normed_take(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address},
-                                                       call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1], false);
+    weft_vulkan_normed parts =
+        weft_vulkan_normed_take(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address},
+                                call->phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1], params->extra_precision != 0);
     weft_vulkan_rms_norm(recorder, x->address, call->phase->inputs[WEFT_NORM_GATED_MLP_NORM].address, parts.columns.x,
                          x->tensor.shape[0], x->tensor.shape[1], params->epsilon);
     weft_vulkan_record_barrier(recorder);
     weft_vulkan_columns_prepare(recorder, &parts.columns);
-    weft_vulkan_product product = {
-        .weight = &call->phase->inputs[WEFT_NORM_GATED_MLP_GATE], .columns = &parts.columns, .y = parts.results[0]};
+    weft_vulkan_product product = {.weight = &call->phase->inputs[WEFT_NORM_GATED_MLP_GATE],
+                                   .columns = &parts.columns,
+                                   .y = parts.results[0],
+                                   .extra_precision = params->extra_precision & 1};
     weft_vulkan_mul_mat(recorder, &product);
     product.weight = &call->phase->inputs[WEFT_NORM_GATED_MLP_UP];
     product.y = parts.results[1];
+    product.extra_precision = params->extra_precision >> 1 & 1;
     weft_vulkan_mul_mat(recorder, &product);
     weft_vulkan_record_barrier(recorder);
     return parts;

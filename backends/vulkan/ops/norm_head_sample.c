@@ -15,8 +15,8 @@ static head_parts parts_of(const weft_vulkan_call *call, weft_vulkan_scratch *sc
     if (n_columns > WEFT_VULKAN_SAMPLE_COLUMNS) n_columns = WEFT_VULKAN_SAMPLE_COLUMNS;
     head_parts parts;
     weft_vulkan_sampler_init(&parts.sampler, call, WEFT_NORM_HEAD_SAMPLE_HEADS, n_vocab, params->n_top, scratch);
-    parts.normed =
-        weft_vulkan_columns_take(call, scratch, call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0], n_columns, true);
+    parts.normed = weft_vulkan_columns_take(call, scratch, call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0], n_columns,
+                                            params->extra_precision != 0);
     parts.normed.x = weft_vulkan_take(
         scratch, (uint64_t)(call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0] * n_columns) * sizeof(float));
     parts.logits = weft_vulkan_take(scratch, (uint64_t)(n_vocab * n_columns) * sizeof(float));
@@ -43,7 +43,7 @@ static void record_columns(weft_vulkan_recorder *recorder, const weft_vulkan_cal
     weft_vulkan_mul_mat(recorder, &(weft_vulkan_product){.weight = &call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT],
                                                          .columns = &columns,
                                                          .y = parts->logits,
-                                                         .fine = true});
+                                                         .extra_precision = params->extra_precision != 0});
     weft_vulkan_record_barrier(recorder);
     weft_vulkan_sample(recorder, &parts->sampler, parts->logits, first, n_columns);
 }

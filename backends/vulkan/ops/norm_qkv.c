@@ -5,7 +5,8 @@
 /* Inputs, and the three matrices in their order. */
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
-    return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], true);
+    const weft_norm_qkv_params *params = call->phase->params;
+    return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], params->extra_precision != 0);
 }
 
 /* Norm and rotation of the heads of one matrix's result, in place. */
@@ -39,8 +40,9 @@ static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_call 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
     const weft_norm_qkv_params *params = call->phase->params;
     const weft_place *x = &call->phase->inputs[WEFT_NORM_QKV_X];
-    weft_vulkan_normed parts = weft_vulkan_normed_take(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address},
-                                                       call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], true);
+    weft_vulkan_normed parts =
+        weft_vulkan_normed_take(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address},
+                                call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], params->extra_precision != 0);
     const uint64_t results[] = {call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address, parts.results[0], parts.results[1]};
     weft_vulkan_rms_norm(recorder, x->address, call->phase->inputs[WEFT_NORM_QKV_NORM].address, parts.columns.x, x->tensor.shape[0],
                          x->tensor.shape[1], params->epsilon);
@@ -51,7 +53,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                                                              .columns = &parts.columns,
                                                              .y = results[i],
                                                              .bias = call->phase->inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
-                                                             .fine = WEFT_NORM_QKV_Q + i != WEFT_NORM_QKV_Q});
+                                                             .extra_precision = params->extra_precision >> i & 1});
     weft_vulkan_record_barrier(recorder);
     for (int i = 0; i < 2; i++)
         record_heads(recorder, call, results[i], call->phase->inputs[WEFT_NORM_QKV_Q + i].tensor.shape[1],

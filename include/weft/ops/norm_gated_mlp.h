@@ -13,6 +13,7 @@ WEFT_PARAMS(weft_norm_gated_mlp_params)
 {
     WEFT_REAL epsilon;
     WEFT_WORD activation;
+    WEFT_WORD extra_precision; /* as in mul_mat.h; bit 0: of gate, bit 1: of up */
 }
 WEFT_END_PARAMS(weft_norm_gated_mlp_params);
 

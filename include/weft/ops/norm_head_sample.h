@@ -10,7 +10,8 @@
 WEFT_PARAMS(weft_norm_head_sample_params)
 {
     WEFT_REAL epsilon;
-    WEFT_WORD n_top; /* as in sample.h */
+    WEFT_WORD n_top;           /* as in sample.h */
+    WEFT_WORD extra_precision; /* as in mul_mat.h */
 }
 WEFT_END_PARAMS(weft_norm_head_sample_params);
 

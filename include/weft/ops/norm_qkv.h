@@ -15,7 +15,8 @@ WEFT_PARAMS(weft_norm_qkv_params)
     WEFT_REAL epsilon;      /* of the norm before the projections */
     WEFT_REAL head_epsilon; /* of the head norms */
     WEFT_WORD head_dim;
-    WEFT_WORD order; /* as in rope.h */
+    WEFT_WORD order;           /* as in rope.h */
+    WEFT_WORD extra_precision; /* as in mul_mat.h; bit 0: of q, bit 1: of k, bit 2: of v */
 }
 WEFT_END_PARAMS(weft_norm_qkv_params);
 
