@@ -1,15 +1,13 @@
 /* Memory of the Vulkan backend as on a card whose memory the host does not see, and its limits: staged copies, packed weights,
- * matrices larger than a descriptor could hold, allocations that a driver refuses, what devices say, barriers, the pipeline cache
- * of another driver. Skipped where there is no device.
+ * matrices larger than a descriptor could hold, allocations that a driver refuses, what devices say, barriers. Skipped where there
+ * is no device.
  */
-#define _GNU_SOURCE /* mkdtemp, popen */
 #include <math.h>
 
 #include "core/runtime.h"
 #include "graph_support.h"
 #include "vulkan_faults.h"
 
-static const char *program;
 static weft_runtime *runtime;
 static const weft_backend *backend;
 static weft_backend_device *device;
@@ -446,83 +444,12 @@ static void test_barriers(void **state) {
     }
 }
 
-/* ---- The file of compiled shaders ---- */
-
-static void use_cache(const char *folder, uint8_t uuid) {
-    weft_error error = {0};
-    weft_device_options options = {.cache_folder = folder};
-    faults = (vulkan_faults){.cache_uuid = uuid, .discrete = true};
-    must(backend->open(&runtime->host, 0, &options, &device, &error), &error);
-    check_packing(&planars[0], 1, 1, 1, false); /* makes a pipeline */
-    backend->close(device);
-    faults = (vulkan_faults){0};
-}
-
-static int count_files(const char *folder, const char *of) {
-    char command[300], line[16] = "";
-    snprintf(command, sizeof command, "ls %s | grep -c '%s'", folder, of);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    assert_non_null(fgets(line, sizeof line, pipe));
-    pclose(pipe);
-    return atoi(line);
-}
-
-static void run_command(const char *format, const char *folder) {
-    char command[400];
-    snprintf(command, sizeof command, format, folder, folder);
-    assert_int_equal(system(command), 0);
-}
-
-/* A driver of another version has a file of its own, and does not take one that says to be its own and is not. */
-static void test_cache_of_another_driver(void **state) {
-    (void)state;
-    char folder[] = "/tmp/weft-test-vulkan-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    use_cache(folder, 0);
-    assert_int_equal(count_files(folder, "cache$"), 1);
-    run_command("cp %s/*.cache %s/old", folder);
-    use_cache(folder, 1);
-    assert_int_equal(count_files(folder, "cache$"), 2);
-    run_command("for f in %s/*.cache; do cp %s/old $f; done", folder); /* one is now the other's */
-    use_cache(folder, 1);
-    use_cache(folder, 0);
-    use_cache("/proc", 0); /* nobody may write there */
-    assert_int_equal(count_files(folder, "cache$"), 2);
-    run_command("rm -r %s", folder);
-}
-
-/* Processes that write at the same time leave one whole file. */
-static void test_cache_of_many_processes(void **state) {
-    (void)state;
-    char folder[] = "/tmp/weft-test-vulkan-XXXXXX", command[400];
-    FILE *processes[4];
-    assert_non_null(mkdtemp(folder));
-    snprintf(command, sizeof command, "%s cache %s", program, folder);
-    for (size_t i = 0; i < COUNT(processes); i++) assert_non_null(processes[i] = popen(command, "w"));
-    for (size_t i = 0; i < COUNT(processes); i++) assert_int_equal(pclose(processes[i]), 0);
-    assert_int_equal(count_files(folder, "."), 1);
-    use_cache(folder, 0);
-    run_command("rm -r %s", folder);
-}
-
-/* One of those. */
-static void fill_cache(const char *folder) {
-    for (int i = 0; i < 5; i++) use_cache(folder, 0);
-}
-
-int main(int argc, char **argv) {
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stage),
-        cmocka_unit_test(test_packing),
-        cmocka_unit_test(test_large_matrix),
-        cmocka_unit_test(test_largest_allocation),
-        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_read_bandwidth),
-        cmocka_unit_test(test_barriers),
-        cmocka_unit_test(test_cache_of_another_driver),
-        cmocka_unit_test(test_cache_of_many_processes),
+        cmocka_unit_test(test_stage),          cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_large_matrix),   cmocka_unit_test(test_largest_allocation),
+        cmocka_unit_test(test_devices),        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_read_bandwidth), cmocka_unit_test(test_barriers),
     };
     weft_error error = {0};
     weft_device_info info = {0};
@@ -533,12 +460,7 @@ int main(int argc, char **argv) {
         if (strcmp(runtime->backends[i]->name, "vulkan") == 0) backend = runtime->backends[i];
     if (backend->devices(&runtime->host, &info, 1, &count, &error) != WEFT_OK) return 1;
     if (info.unusable[0]) printf("skipped: %s\n", info.unusable);
-    int code = 0;
-    program = argv[0];
-    if (argc == 3 && strcmp(argv[1], "cache") == 0)
-        fill_cache(argv[2]);
-    else if (!info.unusable[0])
-        code = cmocka_run_group_tests(tests, NULL, NULL);
+    int code = info.unusable[0] ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
     weft_runtime_destroy(runtime);
     return code;
 }
