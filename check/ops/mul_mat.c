@@ -46,7 +46,7 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
                          weft_error *error) {
     int64_t k = weft_check_k(m, type);
     weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
-                                          (long long)m->n, (long long)m->t, note, extra_precision ? "" : " plain");
+                                          (long long)m->n, (long long)m->t, note, extra_precision ? " extra precision" : "");
     if (c == NULL) return WEFT_OK;
     const weft_mul_mat_params params = {.extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
