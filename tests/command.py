@@ -432,7 +432,8 @@ class Files(unittest.TestCase):
             self.assertEqual(weft("bench", model(), "--at", wrong)[0], 2, wrong)
 
     def test_bench_ops(self):
-        cases = ["--ops", "--on", "cpu", "--quick", "--op", "mul_mat", "--type", "Q4_K", "--seconds", "0.01"]
+        cases = ["--ops", "--on", "cpu", "--quick", "--op", "mul_mat", "--type", "Q4_K", "--case", "extra precision"]
+        cases += ["--seconds", "0.01"]
         code, out, err = weft("bench", *cases, "--json")
         self.assertEqual(code, 0, err)
         got = json.loads(out)

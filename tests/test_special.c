@@ -140,12 +140,12 @@ static void the_longest_is_found(void **state) {
 static void common_beginnings_cost_little(void **state) {
     (void)state;
     enum { N = 2000, SHARED = 1000, TEXT = 20000 };
-    static char text[TEXT], bytes[SHARED + 5];
+    static char text[TEXT], bytes[SHARED + 12];
     opened o;
     memset(text, 'a', sizeof text);
     memset(bytes, 'a', SHARED);
     for (int i = 0; i < N; i++) {
-        snprintf(bytes + SHARED, 5, "%04d", i);
+        snprintf(bytes + SHARED, sizeof bytes - SHARED, "%04d", i);
         add(WEFT_TOKEN_CONTROL, bytes, SHARED + 4);
     }
     open_list(&o);
