@@ -430,6 +430,11 @@ static int64_t memory_free(void) {
     return info.host_processor || info.rank < 0 ? 0 : (int64_t)info.memory_free;
 }
 
+static bool seen_enough(void) {
+    return total.whole > 0 && total.cancelled > 0 && total.tokens > 30;
+}
+
+/* A machine that has other work may need longer than it is given. */
 static void every_token_is_as_alone(void **state) {
     (void)state;
     const int64_t least_lost = INT64_C(64) << 20; /* what a driver may keep for later */
@@ -440,7 +445,7 @@ static void every_token_is_as_alone(void **state) {
     learn_all(start + length / 4);
     if (strcmp(device_name, "cpu") != 0) compare_with_cpu();
     int64_t free_before = memory_free();
-    for (uint64_t now; (now = weft_os_now()) < start + length || rounds < 2; rounds++) {
+    for (uint64_t now; (now = weft_os_now()) < start + (seen_enough() ? length : 8 * length) || rounds < 2; rounds++) {
         uint64_t round_ns = length / (device_slow ? 4 : 12);
         if (round_ns > longest_round) round_ns = longest_round;
         run_round(&random, now + round_ns);
@@ -453,7 +458,7 @@ static void every_token_is_as_alone(void **state) {
                   (unsigned long long)total.destroyed, (unsigned long long)total.forced, (unsigned long long)total.set_back,
                   (unsigned long long)total.refused, (unsigned long long)rounds, seed, (double)(weft_os_now() - start) / 1e9);
     assert_true(lost < least_lost);
-    assert_true(total.whole > 0 && total.cancelled > 0 && total.tokens > 30);
+    assert_true(seen_enough());
 }
 
 static int setup(void **state) {
