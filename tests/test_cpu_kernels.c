@@ -97,7 +97,7 @@ typedef struct worst_cases {
 
 static weft_status find_worst(void *user, const weft_check_result *result) {
     worst_cases *worst = user;
-    double *own = strstr(result->name, " plain") ? &worst->plain : &worst->extra;
+    double *own = strstr(result->name, " extra precision") ? &worst->extra : &worst->plain;
     assert_true(result->passed);
     if (result->nmse > *own) *own = result->nmse;
     return WEFT_OK;
