@@ -1,5 +1,5 @@
-/* The matrix unit of compute capability 8.0 and newer: half floats with sums in F32 (PTX ISA, mma). tests/emulator cannot run
- * kernels that include this file. */
+/* The matrix unit of compute capability 8.0 and newer: half floats with sums in F32 (PTX ISA, mma). tests/emulator has
+ * another file of this name. */
 #ifndef WEFT_KERNELS_FAST_MMA_H
 #define WEFT_KERNELS_FAST_MMA_H
 

@@ -10,6 +10,7 @@
 
 #define __device__
 #define __shared__ thread_local /* static in a function, and may be `extern`; a launch has one thread of the processor */
+#define __align__(bytes) __attribute__((aligned(bytes)))
 
 struct alignas(16) uint4 {
     uint32_t x, y, z, w;
@@ -35,6 +36,11 @@ static inline void __syncthreads() {
 
 static inline int __syncthreads_or(int value) {
     return weft_emulated->synchronise(value != 0);
+}
+
+/* Waits for all lanes of the warp. */
+static inline void __syncwarp() {
+    weft_emulated->exchange(0);
 }
 
 static inline void __threadfence_system() {

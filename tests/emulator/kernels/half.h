@@ -2,12 +2,16 @@
 #ifndef WEFT_KERNELS_HALF_H
 #define WEFT_KERNELS_HALF_H
 
+/* The exponent of the F32 with the same bits is too small by 112, also for subnormals. */
 static inline float weft_from_f16(uint16_t half) {
-    int exponent = half >> 10 & 31, mantissa = half & 1023;
-    float magnitude = exponent == 31  ? (mantissa != 0 ? NAN : INFINITY)
-                      : exponent != 0 ? ldexpf((float)(mantissa | 1024), exponent - 25)
-                                      : ldexpf((float)mantissa, -24);
-    return copysignf(magnitude, (half & 0x8000) != 0 ? -1.0f : 1.0f);
+    uint32_t bits = (uint32_t)(half & 0x7fff) << 13, sign = (uint32_t)(half & 0x8000) << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    value *= 0x1p112f;
+    memcpy(&bits, &value, sizeof bits);
+    bits |= sign | ((half & 0x7c00) == 0x7c00 ? 0x7f800000u : 0u);
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 /* The rounding mode is to nearest even. */
