@@ -1,5 +1,6 @@
 #version 450
-/* One row and head a workgroup, which takes the ranges one after the other: where there are enough rows and heads to fill a device.
+/* A workgroup computes one head of one row and goes through the ranges one after the other. This is for steps with enough rows and
+ * heads to fill a device.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -8,17 +9,17 @@
 
 void attend(uint pair) {
     uint own = gl_LocalInvocationID.x;
-    sight seen = sight_of(pair);
+    visible_range visible = visible_to(pair);
     precise float sum = 0.0, out_values[PLACES];
-    float most = -INFINITY;
+    float maximum = -INFINITY;
     for (uint i = 0u; i < PLACES; i++) out_values[i] = 0.0;
     load_query(pair);
-    for (uint range = 0u; range < n_ranges_of(seen); range++) {
-        vec2 part = range_of(seen, pair, range);
-        float next = part.x > most ? part.x : most;
-        float a = weight_of(most, next), b = weight_of(part.x, next);
+    for (uint range = 0u; range < n_ranges_of(visible); range++) {
+        vec2 part = range_of(visible, pair, range);
+        float next = part.x > maximum ? part.x : maximum;
+        float a = weight_of(maximum, next), b = weight_of(part.x, next);
         sum = sum * a + part.y * b;
-        most = next;
+        maximum = next;
         for (uint i = 0u; i < PLACES; i++)
             if (own + i * RANGE < p.head_dim) out_values[i] = out_values[i] * a + values_of(own + i * RANGE) * b;
     }

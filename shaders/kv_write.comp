@@ -1,6 +1,6 @@
 #version 450
-/* An invocation is one place of one head of the keys or the values and takes the rows in order: should two name one place of the
- * cache, the last wins.
+/* Each invocation writes one place of one head of the keys or the values, for all rows in order. If two rows name the same place of
+ * the cache, the last one wins.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

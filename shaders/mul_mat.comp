@@ -1,6 +1,6 @@
 #version 450
-/* y[j, t] = weight row j . column t of x, and what mul_mat_add adds: (product + bias) + residual. An invocation has one row and a
- * tile of columns, and the 32 lanes of each of its sums in registers; invocations side by side read the same x.
+/* y[j, t] = weight row j . column t of x; for mul_mat_add (product + bias) + residual. An invocation has one row and a tile of
+ * columns, and the 32 lanes of each of its sums in registers. Neighbouring invocations read the same x.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -27,7 +27,7 @@ float combined(vec4 lane[8]) {
     return sum;
 }
 
-/* Places past the end of x must not be read, but for a lane they add nothing to: x there is 0, and so is the weight. */
+/* Elements past the end of x are not read but count as 0. So do those of the weight: their products change no lane. */
 vec4 four_of(Floats x, uint i) {
     if (i + 3u < p.k) return vec4(x.at[i], x.at[i + 1u], x.at[i + 2u], x.at[i + 3u]);
     return vec4(i < p.k ? x.at[i] : 0.0, i + 1u < p.k ? x.at[i + 1u] : 0.0, i + 2u < p.k ? x.at[i + 2u] : 0.0, 0.0);

@@ -1,5 +1,5 @@
 #version 450
-/* The end of norm_gated_mlp: activation(gate) * up. What comes before it are rms_norm and mul_mat. */
+/* The end of norm_gated_mlp: activation(gate) * up. rms_norm and mul_mat come before it. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/arithmetic.glsl"

@@ -1,6 +1,6 @@
 #version 450
-/* What norm_qkv does to queries and keys between the products and the cache: each head's norm, where there is one, and its
- * rotation, in place. A workgroup a head of a row.
+/* The part of norm_qkv between the products and the cache, for queries and keys in place: each head's norm, if the model has one,
+ * and its rotation. Each workgroup has one head of one row.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"

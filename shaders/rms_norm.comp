@@ -1,5 +1,6 @@
 #version 450
-/* y[i] = (x[i] * r) * weight[i] with r = 1 / sqrt(dot(x, x) / n + epsilon), each group by itself: a workgroup a group. */
+/* y[i] = (x[i] * r) * weight[i] with r = 1 / sqrt(dot(x, x) / n + epsilon), for each group of n values by itself. Each workgroup has
+ * one group. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/arithmetic.glsl"
@@ -11,7 +12,7 @@ layout(local_size_x = 32) in;
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, x, weight, y; /* the weight may be left out */
-    uint n, n_groups;            /* values a group, groups of all columns */
+    uint n, n_groups;            /* values in a group; groups in all columns */
     float epsilon;
 } p;
 

@@ -1,6 +1,6 @@
 #version 450
-/* The last part of sample: one token a column, its log-probability, the most likely ones and the sequence's last token. A
- * workgroup a column.
+/* The last part of sample: chooses a token for each column and writes the token, its log-probability, the most likely tokens and the
+ * sequence's last token. Each workgroup has one column.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -54,7 +54,7 @@ float exponential_at(uint column, uint place, float largest) {
     return exponential(logits_of(column).at[order_at(column, place)], largest, temperature_of(column));
 }
 
-/* The sum of what the limits leave; without limits that of all. */
+/* The sum of the exponentials that the limits leave; without limits the sum of all. */
 vec2 sum_left(uint column, float largest, Limits limits, vec2 all) {
     if (limits.top_k == p.n_vocab && !limits.has_top_p && limits.min_p == 0.0) return all;
     vec2 sum = vec2(0.0);
@@ -83,7 +83,7 @@ uint draw(uint column, float largest) {
     return token;
 }
 
-/* As bits. */
+/* The log-probability's bits. */
 int log_probability(uint column, uint token, float largest, vec2 log_sum) {
     float x = logits_of(column).at[token];
     if (!(x > -INFINITY)) x = -INFINITY;
@@ -93,7 +93,7 @@ int log_probability(uint column, uint token, float largest, vec2 log_sum) {
     return floatBitsToInt(pair_add_pair(difference, -log_sum).x);
 }
 
-/* The sequence's last token, unless a later column has the same sequence. */
+/* Writes the sequence's last token, unless a later column has the same sequence. */
 void keep_token(uint column, int token) {
     int sequence = head_word(column, WEFT_HEAD_SEQUENCE);
     if (sequence < 0 || uint(sequence) >= p.n_sequences) return;

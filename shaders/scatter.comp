@@ -1,5 +1,5 @@
 #version 450
-/* In the order of the updates: of those with one index, only the last is written. */
+/* state[index] = value for each update. Of updates with the same index only the last is written. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "weft/ops/step.h"

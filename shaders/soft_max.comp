@@ -1,5 +1,5 @@
 #version 450
-/* One workgroup a column; each value is read and written by one invocation alone, so that y may be x. */
+/* Each workgroup has one column. Each value is read and written by one invocation alone, so that y may be x. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/arithmetic.glsl"
@@ -41,16 +41,16 @@ void main() {
     LEAVE_IF_STOPPED();
     for (uint column = gl_WorkGroupID.x; column < p.n_columns; column += gl_NumWorkGroups.x) {
         Floats y = Floats(address_of(p.y, column, p.n * 4u));
-        float most = largest_of(column);
+        float maximum = largest_of(column);
         precise float part = 0.0;
         for (uint i = gl_LocalInvocationID.x; i < p.n; i += LANES) {
-            precise float difference = z_at(column, i) - most;
+            precise float difference = z_at(column, i) - maximum;
             float e = weft_exp(difference);
             y.at[i] = e;
             part = part + e;
         }
         float sum = sum_of_lanes(part);
-        if (!(most > -INFINITY)) sum = 0.0;
+        if (!(maximum > -INFINITY)) sum = 0.0;
         for (uint i = gl_LocalInvocationID.x; i < p.n; i += LANES) y.at[i] = sum == 0.0 ? 0.0 : weft_divide(y.at[i], sum);
     }
 }

@@ -79,8 +79,8 @@ static void record_phase(weft_cuda_recorder *r, const weft_schedule *schedule, s
     const weft_host *host = r->device->host;
     const weft_cuda_kernel *kernel = (const weft_cuda_kernel *)(const void *)weft_kernel_get(&weft_cuda_table, phase->kernel);
     if (kernel == NULL || kernel->kernel.op != phase->op) {
-        r->status = host->fail(r->error, WEFT_INVALID_ARGUMENT, "cuda: kernel %u is none of op %s", (unsigned)phase->kernel,
-                               host->op_name(phase->op));
+        r->status = host->fail(r->error, WEFT_INVALID_ARGUMENT, "cuda: op %s has no kernel number %u", host->op_name(phase->op),
+                               (unsigned)phase->kernel);
         return;
     }
     r->file = kernel->file;

@@ -6,11 +6,11 @@
 #include "backends/vulkan/transfer.h"
 
 #define READ_BYTES (UINT64_C(2) << 30)
-#define HOST_BYTES (UINT64_C(256) << 20) /* what the processor's caches do not hold either */
+#define HOST_BYTES (UINT64_C(256) << 20) /* more than a processor's caches hold */
 #define LEAST_BYTES (UINT64_C(64) << 20)
 #define N_GROUPS 4096
 #define N_RUNS 4
-#define RUN_NS UINT64_C(50000000) /* so that submitting and waiting do not count */
+#define RUN_NS UINT64_C(50000000) /* long, so that submitting and waiting count little */
 #define MOST_PASSES 64
 #define MOST_NS UINT64_C(500000000)
 
@@ -57,7 +57,7 @@ weft_status weft_vulkan_read_bandwidth(weft_backend_device *device, double *byte
     uint64_t ns = 1, total_ns = 0;
     double best = 0;
     weft_status status = make_buffer(device, &buffer, error);
-    if (status == WEFT_OK) status = run(device, buffer, 1, &ns, error); /* makes the pipeline */
+    if (status == WEFT_OK) status = run(device, buffer, 1, &ns, error); /* makes the pipeline, before the clock runs */
     for (int i = 0; i <= N_RUNS && total_ns < MOST_NS && status == WEFT_OK; i++) {
         status = run(device, buffer, n_passes, &ns, error);
         total_ns += ns;

@@ -1,8 +1,8 @@
 /* The driver's pipeline cache, kept in a file between runs where the host program names a folder.
  *
- * The file's name has the driver's identity, so another driver has another file. It begins with a header of its own, since drivers
- * do not all survive data that was cut or changed: magic number, bytes and a checksum of what follows. A file that somebody else
- * may have written is not read. A file is whole or not there. Whatever goes wrong only means that shaders are compiled again.
+ * The file's name has the driver's identity, so each driver has a file of its own. It begins with a header of its own, since
+ * drivers do not all survive data that was cut or changed: magic number, bytes and a checksum of what follows. A file that somebody
+ * else may have written is not read. A file is whole or not there. Whatever goes wrong only means that shaders are compiled again.
  */
 #include "backends/vulkan/cache.h"
 

@@ -52,6 +52,7 @@ weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error) {
 }
 
 void weft_vulkan_settle(weft_backend_device *device) {
-    if (weft_vulkan_finish(device, NULL) == WEFT_OK || weft_vulkan_status(device, NULL) != WEFT_OK) return; /* or runs nothing */
+    if (weft_vulkan_finish(device, NULL) == WEFT_OK || weft_vulkan_status(device, NULL) != WEFT_OK)
+        return; /* a lost device runs nothing */
     weft_vulkan_result(device, device->driver.vk.vkDeviceWaitIdle(device->device), "waiting for the device", NULL);
 }

@@ -1,4 +1,4 @@
-/* The Vulkan backend's own types, device and buffers, and what waits for the device. */
+/* The types of the Vulkan backend's device and buffers, and the functions that wait for the device. */
 #ifndef WEFT_VULKAN_DEVICE_H
 #define WEFT_VULKAN_DEVICE_H
 
@@ -9,13 +9,13 @@
 #define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
 #define WEFT_VULKAN_MAX_CONSTANTS 3 /* specialisation constants of a shader */
 #define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
-#define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: some are filled while others travel */
+#define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: the host fills some while the device copies others */
 #define WEFT_VULKAN_PIECE_BYTES ((uint64_t)4 << 20)
 
 struct weft_backend_buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
-    VkSparseMemoryBind *pieces; /* in its place, of a buffer that lies in several allocations */
+    VkSparseMemoryBind *pieces; /* the memory of a buffer that lies in several allocations; then `memory` is null */
     size_t n_pieces;
     uint64_t address, bytes;
     char *mapped; /* NULL: the host cannot see it */
@@ -33,11 +33,11 @@ typedef struct weft_vulkan_pipeline {
     VkPipeline pipeline;
 } weft_vulkan_pipeline;
 
-/* Memory that host and device see, and what copies from or to it. */
+/* Memory that host and device see, and the commands that copy from or to it. */
 typedef struct weft_vulkan_piece {
     weft_backend_buffer *memory; /* made when first needed */
     VkCommandBuffer commands;
-    uint64_t copied; /* the value of the device's `copied` once it has done with the piece; 0: it was never used */
+    uint64_t copied; /* the value that the device's semaphore `copied` reaches when the piece is free again; 0: never used */
 } weft_vulkan_piece;
 
 typedef struct weft_vulkan_ring {
@@ -65,14 +65,14 @@ struct weft_backend_device {
     VkShaderModule modules[WEFT_VULKAN_N_SHADERS];
     weft_vulkan_pipeline *pipelines;
     size_t n_pipelines, pipeline_capacity;
-    weft_vulkan_ring stream, side; /* what weights stream through; for all other copies */
+    weft_vulkan_ring stream, side; /* for weights; for all other copies */
     uint64_t n_copies;
     VkSemaphore copied;           /* its value is the number of copies that have ended */
     weft_backend_buffer *control; /* of the step that runs, on the device: shaders/common/common.glsl */
     weft_backend_buffer *steps;   /* the queue that shaders/parts/begin.comp reads */
     VkSemaphore ended;            /* its value is the last ticket that has ended */
 
-    weft_os_mutex mutex; /* for what follows: wait and cancel come next to another call */
+    weft_os_mutex mutex; /* protects the members below: other calls may run during wait and cancel */
     uint64_t last_ticket;
     uint32_t n_submitted;
     weft_os_pace pace;
@@ -88,7 +88,7 @@ static inline void weft_vulkan_release(const weft_host *host, void *memory, size
     if (memory != NULL) host->release(host->user, memory, bytes);
 }
 
-/* The status that a driver's result is, with a message; a lost device is remembered. */
+/* The status for a driver's result, with the message "vulkan: WHAT ..."; a lost device is remembered. */
 weft_status weft_vulkan_result(weft_backend_device *device, VkResult result, const char *what, weft_error *error);
 weft_status weft_vulkan_status(weft_backend_device *device, weft_error *error);
 
@@ -97,7 +97,7 @@ VkResult weft_vulkan_wait_for(weft_backend_device *device, uint32_t n, const VkS
                               uint64_t timeout_ns);
 /* Waits until everything submitted has ended. */
 weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error);
-/* Waits until nothing uses the device's memory, whatever it takes. */
+/* Waits until nothing uses the device's memory, in every way that the driver has. */
 void weft_vulkan_settle(weft_backend_device *device);
 
 #endif

@@ -67,9 +67,9 @@ static weft_status enumerate(const weft_host *host, weft_vulkan_driver *driver, 
     return refuse(host, driver, result, error);
 }
 
-/* The loader and the drivers stay loaded until the process ends: NVIDIA's takes room in the static TLS block each time it is loaded
- * and does not give it back, so that after ten times or so it cannot be loaded any more. An instance that is kept would do the same
- * and leak with each time that this library itself is loaded. */
+/* The loader and the drivers stay loaded until the process ends. NVIDIA's driver uses room in the static TLS block each time it is
+ * loaded and never frees that room, so that about the tenth load fails. Keeping an instance would keep them loaded as well, but
+ * would leak each time that this library itself is loaded. */
 weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error) {
     weft_os_libraries libraries;
     *driver = (weft_vulkan_driver){.refused = VK_SUCCESS};
@@ -93,7 +93,7 @@ void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver)
 
 #define MAX_LISTED 512 /* queue families and extensions that are looked at */
 
-/* The first that can do something, from `preferred` on, and then those before it. */
+/* The first queue family with a `needed` capability. The search begins at `preferred` and wraps around. */
 static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice device, VkQueueFlags needed, uint32_t preferred,
                               uint32_t *family) {
     VkQueueFamilyProperties families[32];
@@ -108,7 +108,7 @@ static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice
     return false;
 }
 
-/* The floor: Vulkan 1.2 and what its drivers may leave out. */
+/* What a device must have: Vulkan 1.2 and some features that are optional there. */
 static void check_features(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
@@ -218,8 +218,8 @@ void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevic
 
 /* ---- The list ---- */
 
-/* Added to the backend's rank, 10, which is a discrete card's: an integrated one comes after those and before the cpu backend, and
- * a driver that computes on the processor, or is of an unknown kind, below 0: never what "auto" takes. */
+/* Added to the backend's rank, 10, which is a discrete GPU's. An integrated GPU comes after those and before the cpu backend. A
+ * driver that computes on the processor, or a device of an unknown kind, comes out below 0, so that "auto" never chooses it. */
 static int32_t rank_of(VkPhysicalDeviceType type) {
     if (type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU) return 0;
     return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU || type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU ? -5 : -11;
@@ -244,7 +244,7 @@ static void append(char *text, size_t size, const char *format, ...) {
     va_end(arguments);
 }
 
-/* All that decides which kernels can be had and how much memory. */
+/* All features that decide which kernels run, and the sizes of memory. */
 static void describe_features(const weft_vulkan_traits *traits, char *text, size_t size) {
     uint32_t version = traits->properties.apiVersion;
     snprintf(text, size, "vulkan %u.%u.%u, subgroups of %u", VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),

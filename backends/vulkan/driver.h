@@ -1,4 +1,4 @@
-/* The Vulkan loader, opened at run time, an instance, and what a physical device can do. */
+/* The Vulkan loader, opened at run time, an instance, and the features of a physical device. */
 #ifndef WEFT_VULKAN_DRIVER_H
 #define WEFT_VULKAN_DRIVER_H
 
@@ -15,7 +15,7 @@ typedef struct weft_vulkan_functions {
 #undef WEFT_VULKAN_FUNCTION
 } weft_vulkan_functions;
 
-/* How a function of the loader is found: tests put one here that gives some that fail. */
+/* Finds a function of the loader. Tests replace this, so that some functions fail. */
 typedef void *(*weft_vulkan_symbol_function)(const weft_os_library *library, const char *name);
 extern weft_vulkan_symbol_function weft_vulkan_symbol;
 
@@ -25,7 +25,7 @@ typedef struct weft_vulkan_driver {
     VkInstance instance;
     VkPhysicalDevice *devices;
     uint32_t n_devices;
-    VkResult refused; /* what the driver answered where it could not be opened; outlives that */
+    VkResult refused; /* the driver's result where it could not be opened; kept by weft_vulkan_driver_close */
 } weft_vulkan_driver;
 
 typedef struct weft_vulkan_traits {
@@ -44,7 +44,7 @@ typedef struct weft_vulkan_traits {
     bool has_cooperative_matrix;
     bool has_float16, has_int8; /* arithmetic */
     bool host_memory;           /* its memory is the host's */
-    bool is_processor;          /* one that plays a card: barriers inside workgroups are dear */
+    bool is_processor;          /* a driver that computes on the processor: barriers inside workgroups are slow */
     char unusable[256];
 } weft_vulkan_traits;
 
@@ -52,7 +52,7 @@ typedef struct weft_vulkan_traits {
 weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error);
 void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver);
 void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits);
-/* Bytes of the memory that buffers are made in, and of those what can still be had. */
+/* The size of the memory that buffers are made in, and how much of it is free, in bytes. */
 void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevice device, const weft_vulkan_traits *traits,
                                uint64_t *total, uint64_t *available);
 weft_status weft_vulkan_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);

@@ -1,4 +1,4 @@
-/* A row of the Vulkan backend's table of kernels, and what recording it is given. */
+/* A row of the Vulkan backend's table of kernels, and the arguments of its recording function. */
 #ifndef WEFT_VULKAN_KERNEL_H
 #define WEFT_VULKAN_KERNEL_H
 
@@ -13,7 +13,7 @@ typedef enum weft_vulkan_feature {
 
 typedef struct weft_vulkan_kernel weft_vulkan_kernel;
 
-/* A phase and the row that runs it; made from a question too, then without places in memory. */
+/* A phase and the row that runs it. A query has no addresses yet. */
 typedef struct weft_vulkan_call {
     const weft_backend_device *device;
     const weft_vulkan_kernel *kernel;
@@ -22,16 +22,16 @@ typedef struct weft_vulkan_call {
 
 struct weft_vulkan_kernel {
     weft_kernel kernel;
-    unsigned needs;         /* weft_vulkan_feature of the device, each */
-    uint32_t shader;        /* a build whose compiler did not know it cannot run the row; looked at where `needs` is not 0 */
-    uint32_t int8_matrices; /* WEFT_PORT_BIT of the inputs that are multiplied as int8 where they are quantised: one at least is */
-    /* Dispatches need no barrier between them and the phases around. */
+    unsigned needs;         /* each weft_vulkan_feature that the device must have */
+    uint32_t shader;        /* the shader that the build's compiler must have known; only used where `needs` is not 0 */
+    uint32_t int8_matrices; /* WEFT_PORT_BIT of the inputs multiplied as int8 where they are quantised; one or more must be */
+    /* The barriers before and after the phase are the caller's. */
     void (*record)(weft_vulkan_recorder *recorder, const weft_vulkan_call *call);
     uint64_t (*scratch_bytes)(const weft_vulkan_call *call); /* NULL: none */
-    const char *(*refuses)(const weft_phase *phase);         /* why the phase cannot run so, or NULL; NULL: any can */
+    const char *(*refuses)(const weft_phase *phase);         /* why the row cannot run the phase, or NULL; NULL: it runs any */
 };
 
-/* The caveat of the rows of an op that has no other. */
+/* The caveat of ops whose only rows are exact. */
 #define WEFT_VULKAN_NO_FAST_KERNEL "no fast kernel yet: exact arithmetic"
 
 /* Half floats with a scale for each 32 values of a column (shaders/fast/gated_scaled.comp), or F32. */

@@ -1,24 +1,24 @@
-/* Dispatches that more than one op is made of. */
+/* Dispatches that several ops share. */
 #ifndef WEFT_VULKAN_KERNELS_H
 #define WEFT_VULKAN_KERNELS_H
 
 #include "backends/vulkan/kernel.h"
 
-/* Columns that matrices are multiplied with, and where a node has them as int8, too. */
+/* Columns that matrices are multiplied with: floats, and where the row multiplies int8, the same columns as int8. */
 typedef struct weft_vulkan_columns {
     uint64_t x;
     int64_t k, n_columns;
     bool is_int8;
-    uint64_t quants, scales;      /* scratch */
-    uint64_t rests, rests_scales; /* scratch for products with extra precision, or 0 */
+    uint64_t quants, scales;             /* scratch */
+    uint64_t error_quants, extra_scales; /* scratch for products with extra precision, or 0 */
 } weft_vulkan_columns;
-/* Takes what n_columns columns of k need. `extra_precision`: some product with them has it. */
+/* Takes scratch for n_columns columns of k values. `extra_precision`: at least one product with them has extra precision. */
 weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, int64_t k,
                                              int64_t n_columns, bool extra_precision);
-/* Once x is there: what is multiplied comes after it without another barrier. */
+/* Rounds the columns to int8 where they are needed so. x must be complete. Products with the columns need no further barrier. */
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns);
 
-/* The columns of a tile: a power of two, no larger than `largest` and than needed. */
+/* The number of columns in a tile: the smallest power of two that holds n_columns, or `largest` if that is smaller. */
 uint32_t weft_vulkan_tile(int64_t n_columns, uint32_t largest);
 
 /* y = (weight . columns + bias) + residual over the weight's rows; bias and residual 0: left out. */
@@ -29,7 +29,7 @@ typedef struct weft_vulkan_product {
     bool extra_precision; /* weft/ops/mul_mat.h */
 } weft_vulkan_product;
 void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product);
-/* The same for a node whose inputs 0 and 1 are the weight and x, and its scratch. */
+/* The same for a node whose inputs 0 and 1 are the weight and x, and the bytes of scratch that it needs. */
 void weft_vulkan_mul_mat_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual,
                               bool extra_precision);
 uint64_t weft_vulkan_mul_mat_bytes(const weft_vulkan_call *call, bool extra_precision);
@@ -62,7 +62,7 @@ weft_vulkan_cache_shape weft_vulkan_cache_shape_of(const weft_place *kv, const w
 void weft_vulkan_kv_write(weft_vulkan_recorder *recorder, uint64_t k, uint64_t v, int64_t n_rows, const weft_place *kv,
                           const weft_place *rows, const weft_place *sequences);
 
-/* Columns that sample takes at once: bounds its scratch. */
+/* The most columns in one run of sample, which bounds its scratch. */
 #define WEFT_VULKAN_SAMPLE_COLUMNS 16
 
 typedef struct weft_vulkan_sampler {
@@ -71,10 +71,11 @@ typedef struct weft_vulkan_sampler {
     int64_t n_vocab, n_top;
     uint64_t ranges, order; /* scratch */
 } weft_vulkan_sampler;
-/* Takes what it needs for one run. */
+/* Takes scratch for one run. */
 void weft_vulkan_sampler_init(weft_vulkan_sampler *sampler, const weft_vulkan_call *call, uint32_t heads, int64_t n_vocab,
                               int64_t n_top, weft_vulkan_scratch *scratch);
-/* Samples n_columns columns, SAMPLE_COLUMNS at most, whose logits begin at `logits`; with barriers between its parts. */
+/* Samples n_columns columns (WEFT_VULKAN_SAMPLE_COLUMNS at most), whose logits begin at `logits`. It records the barriers between
+ * its own parts. */
 void weft_vulkan_sample(weft_vulkan_recorder *recorder, const weft_vulkan_sampler *sampler, uint64_t logits, int64_t first_column,
                         int64_t n_columns);
 

@@ -1,5 +1,5 @@
-/* Buffers, each in an allocation of its own: the core makes few and large ones. Those that the driver has no allocation for lie in
- * several (sparse.c).
+/* Buffers, each in an allocation of its own: the core makes few and large ones. A buffer that is too large for one allocation lies
+ * in several (sparse.c).
  */
 #include "backends/vulkan/memory.h"
 
@@ -7,7 +7,7 @@
 
 #include "backends/vulkan/sparse.h"
 
-/* The first type with the flags of the first wish that any type has. */
+/* Goes through the wishes in order and takes the first memory type that has all flags of one. */
 static bool find_type(const VkPhysicalDeviceMemoryProperties *memory, uint32_t allowed, const VkMemoryPropertyFlags *wishes,
                       size_t n_wishes, uint32_t *type) {
     for (size_t wish = 0; wish < n_wishes; wish++) {
@@ -39,7 +39,8 @@ static weft_status choose_memory(weft_backend_device *device, weft_vulkan_memory
                                  VkMemoryRequirements *needs, uint32_t *type, weft_error *error) {
     device->driver.vk.vkGetBufferMemoryRequirements(device->device, buffer->buffer, needs);
     if (!choose_type(&device->traits, needs->memoryTypeBits, memory, type))
-        return device->host->fail(error, WEFT_UNSUPPORTED, "vulkan: the device has no memory of the kind that is needed");
+        return device->host->fail(error, WEFT_UNSUPPORTED, "vulkan: the device has no memory type for buffers%s",
+                                  memory == WEFT_VULKAN_HOST ? " that the host sees" : "");
     uint64_t heap = device->traits.memory.memoryHeaps[device->traits.memory.memoryTypes[*type].heapIndex].size;
     if (needs->size <= heap) return WEFT_OK;
     return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: a buffer of %.1f MiB does not fit the device's %.1f MiB",
@@ -56,26 +57,26 @@ static weft_status create_buffer(weft_backend_device *device, VkBufferCreateFlag
     VkResult result = device->driver.vk.vkCreateBuffer(device->device, &info, NULL, &buffer->buffer);
     if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY && buffer->bytes > device->traits.largest_allocation)
         return device->host->fail(error, WEFT_OUT_OF_MEMORY,
-                                  "vulkan: the driver makes no buffer of %.1f MiB: it promises %.1f MiB in one allocation",
+                                  "vulkan: the driver creates no buffer of %.1f MiB; it allows %.1f MiB in one allocation",
                                   mib(buffer->bytes), mib(device->traits.largest_allocation));
     return weft_vulkan_result(device, result, "a buffer", error);
 }
 
 /* Why a buffer cannot lie in several allocations, or NULL. */
 static const char *obstacle_to_spread(const weft_vulkan_traits *traits, weft_vulkan_memory memory, uint64_t bytes) {
-    if (memory == WEFT_VULKAN_HOST) return "what the host sees lies in one";
+    if (memory == WEFT_VULKAN_HOST) return "a buffer that the host sees must lie in one";
     if (!traits->has_sparse_binding)
-        return "cannot bind a buffer to several: another driver, or a newer one, may have sparse binding";
+        return "it cannot bind a buffer to several: another driver, or a newer one, may have sparse binding";
     return bytes > traits->properties.limits.sparseAddressSpaceSize ? "less in several that a buffer is bound to" : NULL;
 }
 
-/* A buffer that the driver has no allocation for. */
+/* For a buffer that is too large for one allocation. */
 static weft_status spread(weft_backend_device *device, weft_vulkan_memory memory, weft_backend_buffer *buffer, weft_error *error) {
     const char *obstacle = obstacle_to_spread(&device->traits, memory, buffer->bytes);
     if (obstacle != NULL)
         return device->host->fail(
             error, WEFT_OUT_OF_MEMORY,
-            "vulkan: one buffer of %.1f MiB cannot be had: the driver promises %.1f MiB in one allocation, and %s",
+            "vulkan: cannot allocate a buffer of %.1f MiB: the driver allows %.1f MiB in one allocation, and %s",
             mib(buffer->bytes), mib(device->traits.largest_allocation), obstacle);
     VkMemoryRequirements needs;
     uint32_t type = 0;
@@ -127,7 +128,7 @@ weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_mem
     return WEFT_OK;
 }
 
-/* Takes one that was made in part, too. */
+/* The buffer may be incomplete. */
 void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     if (buffer == NULL) return;

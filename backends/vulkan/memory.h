@@ -4,7 +4,7 @@
 
 #include "backends/vulkan/device.h"
 
-/* Memory that the host sees reads as zeros; other memory holds anything. */
+/* Memory that the host sees is zeroed; other memory is not. */
 weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_memory memory, uint64_t bytes,
                                     weft_backend_buffer **buffer, weft_error *error);
 void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer *buffer);

@@ -6,7 +6,7 @@
 
 weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
                                       weft_error *error);
-/* Whether the build's compiler knew what the shader requires. */
+/* Whether the build's shader compiler knew the extensions that the shader requires. */
 bool weft_vulkan_has_shader(uint32_t shader);
 void weft_vulkan_pipelines_destroy(weft_backend_device *device);
 

@@ -35,15 +35,15 @@ static void record_phase(weft_vulkan_recorder *recorder, const weft_phase *phase
     const weft_host *host = recorder->device->host;
     const weft_vulkan_kernel *kernel = weft_vulkan_kernel_get(phase->op, phase->kernel);
     if (kernel == NULL) {
-        recorder->status = host->fail(recorder->error, WEFT_INVALID_ARGUMENT, "vulkan: kernel %u is none of op %s",
-                                      (unsigned)phase->kernel, host->op_name(phase->op));
+        recorder->status = host->fail(recorder->error, WEFT_INVALID_ARGUMENT, "vulkan: op %s has no kernel number %u",
+                                      host->op_name(phase->op), (unsigned)phase->kernel);
         return;
     }
     kernel->record(recorder, &(weft_vulkan_call){recorder->device, kernel, phase});
 }
 
-/* A barrier comes before a phase only where a phase it comes after has ended since the last one. `ended` has for each phase how
- * many barriers there were when it was recorded. */
+/* A phase needs a barrier before it only if no barrier has been recorded since one of the phases in its `after`. ended[i] is the
+ * number of barriers when phase i was recorded. */
 static void record_phases(weft_vulkan_recorder *recorder, const weft_schedule *schedule, uint32_t *ended) {
     if (schedule->n_step_copies > 0) weft_vulkan_record_barrier(recorder);
     for (size_t i = 0; i < schedule->n_phases && recorder->status == WEFT_OK; i++) {
@@ -57,7 +57,7 @@ static void record_phases(weft_vulkan_recorder *recorder, const weft_schedule *s
     weft_vulkan_record_barrier(recorder);
 }
 
-/* What the host reads after the step, in the result ring and in memory that it shares with the device. */
+/* Makes the step's writes visible to the host, which reads the result ring and memory that it shares with the device. */
 static void record_end(weft_vulkan_recorder *recorder) {
     VkMemoryBarrier memory = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,

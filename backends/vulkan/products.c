@@ -10,22 +10,22 @@ weft_vulkan_columns weft_vulkan_columns_take(const weft_vulkan_call *call, weft_
     columns.quants = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
     columns.scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
     if (!extra_precision) return columns;
-    columns.rests = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
-    columns.rests_scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
+    columns.error_quants = weft_vulkan_take(scratch, (uint64_t)(k * n_columns));
+    columns.extra_scales = weft_vulkan_take(scratch, (uint64_t)(k / 32 * n_columns) * 2 * sizeof(float));
     return columns;
 }
 
 void weft_vulkan_columns_prepare(weft_vulkan_recorder *recorder, const weft_vulkan_columns *columns) {
     if (!columns->is_int8) return;
     const struct {
-        uint64_t control, x, quants, scales, rests, rests_scales;
+        uint64_t control, x, quants, scales, error_quants, extra_scales;
         uint32_t n;
     } push = {0,
               columns->x,
               columns->quants,
               columns->scales,
-              columns->rests,
-              columns->rests_scales,
+              columns->error_quants,
+              columns->extra_scales,
               (uint32_t)(columns->k / 32 * columns->n_columns)};
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_quantise,
                                                          .push = &push,
@@ -67,13 +67,13 @@ static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_produ
 static void record_int8(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
     const weft_place *weight = product->weight;
     const struct {
-        uint64_t control, weight, quants, rests, scales, y, bias, residual;
+        uint64_t control, weight, quants, error_quants, scales, y, bias, residual;
         uint32_t k, n, n_columns, row_bytes;
     } push = {0,
               weight->address,
               product->columns->quants,
-              product->columns->rests,
-              product->extra_precision ? product->columns->rests_scales : product->columns->scales,
+              product->columns->error_quants,
+              product->extra_precision ? product->columns->extra_scales : product->columns->scales,
               product->y,
               product->bias,
               product->residual,

@@ -1,5 +1,5 @@
-/* Steps under way. The semaphore's value is the last ticket that has ended; the host says which slots a step uses in an entry of
- * the queue that shaders/parts/begin.comp reads.
+/* Steps under way. The semaphore's value is the last ticket that has ended. For each step the host writes the step's slots into an
+ * entry of the queue that shaders/parts/begin.comp reads.
  */
 #include "backends/vulkan/queue.h"
 
@@ -10,7 +10,7 @@ static VkResult wait_for(weft_backend_device *device, uint64_t ticket, uint64_t 
     return weft_vulkan_wait_for(device, 1, &device->ended, &ticket, timeout_ns);
 }
 
-/* With the mutex held: cancel must see the step in the records, or come before it is numbered. */
+/* The caller holds the mutex, so that cancel either sees the step in the records or comes before the step has a number. */
 static VkResult submit(weft_backend_device *device, const weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
                        uint32_t result_slot) {
     volatile uint32_t *entry =
@@ -54,7 +54,7 @@ static uint64_t submitted_ns_of(const weft_backend_device *device, uint64_t tick
     return 0;
 }
 
-/* The driver's own wait with a time sleeps for so long that the next submit takes the host twice as long (os/pace.h). */
+/* The driver's own wait is not used here: it sleeps so deeply that the next submit takes the host twice as long (os/pace.h). */
 static VkResult sleep_until_ended(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns) {
     VkResult result = wait_for(device, ticket, 0);
     if (result != VK_TIMEOUT || timeout_ns == 0) return result;
@@ -92,7 +92,7 @@ weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint6
     return WEFT_OK;
 }
 
-/* Steps that have not begun leave at once; the one that runs, which is short on a card, goes on to its end. */
+/* Steps that have not begun return at once. The running step, which is short on a card, goes on to its end. */
 void weft_vulkan_cancel(weft_backend_device *device) {
     weft_os_mutex_lock(&device->mutex);
     ((volatile uint32_t *)(void *)device->steps->mapped)[QUEUE_CANCELLED] = device->n_submitted;

@@ -1,4 +1,4 @@
-/* Steps under way. */
+/* Submitting steps, waiting for them and cancelling them. */
 #ifndef WEFT_VULKAN_QUEUE_H
 #define WEFT_VULKAN_QUEUE_H
 

@@ -4,7 +4,7 @@
 
 #include "backends/vulkan/device.h"
 
-/* The dispatches of one plan. The first failure stays; what follows it does nothing. */
+/* The dispatches of one plan. After a failure `status` keeps it, and further calls do nothing. */
 typedef struct weft_vulkan_recorder {
     weft_backend_device *device;
     VkCommandBuffer commands;
@@ -16,16 +16,16 @@ typedef struct weft_vulkan_recorder {
 typedef struct weft_vulkan_dispatch {
     uint32_t shader; /* WEFT_VULKAN_SHADER_STEM */
     uint32_t constants[WEFT_VULKAN_MAX_CONSTANTS];
-    const void *push; /* the shader's Parameters, of which the first address, `control`, is filled in here */
+    const void *push; /* the shader's Parameters; weft_vulkan_record fills in the first address, `control` */
     size_t push_size;
-    uint64_t groups_x, groups_y; /* cut to what the device allows: shaders loop; 0 counts as 1 */
+    uint64_t groups_x, groups_y; /* cut to the device's limit, since shaders loop; 0 counts as 1 */
 } weft_vulkan_dispatch;
 
 void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispatch *dispatch);
-/* What comes after sees what came before. */
+/* Dispatches after the barrier see the results of those before it. */
 void weft_vulkan_record_barrier(weft_vulkan_recorder *recorder);
 
-/* Takes 64-byte aligned pieces of a node's scratch, as addresses; in a question it only counts. */
+/* Hands out 64-byte aligned pieces of a node's scratch, as addresses. With base 0 it counts the bytes that are needed. */
 typedef struct weft_vulkan_scratch {
     uint64_t base, used;
 } weft_vulkan_scratch;

@@ -1,4 +1,6 @@
-/* Buffers larger than the driver gives in one allocation: one range of addresses, bound to several. The host does not see them. */
+/* Buffers larger than the driver's largest allocation: one range of addresses, bound to several allocations. The host cannot see
+ * them.
+ */
 #include "backends/vulkan/sparse.h"
 
 #include <string.h>
@@ -11,7 +13,7 @@ VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes
     return device->driver.vk.vkAllocateMemory(device->device, &info, NULL, memory);
 }
 
-/* The memory behind the buffer, in order. */
+/* Allocates the pieces of memory behind the buffer, in order. */
 static VkResult allocate_pieces(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t bytes, uint64_t piece_bytes,
                                 uint32_t type) {
     VkResult result = VK_SUCCESS;
@@ -25,7 +27,7 @@ static VkResult allocate_pieces(weft_backend_device *device, weft_backend_buffer
     return result;
 }
 
-/* Only semaphores order this with what is submitted: it begins when all of that has ended, and is waited for. */
+/* Only semaphores could order the binding with submitted work. So the host waits for that work first, and then for the binding. */
 static weft_status bind_pieces(weft_backend_device *device, const weft_backend_buffer *buffer, weft_error *error) {
     weft_status status = weft_vulkan_finish(device, error);
     if (status != WEFT_OK) return status;
@@ -53,7 +55,8 @@ weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_bu
                                     uint32_t type, weft_error *error) {
     uint64_t piece_bytes = device->traits.largest_allocation / needs->alignment * needs->alignment;
     if (piece_bytes == 0)
-        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: one allocation is smaller than what a buffer is bound by");
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY,
+                                  "vulkan: the driver's largest allocation is smaller than a buffer's alignment");
     buffer->n_pieces = (size_t)((needs->size + piece_bytes - 1) / piece_bytes);
     buffer->pieces = weft_vulkan_allocate(device->host, buffer->n_pieces * sizeof *buffer->pieces);
     if (buffer->pieces == NULL)

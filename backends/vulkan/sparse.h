@@ -6,7 +6,7 @@
 
 VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory);
 
-/* Gives a buffer that was created for it, and has no memory yet, several allocations of the type. */
+/* Binds a buffer to several new allocations of the memory type. The buffer was created for sparse binding and has no memory yet. */
 weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_buffer *buffer, const VkMemoryRequirements *needs,
                                     uint32_t type, weft_error *error);
 void weft_vulkan_sparse_release(weft_backend_device *device, weft_backend_buffer *buffer);

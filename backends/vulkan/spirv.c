@@ -31,7 +31,7 @@ weft_status weft_vulkan_spirv(weft_backend_device *device, const uint32_t *code,
                               weft_error *error) {
     float_mode modes[MAX_MODES];
     size_t n_modes = offered(&device->traits.floats, modes), n_code = code_bytes / sizeof *code;
-    *size = code_bytes + n_modes * 6 * sizeof *code; /* a capability of 2 words and a mode of 4, each */
+    *size = code_bytes + n_modes * 6 * sizeof *code; /* each mode: a capability of 2 words and a mode of 4 */
     *words = weft_vulkan_allocate(device->host, *size);
     if (*words == NULL) return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory for a shader");
     memcpy(*words, code, HEADER_WORDS * sizeof *code);

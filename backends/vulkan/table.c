@@ -19,29 +19,29 @@ static const weft_kernel_rows *const ops[] = {
 
 /* ---- Shapes ---- */
 
-/* Shaders count elements and cache rows in 32 bits, with signs; addresses have 64. */
-#define MOST_ELEMENTS ((int64_t)1 << 30)
-/* A head lies in an invocation's registers. */
-#define MOST_HEAD_DIM 512
+/* Shaders count elements and cache rows in signed 32-bit integers; only addresses have 64 bits. */
+#define MAX_ELEMENTS ((int64_t)1 << 30)
+/* A head lies in the registers of a workgroup's invocations. */
+#define MAX_HEAD_DIM 512
 
 static bool is_small(const weft_place *place) {
     int64_t n = 1;
-    bool is_matrix = place->leaf == WEFT_LEAF_WEIGHT; /* whose rows alone are counted, in 32 bits */
+    bool is_matrix = place->leaf == WEFT_LEAF_WEIGHT; /* shaders count its rows, not its elements */
     for (size_t i = is_matrix ? 1 : 0; i < WEFT_MAX_DIMENSIONS; i++) {
-        if (place->tensor.shape[i] > MOST_ELEMENTS / n) return false;
+        if (place->tensor.shape[i] > MAX_ELEMENTS / n) return false;
         n *= place->tensor.shape[i];
     }
-    return place->tensor.shape[0] <= MOST_ELEMENTS / 4;
+    return place->tensor.shape[0] <= MAX_ELEMENTS / 4;
 }
 
-/* NULL, or why not. A KV state is counted by its rows as well: it may be as large as memory. */
+/* Why the phase's shapes are too large, or NULL. Of a KV state, too, only the rows count: it may be as large as memory. */
 static const char *obstacle_of_shapes(const weft_phase *phase) {
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
         const weft_place *input = &phase->inputs[i];
         const int64_t *shape = input->tensor.shape;
         if (!input->present) continue;
         bool is_cache = input->leaf == WEFT_LEAF_STATE && input->tensor.type != WEFT_I32;
-        if (is_cache && shape[0] > MOST_HEAD_DIM) return "head sizes above 512 are not supported";
+        if (is_cache && shape[0] > MAX_HEAD_DIM) return "head sizes above 512 are not supported";
         if (is_cache && (double)shape[1] * (double)shape[2] * (double)shape[3] > (double)UINT32_MAX / 2)
             return "the KV state has more than 2^31 rows";
         if (!is_cache && !is_small(input)) return "a tensor has more than 2^30 elements";
@@ -56,7 +56,7 @@ static const char *obstacle_of_shapes(const weft_phase *phase) {
 
 /* ---- Which rows fit ---- */
 
-/* What the device must have, and what a build whose shader compiler is too old for it lacks. */
+/* Features of a device, each with the GLSL extension that the build's shader compiler must know for it. */
 static const struct {
     unsigned feature;
     const char *extension, *obstacle;
@@ -99,7 +99,7 @@ static const char *refuses(weft_backend_device *device, const weft_kernel *kerne
     return why;
 }
 
-/* Where a row runs in `fast` that is not the best of the op: why that one does not. */
+/* Where the chosen row is not the op's best: why the best one does not run. */
 static void explain(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, weft_support *support) {
     const weft_kernel_rows *rows = ops[phase->op];
     const weft_vulkan_kernel *best = NULL, *all = rows->rows;

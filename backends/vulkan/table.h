@@ -1,10 +1,10 @@
-/* The table of kernels, and the slots that it answers. */
+/* The table of kernels, and the backend's functions that read it. */
 #ifndef WEFT_VULKAN_TABLE_H
 #define WEFT_VULKAN_TABLE_H
 
 #include "backends/vulkan/kernel.h"
 
-/* NULL: the op has no such row. */
+/* Row `number` of an op, or NULL. */
 const weft_vulkan_kernel *weft_vulkan_kernel_get(weft_op op, uint32_t number);
 
 void weft_vulkan_supports(weft_backend_device *device, const weft_phase *phase, weft_support *support);

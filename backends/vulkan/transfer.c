@@ -52,7 +52,7 @@ void weft_vulkan_transfers_destroy(weft_backend_device *device) {
 
 /* ---- Pieces ---- */
 
-/* The next piece, with `bytes` of memory (0: whatever it has), once the device has done with it. */
+/* Waits until the next piece is free and has at least `bytes` of memory. */
 static weft_status take(weft_backend_device *device, weft_vulkan_ring *ring, uint64_t bytes, weft_vulkan_piece **taken,
                         weft_error *error) {
     weft_vulkan_piece *piece = &ring->pieces[ring->next];
@@ -150,7 +150,7 @@ weft_status weft_vulkan_commands_begin(weft_backend_device *device, weft_vulkan_
 weft_status weft_vulkan_commands_end(weft_backend_device *device, weft_vulkan_piece *piece, weft_status recorded, const char *what,
                                      weft_error *error) {
     if (recorded == WEFT_OK) return weft_vulkan_result(device, end_copy(device, piece), what, error);
-    device->driver.vk.vkEndCommandBuffer(piece->commands); /* what is being recorded cannot be begun again */
+    device->driver.vk.vkEndCommandBuffer(piece->commands); /* commands in recording cannot be begun again */
     return recorded;
 }
 
@@ -206,24 +206,24 @@ weft_status weft_vulkan_write(weft_backend_device *device, weft_backend_buffer *
     return weft_vulkan_result(device, copy(device, piece, piece->memory, buffer, region), "writing to the device", error);
 }
 
-/* Has the device copy the next bytes into a piece. */
-static weft_status ask(weft_backend_device *device, const weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
-                       weft_vulkan_piece **piece, weft_error *error) {
+/* Submits a copy of the next bytes into a piece. */
+static weft_status begin_read(weft_backend_device *device, const weft_backend_buffer *buffer, uint64_t offset, uint64_t bytes,
+                              weft_vulkan_piece **piece, weft_error *error) {
     weft_status status = take(device, &device->side, bytes, piece, error);
     if (status != WEFT_OK) return status;
     VkBufferCopy region = {.srcOffset = offset, .size = bytes};
     return weft_vulkan_result(device, copy(device, *piece, buffer, (*piece)->memory, region), "reading from the device", error);
 }
 
-/* Asks for two pieces at once, so that the device copies one while the host takes the other. */
+/* Two pieces are under way at once: the device copies into one while the host reads the other. */
 static weft_status read_pieces(weft_backend_device *device, const weft_backend_buffer *buffer, uint64_t offset, char *into,
                                uint64_t bytes, weft_error *error) {
     weft_vulkan_piece *now = NULL, *next = NULL;
     uint64_t size = bytes < WEFT_VULKAN_PIECE_BYTES ? bytes : WEFT_VULKAN_PIECE_BYTES;
-    weft_status status = bytes > 0 ? ask(device, buffer, offset, size, &now, error) : WEFT_OK;
+    weft_status status = bytes > 0 ? begin_read(device, buffer, offset, size, &now, error) : WEFT_OK;
     for (uint64_t done = 0; done < bytes && status == WEFT_OK; now = next) {
         uint64_t left = bytes - done - size, next_size = left < WEFT_VULKAN_PIECE_BYTES ? left : WEFT_VULKAN_PIECE_BYTES;
-        if (next_size > 0) status = ask(device, buffer, offset + done + size, next_size, &next, error);
+        if (next_size > 0) status = begin_read(device, buffer, offset + done + size, next_size, &next, error);
         if (status == WEFT_OK) status = weft_vulkan_result(device, wait_for(device, now->copied), "reading from the device", error);
         if (status == WEFT_OK) memcpy(into + done, now->memory->mapped, (size_t)size);
         done += size;

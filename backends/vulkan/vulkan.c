@@ -69,7 +69,7 @@ static weft_status create_objects(weft_backend_device *device, weft_error *error
     VkResult result = vk->vkCreateCommandPool(device->device, &pool, NULL, &device->commands);
     if (result == VK_SUCCESS) result = vk->vkCreatePipelineLayout(device->device, &layout, NULL, &device->layout);
     if (result == VK_SUCCESS) result = vk->vkCreateSemaphore(device->device, &semaphore, NULL, &device->ended);
-    weft_status status = weft_vulkan_result(device, result, "what steps need", error);
+    weft_status status = weft_vulkan_result(device, result, "creating objects for steps", error);
     if (status == WEFT_OK) status = weft_vulkan_transfers_create(device, error);
     if (status == WEFT_OK) status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE, 64, &device->control, error);
     const uint64_t queue_bytes = (4 + 2 * WEFT_VULKAN_MAX_QUEUED) * sizeof(uint32_t);

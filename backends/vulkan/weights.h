@@ -5,7 +5,7 @@
 #include "backends/table.h"
 #include "backends/vulkan/device.h"
 
-/* Blocks taken apart: shaders/parts/pack_planar.comp. */
+/* Layouts with blocks split into their parts: shaders/parts/pack_planar.comp. */
 enum {
     WEFT_VULKAN_Q6_K_PLANAR = 1, /* low nibbles, high bits, scales, block scales */
     WEFT_VULKAN_Q8_0_PLANAR      /* quants, scales */
@@ -14,7 +14,7 @@ enum {
 #define WEFT_VULKAN_N_LAYOUTS 2
 extern const weft_kernel_layout weft_vulkan_layouts[WEFT_VULKAN_N_LAYOUTS];
 
-/* Layouts that shaders/common/weights.glsl reads, and with it the kernels of exact and of int8. */
+/* Layouts that shaders/common/weights.glsl reads, and so the exact and the int8 kernels. */
 #define WEFT_VULKAN_EXACT_LAYOUTS (WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE) | WEFT_LAYOUT_BIT(WEFT_VULKAN_Q6_K_PLANAR))
 
 weft_status weft_vulkan_weight_pack(weft_backend_device *device, const weft_packing *packing, weft_error *error);
@@ -23,7 +23,7 @@ bool weft_vulkan_is_quantised(const weft_backend_device *device, const weft_plac
 /* Bytes of a row of a matrix in its layout. */
 uint32_t weft_vulkan_row_bytes(const weft_backend_device *device, const weft_place *matrix);
 
-/* The number that shaders/common/weights.glsl knows a matrix's type and layout by. */
+/* The number of a matrix's type and layout in shaders/common/weights.glsl. */
 static inline uint32_t weft_vulkan_matrix_type(const weft_place *matrix) {
     return (uint32_t)matrix->tensor.type | matrix->layout << 8;
 }

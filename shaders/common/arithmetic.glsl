@@ -1,6 +1,6 @@
 /* Arithmetic as docs/numerics.md defines it. Every float is `precise`: products and sums are rounded separately and in the order
- * they are written in. Vulkan lets a driver's division be wrong by 2.5 units in the last place and its square root by more; both
- * are made correctly rounded here, from sums and products alone.
+ * they are written in. Vulkan allows a driver's division an error of 2.5 units in the last place, and its square root more. The
+ * functions here correct both to the nearest float, by sums and products alone.
  */
 #ifndef WEFT_ARITHMETIC_GLSL
 #define WEFT_ARITHMETIC_GLSL
@@ -38,7 +38,7 @@ float next_float(float x, bool up) {
     return uintBitsToFloat(floatBitsToUint(x) + (up ? 1u : 0xffffffffu));
 }
 
-/* Subnormal operands and results are the driver's. */
+/* Correctly rounded, but for subnormal operands and results: there the driver's quotient stands. */
 float weft_divide(float a, float b) {
     precise float quotient = a / b;
     uint a_exponent = exponent_of(a), b_exponent = exponent_of(b);
@@ -94,7 +94,7 @@ float half_to_float(uint half_bits) {
     return uintBitsToFloat(sign | bits);
 }
 
-/* To nearest even. */
+/* Rounds to nearest even. */
 uint float_to_half(float x) {
     uint bits = floatBitsToUint(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return sign | 0x7e00u;
@@ -102,7 +102,7 @@ uint float_to_half(float x) {
     uint shift = 13u, kept = magnitude - 0x38000000u;    /* exponents that stay normal */
     if (magnitude < 0x38800000u) {
         uint exponent = magnitude >> 23;
-        if (exponent < 102u) return sign; /* below half the least subnormal */
+        if (exponent < 102u) return sign; /* below half the smallest subnormal */
         shift = 126u - exponent;
         kept = (magnitude & 0x7fffffu) | 0x800000u;
     }

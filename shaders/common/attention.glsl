@@ -1,49 +1,49 @@
-/* What the shaders of attention share: what a row sees, weights of ranges, and where the parts of ranges lie that are computed
- * apart (docs/numerics.md). Rows and heads are numbered as pairs, t * n_heads + head.
+/* What the shaders of attention share: the positions that a row sees, the weights of ranges, and the layout of `parts`, which holds
+ * the results of single ranges until they are combined (docs/numerics.md). A pair, t * n_heads + head, is one head of one row.
  */
 #include "shaders/common/arithmetic.glsl"
 #include "weft/ops/attention.h"
 
 #define RANGE 64u  /* WEFT_ATTENTION_RANGE, and the workgroup's size */
-#define AT_ONCE 8u /* reads that do not wait for one another */
+#define AT_ONCE 8u /* independent reads in flight */
 
 layout(local_size_x = 64) in;
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, q, kv, rows, sequences, y;
-    uvec2 parts; /* for each pair the ranges' largest scores, sums and values; left out where a workgroup has all ranges */
+    uvec2 parts; /* of each pair: the ranges' largest scores, sums and values; 0 where a workgroup computes all ranges of a pair */
     uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences, n_rows, n_heads, window;
     float scale;
-    uint n_parts; /* ranges that a row sees at most */
+    uint n_parts; /* the most ranges that a row can see */
 } p;
 
 #include "shaders/common/cache.glsl"
 
-layout(constant_id = 1) const uint PLACES = 4u; /* of a head for each invocation: head_dim / 64, rounded up */
+layout(constant_id = 1) const uint PLACES = 4u; /* elements of a head for each invocation: head_dim / 64, rounded up */
 
-/* Positions [low, high) of a sequence. */
-struct sight {
+/* The row sees positions [low, high) of the sequence. */
+struct visible_range {
     int sequence;
     uint low, high;
 };
 
-sight sight_of(uint pair) {
+visible_range visible_to(uint pair) {
     Words row = Words(address_of(p.rows, pair / p.n_heads, WEFT_ROW_WORDS * 4u));
     int sequence = sequence_of(row), index = sequence < 0 ? -1 : row.at[WEFT_ROW_CACHE_INDEX];
-    uint most_positions = (p.sequence_words - WEFT_SEQUENCE_PAGES) * p.page_size;
-    uint high = index < 0 ? 0u : min(uint(index) + 1u, most_positions);
+    uint max_positions = (p.sequence_words - WEFT_SEQUENCE_PAGES) * p.page_size;
+    uint high = index < 0 ? 0u : min(uint(index) + 1u, max_positions);
     uint low = p.window > 0u && index >= 0 && uint(index) + 1u > p.window ? uint(index) + 1u - p.window : 0u;
-    return sight(sequence, low, high);
+    return visible_range(sequence, low, high);
 }
 
-/* Ranges that have a position of it, from low / RANGE on. */
-uint n_ranges_of(sight seen) {
-    return ceil_div(max(seen.high, seen.low / RANGE * RANGE), RANGE) - seen.low / RANGE;
+/* The number of ranges with a visible position. The first of them is low / RANGE. */
+uint n_ranges_of(visible_range visible) {
+    return ceil_div(max(visible.high, visible.low / RANGE * RANGE), RANGE) - visible.low / RANGE;
 }
 
-/* exp(x - most), where nothing seen so far (most is -infinity) counts as 0. */
-float weight_of(float x, float most) {
-    precise float difference = x - (most > -INFINITY ? most : 0.0);
+/* exp(x - maximum). A maximum of -infinity, before the first score, counts as 0. */
+float weight_of(float x, float maximum) {
+    precise float difference = x - (maximum > -INFINITY ? maximum : 0.0);
     return weft_exp(difference);
 }
 

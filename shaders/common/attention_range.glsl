@@ -1,9 +1,9 @@
-/* A range of 64 positions for one pair, an invocation a position. Keys go through shared memory, so that neighbours read
- * neighbouring words; each dot product has its 32 lanes in one invocation's registers. Then an invocation is a place of the head,
- * and sums the range's values.
+/* Attention of one pair over a range of 64 positions. For the scores each invocation has one position, and the 32 lanes of its dot
+ * product in registers. Keys go through shared memory, so that neighbouring invocations read neighbouring words. For the values
+ * each invocation has one place of the head, and sums over the range.
  */
 #define LANES 32u
-#define LINE (LANES + 1u) /* of `keys`: apart, so that lines begin in different banks */
+#define LINE (LANES + 1u) /* of `keys`: the padding makes lines begin in different banks */
 
 shared float query[PLACES * RANGE];
 shared float keys[RANGE * LINE];
@@ -20,19 +20,20 @@ float combined(float lane[LANES]) {
 
 void load_query(uint pair) {
     Floats column = Floats(address_of(p.q, pair, p.head_dim * 4u));
-    barrier(); /* the last one is not needed any more */
+    barrier(); /* all have read the last query */
     for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += RANGE) query[i] = column.at[i];
 }
 
-/* Element `place` of position i of the range, `further` rows after its key; 0 where it is left out. */
+/* Element `place` of the cache row that lies `further` rows after the key of position i of the range; 0 where the position is left
+ * out. */
 float cached_at(uint i, uint further, uint place) {
     return cached[i] < 0 ? 0.0 : cache_at(cache_address(uint(cached[i]) + further), place);
 }
 
-/* Places `first` to first + 31 of all keys of the range: an invocation has a place of every other key. */
+/* Loads places `first` to first + 31 of all keys of the range. An invocation loads one place of every second key. */
 void load_keys(uint first) {
     uint lane = gl_LocalInvocationID.x % LANES;
-    barrier(); /* the last places are not needed any more */
+    barrier(); /* all have read the last places */
     if (first + lane < p.head_dim) {
         for (uint i = gl_LocalInvocationID.x / LANES; i < RANGE; i += 2u * AT_ONCE) {
             float read[AT_ONCE];
@@ -43,7 +44,7 @@ void load_keys(uint first) {
     barrier();
 }
 
-/* Of this invocation's position, once cached[] is filled. */
+/* The score of this invocation's position, once cached[] is filled. */
 float score_of() {
     uint own = gl_LocalInvocationID.x;
     precise float lane[LANES];
@@ -61,19 +62,20 @@ float score_of() {
     return cached[own] >= 0 ? score : -INFINITY;
 }
 
-/* Fills cached[] and exponentials[] of a range, the first that is seen being 0, and gives its largest score and their sum. */
-vec2 range_of(sight seen, uint pair, uint range) {
-    uint own = gl_LocalInvocationID.x, position = (seen.low / RANGE + range) * RANGE + own;
+/* Fills cached[] and exponentials[] for a range (0 is the first visible one). Returns the range's largest score and the sum of its
+ * exponentials. */
+vec2 range_of(visible_range visible, uint pair, uint range) {
+    uint own = gl_LocalInvocationID.x, position = (visible.low / RANGE + range) * RANGE + own;
     uint kv_head = pair % p.n_heads / (p.n_heads / p.n_kv_heads);
-    int page = position >= seen.low && position < seen.high ? page_of(seen.sequence, position) : -1;
-    barrier(); /* the last range's are not needed any more */
+    int page = position >= visible.low && position < visible.high ? page_of(visible.sequence, position) : -1;
+    barrier(); /* all have read those of the last range */
     cached[own] = page < 0 ? -1 : int(cache_row(page, false, kv_head, position % p.page_size));
     float score = score_of();
     exponentials[own] = score;
     barrier();
-    float most = -INFINITY;
-    for (uint i = 0u; i < RANGE; i++) most = exponentials[i] > most ? exponentials[i] : most;
-    float e = weight_of(score, most);
+    float maximum = -INFINITY;
+    for (uint i = 0u; i < RANGE; i++) maximum = exponentials[i] > maximum ? exponentials[i] : maximum;
+    float e = weight_of(score, maximum);
     barrier();
     exponentials[own] = e;
     barrier();
@@ -82,10 +84,11 @@ vec2 range_of(sight seen, uint pair, uint range) {
         lane[l] = 0.0 + exponentials[l];
         lane[l] = lane[l] + exponentials[l + LANES];
     }
-    return vec2(most, combined(lane));
+    return vec2(maximum, combined(lane));
 }
 
-/* The range's values at a place of the head. What is left out adds +0 to a sum that is never -0: nothing. */
+/* The range's weighted sum of values at a place of the head. A position that is left out adds +0, which changes no sum: the sum is
+ * never -0. */
 float values_of(uint place) {
     precise float sum = 0.0;
     for (uint i = 0u; i < RANGE; i += AT_ONCE) {

@@ -1,5 +1,5 @@
-/* Places in the paged KV cache, as weft/ops/attention.h lays it out. Everything a step input says is checked here, so that no row,
- * slot or page outside the tensors is touched.
+/* Places in the paged KV cache, as weft/ops/attention.h lays it out. Every number from a step input is checked here, so that no
+ * shader touches a row, slot or page outside the tensors.
  */
 #include "weft/ops/step.h"
 
@@ -7,16 +7,13 @@ layout(constant_id = 0) const uint KV_TYPE = 0u; /* the number of weft_type: F32
 #define TYPE_F16 1u
 #define ELEMENT_BYTES (KV_TYPE == TYPE_F16 ? 2u : 4u)
 
-/* The end of a push constant block that has kv and sequences. */
-#define CACHE_SHAPE uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences
-
-/* The sequence of a row, -1 where it has none. */
+/* The sequence of a row, or -1 where the row has none. */
 int sequence_of(Words row) {
     int sequence = row.at[WEFT_ROW_SEQUENCE];
     return sequence >= 0 && uint(sequence) < p.n_sequences ? sequence : -1;
 }
 
-/* The page of a cache position, -1 where there is none. */
+/* The page of a cache position, or -1 where the position has none. */
 int page_of(int sequence, uint position) {
     uint entry = position / p.page_size;
     if (sequence < 0 || entry >= p.sequence_words - WEFT_SEQUENCE_PAGES) return -1;

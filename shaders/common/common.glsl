@@ -1,7 +1,8 @@
-/* What every shader includes: memory by address, and leaving early when the step was cancelled.
+/* What every shader includes: access to memory by address, and an early return when the step was cancelled.
  *
- * A phase gets everything in push constants that are recorded once: addresses (uvec2, low word first), then counts. No descriptor
- * is involved, so that a tensor may be as large as memory allows. The first address of every block is `control`.
+ * A phase's arguments are push constants, recorded once: addresses (uvec2, low word first), then counts. There are no descriptors,
+ * so that a tensor may be as large as memory allows. The first address of every block is `control`. Address 0 stands for a tensor
+ * that is left out.
  */
 #ifndef WEFT_COMMON_GLSL
 #define WEFT_COMMON_GLSL
@@ -16,13 +17,13 @@ layout(buffer_reference, std430, buffer_reference_align = 2) buffer Halves { uin
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Words { int at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Floats { float at[]; };
 
-/* Of the step that runs: what shaders/parts/begin.comp found in the queue. */
+/* Words of `control`: the state of the running step, which shaders/parts/begin.comp reads from the queue. */
 #define CONTROL_COUNTER 0
 #define CONTROL_STEP_SLOT 1
 #define CONTROL_RESULT_SLOT 2
 #define CONTROL_STOPPED 3
 
-/* The same for all invocations of a step. */
+/* All invocations of a step decide alike. */
 #define LEAVE_IF_STOPPED()                                   \
     if (Words(p.control).at[CONTROL_STOPPED] != 0) return
 

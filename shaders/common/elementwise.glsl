@@ -1,9 +1,9 @@
-/* y[i] = map(a[i], b[i]): the includer defines map. b repeats after n_b values. */
+/* y[i] = map(a[i], b[i]). The includer defines map. b repeats after n_b values. */
 layout(local_size_x = 128) in;
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, a, b, y;
-    uint n, n_b; /* values; n_b 0: there is no b */
+    uint n, n_b; /* values of a and y, and of b; n_b 0: there is no b */
 } p;
 
 void main() {

@@ -1,11 +1,13 @@
-/* Sums in 32 lanes and their tree, in shared memory: the same for any subgroup size. A workgroup is 32 invocations wide (x), each
- * row of it (y) a sum of its own. The includer defines LANE_ROWS, the workgroup's height, and LANE_SUMS, sums an invocation.
+/* Sums in 32 lanes, combined by the fixed tree in shared memory: the result is the same for any subgroup size. A workgroup is 32
+ * invocations wide (x), and each of its rows (y) computes sums of its own. The includer defines LANE_ROWS, the number of rows, and
+ * LANE_SUMS, the number of sums in a row.
  */
 #define LANES 32u
 
 shared float lanes[LANE_ROWS * LANE_SUMS * LANES];
 
-/* lanes[] holds this invocation's part of each sum at lane_place(sum); afterwards lane_sum(sum) is the same for a whole row. */
+/* Before combine_lanes an invocation writes its part of each sum to lanes[lane_place(sum)]; afterwards lane_sum(sum) is the whole
+ * sum, the same for all invocations of the row. */
 uint lane_place(uint sum) {
     return (gl_LocalInvocationID.y * LANE_SUMS + sum) * LANES + gl_LocalInvocationID.x;
 }
@@ -29,7 +31,7 @@ float lane_sum(uint sum) {
 
 /* The sum of one value of each invocation of a row. */
 float sum_of_lanes(float value) {
-    barrier(); /* the last sum has been read */
+    barrier(); /* all have read the last sum */
     lanes[lane_place(0u)] = value;
     combine_lanes();
     return lane_sum(0u);

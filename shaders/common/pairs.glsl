@@ -1,5 +1,5 @@
-/* Sums of two floats for what docs/numerics.md computes in binary64, which not every device has: 48 bits and more (Dekker 1971,
- * Knuth's two-sum).
+/* Double-float arithmetic (a number is the sum of two floats, 48 bits and more) for what docs/numerics.md computes in binary64,
+ * which not every device has (Dekker 1971, Knuth's two-sum).
  */
 vec2 pair_of(float a, float b) {
     precise float sum = a + b;
@@ -29,8 +29,8 @@ bool pair_at_least(vec2 a, vec2 b) {
     return a.x > b.x || (a.x == b.x && a.y >= b.y);
 }
 
-/* ln a, a normal and positive: a = m 2^n with m about 1, and ln m = 2 artanh z with z = (m - 1) / (m + 1), |z| < 0.18. The series
- * begins with z^3, so that its rounding is far below that of a float result.
+/* ln a for a positive normal a. a = m 2^n with m about 1, and ln m = 2 artanh z with z = (m - 1) / (m + 1), |z| < 0.18. z itself is
+ * a pair; the series in floats begins with z^3 / 3, so that the series' rounding is far below that of a float result.
  */
 vec2 pair_log(vec2 a) {
     int n = int(exponent_of(a.x)) - 127;

@@ -1,4 +1,4 @@
-/* What a product ends with: (product + bias) + residual. */
+/* The end of a product: y = (product + bias) + residual. */
 void finish(uint row, uint column, float product) {
     precise float value = product;
     uint place = column * p.n + row;

@@ -2,13 +2,13 @@
 #include "weft/ops/rope.h"
 #include "weft/ops/step.h"
 
-/* The partner of place `place` of a head of which n_dims are rotated. */
+/* The place that is rotated together with `place`, in a head whose first n_dims places are rotated. */
 uint rotation_partner(uint place, uint n_dims, int order) {
     if (order == WEFT_ROPE_ADJACENT) return place ^ 1u;
     return place < n_dims / 2u ? place + n_dims / 2u : place - n_dims / 2u;
 }
 
-/* The row of the table, or -1 where the row of the step is not rotated. */
+/* The table's row for a row of the step, or -1 where that is not rotated. */
 int rotation_position(uvec2 rows, uint row, uint n_positions) {
     Words words = Words(address_of(rows, row, WEFT_ROW_WORDS * 4u));
     int position = words.at[WEFT_ROW_ROPE_POSITION];

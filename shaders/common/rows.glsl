@@ -1,4 +1,5 @@
-/* y[:, column] = row row_of(column) of a table as floats, zeros where it has no such row. The includer defines row_of. */
+/* y[:, column] = row row_of(column) of the table as floats, or zeros where the table has no such row. The includer defines row_of.
+ */
 layout(local_size_x = 64) in;
 
 void main() {

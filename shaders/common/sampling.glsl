@@ -1,5 +1,5 @@
-/* What the parts of sample share (weft/ops/sample.h). They run one after the other over up to SAMPLE_COLUMNS columns: largest logit
- * and sums of exponentials of each range, the order of tokens, then the choice.
+/* What the parts of sample share (weft/ops/sample.h). A run has up to WEFT_VULKAN_SAMPLE_COLUMNS columns. Its parts are: the largest
+ * logit of each range and the order of tokens, then the sums of exponentials of each range, then the choice.
  */
 #include "shaders/common/arithmetic.glsl"
 #include "weft/ops/sample.h"
@@ -28,7 +28,7 @@ bool has_target(uint column) {
     return target >= 0 && uint(target) < p.n_vocab;
 }
 
-/* The temperature of a column that draws, else 0. */
+/* The temperature of a column that draws a token at random, else 0. */
 float temperature_of(uint column) {
     float temperature = intBitsToFloat(head_word(column, WEFT_HEAD_TEMPERATURE));
     return temperature > 0.0 && !has_target(column) ? temperature : 0.0;

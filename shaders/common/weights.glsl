@@ -1,13 +1,13 @@
-/* 32 consecutive elements of a row as floats, bit for bit what weft_dequantise gives (core/dequantise.c names
- * the formats' sources). The type is a specialisation constant, so that a pipeline holds one case.
+/* 32 consecutive elements of a row as floats, bit for bit those of weft_dequantise (core/dequantise.c names the formats' sources).
+ * The type is a specialisation constant, so that a pipeline holds one case.
  */
 #include "shaders/common/arithmetic.glsl"
 
 layout(constant_id = 0) const uint WEIGHT_TYPE = 0u;
 
-/* The numbers of weft_type. */
 #define PIECE 32u /* elements */
 
+/* The numbers of weft_type. */
 #define TYPE_F32 0u
 #define TYPE_F16 1u
 #define TYPE_Q4_0 2u
@@ -38,7 +38,7 @@ uint two_bytes_at(uvec2 row, uint byte) {
     return uint(Halves(row).at[byte / 2u]);
 }
 
-/* Those of some types at whole words. */
+/* Blocks of these types begin at whole words, those of others at even bytes. */
 uint word_at(uvec2 row, uint byte) {
     if (WEIGHT_TYPE == TYPE_Q4_1 || WEIGHT_TYPE == TYPE_Q5_1 || WEIGHT_TYPE == TYPE_Q4_K || WEIGHT_TYPE == TYPE_Q5_K ||
         WEIGHT_TYPE == TYPE_Q6_K_PLANAR)
@@ -83,7 +83,7 @@ uvec2 group_parts(uvec2 row, uint packed, uint g) {
     return uvec2((both & 15u) | byte_at(row, packed + g - 4u) >> 6 << 4, both >> 4 | byte_at(row, packed + g) >> 6 << 4);
 }
 
-/* Group g of a block of Q4_K or Q5_K, whose nibbles begin at `bytes`; `bits`: where the fifth bits are, 0: none. */
+/* Group g of a block of Q4_K or Q5_K. The block's nibbles begin at `bytes`, the fifth bits at `bits` (0: there are none). */
 void unpack_group(uvec2 row, uint block, uint g, uint bytes, uint bits, out vec4 w[8]) {
     uvec2 parts = group_parts(row, block + 4u, g);
     precise float scale = half_at(row, block) * float(parts.x);
@@ -106,8 +106,8 @@ q6_k_block q6_k_block_of(uint block, uint n_blocks) {
     return q6_k_block(block * 210u, block * 210u + 128u, block * 210u + 192u, block * 210u + 208u);
 }
 
-/* Each half of a block of Q6_K has four runs of 32: low nibbles of its first and second 32 bytes, then the high ones; two more bits
- * of each apart. */
+/* Each half of a block of Q6_K has four runs of 32 elements. Runs 0 and 1 are the low nibbles of the half's first and second 32
+ * bytes, runs 2 and 3 the high nibbles; each element's upper two bits are in another part of the block. */
 void unpack_q6_k(uvec2 row, q6_k_block at, uint run, out vec4 w[8]) {
     float d = half_at(row, at.d);
     for (uint q = 0u; q < 8u; q++) {
@@ -124,7 +124,7 @@ float float_at(uvec2 row, uint i) {
     return WEIGHT_TYPE == TYPE_F16 ? half_to_float(bits) : uintBitsToFloat(bits << 16);
 }
 
-/* Elements 32 piece .. 32 piece + 31 of a row of k; those past its end are zeros. */
+/* Elements 32 piece .. 32 piece + 31 of a row of k elements; those past the row's end are zeros. */
 void unpack(uvec2 row, uint piece, uint k, out vec4 w[8]) {
     uint block = piece, bits = 0u;
     switch (WEIGHT_TYPE) {

@@ -1,12 +1,12 @@
-/* 32 consecutive quants of a row as int8, four to a word, with what makes values of them: value = scale * quant + minimum. Some types
- * have a scale for each 16 quants. What weights.glsl gives is the same in floats.
+/* 32 consecutive quants of a row as int8, four to a word, with their scales and minimum: value = scale * quant + minimum. Some types
+ * have a scale for each 16 quants. weights.glsl has the same values as floats.
  */
 #include "shaders/common/weights.glsl"
 
 #define LOW_NIBBLES 0x0f0f0f0fu
 
-/* In each byte, its value less `offset`: the bytes are below 128 and the offset is at most 32. */
-int moved(uint bytes, uint offset) {
+/* Subtracts `offset` from each of the four bytes. The bytes are below 128, and the offset is at most 32. */
+int subtracted(uint bytes, uint offset) {
     return int((bytes | 0x80808080u) - offset * 0x01010101u ^ 0x80808080u);
 }
 
@@ -18,8 +18,8 @@ uint fifth_bits_of_word(uint bits, uint q) {
 void nibbles_int8(uvec2 row, uint bytes, uint bits, uint offset, out int w[8]) {
     for (uint q = 0u; q < 4u; q++) {
         uint both = word_at(row, bytes + 4u * q);
-        w[q] = moved(both & LOW_NIBBLES | fifth_bits_of_word(bits, q), offset);
-        w[q + 4u] = moved(both >> 4 & LOW_NIBBLES | fifth_bits_of_word(bits, q + 4u), offset);
+        w[q] = subtracted(both & LOW_NIBBLES | fifth_bits_of_word(bits, q), offset);
+        w[q + 4u] = subtracted(both >> 4 & LOW_NIBBLES | fifth_bits_of_word(bits, q + 4u), offset);
     }
 }
 
@@ -39,7 +39,7 @@ void q6_k_int8(uvec2 row, q6_k_block at, uint run, out int w[8], out vec2 scale)
     for (uint q = 0u; q < 8u; q++) {
         uint low = word_at(row, at.low + run / 4u * 64u + (run & 1u) * 32u + 4u * q) >> (run & 3u) / 2u * 4u & LOW_NIBBLES;
         uint high = word_at(row, at.high + run / 4u * 32u + 4u * q) >> (run & 3u) * 2u & 0x03030303u;
-        w[q] = moved(low | high << 4, 32u);
+        w[q] = subtracted(low | high << 4, 32u);
     }
     scale = d * vec2(signed_byte_at(row, at.scales + run * 2u), signed_byte_at(row, at.scales + run * 2u + 1u));
 }

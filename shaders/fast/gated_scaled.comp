@@ -1,7 +1,7 @@
 #version 450
-/* The end of norm_gated_mlp, activation(gate) * up, as half floats with a scale for each 32 values of a column. The scale is the
- * power of two from which on the largest of the 32 lies, so that the halves are below 2, whatever the values: 1e6 and 1e-6 keep
- * their 11 bits. A row of a workgroup has a group.
+/* The end of norm_gated_mlp, activation(gate) * up, as half floats with a scale for each group of 32 values of a column. The scale is
+ * the largest power of two that is not above the group's largest magnitude. The halves are then below 2 for values of any size: 1e6
+ * and 1e-6 both keep 11 bits. Each row of a workgroup computes one group.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -28,7 +28,7 @@ float value_at(uint i) {
     return product;
 }
 
-/* The largest magnitude of a group, without NaN, which goes into its half. */
+/* The largest magnitude of a group. NaN does not count here: it is stored as a half. */
 float largest_of_group(float value) {
     uint lane = gl_LocalInvocationID.x, group = gl_LocalInvocationID.y;
     float magnitude = abs(value);
@@ -43,7 +43,7 @@ float largest_of_group(float value) {
     return largest;
 }
 
-/* The exponent of the power of two; that of 1 for 0 and infinity, which stay what they are. Neither the power nor its inverse may be
+/* The exponent of the scale. Groups whose largest magnitude is 0 or infinity have scale 1. Neither the scale nor its inverse may be
  * subnormal. */
 uint exponent_for(float largest) {
     uint exponent = exponent_of(largest);

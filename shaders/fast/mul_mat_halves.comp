@@ -1,8 +1,8 @@
 #version 450
-/* What mul_mat.comp computes, from weights of Q8_0 laid out by shaders/parts/pack_planar.comp (a row's quants in words, then its
- * scales) and from columns of half floats with a scale for each 32 values, or of floats. A workgroup has 4 rows and a tile of columns;
- * 32 invocations share a row, one after the other a block of 32 each, and their sums are added in their order, whatever the tile: a
- * result does not depend on the columns beside it. Products of quants and half floats are exact; sums are those of floats.
+/* The product of mul_mat.comp for weights of Q8_0 in the layout of shaders/parts/pack_planar.comp (a row's quants in words, then its
+ * scales) and for columns of half floats with a scale for each 32 values, or of floats. A workgroup has 4 rows and a tile of columns.
+ * 32 invocations share a row: each has every 32nd block of it. Their sums are added in a fixed order for any tile, so that a result
+ * does not depend on the columns beside it. Products of quants and half floats are exact; sums are rounded to floats.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -14,12 +14,12 @@ layout(constant_id = 1) const uint TILE = 1u;     /* columns, 16 at most */
 #define BLOCK 32u
 #define LANES 32u
 #define ROWS 4u
-#define LINE (LANES + 1u) /* of `sums`: apart, so that lines begin in different banks */
+#define LINE (LANES + 1u) /* of `sums`: the padding makes lines begin in different banks */
 
 layout(local_size_x = 128) in;
 
 layout(push_constant, std430) uniform Parameters {
-    uvec2 control, weight, x, x_scales, y, bias, residual; /* the last two may be left out, and the scales of floats */
+    uvec2 control, weight, x, x_scales, y, bias, residual; /* bias and residual may be left out, and with floats x_scales */
     uint k, n, n_columns, row_bytes;
 } p;
 
@@ -41,7 +41,7 @@ float scale_of(uint block) {
     return HALVES ? Floats(p.x_scales).at[block] : 1.0;
 }
 
-/* A block of the row with the same of a column. */
+/* The dot product of a block of the row and the same block of a column. */
 float product_of(vec4 w[8], float scale, uint column, uint piece) {
     uint block = column * (p.k / BLOCK) + piece;
     precise vec4 four = vec4(0.0);
@@ -55,7 +55,7 @@ float product_of(vec4 w[8], float scale, uint column, uint piece) {
     return product;
 }
 
-/* Adds the lanes up: an invocation a result. */
+/* Adds the lanes of each result. */
 void combine(uint first_row, uint first_column) {
     for (uint i = gl_LocalInvocationID.x; i < ROWS * TILE; i += gl_WorkGroupSize.x) {
         uint row = first_row + i / TILE, column = first_column + i % TILE;

@@ -1,26 +1,26 @@
 #version 450
-/* What mul_mat.comp computes, from int8 activations (quantise.comp) and the weight's own quants: whole products of 32 in integers. A
- * workgroup has 4 rows and a tile of columns; 32 invocations share a row, one after the other a piece each, and their sums are added
- * in their order, whatever the tile: a result does not depend on the columns beside it. A fine product adds what rounding the
- * activations left, in the same integers.
+/* The product of mul_mat.comp for int8 activations (quantise.comp) and the weight's own quants: dot products of 32 elements in
+ * integers. A workgroup has 4 rows and a tile of columns. 32 invocations share a row: each has every 32nd piece of it. Their sums are
+ * added in a fixed order for any tile, so that a result does not depend on the columns beside it. With extra precision the
+ * activations' rounding errors, a second int8 column, are multiplied as well and added in the same integers.
  */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_integer_dot_product : require
 #include "shaders/common/common.glsl"
-#include "shaders/common/rests.glsl"
+#include "shaders/common/extra_precision.glsl"
 #include "shaders/common/weights_int8.glsl"
 
 layout(constant_id = 1) const uint TILE = 1u; /* columns, 16 at most */
-layout(constant_id = 2) const bool FINE = false;
+layout(constant_id = 2) const bool EXTRA_PRECISION = false;
 
 #define LANES 32u
 #define ROWS 4u
-#define LINE (LANES + 1u) /* of `sums`: apart, so that lines begin in different banks */
+#define LINE (LANES + 1u) /* of `sums`: the padding makes lines begin in different banks */
 
 layout(local_size_x = 128) in;
 
 layout(push_constant, std430) uniform Parameters {
-    uvec2 control, weight, quants, rests, scales, y, bias, residual; /* the last two may be left out */
+    uvec2 control, weight, quants, error_quants, scales, y, bias, residual; /* the last two may be left out */
     uint k, n, n_columns, row_bytes;
 } p;
 
@@ -28,7 +28,7 @@ layout(push_constant, std430) uniform Parameters {
 
 shared float sums[ROWS * TILE * LINE];
 
-/* Of the first and the second 16. */
+/* The dot products of the first 16 elements and of the second 16. */
 ivec2 halves_of(int w[8], Words x) {
     ivec2 halves = ivec2(0);
     for (uint q = 0u; q < 4u; q++) {
@@ -38,12 +38,12 @@ ivec2 halves_of(int w[8], Words x) {
     return halves;
 }
 
-/* One piece of the row with one of the column. */
+/* The dot product of a piece of the row and the same piece of a column. */
 float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {
     uint block = column * (p.k / PIECE) + piece;
     Floats scales = Floats(address_of(p.scales, block, 8u));
     ivec2 halves = halves_of(w, Words(address_of(p.quants, block, PIECE)));
-    if (FINE) halves = halves * RESTS + halves_of(w, Words(address_of(p.rests, block, PIECE)));
+    if (EXTRA_PRECISION) halves = halves * ERROR_STEPS + halves_of(w, Words(address_of(p.error_quants, block, PIECE)));
     precise float product = scale.x * float(halves.x);
     if (WEIGHT_TYPE == TYPE_Q6_K || WEIGHT_TYPE == TYPE_Q6_K_PLANAR) {
         precise float second = scale.y * float(halves.y);
@@ -52,12 +52,12 @@ float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {
         product = scale.x * float(halves.x + halves.y);
     }
     product = product * scales.at[0];
-    precise float moved = minimum * scales.at[1];
-    product = product + moved;
+    precise float product_of_minimum = minimum * scales.at[1];
+    product = product + product_of_minimum;
     return product;
 }
 
-/* Adds the lanes up: an invocation a result. */
+/* Adds the lanes of each result. */
 void combine(uint first_row, uint first_column) {
     for (uint i = gl_LocalInvocationID.x; i < ROWS * TILE; i += gl_WorkGroupSize.x) {
         uint row = first_row + i / TILE, column = first_column + i % TILE;

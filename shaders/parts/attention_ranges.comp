@@ -1,6 +1,6 @@
 #version 450
-/* The parts of attention's ranges, each by a workgroup of its own, so that few rows and heads fill a device, too.
- * attention_combine.comp comes after it.
+/* Computes each range of attention in a workgroup of its own, so that few rows and heads fill a device, too.
+ * attention_combine.comp then combines the ranges' parts.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -9,13 +9,13 @@
 
 /* Every gl_NumWorkGroups.x-th range of a pair. */
 void attend(uint pair) {
-    sight seen = sight_of(pair);
-    uint own = gl_LocalInvocationID.x, n_ranges = n_ranges_of(seen);
+    visible_range visible = visible_to(pair);
+    uint own = gl_LocalInvocationID.x, n_ranges = n_ranges_of(visible);
     if (gl_WorkGroupID.x >= n_ranges) return;
     Floats parts = parts_of(pair);
     load_query(pair);
     for (uint range = gl_WorkGroupID.x; range < n_ranges; range += gl_NumWorkGroups.x) {
-        vec2 part = range_of(seen, pair, range);
+        vec2 part = range_of(visible, pair, range);
         if (own == 0u) {
             parts.at[part_largest(range)] = part.x;
             parts.at[part_sum(range)] = part.y;

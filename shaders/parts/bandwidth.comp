@@ -1,5 +1,5 @@
 #version 450
-/* Reads memory and does nothing else. It holds zeros, so that `sum` is never written. */
+/* Reads memory and does nothing else. The memory holds zeros, so that `sum` is never written, but a compiler cannot know that. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 
@@ -9,7 +9,7 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Ve
 
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, memory, sum;
-    uint n; /* of 16 bytes */
+    uint n; /* vectors of 16 bytes */
 } p;
 
 #define AT_ONCE 4u

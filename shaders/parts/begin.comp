@@ -1,5 +1,5 @@
 #version 450
-/* The first dispatch of a step: takes the next entry of the queue, which the host writes before it submits. */
+/* The first dispatch of a step: reads the next entry of the queue. The host writes the entry before it submits the step. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 
@@ -10,7 +10,7 @@ layout(push_constant, std430) uniform Parameters {
     uint n_entries;
 } p;
 
-/* The queue's words: what was cancelled last, then for each entry step slot and result slot. */
+/* The queue's words: the number before which all steps are cancelled, then the step slot and the result slot of each entry. */
 #define QUEUE_CANCELLED 0
 #define QUEUE_ENTRIES 4u
 

@@ -1,7 +1,7 @@
 #version 450
-/* What mul_mat.comp computes, for few columns: lanes are invocations, so that a row is read by neighbours and few rows fill a
- * device. A workgroup has 2 rows and a tile of columns. Quantised pieces are unpacked an invocation each, 32 at a time, into shared
- * memory, where the lanes find their elements in the pieces' order.
+/* The product of mul_mat.comp for few columns. The lanes of a sum are invocations, so that neighbouring invocations read neighbouring
+ * weights and few rows fill a device. A workgroup has 2 rows and a tile of columns. Quantised weights are first unpacked into shared
+ * memory, 32 pieces at a time and one piece by each invocation; each lane then reads its elements from there.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -13,8 +13,8 @@ layout(constant_id = 1) const uint TILE = 1u; /* columns, 8 at most */
 #define LANE_SUMS TILE
 #include "shaders/common/lanes.glsl"
 
-#define LINE (PIECE + 1u) /* of `unpacked`: apart, so that lines begin in different banks */
-#define AT_ONCE 4u        /* reads that do not wait for one another */
+#define LINE (PIECE + 1u) /* of `unpacked`: the padding makes lines begin in different banks */
+#define AT_ONCE 4u        /* independent reads in flight */
 
 layout(local_size_x = 32, local_size_y = 2) in;
 
@@ -29,15 +29,15 @@ const bool IS_FLOAT = WEIGHT_TYPE == TYPE_F32 || WEIGHT_TYPE == TYPE_F16 || WEIG
 
 shared float unpacked[LANE_ROWS * LANES * LINE];
 
-/* The place of a piece, one of 32, of this invocation's row. */
+/* Where a piece of this invocation's row begins in `unpacked`. */
 uint line_of(uint piece) {
     return (gl_LocalInvocationID.y * LANES + piece % LANES) * LINE;
 }
 
-/* 32 pieces of each row, from `first` on. */
+/* Unpacks 32 pieces of each row, from `first` on. */
 void unpack_pieces(uvec2 weights, uint first) {
     uint piece = first + gl_LocalInvocationID.x;
-    barrier(); /* the last ones have been multiplied */
+    barrier(); /* all have multiplied the last pieces */
     if (piece * PIECE < p.k) {
         vec4 w[8];
         unpack(weights, piece, p.k, w);
@@ -50,7 +50,7 @@ float weight_at(uvec2 weights, uint i) {
     return IS_FLOAT ? float_at(weights, i) : unpacked[line_of(i / PIECE) + i % PIECE];
 }
 
-/* Adds the lane's products with elements i, i + 32 ... to the sums. Past the end of a row they are +0, which changes no sum. */
+/* Adds the lane's products of elements i, i + 32 ... to the sums. Past the end of a row a product is +0, which changes no sum. */
 void add_products(inout float sums[TILE], uvec2 weights, uint i, uint first_column) {
     float w[AT_ONCE], x[AT_ONCE];
     for (uint j = 0u; j < AT_ONCE; j++) w[j] = i + j * LANES < p.k ? weight_at(weights, i + j * LANES) : 0.0;
@@ -75,7 +75,7 @@ void multiply(uint first_row, uint first_column) {
         uint end = min((first + LANES) * PIECE, p.k);
         for (uint i = first * PIECE; i < end; i += AT_ONCE * LANES) add_products(sums, weights, i + lane, first_column);
     }
-    barrier(); /* the last sums have been read */
+    barrier(); /* all have read the last sums */
     for (uint c = 0u; c < TILE; c++) lanes[lane_place(c)] = sums[c];
     combine_lanes();
     if (lane < TILE && row < p.n && first_column + lane < p.n_columns) finish(row, first_column + lane, lane_sum(lane));

@@ -1,6 +1,6 @@
 #version 450
-/* Takes the blocks of a quantised type apart, a row at a time: the first part of every block, then the second part of every block,
- * and so on, and zeros up to a multiple of 16 bytes. Nothing is lost. An invocation writes a word.
+/* Splits the blocks of a quantised type into their parts. A packed row has the first part of every block, then the second part of
+ * every block, and so on, then zeros up to a multiple of 16 bytes. No bit is lost. Each invocation writes words.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -12,10 +12,10 @@ layout(local_size_x = 128) in;
 layout(push_constant, std430) uniform Parameters {
     uvec2 control, from, to;
     uint n_rows, n_blocks, block_bytes, row_bytes; /* blocks in a row; bytes of a block in the file, and of a packed row */
-    uvec2 parts[MAX_PARTS]; /* bytes of each, and where it begins in the file's block: even numbers; 0 bytes: no such part */
+    uvec2 parts[MAX_PARTS]; /* the size in bytes and the place in the file's block of each, both even; size 0: no such part */
 } p;
 
-/* Two bytes of a packed row. */
+/* Bytes `byte` and byte + 1 of a packed row. */
 uint two_packed(uvec2 row, uint byte) {
     for (uint i = 0u; i < MAX_PARTS && p.parts[i].x != 0u; i++) {
         uint bytes = p.parts[i].x;

@@ -8,7 +8,7 @@ layout(local_size_x = 128) in;
 layout(constant_id = 0) const uint TO_RING = 0u; /* 1: a result, 0: a step input */
 
 layout(push_constant, std430) uniform Parameters {
-    uvec2 control, ring, place; /* ring: of slot 0 */
+    uvec2 control, ring, place; /* ring: the address of slot 0 */
     uint stride, n_words;       /* bytes from slot to slot */
 } p;
 

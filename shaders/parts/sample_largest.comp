@@ -1,5 +1,5 @@
 #version 450
-/* The largest logit of each range, NaN left out. A workgroup a range. */
+/* The largest logit of each range; NaN does not count. Each workgroup has one range. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/sampling.glsl"

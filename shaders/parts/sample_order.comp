@@ -1,6 +1,7 @@
 #version 450
-/* Tokens by logit, the lowest id first on a tie: a stable radix sort by four bits of the key at a time, a workgroup a column. An
- * invocation takes a run of places, so that order inside a digit is kept. Columns that need no order are left out.
+/* Sorts tokens by logit, largest first, and equal ones by id: a stable radix sort by four bits of the key at a time. Each workgroup
+ * sorts one column. An invocation has consecutive places, so that the order within a digit is kept. Columns that need no order are
+ * left out.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
@@ -13,7 +14,7 @@ layout(local_size_x = 128) in;
 
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedWords { uint at[]; };
 
-shared uint places[DIGITS * WIDTH]; /* of each digit, and in it of each invocation */
+shared uint places[DIGITS * WIDTH]; /* counts, then places, of each invocation's keys of each digit */
 shared uint digit_counts[DIGITS];
 
 /* Ascending keys are descending logits; NaN counts as -infinity and -0 as 0. */
@@ -23,7 +24,7 @@ uint key_of(float x) {
     return (bits & 0x80000000u) != 0u ? bits : ~(bits | 0x80000000u);
 }
 
-/* Turns counts into the first place of each invocation's keys of each digit. */
+/* Replaces each count by the first place of that invocation's keys of that digit. */
 void add_up() {
     uint own = gl_LocalInvocationID.x;
     barrier();

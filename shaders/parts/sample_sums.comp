@@ -1,5 +1,5 @@
 #version 450
-/* Sums of exponentials of each range, at temperature 1 and at the column's. A workgroup a range. */
+/* The sums of exponentials of each range, at temperature 1 and at the column's temperature. Each workgroup has one range. */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/sampling.glsl"

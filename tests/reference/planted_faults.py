@@ -43,7 +43,7 @@ FAULTS = [
     Fault("vulkan", "scale of attention", "shaders/common/attention_range.glsl", "combined(lane) * p.scale", "combined(lane) * (p.scale * 1.01)",
           "ops", "attention"),
     Fault("vulkan", "page table off by one", "shaders/common/attention_range.glsl",
-          "page_of(seen.sequence, position)", "page_of(seen.sequence, position + 1u)",
+          "page_of(visible.sequence, position)", "page_of(visible.sequence, position + 1u)",
           "model", r"attention"),
     Fault("vulkan", "barrier in attention", "shaders/common/attention_range.glsl",
           "    exponentials[own] = score;\n    barrier();", "    exponentials[own] = score;", "ops", "attention"),
@@ -64,8 +64,8 @@ FAULTS = [
     Fault("cuda", "barrier in attention", "kernels/attention.cu",
           "        __syncthreads();\n        for (int w = 0; w < n_warps", "        for (int w = 0; w < n_warps",
           "ops", "attention"),
-    Fault("cuda", "edges of the graph", "backends/cuda/plan.c", "    op->record(r, &phase);",
-          "    r->after[0] = begin, r->n_after = 1;\n    op->record(r, &phase);", "model", r"\w+"),
+    Fault("cuda", "edges of the graph", "backends/cuda/plan.c", "    kernel->record(r, phase);",
+          "    r->after[0] = begin, r->n_after = 1;\n    kernel->record(r, phase);", "model", r"\w+"),
 ]
 
 

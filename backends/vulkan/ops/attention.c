@@ -2,21 +2,21 @@
 
 #include "backends/vulkan/kernels.h"
 
-/* Rows times heads that fill a device with a workgroup each; where there are fewer, ranges are computed apart and combined. Of a
- * processor's few cores, none is left idle by more. */
+/* The number of pairs (rows times heads) that fills a device with one workgroup each. With fewer pairs, each range has a workgroup
+ * of its own and the ranges are combined afterwards. A processor has few cores, which few pairs keep busy. */
 #define ENOUGH_PAIRS 512
 #define ENOUGH_FOR_A_PROCESSOR 4
-/* Workgroups that do not wait for one another on the largest devices. */
-#define MOST_GROUPS 4096
-/* Where the parts would take more, a workgroup walks through all ranges. */
-#define MOST_PART_BYTES ((uint64_t)64 << 20)
+/* About the number of workgroups that run at once on the largest devices. */
+#define MAX_GROUPS 4096
+/* If the parts need more than this, a workgroup goes through all ranges of a pair. */
+#define MAX_PART_BYTES ((uint64_t)64 << 20)
 
 static int64_t n_pairs_of(const weft_vulkan_call *call) {
     const weft_attention_params *params = call->phase->params;
     return params->n_heads * call->phase->inputs[WEFT_ATTENTION_Q].tensor.shape[1];
 }
 
-/* Ranges that a row sees at most. */
+/* The most ranges that a row can see. */
 static int64_t n_ranges_of(const weft_vulkan_call *call) {
     const weft_attention_params *params = call->phase->params;
     int64_t n_positions = (call->phase->inputs[WEFT_ATTENTION_SEQUENCES].tensor.shape[0] - WEFT_SEQUENCE_PAGES) *
@@ -27,13 +27,13 @@ static int64_t n_ranges_of(const weft_vulkan_call *call) {
     return params->window > 0 && n_window < n_ranges ? n_window : n_ranges;
 }
 
-/* 0: ranges are not computed apart. */
+/* The bytes of the parts, or 0 where a workgroup goes through all ranges of a pair. */
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     uint64_t n_pairs = (uint64_t)n_pairs_of(call), n_ranges = (uint64_t)n_ranges_of(call);
     uint64_t enough = call->device->traits.is_processor ? ENOUGH_FOR_A_PROCESSOR : ENOUGH_PAIRS;
     if (n_pairs >= enough || n_ranges < 2) return 0;
     uint64_t range_bytes = n_pairs * (uint64_t)(call->phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0] + 2) * sizeof(float);
-    return n_ranges <= MOST_PART_BYTES / range_bytes ? n_ranges * range_bytes : 0;
+    return n_ranges <= MAX_PART_BYTES / range_bytes ? n_ranges * range_bytes : 0;
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
@@ -67,7 +67,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                                      .groups_x = (uint64_t)params->n_heads,
                                      .groups_y = (uint64_t)q->tensor.shape[1]};
     if (is_split) {
-        uint64_t groups = (MOST_GROUPS + n_pairs - 1) / n_pairs;
+        uint64_t groups = (MAX_GROUPS + n_pairs - 1) / n_pairs;
         dispatch.shader = WEFT_VULKAN_SHADER_attention_ranges;
         dispatch.groups_x = groups < n_ranges ? groups : n_ranges;
         dispatch.groups_y = n_pairs;

@@ -13,7 +13,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                              call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address, params->extra_precision != 0);
 }
 
-/* Weights taken apart, x as half floats or F32. */
+/* The weight is in the planar layout; x is half floats with scales, or F32. */
 static void record_halves(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
     const weft_place *weight = &call->phase->inputs[WEFT_MUL_MAT_ADD_WEIGHT], *x = &call->phase->inputs[WEFT_MUL_MAT_ADD_X];
     const bool halves = x->storage.type == WEFT_F16;

@@ -41,7 +41,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                             parts.results[1], y->address, n, n);
 }
 
-/* The same arithmetic, and a result of half floats with scales. */
+/* The same arithmetic, but the result is stored as half floats with scales. */
 static void record_scaled(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
     const weft_norm_gated_mlp_params *params = call->phase->params;
     const weft_place *y = &call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
@@ -66,7 +66,7 @@ static void record_scaled(weft_vulkan_recorder *recorder, const weft_vulkan_call
                                                .groups_x = weft_vulkan_groups(column_groups * y->tensor.shape[1], groups_at_once)});
 }
 
-/* F32 is left to the other rows. */
+/* The other rows write F32. */
 static const char *refuses_scaled(const weft_phase *phase) {
     const weft_storage *storage = &phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].storage;
     bool open = storage->type == WEFT_STORAGE_UNCHOSEN;

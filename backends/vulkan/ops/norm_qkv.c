@@ -2,14 +2,14 @@
 
 #include "backends/vulkan/kernels.h"
 
-/* Inputs, and the three matrices in their order. */
+/* The inputs of each of the three matrices, in order. */
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     const weft_norm_qkv_params *params = call->phase->params;
     return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], params->extra_precision != 0);
 }
 
-/* Norm and rotation of the heads of one matrix's result, in place. */
+/* The norm and the rotation of each head of one matrix's result, in place. */
 static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t x, int64_t n, uint64_t norm) {
     const weft_norm_qkv_params *params = call->phase->params;
     const weft_place *table = &call->phase->inputs[WEFT_NORM_QKV_TABLE];
