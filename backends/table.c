@@ -105,29 +105,30 @@ static const char *misfit(const weft_kernel_table *table, weft_backend_device *d
 
 /* ---- Choosing ---- */
 
-/* The best row, or NULL with a reason: why the only allowed row does not fit, or else the op's row of the highest rank. */
+/* The best row, or NULL with a reason: why the only allowed row does not fit, or else the op's row of the highest rank. The reason
+ * is written only then: layouts and kernels are chosen by thousands of such questions, and most of them have an answer. */
 static const weft_kernel *choose(const weft_kernel_table *table, weft_backend_device *device, const weft_phase *phase,
                                  uint32_t *number, char *reason, size_t size) {
     const weft_kernel *best = NULL, *highest = NULL;
     size_t op = (size_t)phase->op;
-    snprintf(reason, size, "the %s backend has no %skernel for this op", table->backend,
-             phase->kernel == WEFT_KERNEL_ANY ? "" : "such ");
-    if (op >= table->n_ops || table->ops[op] == NULL) return NULL;
-    uint32_t first = first_number(table, op);
-    for (uint32_t i = 0; i < table->ops[op]->n; i++) {
+    bool has_rows = op < table->n_ops && table->ops[op] != NULL;
+    uint32_t first = has_rows ? first_number(table, op) : 0, n = has_rows ? table->ops[op]->n : 0;
+    char text[128] = "";
+    for (uint32_t i = 0; i < n; i++) {
         const weft_kernel *kernel = row_of(table, op, i);
         if (phase->kernel != WEFT_KERNEL_ANY && phase->kernel != first + i) continue;
         if (best != NULL && kernel->rank <= best->rank) continue;
-        char text[128] = "";
-        const char *why = misfit(table, device, kernel, phase, text, sizeof text);
-        if (why == NULL) {
+        if (misfit(table, device, kernel, phase, text, sizeof text) == NULL) {
             best = kernel;
             *number = first + i;
         } else if (highest == NULL || kernel->rank > highest->rank) {
             highest = kernel;
-            snprintf(reason, size, "%s", why);
         }
     }
+    if (best == NULL && highest != NULL) snprintf(reason, size, "%s", misfit(table, device, highest, phase, text, sizeof text));
+    if (best == NULL && highest == NULL)
+        snprintf(reason, size, "the %s backend has no %skernel for this op", table->backend,
+                 phase->kernel == WEFT_KERNEL_ANY ? "" : "such ");
     return best;
 }
 
