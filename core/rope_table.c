@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "weft/weft.h"
+#include "weft/rope_table.h"
 
 #define TWO_PI 6.283185307179586476925286766559
 

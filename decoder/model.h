@@ -5,6 +5,7 @@
 #include "decoder/chat.h"
 #include "decoder/gguf.h"
 #include "decoder/tokenizer.h"
+#include "weft/rope_table.h"
 
 struct weft_family; /* decoder/family.h */
 

@@ -39,6 +39,7 @@ if command -v c++ >/dev/null; then
     cat >"$scratch/headers.cpp" <<'CPP'
 #include <weft/backend.h>
 #include <weft/check.h>
+#include <weft/rope_table.h>
 static_assert(WEFT_VERSION_NUMBER == (WEFT_VERSION_MAJOR << 16 | WEFT_VERSION_MINOR << 8 | WEFT_VERSION_PATCH), "version");
 int main() {
     weft_engine_options engine = {}, same{.device = "auto"};

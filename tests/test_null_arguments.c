@@ -9,6 +9,7 @@
 
 #include "tests/support/fixture.h"
 #include "weft/check.h"
+#include "weft/rope_table.h"
 
 typedef struct world {
     weft_runtime *runtime;

@@ -8,6 +8,7 @@
 
 #include "tests/limited_allocator.h"
 #include "weft/check.h"
+#include "weft/rope_table.h"
 
 #define PATH "test_reserved.tmp"
 #define COUNT(array) (sizeof(array) / sizeof *(array))

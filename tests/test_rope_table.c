@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "weft/weft.h"
+#include "weft/rope_table.h"
 
 typedef struct expectation {
     weft_rope_options options;

@@ -1,7 +1,8 @@
 /* weft: run a decoder language model as one small graph of fused tensor operations.
  *
  * This header is the core: runtime, devices, graphs, stores and plans. Models, tokenizers and conversations are in decoder.h,
- * oracles and comparisons in check.h, and what a backend implements in backend.h.
+ * tables for rotary position embedding in rope_table.h, oracles and comparisons in check.h, and what a backend implements in
+ * backend.h.
  *
  * Conventions
  * - Every call that can fail returns a weft_status and takes an optional `weft_error *` last, which receives the message.
@@ -481,28 +482,6 @@ WEFT_API void weft_store_cancel(weft_store *store);
 WEFT_API weft_status weft_plan_read(weft_plan *plan, weft_value value, void *into, size_t size, weft_error *error);
 /* The graph as the plan runs it, after fusion. Lives as long as the plan. */
 WEFT_API const weft_graph *weft_plan_graph(const weft_plan *plan);
-
-/* ---- Rope tables ---- */
-
-/* Rotary position embedding (Su et al. 2021, RoFormer) with linear scaling or YaRN (Peng et al. 2023). */
-typedef enum weft_rope_scaling { WEFT_ROPE_NONE, WEFT_ROPE_LINEAR, WEFT_ROPE_YARN } weft_rope_scaling;
-
-typedef struct weft_rope_options {
-    int32_t n_dims; /* rotated dimensions of a head: even */
-    float freq_base;
-    weft_rope_scaling scaling;
-    float scaling_factor;                 /* context extension factor; 0: 1 */
-    int32_t n_ctx_original;               /* YaRN: positions the model was trained on */
-    float yarn_beta_fast, yarn_beta_slow; /* 0: 32 and 1 */
-    float yarn_attn_factor;               /* 0: 1; multiplies YaRN's own 1 + 0.1 ln(factor) */
-    const float *freq_factors;            /* n_dims / 2 divisors of the frequencies, or NULL */
-    uint64_t reserved[8];
-} weft_rope_options;
-
-/* Writes (cos, sin) pairs, n_dims floats for each of the positions first .. first + n - 1: the table `rope` reads.
- * Computed in double. */
-WEFT_API weft_status weft_rope_table(const weft_rope_options *options, int64_t first, int64_t n_positions, float *table,
-                                     weft_error *error);
 
 #ifdef __cplusplus
 }
