@@ -3,6 +3,7 @@
 #define WEFT_DECODER_BPE_H
 
 #include "decoder/pretokenize.h"
+#include "decoder/token_sink.h"
 #include "decoder/vocabulary.h"
 
 typedef struct weft_bpe weft_bpe;

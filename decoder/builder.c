@@ -75,7 +75,7 @@ static weft_value simple(weft_builder *builder, weft_op op, const char *stem, co
     return outputs[0];
 }
 
-weft_status weft_builder_begin(weft_builder *builder, const struct weft_model *model, const weft_graph_request *request,
+weft_status weft_builder_begin(weft_builder *builder, const weft_model *model, const weft_graph_request *request,
                                weft_error *error) {
     *builder = (weft_builder){.model = model, .request = request, .error = error, .layer = -1, .heads = WEFT_NONE};
     if (!keep(builder, weft_graph_create(model->runtime, &builder->graph, error))) return builder->status;
@@ -100,7 +100,7 @@ weft_status weft_builder_end(weft_builder *builder, weft_graph **graph) {
 
 /* The type is that of the file's tensor. A slice has the part's usual name. */
 weft_value weft_build_part(weft_builder *builder, weft_model_part part) {
-    const struct weft_model *model = builder->model;
+    const weft_model *model = builder->model;
     char file_name[WEFT_NAME_SIZE], name[WEFT_NAME_SIZE];
     weft_part_place place;
     weft_value value = WEFT_NONE;
@@ -161,7 +161,7 @@ weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_val
 }
 
 weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope) {
-    const struct weft_model *model = builder->model;
+    const weft_model *model = builder->model;
     const weft_rope_params params = {.head_dim = model->hyper.head_dim, .order = model->family->rope_order};
     weft_value *table = &builder->rope_tables[rope];
     if (*table == WEFT_NONE)

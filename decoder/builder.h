@@ -2,7 +2,7 @@
 #ifndef WEFT_DECODER_BUILDER_H
 #define WEFT_DECODER_BUILDER_H
 
-#include "decoder/family.h"
+#include "decoder/model.h"
 
 typedef struct weft_graph_request {
     int32_t n_rows;  /* T */
@@ -20,7 +20,7 @@ typedef struct weft_graph_request {
  * chosen, 1 top where n_top > 0, then logits. States: "sequences" and "kv.LAYER". The weights "rope_table", "rope_table.local" and
  * "embedding_scale" are computed (source.c). */
 typedef struct weft_builder {
-    const struct weft_model *model;
+    const weft_model *model;
     const weft_graph_request *request;
     weft_graph *graph;
     weft_error *error;
@@ -31,7 +31,7 @@ typedef struct weft_builder {
     weft_value sequences;      /* the newest version of the state */
 } weft_builder;
 
-weft_status weft_builder_begin(weft_builder *builder, const struct weft_model *model, const weft_graph_request *request,
+weft_status weft_builder_begin(weft_builder *builder, const weft_model *model, const weft_graph_request *request,
                                weft_error *error);
 /* Hands the graph to the caller, or destroys it after a failure. */
 weft_status weft_builder_end(weft_builder *builder, weft_graph **graph);

@@ -1,7 +1,6 @@
 #include "decoder/chat.h"
 #include "decoder/template.h"
 #include "decoder/utf8.h"
-#include "decoder/vocabulary.h"
 
 #include <string.h>
 

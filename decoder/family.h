@@ -1,11 +1,12 @@
 /* A model family as data: what its files hold and how its layers differ from the usual ones. One constant a family, in a file of
- * its own under decoder/families/; hyperparameters.c and model_tensors.c read files by it, layer.c builds graphs, synth.c makes
- * files.
+ * its own under decoder/families/; model_hyperparameters.c and model_tensors.c read files by it, layer.c builds graphs, synth.c
+ * makes files.
  */
 #ifndef WEFT_DECODER_FAMILY_H
 #define WEFT_DECODER_FAMILY_H
 
-#include "decoder/model.h"
+#include "decoder/gguf.h"
+#include "decoder/hyperparameters.h"
 
 /* A count as a sum of hyperparameters: {.q = 1, .kv = 2} is the rows of Q, K and V in one tensor. All 0: not given. */
 typedef struct weft_extent {

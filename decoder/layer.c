@@ -63,8 +63,7 @@ static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
     weft_build_sample(b, logits);
 }
 
-weft_status weft_layers_build(const struct weft_model *model, const weft_graph_request *request, weft_graph **graph,
-                              weft_error *error) {
+weft_status weft_layers_build(const weft_model *model, const weft_graph_request *request, weft_graph **graph, weft_error *error) {
     weft_builder b;
     if (weft_builder_begin(&b, model, request, error) != WEFT_OK) return weft_builder_end(&b, graph);
     weft_value embedding = weft_build_part(&b, WEFT_PART_EMBEDDING);

@@ -5,7 +5,6 @@
 
 #include "decoder/builder.h"
 
-weft_status weft_layers_build(const struct weft_model *model, const weft_graph_request *request, weft_graph **graph,
-                              weft_error *error);
+weft_status weft_layers_build(const weft_model *model, const weft_graph_request *request, weft_graph **graph, weft_error *error);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef WEFT_DECODER_MERGE_H
 #define WEFT_DECODER_MERGE_H
 
-#include "decoder/vocabulary.h"
+#include "decoder/token_sink.h"
 
 typedef struct weft_symbol {
     weft_token token;        /* WEFT_NO_TOKEN: text that is no token */

@@ -1,6 +1,5 @@
 /* Opening a model file and describing it. */
-#include "decoder/family.h"
-#include "decoder/hyperparameters.h"
+#include "decoder/model.h"
 
 #include <string.h>
 

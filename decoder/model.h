@@ -3,22 +3,9 @@
 #define WEFT_DECODER_MODEL_H
 
 #include "decoder/chat.h"
+#include "decoder/family.h"
 #include "decoder/gguf.h"
 #include "decoder/tokenizer.h"
-#include "weft/rope_table.h"
-
-struct weft_family; /* decoder/family.h */
-
-typedef struct weft_hyperparameters {
-    int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
-    float norm_epsilon;
-    weft_rope_options rope; /* freq_factors points into the model */
-    /* What a family's own keys and `complete` set; zeros otherwise. */
-    int32_t n_window;             /* of the layers that have one */
-    float embedding_scale;        /* 0: 1 */
-    float attention_scale;        /* 0: 1 / sqrt(head_dim) */
-    weft_rope_options rope_local; /* of layers with WEFT_LAYER_ROPE_LOCAL; begins as a copy of `rope` */
-} weft_hyperparameters;
 
 struct weft_model {
     weft_runtime *runtime;
@@ -28,15 +15,34 @@ struct weft_model {
     weft_tokenizer *tokenizer;
     weft_chat *chat; /* NULL: no known format, for chat_reason */
     const char *chat_reason;
-    const struct weft_family *family; /* NULL in a file that holds only a vocabulary of another family */
-    weft_hyperparameters hyper;       /* all checked; zeros without weights */
+    const weft_family *family;  /* NULL in a file that holds only a vocabulary of another family */
+    weft_hyperparameters hyper; /* all checked; zeros without weights */
     float *freq_factors;
     bool has_weights;
     bool *expected; /* of each tensor, while the model is opened: whether the family knows it */
 };
 
 /* weft_model_open for a family that need not be one of those that weft_family_find knows. NULL: the one that the file names. */
-weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const struct weft_family *family, weft_model **model,
+weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const weft_family *family, weft_model **model,
                                weft_error *error);
+
+/* ---- For the files that open a model ---- */
+
+/* Fills in model->hyper (and freq_factors) from the keys ARCHITECTURE.*, "token_embd.weight" and "rope_freqs.weight". model->family
+ * and model->tokenizer are set. WEFT_BAD_FILE if a value is missing, invalid or contradicts another. WEFT_UNSUPPORTED if weft does
+ * not support a value. */
+weft_status weft_hyperparameters_read(weft_model *model, weft_error *error);
+
+/* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 an F32 vector. `tensor` may be
+ * NULL, and receives NULL where an optional one is not there. Every tensor that is used is asked for while the model is opened: a
+ * file that holds any other is refused, since its results would be silently wrong. */
+weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
+                              const weft_model_tensor **tensor, weft_error *error);
+
+/* Expects every part of the family, with its shape. */
+weft_status weft_model_expect_parts(weft_model *model, weft_error *error);
+
+/* Fails with the name of the first tensor that nobody expected. */
+weft_status weft_model_check_expected(const weft_model *model, weft_error *error);
 
 #endif

@@ -1,6 +1,5 @@
 /* Which tensors a family knows, and what shapes they must have. */
-#include "decoder/family.h"
-#include "decoder/hyperparameters.h"
+#include "decoder/model.h"
 
 #include <stdio.h>
 

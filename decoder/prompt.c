@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "decoder/engine.h"
-#include "decoder/vocabulary.h"
 
 /* Tokens that are being added to a session. They are written after the session's tokens, without the engine's mutex, which a long
  * text would hold for too long. `adding` prevents other threads from adding to the session or beginning an answer meanwhile. */

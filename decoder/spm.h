@@ -3,6 +3,7 @@
 #ifndef WEFT_DECODER_SPM_H
 #define WEFT_DECODER_SPM_H
 
+#include "decoder/token_sink.h"
 #include "decoder/vocabulary.h"
 
 typedef struct weft_spm weft_spm;

@@ -3,9 +3,8 @@
 #ifndef WEFT_DECODER_TOKENIZER_H
 #define WEFT_DECODER_TOKENIZER_H
 
-#include <stdatomic.h>
-
 #include "decoder/gguf.h"
+#include "decoder/token_sink.h"
 
 typedef struct weft_tokenizer weft_tokenizer;
 
@@ -27,14 +26,6 @@ weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *t
 weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token);
 /* Whether weft_detokenize leaves the token out without `special`. */
 bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token);
-
-/* Receives tokens. All tokens are counted; the first `capacity` are written. */
-typedef struct weft_token_sink {
-    weft_token *tokens; /* may be NULL where `capacity` is 0 */
-    size_t capacity, count;
-    bool bounded;                 /* more than `capacity` tokens are an error: see weft_tokenizer_append */
-    const atomic_bool *cancelled; /* ends the work soon after it is set; may be NULL */
-} weft_token_sink;
 
 /* As weft_tokenize, but with the two effects of `special` apart: only with `find_special` are control tokens and the file's
  * user-defined tokens recognised, the longest at each place. */

@@ -2,7 +2,7 @@
 #ifndef WEFT_DECODER_VOCABULARY_H
 #define WEFT_DECODER_VOCABULARY_H
 
-#include "decoder/tokenizer.h"
+#include "decoder/gguf.h"
 
 /* The numbers are those of tokenizer.ggml.token_type. */
 typedef enum weft_token_type {
@@ -68,20 +68,5 @@ weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error);
 weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size);
 /* The special token whose bytes are exactly these, or WEFT_NO_TOKEN. */
 weft_token weft_special_find(const weft_vocabulary *vocabulary, const char *text, size_t size);
-
-static inline void weft_token_put(weft_token_sink *sink, weft_token token) {
-    if (sink->count < sink->capacity) sink->tokens[sink->count] = token;
-    sink->count++;
-}
-
-static inline bool weft_token_cancelled(const atomic_bool *cancelled) {
-    return cancelled && atomic_load_explicit(cancelled, memory_order_relaxed);
-}
-
-/* Whether to continue with a text: WEFT_OK, WEFT_FULL or WEFT_CANCELLED, without a message. */
-static inline weft_status weft_token_go_on(const weft_token_sink *sink) {
-    if (sink->bounded && sink->count > sink->capacity) return WEFT_FULL;
-    return weft_token_cancelled(sink->cancelled) ? WEFT_CANCELLED : WEFT_OK;
-}
 
 #endif

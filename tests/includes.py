@@ -58,7 +58,7 @@ def problems(path):
 
 
 # Folders whose files must have an order: what a file and its header include comes below it.
-ORDERED = ["core", "backends/cpu", "backends/cuda", "backends/vulkan"]
+ORDERED = ["core", "decoder", "backends/cpu", "backends/cuda", "backends/vulkan"]
 
 
 def arrows(folder):

@@ -1,5 +1,5 @@
 /* Opening model files: what is read. */
-#include "decoder/hyperparameters.h"
+#include "decoder/model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,5 @@
 /* Key names: the GGUF format's description, "Standardized key-value pairs". */
-#include "decoder/hyperparameters.h"
-
-#include "decoder/family.h"
+#include "decoder/model.h"
 
 #include <stdio.h>
 #include <string.h>
