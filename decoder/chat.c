@@ -76,14 +76,19 @@ struct weft_chat {
 
 static const char *const roles[] = {[WEFT_SYSTEM] = "system", [WEFT_USER] = "user", [WEFT_ASSISTANT] = "assistant"};
 
-static bool find_markers(weft_chat *chat, const weft_tokenizer *tokenizer) {
+static bool find_markers(weft_chat *chat, weft_tokenizer *tokenizer) {
     const chat_style *style = chat->template->style;
     chat->open = weft_tokenizer_special(tokenizer, style->open);
     chat->close_role = style->close_role ? weft_tokenizer_special(tokenizer, style->close_role) : WEFT_NO_TOKEN;
     chat->close = weft_tokenizer_special(tokenizer, style->close);
     chat->bos = chat->template->bos ? weft_tokenizer_bos(tokenizer) : WEFT_NO_TOKEN;
-    return chat->open != WEFT_NO_TOKEN && chat->close != WEFT_NO_TOKEN &&
-           (!style->close_role || chat->close_role != WEFT_NO_TOKEN) && (!chat->template->bos || chat->bos != WEFT_NO_TOKEN);
+    bool found = chat->open != WEFT_NO_TOKEN && chat->close != WEFT_NO_TOKEN &&
+                 (!style->close_role || chat->close_role != WEFT_NO_TOKEN) && (!chat->template->bos || chat->bos != WEFT_NO_TOKEN);
+    if (!found) return false;
+    weft_tokenizer_claim(tokenizer, chat->open, false);
+    weft_tokenizer_claim(tokenizer, chat->close, true);
+    if (style->close_role) weft_tokenizer_claim(tokenizer, chat->close_role, false);
+    return true;
 }
 
 static weft_status keep_system(weft_chat *chat, const weft_text *holes, weft_error *error) {
@@ -101,8 +106,7 @@ static weft_status keep_system(weft_chat *chat, const weft_text *holes, weft_err
     return WEFT_OK;
 }
 
-static weft_status recognise(weft_chat *chat, weft_text source, const weft_tokenizer *tokenizer, const char **reason,
-                             weft_error *error) {
+static weft_status recognise(weft_chat *chat, weft_text source, weft_tokenizer *tokenizer, const char **reason, weft_error *error) {
     char *plain = weft_allocate(chat->runtime, 6 * source.size + 8);
     if (!plain) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read the chat template of %zu bytes", source.size);
     weft_status status = WEFT_OK;
@@ -121,7 +125,7 @@ static weft_status recognise(weft_chat *chat, weft_text source, const weft_token
     return status;
 }
 
-weft_status weft_chat_create(weft_runtime *runtime, const weft_gguf *gguf, const weft_tokenizer *tokenizer, weft_chat **chat,
+weft_status weft_chat_create(weft_runtime *runtime, const weft_gguf *gguf, weft_tokenizer *tokenizer, weft_chat **chat,
                              const char **reason, weft_error *error) {
     weft_text source;
     *reason = NULL;

@@ -8,8 +8,9 @@
 typedef struct weft_chat weft_chat;
 
 /* The format of the file's tokenizer.chat_template. Where there is none `*chat` is NULL, the status WEFT_OK, and `reason` a static
- * text saying why: no template, an unknown one, or markers that are not in the vocabulary. */
-weft_status weft_chat_create(weft_runtime *runtime, const weft_gguf *gguf, const weft_tokenizer *tokenizer, weft_chat **chat,
+ * text saying why: no template, an unknown one, or markers that are not in the vocabulary. The format's markers become control
+ * tokens of the tokenizer, and the one that closes a message ends answers. */
+weft_status weft_chat_create(weft_runtime *runtime, const weft_gguf *gguf, weft_tokenizer *tokenizer, weft_chat **chat,
                              const char **reason, weft_error *error);
 void weft_chat_destroy(weft_chat *chat);
 const char *weft_chat_name(const weft_chat *chat);

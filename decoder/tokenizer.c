@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_ENDS 16
+#define MAX_ENDS 64
 #define LOOK_EVERY 4096 /* bytes without a special token between two checks whether to continue */
 
 struct weft_tokenizer {
@@ -31,9 +31,30 @@ static weft_status read_id(const weft_tokenizer *tokenizer, const weft_gguf *ggu
     return status == WEFT_NOT_FOUND ? WEFT_OK : status;
 }
 
-static void add_end(weft_tokenizer *tokenizer, weft_token token) {
-    if (token != WEFT_NO_TOKEN && !weft_tokenizer_ends(tokenizer, token) && tokenizer->n_ends < MAX_ENDS)
+void weft_tokenizer_claim(weft_tokenizer *tokenizer, weft_token token, bool ends) {
+    unsigned char *type = &tokenizer->vocabulary.types[token];
+    if (*type == WEFT_TOKEN_USER_DEFINED) *type = WEFT_TOKEN_CONTROL;
+    if (ends && !weft_tokenizer_ends(tokenizer, token) && tokenizer->n_ends < MAX_ENDS)
         tokenizer->ends[tokenizer->n_ends++] = token;
+}
+
+static bool has_marker(const weft_tokenizer *tokenizer, const char *text) {
+    return weft_tokenizer_special(tokenizer, text) != WEFT_NO_TOKEN;
+}
+
+/* In the vocabularies that have these (gpt-oss, Solar Open), <|end|> ends one message of an answer that can have several. */
+static bool end_is_inner(const weft_tokenizer *tokenizer) {
+    bool calls = has_marker(tokenizer, "<|call|>") || has_marker(tokenizer, "<|calls|>");
+    return calls && (has_marker(tokenizer, "<|return|>") || has_marker(tokenizer, "<|flush|>"));
+}
+
+static void add_known_ends(weft_tokenizer *tokenizer) {
+    const weft_token inner = end_is_inner(tokenizer) ? weft_tokenizer_special(tokenizer, "<|end|>") : WEFT_NO_TOKEN;
+    for (weft_token token = 0; token < tokenizer->vocabulary.n_tokens; token++) {
+        bool control = tokenizer->vocabulary.types[token] == WEFT_TOKEN_CONTROL;
+        if (control && token != inner && weft_marker_ends(weft_tokenizer_bytes(tokenizer, token)))
+            weft_tokenizer_claim(tokenizer, token, true);
+    }
 }
 
 static weft_status read_ids(weft_tokenizer *tokenizer, const weft_gguf *gguf, weft_error *error) {
@@ -43,18 +64,15 @@ static weft_status read_ids(weft_tokenizer *tokenizer, const weft_gguf *gguf, we
     } ids[] = {{"tokenizer.ggml.eos_token_id", true},      {"tokenizer.ggml.eot_token_id", true},
                {"tokenizer.ggml.eom_token_id", true},      {"tokenizer.ggml.unknown_token_id", false},
                {"tokenizer.ggml.padding_token_id", false}, {"tokenizer.ggml.seperator_token_id", false}};
-    static const char *const end_markers[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"};
     weft_status status = read_id(tokenizer, gguf, "tokenizer.ggml.bos_token_id", &tokenizer->bos, error);
+    if (status == WEFT_OK && tokenizer->bos != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, tokenizer->bos, false);
     if (status == WEFT_OK) status = read_id(tokenizer, gguf, "tokenizer.ggml.eos_token_id", &tokenizer->eos, error);
     for (size_t i = 0; status == WEFT_OK && i < sizeof ids / sizeof *ids; i++) {
         weft_token token = WEFT_NO_TOKEN;
         status = read_id(tokenizer, gguf, ids[i].key, &token, error);
-        if (status == WEFT_OK && ids[i].ends) add_end(tokenizer, token);
+        if (status == WEFT_OK && ids[i].ends && token != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, token, true);
     }
-    for (size_t i = 0; status == WEFT_OK && i < sizeof end_markers / sizeof *end_markers; i++) {
-        weft_token token = weft_tokenizer_special(tokenizer, end_markers[i]);
-        if (token != WEFT_NO_TOKEN && tokenizer->vocabulary.types[token] == WEFT_TOKEN_CONTROL) add_end(tokenizer, token);
-    }
+    if (status == WEFT_OK) add_known_ends(tokenizer);
     return status;
 }
 

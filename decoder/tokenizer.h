@@ -20,6 +20,9 @@ weft_token weft_tokenizer_eos(const weft_tokenizer *tokenizer);
 bool weft_tokenizer_ends(const weft_tokenizer *tokenizer, weft_token token);
 /* The special token whose text is exactly this, or WEFT_NO_TOKEN. */
 weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *text);
+/* Makes a special token a control token, whatever the file's type, and with `ends` one that ends an answer: for the markers of a
+ * chat format. Call it before the tokenizer is used by other threads. */
+void weft_tokenizer_claim(weft_tokenizer *tokenizer, weft_token token, bool ends);
 
 /* The bytes of one token as they are in text, control tokens' included. The token is of the vocabulary; the bytes live as long as
  * the tokenizer. Unlike weft_tokenizer_decode this undoes no space put before a text, so it is what to use token by token. */

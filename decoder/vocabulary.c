@@ -161,6 +161,7 @@ static weft_status read_types(weft_vocabulary *vocabulary, const weft_gguf *gguf
 /* Writes the token's bytes at `into`; `reachable`: plain text can become this token. */
 static weft_status unspell(weft_vocabulary *vocabulary, const char *path, weft_spelling spelling, weft_token token, weft_text text,
                            char *into, size_t *size, bool *reachable, weft_error *error) {
+    if (vocabulary->types[token] != WEFT_TOKEN_BYTE && weft_marker_controls(text)) vocabulary->types[token] = WEFT_TOKEN_CONTROL;
     unsigned char type = vocabulary->types[token];
     *reachable = false;
     if (type == WEFT_TOKEN_BYTE) {

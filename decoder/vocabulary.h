@@ -69,4 +69,8 @@ weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, 
 /* The special token whose bytes are exactly these, or WEFT_NO_TOKEN. */
 weft_token weft_special_find(const weft_vocabulary *vocabulary, const char *text, size_t size);
 
+/* Whether a token of this text, as the file writes it, is a control token whatever its type, and whether it ends an answer. */
+bool weft_marker_controls(weft_text text);
+bool weft_marker_ends(weft_text text);
+
 #endif

@@ -263,11 +263,59 @@ static void test_ends(void **state) {
                                        {"tokenizer.ggml.eom_token_id", AS_U32, 99, NULL},
                                        {"tokenizer.ggml.padding_token_id", AS_U32, 100, NULL}}});
     int size = weft_tokenizer_size(o.tokenizer);
-    weft_token ends[] = {97, 98, 99, 256, 258, size - 1}, others[] = {100, 257, size - 2, 0, WEFT_NO_TOKEN, size};
+    weft_token ends[] = {97, 98, 99, 256, 258, size - 1, size - 2}, others[] = {100, 257, 0, WEFT_NO_TOKEN, size};
     for (size_t i = 0; i < COUNT(ends); i++) assert_true(weft_tokenizer_ends(o.tokenizer, ends[i]));
     for (size_t i = 0; i < COUNT(others); i++) assert_false(weft_tokenizer_ends(o.tokenizer, others[i]));
     assert_int_equal(weft_tokenizer_eos(o.tokenizer), 97);
     assert_int_equal(weft_tokenizer_bos(o.tokenizer), WEFT_NO_TOKEN);
+    close_vocabulary(&o);
+}
+
+/* Texts that end an answer whatever the type in the file, and that text never becomes; and one that the file's type decides. */
+static void test_ends_by_text(void **state) {
+    (void)state;
+    static const char typed[] = "<end_of_turn> <EOT> [EOS] <|fim_prefix|> <|file_sep|> <eos> <end>";
+    static const int32_t types[] = {WEFT_TOKEN_NORMAL, WEFT_TOKEN_CONTROL, WEFT_TOKEN_USER_DEFINED, WEFT_TOKEN_UNUSED};
+    for (size_t i = 0; i < COUNT(types); i++) {
+        opened o = open_vocabulary(&(vocabulary_spec){.scheme = i % 2 ? SPM : 0,
+                                                      .added = {{"<end_of_turn>", types[i]},
+                                                                {"<EOT>", types[i]},
+                                                                {"[EOS]", types[i]},
+                                                                {"<|file_sep|>", types[i]},
+                                                                {"<eos>", types[i]},
+                                                                {"<|fim_prefix|>", types[i]},
+                                                                {"<end>", types[i]}}});
+        int size = weft_tokenizer_size(o.tokenizer);
+        for (weft_token token = size - 7; token < size; token++) {
+            bool known = token < size - 1;
+            assert_int_equal(weft_tokenizer_ends(o.tokenizer, token), token < size - 2);
+            assert_int_equal(weft_tokenizer_is_control(o.tokenizer, token), known || types[i] == WEFT_TOKEN_CONTROL);
+        }
+        check_plain(&o, typed, false);
+        close_vocabulary(&o);
+        o = open_vocabulary(&(vocabulary_spec){.scheme = 0, .added = {{"</s>", types[i]}}});
+        assert_int_equal(weft_tokenizer_ends(o.tokenizer, weft_tokenizer_size(o.tokenizer) - 1), types[i] == WEFT_TOKEN_CONTROL);
+        close_vocabulary(&o);
+    }
+}
+
+/* The file's own ends become control tokens, and <|end|> is none where an answer has several messages. */
+static void test_claimed_ends(void **state) {
+    (void)state;
+    opened o = open_vocabulary(
+        &(vocabulary_spec){.scheme = 0,
+                           .added = {{"<stop>", WEFT_TOKEN_USER_DEFINED}, {"<|end|>", WEFT_TOKEN_CONTROL}},
+                           .entries = {{"tokenizer.ggml.eos_token_id", AS_U32, 259 + COUNT(bpe_tokens) - 3, NULL}}});
+    int size = weft_tokenizer_size(o.tokenizer);
+    assert_int_equal(weft_tokenizer_eos(o.tokenizer), size - 2);
+    assert_true(weft_tokenizer_is_control(o.tokenizer, size - 2));
+    check_plain(&o, "a<stop><|end|>", false);
+    assert_true(weft_tokenizer_ends(o.tokenizer, size - 1));
+    close_vocabulary(&o);
+    o = open_vocabulary(&(vocabulary_spec){
+        .scheme = 0,
+        .added = {{"<|end|>", WEFT_TOKEN_CONTROL}, {"<|return|>", WEFT_TOKEN_CONTROL}, {"<|call|>", WEFT_TOKEN_CONTROL}}});
+    for (int k = 1; k <= 3; k++) assert_int_equal(weft_tokenizer_ends(o.tokenizer, weft_tokenizer_size(o.tokenizer) - k), k < 3);
     close_vocabulary(&o);
 }
 
@@ -320,7 +368,8 @@ static void test_odd_vocabularies(void **state) {
     check_ids(&o, "a", false, "97");
     close_vocabulary(&o);
     o = open_vocabulary(&(vocabulary_spec){.scheme = 3, .without = "tokenizer.ggml.token_type"});
-    check_plain(&o, "<|im_end|>", true);
+    check_plain(&o, "<|im_start|>", true);
+    check_ids(&o, "<|im_end|>", true, "258"); /* known by its text */
     close_vocabulary(&o);
 }
 
@@ -475,6 +524,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_lines),        cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_space_before), cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_special),      cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_ends_by_text), cmocka_unit_test(test_claimed_ends),
         cmocka_unit_test(test_added),        cmocka_unit_test(test_odd_vocabularies),
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_long_texts),
