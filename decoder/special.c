@@ -53,6 +53,8 @@ static void list_specials(weft_vocabulary *vocabulary, special_list *list) {
         if (!can_be_special(vocabulary, token)) continue;
         size_t size = weft_vocabulary_text(vocabulary, token).size;
         if (size > vocabulary->longest_special) vocabulary->longest_special = size;
+        if (vocabulary->types[token] == WEFT_TOKEN_USER_DEFINED && size > vocabulary->longest_user_defined)
+            vocabulary->longest_user_defined = size;
         list->tokens[n++] = token;
     }
     weft_gguf_sort(list->order, n, compare_tokens, list);
@@ -132,13 +134,14 @@ static uint32_t child_of(const weft_vocabulary *vocabulary, const weft_special_n
     return NO_NODE;
 }
 
-weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size) {
+weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size, bool control) {
     weft_token longest = WEFT_NO_TOKEN;
     uint32_t at = size > 0 ? vocabulary->special_first[(unsigned char)text[0]] : NO_NODE;
     while (at != NO_NODE) {
         const weft_special_node *node = &vocabulary->special_nodes[at];
         if (size < node->n_bytes || memcmp(vocabulary->bytes + node->bytes_at, text, node->n_bytes) != 0) break;
-        if (node->token != WEFT_NO_TOKEN) longest = node->token;
+        if (node->token != WEFT_NO_TOKEN && (control || vocabulary->types[node->token] == WEFT_TOKEN_USER_DEFINED))
+            longest = node->token;
         text += node->n_bytes;
         size -= node->n_bytes;
         at = size > 0 ? child_of(vocabulary, node, (unsigned char)text[0]) : NO_NODE;
@@ -147,6 +150,6 @@ weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, 
 }
 
 weft_token weft_special_find(const weft_vocabulary *vocabulary, const char *text, size_t size) {
-    weft_token token = weft_special_at(vocabulary, text, size);
+    weft_token token = weft_special_at(vocabulary, text, size, true);
     return token != WEFT_NO_TOKEN && weft_vocabulary_text(vocabulary, token).size == size ? token : WEFT_NO_TOKEN;
 }

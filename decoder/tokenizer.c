@@ -205,15 +205,26 @@ static weft_status encode_plain(const weft_tokenizer *tokenizer, const char *tex
     return weft_spm_encode(tokenizer->spm, text, size, add_space && weft_spm_adds_space(tokenizer->spm), sink, error);
 }
 
-static weft_status encode_special(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
-                                  weft_error *error) {
+/* Bytes of the longest token that a text can become. */
+static size_t longest_token(const weft_vocabulary *vocabulary, bool find_control) {
+    size_t special = find_control ? vocabulary->longest_special : vocabulary->longest_user_defined;
+    return vocabulary->longest > special ? vocabulary->longest : special;
+}
+
+/* After a token of one byte no space is added: a text must not become more tokens than it has bytes. */
+static bool adds_space_after(const weft_tokenizer *tokenizer, weft_token token) {
+    return weft_tokenizer_bytes(tokenizer, token).size > 1;
+}
+
+static weft_status encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool find_control, weft_token_sink *sink,
+                          weft_error *error) {
     const weft_vocabulary *vocabulary = &tokenizer->vocabulary;
-    size_t longest = vocabulary->longest > vocabulary->longest_special ? vocabulary->longest : vocabulary->longest_special;
     size_t begin = 0;
     bool add_space = true;
-    weft_status status = check_room(vocabulary, text, size, longest, sink);
-    for (size_t at = 0; status == WEFT_OK && at < size;) {
-        weft_token token = weft_special_at(vocabulary, text + at, size - at);
+    weft_status status = check_room(vocabulary, text, size, longest_token(vocabulary, find_control), sink);
+    bool any = find_control ? vocabulary->longest_special > 0 : vocabulary->longest_user_defined > 0;
+    for (size_t at = 0; any && status == WEFT_OK && at < size;) {
+        weft_token token = weft_special_at(vocabulary, text + at, size - at, find_control);
         if (token == WEFT_NO_TOKEN) {
             if (at++ % LOOK_EVERY == 0) status = weft_token_go_on(sink);
             continue;
@@ -223,7 +234,7 @@ static weft_status encode_special(const weft_tokenizer *tokenizer, const char *t
         weft_token_put(sink, token);
         status = weft_token_go_on(sink);
         begin = at += weft_vocabulary_text(vocabulary, token).size;
-        add_space = weft_tokenizer_is_control(tokenizer, token);
+        add_space = adds_space_after(tokenizer, token);
     }
     return status == WEFT_OK ? encode_plain(tokenizer, text + begin, size - begin, add_space, sink, error) : status;
 }
@@ -239,7 +250,8 @@ static weft_status tell(weft_status status, const weft_token_sink *sink, weft_er
 
 weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
                                       weft_error *error) {
-    return tell(check_room(&tokenizer->vocabulary, text, size, tokenizer->vocabulary.longest, sink), sink, error);
+    const weft_vocabulary *vocabulary = &tokenizer->vocabulary;
+    return tell(check_room(vocabulary, text, size, longest_token(vocabulary, false), sink), sink, error);
 }
 
 weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
@@ -247,8 +259,7 @@ weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *t
     if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
     if (size == 0) text = ""; /* arithmetic on NULL would be undefined */
     if (add_bos_eos && tokenizer->adds_bos) weft_token_put(sink, tokenizer->bos);
-    weft_status status =
-        find_special ? encode_special(tokenizer, text, size, sink, error) : encode_plain(tokenizer, text, size, true, sink, error);
+    weft_status status = encode(tokenizer, text, size, find_special, sink, error);
     if (status == WEFT_OK && add_bos_eos && tokenizer->adds_eos) weft_token_put(sink, tokenizer->eos);
     return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);
 }
@@ -274,12 +285,13 @@ weft_status weft_tokenizer_decode(const weft_tokenizer *tokenizer, const weft_to
                              (int)tokens[i], i, (int)tokenizer->vocabulary.n_tokens);
         bool control = weft_tokenizer_is_control(tokenizer, tokens[i]);
         weft_text bytes = weft_vocabulary_text(&tokenizer->vocabulary, tokens[i]);
-        size_t from = drop_space && !control && bytes.size && bytes.bytes[0] == ' ';
+        bool special_token = control || tokenizer->vocabulary.types[tokens[i]] == WEFT_TOKEN_USER_DEFINED;
+        size_t from = drop_space && !special_token && bytes.size && bytes.bytes[0] == ' ';
         if (control && !special) from = bytes.size;
         size_t length = bytes.size - from;
         if (n < capacity && length) memcpy(text + n, bytes.bytes + from, length < capacity - n ? length : capacity - n);
         n += length;
-        drop_space = spaced && control;
+        drop_space = spaced && special_token && adds_space_after(tokenizer, tokens[i]);
     }
     *size = n;
     return WEFT_OK;

@@ -49,6 +49,7 @@ typedef struct weft_vocabulary {
     bool lacks_bytes;            /* there are bytes without a token */
     size_t longest;              /* bytes of the longest token that plain text can become */
     size_t longest_special;
+    size_t longest_user_defined; /* 0: there are none */
 } weft_vocabulary;
 
 weft_status weft_vocabulary_read(weft_vocabulary *vocabulary, weft_runtime *runtime, const weft_gguf *gguf, weft_spelling spelling,
@@ -64,8 +65,8 @@ bool weft_vocabulary_unspell(weft_text text, char *bytes, size_t *size);
 
 /* Indexes the special tokens, for the two functions below. */
 weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error);
-/* The longest special token that begins at `text`, or WEFT_NO_TOKEN. */
-weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size);
+/* The longest special token that begins at `text`, or WEFT_NO_TOKEN. Without `control`, only user-defined ones count. */
+weft_token weft_special_at(const weft_vocabulary *vocabulary, const char *text, size_t size, bool control);
 /* The special token whose bytes are exactly these, or WEFT_NO_TOKEN. */
 weft_token weft_special_find(const weft_vocabulary *vocabulary, const char *text, size_t size);
 

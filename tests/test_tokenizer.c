@@ -1,8 +1,6 @@
-/* Tokenizers: ids against the reference's for kept lines, bytes there and back, special tokens, damaged vocabularies, long texts.
+/* Tokenizers: ids against the reference's for kept lines, bytes there and back, what is added, damaged vocabularies, long texts.
  *     test_tokenizer [seed]
  */
-#include "decoder/tokenizer.h"
-#include "limited_allocator.h"
 #include "os/os.h"
 
 #include <math.h>
@@ -11,10 +9,9 @@
 
 #include <cmocka.h>
 
-#include "vocabulary_builder.h"
-
 #define PATH "test_tokenizer.tmp"
-#define MAX_TOKENS 4096
+#include "tokenizer_support.h"
+
 #define LONG_TEXT ((size_t)1 << 20)
 #define TIME_LIMIT ((uint64_t)30000000000) /* what is quadratic takes hours; CI machines stall */
 
@@ -26,51 +23,6 @@ static uint32_t random_number(uint64_t *state) {
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return (uint32_t)((z ^ z >> 31) >> 32);
-}
-
-static limited_allocator limits; /* of the vocabulary that is open */
-
-typedef struct opened {
-    weft_runtime *runtime;
-    weft_gguf *gguf;
-    weft_tokenizer *tokenizer;
-} opened;
-
-static opened open_vocabulary(const vocabulary_spec *spec) {
-    weft_error error = {.message = ""};
-    opened o = {0};
-    limits = (limited_allocator){0};
-    o.runtime = limited_runtime(&limits);
-    assert_true(write_vocabulary(o.runtime, spec, PATH));
-    weft_status status = weft_gguf_open(o.runtime, PATH, &o.gguf, &error);
-    if (status == WEFT_OK) status = weft_tokenizer_create(o.runtime, o.gguf, &o.tokenizer, &error);
-    if (status) print_error("%s\n", error.message);
-    assert_int_equal(status, WEFT_OK);
-    return o;
-}
-
-static void close_vocabulary(const opened *o) {
-    weft_tokenizer_destroy(o->tokenizer);
-    weft_gguf_close(o->gguf);
-    weft_runtime_destroy(o->runtime);
-    assert_int_equal(limits.n_live, 0);
-}
-
-static size_t encode(const opened *o, const char *text, size_t size, bool special, weft_token *tokens) {
-    size_t count = 0;
-    for (size_t i = 0; i < MAX_TOKENS; i++) tokens[i] = -77;
-    assert_int_equal(weft_tokenizer_encode(o->tokenizer, text, size, special, special, tokens, MAX_TOKENS, &count, NULL), WEFT_OK);
-    assert_true(count <= size + 8);
-    return count;
-}
-
-/* Tokens as "1 2 3". */
-static const char *written(const weft_token *tokens, size_t n) {
-    static char text[MAX_TOKENS * 8];
-    size_t at = 0;
-    text[0] = 0;
-    for (size_t i = 0; i < n; i++) at += (size_t)snprintf(text + at, sizeof text - at, i ? " %d" : "%d", (int)tokens[i]);
-    return text;
 }
 
 /* ---- Ids ---- */
@@ -92,43 +44,7 @@ static void test_lines(void **state) {
     }
 }
 
-static void check_ids(const opened *o, const char *text, bool special, const char *ids) {
-    weft_token tokens[MAX_TOKENS];
-    size_t n = encode(o, text, strlen(text), special, tokens);
-    assert_string_equal(written(tokens, n), ids);
-}
-
-/* No token of the text is a special one. */
-static void check_plain(const opened *o, const char *text, bool special) {
-    weft_token tokens[MAX_TOKENS];
-    size_t n = encode(o, text, strlen(text), special, tokens);
-    for (size_t i = 0; i < n; i++) {
-        assert_false(weft_tokenizer_is_control(o->tokenizer, tokens[i]));
-        weft_text bytes = weft_tokenizer_bytes(o->tokenizer, tokens[i]);
-        assert_false(bytes.size > 2 && bytes.bytes[0] == '<' && bytes.bytes[bytes.size - 1] == '>');
-    }
-}
-
 /* ---- There and back ---- */
-
-static void check_back(const opened *o, const char *text, size_t size, bool special) {
-    weft_token tokens[MAX_TOKENS];
-    char back[MAX_TOKENS], pieces[MAX_TOKENS];
-    size_t n = encode(o, text, size, special, tokens), n_back = 0, n_pieces = 0;
-    memset(back, '#', sizeof back);
-    assert_int_equal(weft_tokenizer_decode(o->tokenizer, tokens, n, true, back, sizeof back, &n_back, NULL), WEFT_OK);
-    assert_int_equal(n_back, size);
-    assert_memory_equal(back, text, size);
-    for (size_t i = 0; i < n; i++) {
-        weft_text bytes = weft_tokenizer_bytes(o->tokenizer, tokens[i]);
-        memcpy(pieces + n_pieces, bytes.bytes, bytes.size);
-        n_pieces += bytes.size;
-    }
-    if (special || size == 0) return; /* with special tokens SentencePiece puts a space before each part */
-    bool spaced = strcmp(weft_tokenizer_name(o->tokenizer), "spm") == 0;
-    assert_int_equal(n_pieces, size + spaced);
-    assert_memory_equal(pieces + spaced, text, size);
-}
 
 static void test_round_trip(void **state) {
     (void)state;
@@ -216,106 +132,6 @@ static void test_capacity(void **state) {
     assert_int_equal(weft_tokenizer_decode(o.tokenizer, all, n, false, text, 5, &size, NULL), WEFT_INVALID_ARGUMENT);
     all[1] = WEFT_NO_TOKEN;
     assert_int_equal(weft_tokenizer_decode(o.tokenizer, all, n, false, text, 5, &size, NULL), WEFT_INVALID_ARGUMENT);
-    close_vocabulary(&o);
-}
-
-/* ---- Special tokens ---- */
-
-static void test_special(void **state) {
-    (void)state;
-    opened o = open_vocabulary(&(vocabulary_spec){
-        .scheme = 2,
-        .added = {{"<|im_start|>x", WEFT_TOKEN_CONTROL},
-                  {"<tool>", WEFT_TOKEN_USER_DEFINED},
-                  {"y", WEFT_TOKEN_CONTROL},
-                  {"", WEFT_TOKEN_CONTROL}},
-    });
-    int size = weft_tokenizer_size(o.tokenizer);
-    char expected[64];
-    check_ids(&o, "<|im_start|>", true, "257");
-    check_ids(&o, "a<|im_start|><|im_end|>a", true, "97 257 258 97");
-    check_plain(&o, "<|im_start|", true);
-    check_plain(&o, "<|im_end|><tool><|im_start|>x<|endoftext|>", false);
-    snprintf(expected, sizeof expected, "%d 257 %d", size - 4, size - 3);
-    check_ids(&o, "<|im_start|>x<|im_start|><tool>", true, expected);
-    check_ids(&o, "y", true, "121"); /* a control token of one byte is not recognised */
-    char text[32];
-    size_t n_text = 0;
-    weft_token some[] = {97, 258, size - 3, 98};
-    assert_int_equal(weft_tokenizer_decode(o.tokenizer, some, 4, false, text, sizeof text, &n_text, NULL), WEFT_OK);
-    assert_int_equal(n_text, 8);
-    assert_memory_equal(text, "a<tool>b", 8);
-    assert_int_equal(weft_tokenizer_decode(o.tokenizer, some, 4, true, text, sizeof text, &n_text, NULL), WEFT_OK);
-    assert_int_equal(n_text, 18);
-    assert_int_equal(weft_tokenizer_special(o.tokenizer, "<|im_end|>"), 258);
-    assert_int_equal(weft_tokenizer_special(o.tokenizer, "<|im_end|"), WEFT_NO_TOKEN);
-    assert_int_equal(weft_tokenizer_special(o.tokenizer, "the"), WEFT_NO_TOKEN);
-    close_vocabulary(&o);
-}
-
-static void test_ends(void **state) {
-    (void)state;
-    opened o = open_vocabulary(
-        &(vocabulary_spec){.scheme = 0,
-                           .added = {{"<|eot_id|>", WEFT_TOKEN_USER_DEFINED}, {"<|end_of_text|>", WEFT_TOKEN_CONTROL}},
-                           .entries = {{"tokenizer.ggml.eos_token_id", AS_U32, 97, NULL},
-                                       {"tokenizer.ggml.eot_token_id", AS_U32, 98, NULL},
-                                       {"tokenizer.ggml.eom_token_id", AS_U32, 99, NULL},
-                                       {"tokenizer.ggml.padding_token_id", AS_U32, 100, NULL}}});
-    int size = weft_tokenizer_size(o.tokenizer);
-    weft_token ends[] = {97, 98, 99, 256, 258, size - 1, size - 2}, others[] = {100, 257, 0, WEFT_NO_TOKEN, size};
-    for (size_t i = 0; i < COUNT(ends); i++) assert_true(weft_tokenizer_ends(o.tokenizer, ends[i]));
-    for (size_t i = 0; i < COUNT(others); i++) assert_false(weft_tokenizer_ends(o.tokenizer, others[i]));
-    assert_int_equal(weft_tokenizer_eos(o.tokenizer), 97);
-    assert_int_equal(weft_tokenizer_bos(o.tokenizer), WEFT_NO_TOKEN);
-    close_vocabulary(&o);
-}
-
-/* Texts that end an answer whatever the type in the file, and that text never becomes; and one that the file's type decides. */
-static void test_ends_by_text(void **state) {
-    (void)state;
-    static const char typed[] = "<end_of_turn> <EOT> [EOS] <|fim_prefix|> <|file_sep|> <eos> <end>";
-    static const int32_t types[] = {WEFT_TOKEN_NORMAL, WEFT_TOKEN_CONTROL, WEFT_TOKEN_USER_DEFINED, WEFT_TOKEN_UNUSED};
-    for (size_t i = 0; i < COUNT(types); i++) {
-        opened o = open_vocabulary(&(vocabulary_spec){.scheme = i % 2 ? SPM : 0,
-                                                      .added = {{"<end_of_turn>", types[i]},
-                                                                {"<EOT>", types[i]},
-                                                                {"[EOS]", types[i]},
-                                                                {"<|file_sep|>", types[i]},
-                                                                {"<eos>", types[i]},
-                                                                {"<|fim_prefix|>", types[i]},
-                                                                {"<end>", types[i]}}});
-        int size = weft_tokenizer_size(o.tokenizer);
-        for (weft_token token = size - 7; token < size; token++) {
-            bool known = token < size - 1;
-            assert_int_equal(weft_tokenizer_ends(o.tokenizer, token), token < size - 2);
-            assert_int_equal(weft_tokenizer_is_control(o.tokenizer, token), known || types[i] == WEFT_TOKEN_CONTROL);
-        }
-        check_plain(&o, typed, false);
-        close_vocabulary(&o);
-        o = open_vocabulary(&(vocabulary_spec){.scheme = 0, .added = {{"</s>", types[i]}}});
-        assert_int_equal(weft_tokenizer_ends(o.tokenizer, weft_tokenizer_size(o.tokenizer) - 1), types[i] == WEFT_TOKEN_CONTROL);
-        close_vocabulary(&o);
-    }
-}
-
-/* The file's own ends become control tokens, and <|end|> is none where an answer has several messages. */
-static void test_claimed_ends(void **state) {
-    (void)state;
-    opened o = open_vocabulary(
-        &(vocabulary_spec){.scheme = 0,
-                           .added = {{"<stop>", WEFT_TOKEN_USER_DEFINED}, {"<|end|>", WEFT_TOKEN_CONTROL}},
-                           .entries = {{"tokenizer.ggml.eos_token_id", AS_U32, 259 + COUNT(bpe_tokens) - 3, NULL}}});
-    int size = weft_tokenizer_size(o.tokenizer);
-    assert_int_equal(weft_tokenizer_eos(o.tokenizer), size - 2);
-    assert_true(weft_tokenizer_is_control(o.tokenizer, size - 2));
-    check_plain(&o, "a<stop><|end|>", false);
-    assert_true(weft_tokenizer_ends(o.tokenizer, size - 1));
-    close_vocabulary(&o);
-    o = open_vocabulary(&(vocabulary_spec){
-        .scheme = 0,
-        .added = {{"<|end|>", WEFT_TOKEN_CONTROL}, {"<|return|>", WEFT_TOKEN_CONTROL}, {"<|call|>", WEFT_TOKEN_CONTROL}}});
-    for (int k = 1; k <= 3; k++) assert_int_equal(weft_tokenizer_ends(o.tokenizer, weft_tokenizer_size(o.tokenizer) - k), k < 3);
     close_vocabulary(&o);
 }
 
@@ -523,8 +339,6 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),        cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_space_before), cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_special),      cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_ends_by_text), cmocka_unit_test(test_claimed_ends),
         cmocka_unit_test(test_added),        cmocka_unit_test(test_odd_vocabularies),
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_long_texts),

@@ -17,7 +17,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     bool special = false, json = false;
     option_spec options[] = {
         {"special", 0, OPTION_FLAG, &special, 0, 0, NULL,
-         "add what the file says to add, and recognise special tokens in the text"},
+         "add what the file says to add, and recognise control tokens in the text"},
         {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "a JSON list instead of one id a line"},
     };
     const char *path;

@@ -75,10 +75,10 @@ WEFT_API weft_weight_source weft_model_source(weft_model *model);
 
 /* ---- Tokens ---- */
 
-/* `special`: adds what the file says to add (a BOS, an EOS) and recognises special tokens written in the text. Without it every
- * byte is plain text. Any bytes are accepted, as they are: nothing is normalised. A byte that the vocabulary has no token for
- * (SmolLM2 lacks 21, most of which UTF-8 never uses) is left out. `count` receives the whole number of tokens, of which up to
- * `capacity` are written; size + 8 is always enough. */
+/* `special`: adds what the file says to add (a BOS, an EOS) and recognises control tokens written in the text. User-defined tokens
+ * of the file are recognised with and without it; all else is plain text. Any bytes are accepted, as they are: nothing is
+ * normalised. A byte that the vocabulary has no token for (SmolLM2 lacks 21, most of which UTF-8 never uses) is left out. `count`
+ * receives the whole number of tokens, of which up to `capacity` are written; size + 8 is always enough. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t size, bool special, weft_token *tokens,
                                    size_t capacity, size_t *count, weft_error *error);
 /* The inverse: `size` receives the whole number of bytes, of which up to `capacity` are written (no zero is added). `special`:
@@ -183,7 +183,7 @@ WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session
 /* Gives its pages back. */
 WEFT_API void weft_session_destroy(weft_session *session);
 
-/* Adds a message in the model's chat format: only the format's own markers become special tokens. WEFT_UNSUPPORTED where the model
+/* Adds a message in the model's chat format: only the format's own markers become control tokens. WEFT_UNSUPPORTED where the model
  * has no known format. A system message comes first or not at all. Ends as weft_session_add_text does. */
 WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
 /* Adds text (see weft_tokenize; what the file says to add is added to an empty session only) or tokens as they are. More than n_ctx

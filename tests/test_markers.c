@@ -1,0 +1,166 @@
+/* Control and user-defined tokens in text, and which tokens end an answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define PATH "test_markers.tmp"
+#include "tokenizer_support.h"
+
+static void test_special(void **state) {
+    (void)state;
+    opened o = open_vocabulary(&(vocabulary_spec){
+        .scheme = 2,
+        .added = {{"<|im_start|>x", WEFT_TOKEN_CONTROL},
+                  {"<tool>", WEFT_TOKEN_USER_DEFINED},
+                  {"y", WEFT_TOKEN_CONTROL},
+                  {"", WEFT_TOKEN_CONTROL}},
+    });
+    int size = weft_tokenizer_size(o.tokenizer);
+    char expected[64];
+    check_ids(&o, "<|im_start|>", true, "257");
+    check_ids(&o, "a<|im_start|><|im_end|>a", true, "97 257 258 97");
+    check_plain(&o, "<|im_start|", true);
+    check_plain(&o, "<|im_end|><|im_start|>x<|endoftext|>", false);
+    snprintf(expected, sizeof expected, "%d 257 %d", size - 4, size - 3);
+    check_ids(&o, "<|im_start|>x<|im_start|><tool>", true, expected);
+    check_ids(&o, "y", true, "121"); /* a control token of one byte is not recognised */
+    char text[32];
+    size_t n_text = 0;
+    weft_token some[] = {97, 258, size - 3, 98};
+    assert_int_equal(weft_tokenizer_decode(o.tokenizer, some, 4, false, text, sizeof text, &n_text, NULL), WEFT_OK);
+    assert_int_equal(n_text, 8);
+    assert_memory_equal(text, "a<tool>b", 8);
+    assert_int_equal(weft_tokenizer_decode(o.tokenizer, some, 4, true, text, sizeof text, &n_text, NULL), WEFT_OK);
+    assert_int_equal(n_text, 18);
+    assert_int_equal(weft_tokenizer_special(o.tokenizer, "<|im_end|>"), 258);
+    assert_int_equal(weft_tokenizer_special(o.tokenizer, "<|im_end|"), WEFT_NO_TOKEN);
+    assert_int_equal(weft_tokenizer_special(o.tokenizer, "the"), WEFT_NO_TOKEN);
+    close_vocabulary(&o);
+}
+
+static void test_ends(void **state) {
+    (void)state;
+    opened o = open_vocabulary(
+        &(vocabulary_spec){.scheme = 0,
+                           .added = {{"<|eot_id|>", WEFT_TOKEN_USER_DEFINED}, {"<|end_of_text|>", WEFT_TOKEN_CONTROL}},
+                           .entries = {{"tokenizer.ggml.eos_token_id", AS_U32, 97, NULL},
+                                       {"tokenizer.ggml.eot_token_id", AS_U32, 98, NULL},
+                                       {"tokenizer.ggml.eom_token_id", AS_U32, 99, NULL},
+                                       {"tokenizer.ggml.padding_token_id", AS_U32, 100, NULL}}});
+    int size = weft_tokenizer_size(o.tokenizer);
+    weft_token ends[] = {97, 98, 99, 256, 258, size - 1, size - 2}, others[] = {100, 257, 0, WEFT_NO_TOKEN, size};
+    for (size_t i = 0; i < COUNT(ends); i++) assert_true(weft_tokenizer_ends(o.tokenizer, ends[i]));
+    for (size_t i = 0; i < COUNT(others); i++) assert_false(weft_tokenizer_ends(o.tokenizer, others[i]));
+    assert_int_equal(weft_tokenizer_eos(o.tokenizer), 97);
+    assert_int_equal(weft_tokenizer_bos(o.tokenizer), WEFT_NO_TOKEN);
+    close_vocabulary(&o);
+}
+
+/* User-defined tokens are cut out of any text, the longest at each place, before it is cut into words. */
+static void test_user_defined(void **state) {
+    (void)state;
+    opened o = open_vocabulary(&(vocabulary_spec){.scheme = 2,
+                                                  .added = {{"<tool>", WEFT_TOKEN_USER_DEFINED},
+                                                            {"    ", WEFT_TOKEN_USER_DEFINED},
+                                                            {"\n", WEFT_TOKEN_USER_DEFINED},
+                                                            {"<tool>s", WEFT_TOKEN_CONTROL}}});
+    int n = weft_tokenizer_size(o.tokenizer);
+    char expected[128];
+    for (int special = 0; special < 2; special++) {
+        snprintf(expected, sizeof expected, "97 32 %d %d %d 120 %d 282", n - 4, n - 4, n - 2, n - 3);
+        check_ids(&o, "a <tool><tool>\nx     b", special, expected);
+        snprintf(expected, sizeof expected, special ? "%d" : "%d 115", special ? n - 1 : n - 4);
+        check_ids(&o, "<tool>s", special, expected);
+        check_back(&o, "     <tool>x\n\n <tool", 22, special);
+    }
+    weft_token tokens[8];
+    weft_token_sink sink = {.tokens = tokens, .capacity = 3, .bounded = true};
+    assert_int_equal(weft_tokenizer_append(o.tokenizer, "<tool><tool><tool>", 18, false, false, &sink, NULL), WEFT_OK);
+    assert_int_equal(sink.count, 3);
+    close_vocabulary(&o);
+}
+
+/* SentencePiece's space before a text comes after each special token too, with and without control tokens. A marker of one byte has
+ * none after it, so that a text has no more tokens than bytes. */
+static void test_user_defined_spaces(void **state) {
+    (void)state;
+    opened o = open_vocabulary(&(vocabulary_spec){
+        .scheme = SPM,
+        .added = {{"<tool>", WEFT_TOKEN_USER_DEFINED}, {"#", WEFT_TOKEN_USER_DEFINED}, {"\xE2\x96\x81\xE2\x96\x81", 4}}});
+    int n = weft_tokenizer_size(o.tokenizer);
+    weft_token tokens[MAX_TOKENS], alone[MAX_TOKENS];
+    for (int special = 0; special < 2; special++) {
+        size_t n_alone = encode(&o, "the", 3, false, alone), count = encode(&o, "<tool>the", 9, special, tokens);
+        assert_int_equal(tokens[0], n - 3);
+        assert_int_equal(count, n_alone + 1);
+        assert_memory_equal(tokens + 1, alone, n_alone * sizeof *alone);
+        assert_int_equal(encode(&o, "</s>the", 7, true, tokens), n_alone + 1);
+        assert_memory_equal(tokens + 1, alone, n_alone * sizeof *alone);
+        encode(&o, "#the", 4, special, tokens);
+        assert_int_equal(weft_tokenizer_bytes(o.tokenizer, tokens[1]).bytes[0], 't');
+        static const char *const texts[] = {"<tool>the", "<tool> the<tool>",        "#a#", "  <tool>  ",
+                                            " #  a",     "#q#q#q#q#q#q#q#q#q#q#q#q"};
+        for (size_t i = 0; i < COUNT(texts); i++) check_back(&o, texts[i], strlen(texts[i]), true);
+    }
+    close_vocabulary(&o);
+}
+
+/* Texts that end an answer whatever the type in the file, and that text never becomes; and one that the file's type decides. */
+static void test_ends_by_text(void **state) {
+    (void)state;
+    static const char typed[] = "<end_of_turn> <EOT> [EOS] <|fim_prefix|> <|file_sep|> <eos>";
+    static const int32_t types[] = {WEFT_TOKEN_NORMAL, WEFT_TOKEN_CONTROL, WEFT_TOKEN_USER_DEFINED, WEFT_TOKEN_UNUSED};
+    for (size_t i = 0; i < COUNT(types); i++) {
+        opened o = open_vocabulary(&(vocabulary_spec){.scheme = i % 2 ? SPM : 0,
+                                                      .added = {{"<end_of_turn>", types[i]},
+                                                                {"<EOT>", types[i]},
+                                                                {"[EOS]", types[i]},
+                                                                {"<|file_sep|>", types[i]},
+                                                                {"<eos>", types[i]},
+                                                                {"<|fim_prefix|>", types[i]},
+                                                                {"<end>", types[i]}}});
+        int size = weft_tokenizer_size(o.tokenizer);
+        for (weft_token token = size - 7; token < size; token++) {
+            bool known = token < size - 1;
+            assert_int_equal(weft_tokenizer_ends(o.tokenizer, token), token < size - 2);
+            assert_int_equal(weft_tokenizer_is_control(o.tokenizer, token), known || types[i] == WEFT_TOKEN_CONTROL);
+        }
+        check_plain(&o, typed, false);
+        close_vocabulary(&o);
+        o = open_vocabulary(&(vocabulary_spec){.scheme = 0, .added = {{"</s>", types[i]}}});
+        assert_int_equal(weft_tokenizer_ends(o.tokenizer, weft_tokenizer_size(o.tokenizer) - 1), types[i] == WEFT_TOKEN_CONTROL);
+        close_vocabulary(&o);
+    }
+}
+
+/* The file's own ends become control tokens, and <|end|> is none where an answer has several messages. */
+static void test_claimed_ends(void **state) {
+    (void)state;
+    opened o = open_vocabulary(
+        &(vocabulary_spec){.scheme = 0,
+                           .added = {{"<stop>", WEFT_TOKEN_USER_DEFINED}, {"<|end|>", WEFT_TOKEN_CONTROL}},
+                           .entries = {{"tokenizer.ggml.eos_token_id", AS_U32, 259 + COUNT(bpe_tokens) - 3, NULL}}});
+    int size = weft_tokenizer_size(o.tokenizer);
+    assert_int_equal(weft_tokenizer_eos(o.tokenizer), size - 2);
+    assert_true(weft_tokenizer_is_control(o.tokenizer, size - 2));
+    check_plain(&o, "a<stop><|end|>", false);
+    assert_true(weft_tokenizer_ends(o.tokenizer, size - 1));
+    close_vocabulary(&o);
+    o = open_vocabulary(&(vocabulary_spec){
+        .scheme = 0,
+        .added = {{"<|end|>", WEFT_TOKEN_CONTROL}, {"<|return|>", WEFT_TOKEN_CONTROL}, {"<|call|>", WEFT_TOKEN_CONTROL}}});
+    for (int k = 1; k <= 3; k++) assert_int_equal(weft_tokenizer_ends(o.tokenizer, weft_tokenizer_size(o.tokenizer) - k), k < 3);
+    close_vocabulary(&o);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_special), cmocka_unit_test(test_user_defined), cmocka_unit_test(test_user_defined_spaces),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_ends_by_text), cmocka_unit_test(test_claimed_ends),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    remove(PATH);
+    return failed;
+}
