@@ -36,29 +36,53 @@ static pair_slot *slot_of(const weft_bpe *bpe, weft_token left, weft_token right
     }
 }
 
-/* "LEFT RIGHT" in the byte alphabet, which has no space. `bytes` has room for the text. */
-static bool resolve(const weft_bpe *bpe, weft_text text, char *bytes, weft_token *left, weft_token *right, weft_token *merged) {
+typedef enum merge_kind { MERGE_DAMAGED, MERGE_UNUSED, MERGE_USED } merge_kind;
+
+/* The token of a merge's part or result, and whether the merge is of use. No text that is merged has the bytes of a user-defined
+ * token, which is cut out before, and none may become a control token. A user-defined token that is written in the byte alphabet
+ * stands for other bytes than its own, and only merges lead to it. */
+static merge_kind find_token(const weft_vocabulary *vocabulary, weft_text spelled, const char *bytes, size_t size,
+                             weft_token *token) {
+    *token = weft_vocabulary_find(vocabulary, bytes, size);
+    if (*token != WEFT_NO_TOKEN) return MERGE_USED;
+    *token = weft_special_find(vocabulary, spelled.bytes, spelled.size);
+    if (*token == WEFT_NO_TOKEN) return MERGE_DAMAGED;
+    bool as_it_is = spelled.size == size && memcmp(spelled.bytes, bytes, size) == 0;
+    return as_it_is || vocabulary->types[*token] != WEFT_TOKEN_USER_DEFINED ? MERGE_UNUSED : MERGE_USED;
+}
+
+/* "LEFT RIGHT" in the byte alphabet, which has no space. `bytes` has room for the text twice. */
+static merge_kind resolve(const weft_bpe *bpe, weft_text text, char *bytes, pair_slot *merge) {
     const char *space = text.size ? memchr(text.bytes, ' ', text.size) : NULL;
-    if (!space) return false;
-    size_t left_size = 0, right_size = 0, before = (size_t)(space - text.bytes);
-    if (!weft_vocabulary_unspell((weft_text){text.bytes, before}, bytes, &left_size)) return false;
-    if (!weft_vocabulary_unspell((weft_text){space + 1, text.size - before - 1}, bytes + left_size, &right_size)) return false;
-    *left = weft_vocabulary_find(bpe->vocabulary, bytes, left_size);
-    *right = weft_vocabulary_find(bpe->vocabulary, bytes + left_size, right_size);
-    *merged = weft_vocabulary_find(bpe->vocabulary, bytes, left_size + right_size);
-    return *left != WEFT_NO_TOKEN && *right != WEFT_NO_TOKEN && *merged != WEFT_NO_TOKEN;
+    if (!space) return MERGE_DAMAGED;
+    size_t left_size = 0, right_size = 0;
+    weft_text left = {text.bytes, (size_t)(space - text.bytes)}, right = {space + 1, text.size - left.size - 1};
+    if (!weft_vocabulary_unspell(left, bytes, &left_size)) return MERGE_DAMAGED;
+    if (!weft_vocabulary_unspell(right, bytes + left_size, &right_size)) return MERGE_DAMAGED;
+    char *together = bytes + text.size;
+    memcpy(together, left.bytes, left.size);
+    memcpy(together + left.size, right.bytes, right.size);
+    const merge_kind kinds[] = {
+        find_token(bpe->vocabulary, left, bytes, left_size, &merge->left),
+        find_token(bpe->vocabulary, right, bytes + left_size, right_size, &merge->right),
+        find_token(bpe->vocabulary, (weft_text){together, text.size - 1}, bytes, left_size + right_size, &merge->merged)};
+    merge_kind kind = MERGE_USED;
+    for (size_t i = 0; i < 3; i++) kind = kinds[i] < kind ? kinds[i] : kind;
+    return kind;
 }
 
 static weft_status add_merges(weft_bpe *bpe, const weft_gguf *gguf, const weft_gguf_value *merges, char *bytes, weft_error *error) {
     for (uint64_t i = 0; i < merges->count; i++) {
         weft_text text = weft_gguf_text_at(merges, i);
-        weft_token left, right, merged;
-        if (!resolve(bpe, text, bytes, &left, &right, &merged))
+        pair_slot merge = {.rank = (uint32_t)i};
+        merge_kind kind = resolve(bpe, text, bytes, &merge);
+        if (kind == MERGE_DAMAGED)
             return weft_fail(error, WEFT_BAD_FILE, "%s: %s: entry %llu (\"%.*s\") is not two tokens that make a third",
                              weft_gguf_path(gguf), merges_key, (unsigned long long)i, text.size < 64 ? (int)text.size : 64,
                              text.bytes);
-        pair_slot *slot = slot_of(bpe, left, right);
-        if (slot->left == WEFT_NO_TOKEN) *slot = (pair_slot){left, right, merged, (uint32_t)i};
+        if (kind == MERGE_UNUSED) continue;
+        pair_slot *slot = slot_of(bpe, merge.left, merge.right);
+        if (slot->left == WEFT_NO_TOKEN) *slot = merge;
     }
     return WEFT_OK;
 }
@@ -76,7 +100,7 @@ static weft_status read_merges(weft_bpe *bpe, const weft_gguf *gguf, weft_error 
         longest = size > longest ? size : longest;
     }
     while (n_slots < 2 * merges->count) n_slots *= 2;
-    char *bytes = weft_allocate(bpe->runtime, longest + 1);
+    char *bytes = weft_allocate(bpe->runtime, 2 * longest + 1);
     bpe->pairs = weft_allocate(bpe->runtime, n_slots * sizeof *bpe->pairs);
     bpe->whole = weft_allocate(bpe->runtime, (size_t)bpe->vocabulary->n_tokens * sizeof *bpe->whole);
     weft_status status = WEFT_OK;

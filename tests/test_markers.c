@@ -107,6 +107,33 @@ static void test_user_defined_spaces(void **state) {
     close_vocabulary(&o);
 }
 
+/* Merges that make a special token, or go on from one, load. Text never becomes a control token; a user-defined token is cut out
+ * before merging, unless it is written in the byte alphabet. */
+static void test_merges_of_special_tokens(void **state) {
+    (void)state;
+    static const struct {
+        added_token added[2];
+        const char *merge, *text;
+        int place; /* of the first added token among the text's, or -1 */
+    } cases[] = {
+        {{{"qzq", WEFT_TOKEN_USER_DEFINED}, {"qz", WEFT_TOKEN_NORMAL}}, "qz q", "a qzq", 2},
+        {{{"qzq", WEFT_TOKEN_CONTROL}, {"qz", WEFT_TOKEN_NORMAL}}, "qz q", "a qzq", -1},
+        {{{"qz", WEFT_TOKEN_USER_DEFINED}, {"qzq", WEFT_TOKEN_NORMAL}}, "qz q", "a qzq", 2},
+        {{{"\xC4\xA0Z", WEFT_TOKEN_USER_DEFINED}}, "\xC4\xA0 Z", "a Z", 1},
+        {{{"<eos>", WEFT_TOKEN_NORMAL}, {"<eos", WEFT_TOKEN_NORMAL}}, "<eos >", "<eos>", -1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        vocabulary_spec spec = {.scheme = 2, .merge = cases[i].merge};
+        memcpy(spec.added, cases[i].added, sizeof cases[i].added);
+        opened o = open_vocabulary(&spec);
+        weft_token tokens[MAX_TOKENS], added = weft_tokenizer_size(o.tokenizer) - (cases[i].added[1].text ? 2 : 1);
+        int n = (int)encode(&o, cases[i].text, strlen(cases[i].text), false, tokens);
+        assert_true(n > cases[i].place);
+        for (int k = 0; k < n; k++) assert_int_equal(tokens[k] == added, k == cases[i].place);
+        close_vocabulary(&o);
+    }
+}
+
 /* Texts that end an answer whatever the type in the file, and that text never becomes; and one that the file's type decides. */
 static void test_ends_by_text(void **state) {
     (void)state;
@@ -157,8 +184,13 @@ static void test_claimed_ends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_special), cmocka_unit_test(test_user_defined), cmocka_unit_test(test_user_defined_spaces),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_ends_by_text), cmocka_unit_test(test_claimed_ends),
+        cmocka_unit_test(test_special),
+        cmocka_unit_test(test_user_defined),
+        cmocka_unit_test(test_user_defined_spaces),
+        cmocka_unit_test(test_merges_of_special_tokens),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_ends_by_text),
+        cmocka_unit_test(test_claimed_ends),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove(PATH);
