@@ -61,7 +61,8 @@ bool weft_part_find(const weft_family *family, const weft_hyperparameters *hyper
     const weft_family_part *own = &family->parts[part], *usual = &weft_part_usual[part];
     const weft_presence presence = own->presence == WEFT_AS_USUAL ? usual->presence : own->presence;
     if (presence == WEFT_ABSENT) return false;
-    *place = (weft_part_place){.stem = own->stem ? own->stem : usual->stem, .optional = presence == WEFT_OPTIONAL};
+    *place = (weft_part_place){
+        .stem = own->stem ? own->stem : usual->stem, .optional = presence != WEFT_REQUIRED, .common = presence == WEFT_COMMON};
     place->whole_k = place->k = weft_extent_of(is_given(own->k) ? own->k : usual->k, hyper);
     place->whole_n = place->n = weft_extent_of(is_given(own->n) ? own->n : usual->n, hyper);
     place->sliced = is_given(own->whole);

@@ -44,7 +44,13 @@ typedef enum weft_model_part {
     WEFT_PART_COUNT
 } weft_model_part;
 
-typedef enum weft_presence { WEFT_AS_USUAL, WEFT_REQUIRED, WEFT_OPTIONAL, WEFT_ABSENT } weft_presence;
+typedef enum weft_presence {
+    WEFT_AS_USUAL,
+    WEFT_REQUIRED,
+    WEFT_COMMON, /* optional, but published models have it: synth makes it */
+    WEFT_OPTIONAL,
+    WEFT_ABSENT
+} weft_presence;
 
 /* What a family says of a part. Zeros: as weft_part_usual says. */
 typedef struct weft_family_part {
@@ -98,7 +104,7 @@ typedef struct weft_part_place {
     const char *stem;
     int64_t k, n; /* of the part */
     int64_t whole_k, whole_n, first_k, first_n;
-    bool optional, sliced;
+    bool optional, common, sliced; /* common ones are optional too */
 } weft_part_place;
 
 /* False where the family has no such part. */

@@ -55,6 +55,8 @@ weft_status weft_gguf_integer(const weft_gguf *gguf, const char *key, int64_t mi
 weft_status weft_gguf_real(const weft_gguf *gguf, const char *key, double *value, weft_error *error);
 weft_status weft_gguf_flag(const weft_gguf *gguf, const char *key, bool *value, weft_error *error);
 weft_status weft_gguf_text(const weft_gguf *gguf, const char *key, weft_text *value, weft_error *error);
+/* Whether the element type is an integer. */
+bool weft_gguf_holds_integers(const weft_gguf_value *value);
 /* Elements of an array value; `index` is below count and the type is the one asked for. */
 weft_text weft_gguf_text_at(const weft_gguf_value *value, uint64_t index);
 int64_t weft_gguf_integer_at(const weft_gguf_value *value, uint64_t index);

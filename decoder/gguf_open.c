@@ -166,8 +166,8 @@ static uint64_t align_up(uint64_t offset, uint64_t alignment) {
     return (offset + alignment - 1) & ~(alignment - 1);
 }
 
-/* Tensors follow each other with no more than padding between them, from the aligned end of the header to the end of the file:
- * damage to a type, a size or a count leaves a gap or an overlap. Offsets become those in the file. */
+/* Tensors follow each other with no more than padding between them, from the aligned end of the header on: damage to a type, a size
+ * or a count leaves a gap or an overlap. Whatever comes after the last is not the model's. Offsets become those in the file. */
 static weft_status place_tensors(weft_gguf *gguf, uint64_t header_size, weft_error *error) {
     uint64_t alignment = DEFAULT_ALIGNMENT, end = header_size;
     weft_status status = read_alignment(gguf, &alignment, error);
@@ -192,10 +192,6 @@ static weft_status place_tensors(weft_gguf *gguf, uint64_t header_size, weft_err
         }
     }
     weft_release(gguf->runtime, order);
-    if (status == WEFT_OK && align_up(end, alignment) < gguf->file.size) {
-        status = weft_fail(error, WEFT_BAD_FILE, "%s: the file goes on for %llu bytes after its last tensor", gguf->path,
-                           (unsigned long long)(gguf->file.size - end));
-    }
     return status;
 }
 

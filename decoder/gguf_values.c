@@ -74,6 +74,10 @@ weft_text weft_gguf_text_at(const weft_gguf_value *value, uint64_t index) {
     return (weft_text){(const char *)string + 8, (size_t)weft_gguf_load_u64(string)};
 }
 
+bool weft_gguf_holds_integers(const weft_gguf_value *value) {
+    return is_integer(value->type);
+}
+
 int64_t weft_gguf_integer_at(const weft_gguf_value *value, uint64_t index) {
     return load_integer(value->type, value->data + index * weft_gguf_type_size(value->type));
 }

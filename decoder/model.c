@@ -22,21 +22,6 @@ static weft_status read_names(weft_model *model, const char *path, weft_text *ar
     return WEFT_OK;
 }
 
-/* Every key of the form tokenizer.ggml.*_token_id, known or not, names a token. */
-static weft_status check_token_ids(const weft_model *model, weft_error *error) {
-    static const char start[] = "tokenizer.ggml.", end[] = "_token_id";
-    int64_t id;
-    for (size_t i = 0; i < weft_gguf_value_count(model->gguf); i++) {
-        const char *key = weft_gguf_value_at(model->gguf, i)->key;
-        size_t size = strlen(key);
-        if (size < sizeof start + sizeof end || strncmp(key, start, sizeof start - 1) != 0) continue;
-        if (strcmp(key + size - (sizeof end - 1), end) != 0) continue;
-        weft_status status = weft_gguf_integer(model->gguf, key, 0, weft_tokenizer_size(model->tokenizer) - 1, &id, error);
-        if (status) return status;
-    }
-    return WEFT_OK;
-}
-
 /* A model can come in several files, each with a part of the tensors. */
 static weft_status check_whole(const weft_model *model, weft_error *error) {
     int64_t n_parts = 1;
@@ -70,7 +55,6 @@ static weft_status read_model(weft_model *model, const char *path, const weft_fa
     weft_status status = weft_gguf_open(model->runtime, path, &model->gguf, error);
     if (status == WEFT_OK) status = read_names(model, path, &architecture, error);
     if (status == WEFT_OK) status = weft_tokenizer_create(model->runtime, model->gguf, &model->tokenizer, error);
-    if (status == WEFT_OK) status = check_token_ids(model, error);
     if (status) return status;
     status = weft_chat_create(model->runtime, model->gguf, model->tokenizer, &model->chat, &model->chat_reason, error);
     if (status) return status;

@@ -14,12 +14,32 @@ static const char *key_of(const weft_model *model, const char *suffix, char key[
     return key;
 }
 
+/* An array that has the same number for each layer counts as that number. */
+static weft_status read_uniform(const weft_model *model, const weft_gguf_value *array, int64_t max, int64_t *number,
+                                weft_error *error) {
+    if (!weft_gguf_holds_integers(array))
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s is an array, but not of integers", model->path, array->key);
+    if (array->count < 1 || array->count != (uint64_t)model->hyper.n_layers)
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s has %llu elements for %d layers", model->path, array->key,
+                         (unsigned long long)array->count, model->hyper.n_layers);
+    *number = weft_gguf_integer_at(array, 0);
+    for (uint64_t i = 1; i < array->count; i++)
+        if (weft_gguf_integer_at(array, i) != *number)
+            return weft_fail(error, WEFT_UNSUPPORTED, "%s: %s differs from layer to layer, which weft does not support",
+                             model->path, array->key);
+    if (*number >= 1 && *number <= max) return WEFT_OK;
+    return weft_fail(error, WEFT_BAD_FILE, "%s: %s holds %lld, not in 1 .. %lld", model->path, array->key, (long long)*number,
+                     (long long)max);
+}
+
 /* `value` keeps what it holds where the key is optional and missing. */
 static weft_status read_size(const weft_model *model, const char *suffix, int64_t max, bool optional, int32_t *value,
                              weft_error *error) {
     char key[KEY_SIZE];
     int64_t number = 0;
-    weft_status status = weft_gguf_integer(model->gguf, key_of(model, suffix, key), 1, max, &number, error);
+    const weft_gguf_value *found = weft_gguf_find(model->gguf, key_of(model, suffix, key));
+    weft_status status = found && found->is_array ? read_uniform(model, found, max, &number, error)
+                                                  : weft_gguf_integer(model->gguf, key, 1, max, &number, error);
     if (status == WEFT_NOT_FOUND)
         return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no %s", model->path, key);
     if (status == WEFT_OK) *value = (int32_t)number;
@@ -88,17 +108,10 @@ static weft_status read_heads(weft_model *model, weft_error *error) {
     return WEFT_OK;
 }
 
-/* The tokenizer, the embedding and the file's own count must agree. */
+/* The tokenizer and the embedding must agree. What ARCHITECTURE.vocab_size says does not count: many files state more. */
 static weft_status read_vocabulary(weft_model *model, weft_error *error) {
     weft_hyperparameters *hyper = &model->hyper;
-    int32_t stated = weft_tokenizer_size(model->tokenizer);
-    hyper->n_vocab = stated;
-    weft_status status = read_size(model, "vocab_size", INT32_MAX, true, &stated, error);
-    if (status) return status;
-    if (stated != hyper->n_vocab) {
-        return weft_fail(error, WEFT_BAD_FILE, "%s: %s.vocab_size is %d, but the tokenizer has %d tokens", model->path,
-                         model->family->name, stated, hyper->n_vocab);
-    }
+    hyper->n_vocab = weft_tokenizer_size(model->tokenizer);
     return weft_model_expect(model, "token_embd.weight", hyper->n_embd, hyper->n_vocab, false, NULL, error);
 }
 

@@ -54,11 +54,11 @@ static weft_synth_role role_of(weft_model_part part, const weft_part_place *plac
     return part == WEFT_PART_V ? WEFT_SYNTH_ATTENTION_VALUE : part == WEFT_PART_DOWN ? WEFT_SYNTH_FFN_DOWN : WEFT_SYNTH_MATRIX;
 }
 
-/* Every tensor that the family requires; one that holds several parts with the first of them. */
+/* Every tensor that the family's published models have; one that holds several parts with the first of them. */
 static void add_layer(synth *s, const weft_family *family, const weft_hyperparameters *hyper, int32_t layer) {
     for (int part = 0; part < WEFT_PART_EMBEDDING; part++) {
         weft_part_place place;
-        if (!weft_part_find(family, hyper, (weft_model_part)part, &place) || place.optional) continue;
+        if (!weft_part_find(family, hyper, (weft_model_part)part, &place) || (place.optional && !place.common)) continue;
         if (place.first_k > 0 || place.first_n > 0) continue;
         add(s, place.stem, layer, role_of((weft_model_part)part, &place), place.whole_k, place.whole_n);
     }

@@ -23,12 +23,16 @@ struct weft_tokenizer {
 
 /* ---- Reading ---- */
 
+/* Converters write -1, often as a U32, for a token that the vocabulary does not have. */
 static weft_status read_id(const weft_tokenizer *tokenizer, const weft_gguf *gguf, const char *key, weft_token *token,
                            weft_error *error) {
     int64_t value = WEFT_NO_TOKEN;
-    weft_status status = weft_gguf_integer(gguf, key, 0, tokenizer->vocabulary.n_tokens - 1, &value, error);
-    *token = (weft_token)value;
-    return status == WEFT_NOT_FOUND ? WEFT_OK : status;
+    *token = WEFT_NO_TOKEN;
+    weft_status status = weft_gguf_integer(gguf, key, INT64_MIN, INT64_MAX, &value, error);
+    if (status == WEFT_NOT_FOUND || (status == WEFT_OK && (value == -1 || value == UINT32_MAX))) return WEFT_OK;
+    if (status == WEFT_OK) status = weft_gguf_integer(gguf, key, 0, tokenizer->vocabulary.n_tokens - 1, &value, error);
+    if (status == WEFT_OK) *token = (weft_token)value;
+    return status;
 }
 
 void weft_tokenizer_claim(weft_tokenizer *tokenizer, weft_token token, bool ends) {
@@ -58,19 +62,17 @@ static void add_known_ends(weft_tokenizer *tokenizer) {
 }
 
 static weft_status read_ids(weft_tokenizer *tokenizer, const weft_gguf *gguf, weft_error *error) {
-    static const struct {
-        const char *key;
-        bool ends;
-    } ids[] = {{"tokenizer.ggml.eos_token_id", true},      {"tokenizer.ggml.eot_token_id", true},
-               {"tokenizer.ggml.eom_token_id", true},      {"tokenizer.ggml.unknown_token_id", false},
-               {"tokenizer.ggml.padding_token_id", false}, {"tokenizer.ggml.seperator_token_id", false}};
+    /* Ids that are not used here (padding, separator, ...) are not read: whatever they are, results are the same. */
+    static const char *const ends[] = {"tokenizer.ggml.eos_token_id",     "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id",     "tokenizer.ggml.fim_pad_token_id",
+                                       "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"};
     weft_status status = read_id(tokenizer, gguf, "tokenizer.ggml.bos_token_id", &tokenizer->bos, error);
     if (status == WEFT_OK && tokenizer->bos != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, tokenizer->bos, false);
     if (status == WEFT_OK) status = read_id(tokenizer, gguf, "tokenizer.ggml.eos_token_id", &tokenizer->eos, error);
-    for (size_t i = 0; status == WEFT_OK && i < sizeof ids / sizeof *ids; i++) {
+    for (size_t i = 0; status == WEFT_OK && i < sizeof ends / sizeof *ends; i++) {
         weft_token token = WEFT_NO_TOKEN;
-        status = read_id(tokenizer, gguf, ids[i].key, &token, error);
-        if (status == WEFT_OK && ids[i].ends && token != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, token, true);
+        status = read_id(tokenizer, gguf, ends[i], &token, error);
+        if (status == WEFT_OK && token != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, token, true);
     }
     if (status == WEFT_OK) add_known_ends(tokenizer);
     return status;

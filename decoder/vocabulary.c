@@ -150,7 +150,7 @@ static weft_status read_types(weft_vocabulary *vocabulary, const weft_gguf *gguf
                          (unsigned long long)types->count, (int)vocabulary->n_tokens);
     for (int32_t i = 0; i < vocabulary->n_tokens; i++) {
         int64_t type = weft_gguf_integer_at(types, (uint64_t)i);
-        if (type < WEFT_TOKEN_NORMAL || type > WEFT_TOKEN_BYTE)
+        if (type < WEFT_TOKEN_UNDEFINED || type > WEFT_TOKEN_BYTE)
             return weft_fail(error, WEFT_BAD_FILE, "%s: %s: token %d has the type %lld, which the format does not know", path,
                              types_key, (int)i, (long long)type);
         vocabulary->types[i] = (unsigned char)type;
@@ -158,11 +158,16 @@ static weft_status read_types(weft_vocabulary *vocabulary, const weft_gguf *gguf
     return WEFT_OK;
 }
 
+static unsigned char settled_type(unsigned char type, weft_spelling spelling, weft_text text) {
+    if (type == WEFT_TOKEN_UNDEFINED && spelling == WEFT_SPELLING_SENTENCEPIECE && byte_of_name(text) >= 0) type = WEFT_TOKEN_BYTE;
+    if (type == WEFT_TOKEN_UNDEFINED) type = WEFT_TOKEN_NORMAL;
+    return type != WEFT_TOKEN_BYTE && weft_marker_controls(text) ? WEFT_TOKEN_CONTROL : type;
+}
+
 /* Writes the token's bytes at `into`; `reachable`: plain text can become this token. */
 static weft_status unspell(weft_vocabulary *vocabulary, const char *path, weft_spelling spelling, weft_token token, weft_text text,
                            char *into, size_t *size, bool *reachable, weft_error *error) {
-    if (vocabulary->types[token] != WEFT_TOKEN_BYTE && weft_marker_controls(text)) vocabulary->types[token] = WEFT_TOKEN_CONTROL;
-    unsigned char type = vocabulary->types[token];
+    unsigned char type = vocabulary->types[token] = settled_type(vocabulary->types[token], spelling, text);
     *reachable = false;
     if (type == WEFT_TOKEN_BYTE) {
         int byte = byte_of_name(text);

@@ -6,7 +6,8 @@
 
 /* The numbers are those of tokenizer.ggml.token_type. */
 typedef enum weft_token_type {
-    WEFT_TOKEN_NORMAL = 1,
+    WEFT_TOKEN_UNDEFINED, /* only in files: read as a normal token, or a byte where SentencePiece's text says so */
+    WEFT_TOKEN_NORMAL,
     WEFT_TOKEN_UNKNOWN,
     WEFT_TOKEN_CONTROL,
     WEFT_TOKEN_USER_DEFINED,

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum entry_kind { U32, F32, TEXT, OMIT } entry_kind;
+typedef enum entry_kind { U32, F32, TEXT, OMIT, I32_LIST } entry_kind; /* I32_LIST: an array of the numbers in `text` */
 
 typedef struct entry {
     const char *key;
@@ -77,12 +77,20 @@ static inline const char *filled(const char *pattern, const char *word, char tex
     return text;
 }
 
+static inline void write_list(weft_gguf_writer *writer, const char *key, const char *numbers) {
+    size_t n = 0;
+    for (const char *at = numbers; *at; at++) n += *at != ' ' && (at == numbers || at[-1] == ' ');
+    weft_gguf_write_array(writer, key, WEFT_GGUF_I32, n);
+    for (char *at = (char *)(uintptr_t)numbers; n > 0; n--) weft_gguf_write_element_i32(writer, (int32_t)strtol(at, &at, 10));
+}
+
 static inline void write_entry(weft_gguf_writer *writer, const entry *item, const char *family) {
     char key[96];
     filled(item->key, family, key);
     if (item->kind == U32) weft_gguf_write_u32(writer, key, (uint32_t)item->number);
     if (item->kind == F32) weft_gguf_write_f32(writer, key, (float)item->number);
     if (item->kind == TEXT) weft_gguf_write_text(writer, key, item->text);
+    if (item->kind == I32_LIST) write_list(writer, key, item->text);
 }
 
 static inline void write_entries(weft_gguf_writer *writer, const change *changed, const char *family) {

@@ -110,6 +110,24 @@ static void reads_both_versions(void **state) {
     }
 }
 
+static void check_one(const weft_gguf *gguf) {
+    unsigned char read[16];
+    assert_int_equal(weft_gguf_tensor_count(gguf), 1);
+    const weft_model_tensor *w = weft_gguf_tensor_find(gguf, "w");
+    assert_int_equal(w->bytes, 16);
+    assert_int_equal(weft_gguf_read(gguf, w, 0, read, 16, NULL), WEFT_OK);
+    for (int i = 0; i < 16; i++) assert_int_equal(read[i], i);
+    assert_int_equal(weft_gguf_read(gguf, w, 0, read, 17, NULL), WEFT_INVALID_ARGUMENT);
+}
+
+static void ignores_what_follows_the_last_tensor(void **state) {
+    (void)state;
+    for (size_t n = 16; n < 100; n++) {
+        header(3, 1, 0), tensor("w", 0, 4, 1, 0), data(n, 32);
+        opened(check_one);
+    }
+}
+
 static void check_many(const weft_gguf *gguf) {
     char name[32];
     for (int i = 0; i < 3000; i++) {
@@ -255,6 +273,7 @@ static int remove_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_both_versions),
+        cmocka_unit_test(ignores_what_follows_the_last_tensor),
         cmocka_unit_test(finds_any_of_many_keys),
         cmocka_unit_test(reads_large_headers),
         cmocka_unit_test(other_alignments),

@@ -107,6 +107,39 @@ static void test_user_defined_spaces(void **state) {
     close_vocabulary(&o);
 }
 
+/* Ids of tokens that the vocabulary does not have: -1 means none, and those that are not used may be anything. */
+static void test_absent_ids(void **state) {
+    (void)state;
+    opened o = open_vocabulary(&(vocabulary_spec){.scheme = 0,
+                                                  .entries = {{"tokenizer.ggml.bos_token_id", AS_U32, UINT32_MAX, NULL},
+                                                              {"tokenizer.ggml.eos_token_id", AS_U32, UINT32_MAX, NULL},
+                                                              {"tokenizer.ggml.eot_token_id", AS_U32, UINT32_MAX, NULL},
+                                                              {"tokenizer.ggml.padding_token_id", AS_U32, UINT32_MAX, NULL},
+                                                              {"tokenizer.ggml.seperator_token_id", AS_U32, 100000, NULL},
+                                                              {"tokenizer.ggml.unknown_token_id", AS_U32, 100000, NULL},
+                                                              {"tokenizer.ggml.mask_token_id", AS_U32, UINT32_MAX, NULL}}});
+    assert_int_equal(weft_tokenizer_bos(o.tokenizer), WEFT_NO_TOKEN);
+    assert_int_equal(weft_tokenizer_eos(o.tokenizer), WEFT_NO_TOKEN);
+    check_ids(&o, "a<|endoftext|>", true, "97 256");
+    close_vocabulary(&o);
+}
+
+/* A type of 0 is that of an ordinary token; in SentencePiece's vocabularies of a byte, where the text says so. */
+static void test_undefined_type(void **state) {
+    (void)state;
+    opened o = open_vocabulary(&(vocabulary_spec){.scheme = 2, .added = {{"qz", WEFT_TOKEN_UNDEFINED}}, .merge = "q z"});
+    char expected[32];
+    snprintf(expected, sizeof expected, "97 %d", weft_tokenizer_size(o.tokenizer) - 1);
+    check_ids(&o, "aqz", false, expected);
+    close_vocabulary(&o);
+    o = open_vocabulary(
+        &(vocabulary_spec){.scheme = SPM, .replaces = true, .replaced = 3 + '\t', .replacement = {"<0x09>", WEFT_TOKEN_UNDEFINED}});
+    weft_token tokens[MAX_TOKENS];
+    size_t n = encode(&o, "a\t", 2, false, tokens);
+    assert_int_equal(tokens[n - 1], 3 + '\t');
+    close_vocabulary(&o);
+}
+
 /* Merges that make a special token, or go on from one, load. Text never becomes a control token; a user-defined token is cut out
  * before merging, unless it is written in the byte alphabet. */
 static void test_merges_of_special_tokens(void **state) {
@@ -188,6 +221,8 @@ int main(void) {
         cmocka_unit_test(test_user_defined),
         cmocka_unit_test(test_user_defined_spaces),
         cmocka_unit_test(test_merges_of_special_tokens),
+        cmocka_unit_test(test_absent_ids),
+        cmocka_unit_test(test_undefined_type),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_ends_by_text),
         cmocka_unit_test(test_claimed_ends),

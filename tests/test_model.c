@@ -111,6 +111,35 @@ static void reads_models(void **state) {
     opened(&(change){.tensors = {{"output.weight", N_EMBD, N_VOCAB, WEFT_Q4_0}}}, check_head);
 }
 
+static void check_counts(const weft_model *model) {
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    assert_int_equal(info.n_heads, N_HEADS);
+    assert_int_equal(info.n_kv_heads, N_KV_HEADS);
+    assert_int_equal(info.n_ff, N_FF);
+    assert_int_equal(info.n_vocab, N_VOCAB);
+}
+
+/* Arrays with one number for all layers, a vocabulary size that nothing depends on, biases that are not there. */
+static void reads_what_converters_write(void **state) {
+    (void)state;
+    static const char *const keys[] = {"*.attention.head_count", "*.attention.head_count_kv", "*.feed_forward_length"};
+    opened(&(change){.entries = {{keys[0], I32_LIST, 0, "4 4"}, {keys[1], I32_LIST, 0, "2 2"}, {keys[2], I32_LIST, 0, "96 96"}}},
+           check_counts);
+    opened(&(change){.entries = {{"*.vocab_size", U32, 2 * N_VOCAB, NULL}}}, check_counts);
+    opened(&(change){.entries = {{"*.vocab_size", U32, N_VOCAB - 1, NULL}}}, check_counts);
+    opened(&(change){.family = "qwen2",
+                     .tensors = {{"blk.0.attn_q.bias", 0, 0, WEFT_F32},
+                                 {"blk.0.attn_v.bias", 0, 0, WEFT_F32},
+                                 {"blk.1.attn_k.bias", 0, 0, WEFT_F32}}},
+           check_qwen2);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        refused(&(change){.entries = {{keys[i], I32_LIST, 0, "4 2"}}}, WEFT_UNSUPPORTED, "differs from layer to layer");
+        refused(&(change){.entries = {{keys[i], I32_LIST, 0, "4 4 4"}}}, WEFT_BAD_FILE, "has 3 elements for 2 layers");
+        refused(&(change){.entries = {{keys[i], I32_LIST, 0, "0 0"}}}, WEFT_BAD_FILE, "holds 0");
+    }
+}
+
 static void check_vocabulary(const weft_model *model) {
     weft_model_info info;
     weft_model_describe(model, &info);
@@ -273,6 +302,7 @@ static int remove_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_models),
+        cmocka_unit_test(reads_what_converters_write),
         cmocka_unit_test(reads_vocabularies_of_any_family),
         cmocka_unit_test(reads_rope_scaling),
         cmocka_unit_test(refuses_wrong_arguments),

@@ -7,8 +7,8 @@ const weft_family weft_family_qwen2 = {
     .rope_order = WEFT_ROPE_HALVES,
     .parts =
         {
-            [WEFT_PART_Q_BIAS] = {.presence = WEFT_REQUIRED},
-            [WEFT_PART_K_BIAS] = {.presence = WEFT_REQUIRED},
-            [WEFT_PART_V_BIAS] = {.presence = WEFT_REQUIRED},
+            [WEFT_PART_Q_BIAS] = {.presence = WEFT_COMMON},
+            [WEFT_PART_K_BIAS] = {.presence = WEFT_COMMON},
+            [WEFT_PART_V_BIAS] = {.presence = WEFT_COMMON},
         },
 };
