@@ -30,8 +30,8 @@ weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token
 /* Whether weft_detokenize leaves the token out without `special`. */
 bool weft_tokenizer_is_control(const weft_tokenizer *tokenizer, weft_token token);
 
-/* As weft_tokenize, but with the two effects of `special` apart. User-defined tokens are recognised in any text, control tokens only
- * with `find_special`: the longest at each place. */
+/* As weft_tokenize, but with the two effects of `special` apart. User-defined tokens are recognised in any text, control tokens
+ * only with `find_special`: the longest at each place. */
 weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token *tokens, size_t capacity, size_t *count, weft_error *error);
 /* The same, after the tokens that the sink holds. With a bounded sink, a text that cannot fit ends with WEFT_FULL as soon as that
