@@ -35,7 +35,7 @@ typedef struct timing {
 } timing;
 
 static weft_status go_on(const bench *b, weft_error *error) {
-    if (b->options.progress == NULL || b->options.progress(b->options.progress_user, b->done, b->total)) return WEFT_OK;
+    if (!b->options.progress || b->options.progress(b->options.progress_user, b->done, b->total)) return WEFT_OK;
     return weft_fail(error, WEFT_CANCELLED, "the benchmark was cancelled");
 }
 
@@ -219,12 +219,12 @@ static weft_status time_case(weft_check_run *run, weft_check_case *c, weft_error
     result.kernel = c->kernel;
     result.skipped = status == WEFT_OK ? NULL : local.message;
     b->done++;
-    status = b->report == NULL ? WEFT_OK : b->report(b->user, &result);
+    status = b->report ? b->report(b->user, &result) : WEFT_OK;
     return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the benchmark was ended by its report function");
 }
 
 static weft_status set_options(bench *b, const weft_bench_options *options, weft_error *error) {
-    if (options != NULL) b->options = *options;
+    if (options) b->options = *options;
     weft_bench_options *o = &b->options;
     weft_status status = weft_require_zero("options.reserved", o->reserved, sizeof o->reserved, error);
     if (status != WEFT_OK) return status;
@@ -241,12 +241,12 @@ static weft_status set_options(bench *b, const weft_bench_options *options, weft
 weft_status weft_bench_ops(weft_device *device, const weft_bench_options *options,
                            weft_status (*report)(void *user, const weft_bench_result *result), void *user, weft_error *error) {
     bench b = {.device = device, .report = report, .user = user};
-    if (device == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to time");
+    if (!device) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to time");
     weft_status status = set_options(&b, options, error);
     if (status != WEFT_OK) return status;
     weft_runtime *runtime = weft_device_runtime(device);
     weft_check_run *run = weft_allocate(runtime, sizeof *run);
-    if (run == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a benchmark");
+    if (!run) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a benchmark");
     *run = (weft_check_run){.device = device,
                             .op = b.options.op,
                             .type = b.options.type,

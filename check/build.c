@@ -71,7 +71,7 @@ static weft_status add_node(building *b, size_t node, weft_value *outputs, weft_
     if (status == WEFT_OK && b->options->parts)
         status = weft_check_add_parts(c, b->graph, inputs, outputs, error);
     else if (status == WEFT_OK)
-        status = weft_graph_add(b->graph, c->op, c->node == NULL ? "node" : c->node, inputs, c->params_size == 0 ? NULL : c->params,
+        status = weft_graph_add(b->graph, c->op, c->node ? c->node : "node", inputs, c->params_size == 0 ? NULL : c->params,
                                 c->params_size, outputs, error);
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS && status == WEFT_OK; i++)
         if (c->outputs[i].present && c->outputs[i].state >= 0) b->shared[c->outputs[i].state] = outputs[i];

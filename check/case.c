@@ -29,7 +29,7 @@ void *weft_check_memory(weft_check_case *c, int64_t count, size_t size) {
     void *memory = NULL;
     if (c->n_memory < WEFT_CHECK_MAX_MEMORY && (uint64_t)count <= SIZE_MAX / size)
         memory = weft_allocate(c->runtime, (size_t)count * size);
-    if (memory == NULL)
+    if (!memory)
         c->out_of_memory = true;
     else
         c->memory[c->n_memory++] = memory;
@@ -76,7 +76,7 @@ void weft_check_row(const weft_check_input *input, int64_t row, float *values) {
 
 const double *weft_check_values(weft_check_case *c, size_t port) {
     weft_check_input *input = &c->inputs[port];
-    if (input->values != NULL || !weft_check_has(c, port) || !weft_check_ready(c)) return input->values;
+    if (input->values || !weft_check_has(c, port) || !weft_check_ready(c)) return input->values;
     int64_t n = input->tensor.shape[0];
     float *row = weft_check_memory(c, n, sizeof *row);
     double *values = weft_check_memory(c, input->n_elements, sizeof *values);
@@ -108,7 +108,7 @@ static weft_check_output *declare_output(weft_check_case *c, size_t port, const 
 
 void weft_check_declare_output(weft_check_case *c, size_t port, const weft_tensor *tensor) {
     weft_check_output *output = declare_output(c, port, tensor, -1);
-    if (output->oracle != NULL) output->magnitude = weft_check_memory(c, output->n_row * output->n_rows, sizeof(double));
+    if (output->oracle) output->magnitude = weft_check_memory(c, output->n_row * output->n_rows, sizeof(double));
 }
 
 void weft_check_result_reals(weft_check_case *c, size_t port, int64_t n, int64_t rows) {
@@ -119,6 +119,6 @@ void weft_check_state_output(weft_check_case *c, size_t port, size_t input) {
     const weft_check_input *state = &c->inputs[input];
     weft_check_output *output = declare_output(c, port, &state->tensor, (int32_t)input);
     if (!weft_check_ready(c) || c->timed) return;
-    if (output->words != NULL) memcpy(output->words, state->words, output->bytes);
-    for (int64_t i = 0; output->oracle != NULL && i < state->n_elements; i++) output->oracle[i] = NAN;
+    if (output->words) memcpy(output->words, state->words, output->bytes);
+    for (int64_t i = 0; output->oracle && i < state->n_elements; i++) output->oracle[i] = NAN;
 }

@@ -195,8 +195,8 @@ const char *weft_check_judge_choice(const weft_check_case *c, weft_check_result 
         }
         weft_oracle_rank(choice->logits + column * choice->n_vocab, choice->n_vocab, choice->entries);
         const char *failure = judge_token(choice, head, chosen + 2 * column, result);
-        if (failure == NULL && choice->n_top > 0) failure = judge_top(choice, top + column * 2 * choice->n_top, result);
-        if (failure != NULL) return failure;
+        if (!failure && choice->n_top > 0) failure = judge_top(choice, top + column * 2 * choice->n_top, result);
+        if (failure) return failure;
     }
     return judge_sequences(c, choice, result);
 }

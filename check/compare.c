@@ -30,7 +30,7 @@ static const char *compare_words(const weft_check_case *c, const weft_check_outp
 /* The size of an element. If its sum can cancel, the size of its terms counts. */
 static double size_of(const weft_check_output *output, int64_t element) {
     double size = fabs(output->oracle[element]);
-    return output->magnitude != NULL && output->magnitude[element] > size ? output->magnitude[element] : size;
+    return output->magnitude && output->magnitude[element] > size ? output->magnitude[element] : size;
 }
 
 /* Mean square of a row. */
@@ -86,10 +86,10 @@ const char *weft_check_compare(const weft_check_case *c, const weft_check_limits
         if (!output->present) continue;
         const char *failure = NULL;
         tally sum = {0};
-        if (output->words != NULL) failure = compare_words(c, output, result);
-        for (int64_t row = 0; output->oracle != NULL && failure == NULL && row < output->n_rows; row++)
+        if (output->words) failure = compare_words(c, output, result);
+        for (int64_t row = 0; output->oracle && !failure && row < output->n_rows; row++)
             failure = compare_row(c, output, row, limits, &sum, result);
-        if (failure != NULL) return failure;
+        if (failure) return failure;
         double nmse = sum.count == 0.0 ? 0.0 : sum.error_power / sum.oracle_power;
         if (nmse > result->nmse || isnan(nmse)) result->nmse = nmse;
     }
@@ -102,5 +102,5 @@ const char *weft_check_judge(const weft_check_case *c, weft_check_result *result
     weft_check_limits limits = weft_check_limits_of(c->op, c->type, c->precision);
     result->nmse_limit = limits.nmse;
     result->error_limit = limits.error;
-    return c->judge != NULL ? c->judge(c, result) : weft_check_compare(c, &limits, result);
+    return c->judge ? c->judge(c, result) : weft_check_compare(c, &limits, result);
 }

@@ -11,12 +11,12 @@ void weft_check_save(weft_check_case *c, weft_check_saved *saved) {
         const weft_check_output *output = &c->outputs[i];
         int64_t n_elements = output->n_row * output->n_rows;
         if (!output->present || !weft_check_ready(c)) continue;
-        if (output->words != NULL) {
-            if (saved->words[i] == NULL) saved->words[i] = weft_check_memory(c, n_elements, sizeof(int32_t));
+        if (output->words) {
+            if (!saved->words[i]) saved->words[i] = weft_check_memory(c, n_elements, sizeof(int32_t));
             if (weft_check_ready(c)) memcpy(saved->words[i], output->result, (size_t)output->bytes);
             continue;
         }
-        if (saved->reals[i] == NULL) saved->reals[i] = weft_check_memory(c, n_elements, sizeof(double));
+        if (!saved->reals[i]) saved->reals[i] = weft_check_memory(c, n_elements, sizeof(double));
         size_t size = (size_t)(output->bytes / (uint64_t)n_elements);
         for (int64_t j = 0; weft_check_ready(c) && j < n_elements; j++) {
             float value;
@@ -84,7 +84,7 @@ const char *weft_check_distance(weft_check_case *c, const weft_check_saved *save
     weft_check_output outputs[WEFT_MAX_OUTPUTS];
     result->nmse_limit = limits->nmse;
     result->error_limit = limits->error;
-    if (c->judge != NULL) return choice_distance(c, saved->words[0], limits, result);
+    if (c->judge) return choice_distance(c, saved->words[0], limits, result);
     memcpy(outputs, c->outputs, sizeof outputs);
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
         c->outputs[i].oracle = saved->reals[i];

@@ -19,7 +19,7 @@ static weft_status check_binary(weft_check_run *run, int64_t n, int64_t t, bool 
                                 weft_check_size size, weft_error *error) {
     weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld%s%s", (long long)n, (long long)t,
                                           per_column ? "" : " one column", pattern == WEFT_CHECK_NORMAL ? "" : " extreme");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_check_reals(c, 0, n, t, pattern, 1.0);
     if (per_column)
         weft_check_reals(c, 1, n, t, pattern, 1.0);
@@ -47,7 +47,7 @@ static weft_status check_unary(weft_check_run *run, int64_t n, int64_t t, weft_c
                                weft_check_size size, weft_error *error) {
     weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld rms=%g pattern=%d", (long long)n,
                                           (long long)t, rms, (int)pattern);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_check_reals(c, 0, n, t, pattern, rms);
     weft_check_result_reals(c, 0, n, t);
     return weft_check_end(run, c, error);

@@ -33,15 +33,15 @@ static weft_status take(execution *run, const void *const *results, bool *unstab
             char name[WEFT_NAME_SIZE];
             weft_check_input_name((size_t)output->state, 0, name);
             scratch = weft_allocate(c->runtime, (size_t)output->bytes);
-            if (scratch == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the state of %s", c->name);
+            if (!scratch) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the state of %s", c->name);
             weft_status status = weft_store_read_state(run->store, name, 0, scratch, (size_t)output->bytes, error);
             if (status != WEFT_OK) {
                 weft_release(c->runtime, scratch);
                 return status;
             }
         }
-        const void *from = scratch != NULL ? scratch : results[k++];
-        if (unstable != NULL && memcmp(into, from, (size_t)output->bytes) != 0) *unstable = true;
+        const void *from = scratch ? scratch : results[k++];
+        if (unstable && memcmp(into, from, (size_t)output->bytes) != 0) *unstable = true;
         memcpy(into, from, (size_t)output->bytes);
         weft_release(c->runtime, scratch);
     }

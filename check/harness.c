@@ -33,8 +33,8 @@ weft_precision weft_check_precision(const weft_check_run *run) {
 static bool is_chosen(const weft_check_run *run, weft_type type, weft_check_size size, const char *name) {
     const weft_type_info *info = weft_type_get(type);
     bool fits = size == run->size || (size == WEFT_CHECK_QUICK && run->size == WEFT_CHECK_USUAL);
-    if (run->type != NULL && (info == NULL || strcmp(info->name, run->type) != 0)) return false;
-    return fits && (run->name == NULL || strstr(name, run->name) != NULL);
+    if (run->type && (!info || strcmp(info->name, run->type) != 0)) return false;
+    return fits && (!run->name || strstr(name, run->name));
 }
 
 weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...) {
@@ -52,7 +52,7 @@ weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, weft_chec
     va_end(arguments);
     if (!is_chosen(run, type, size, c->name)) return NULL;
     run->n_cases++;
-    if (run->end == NULL) return NULL;
+    if (!run->end) return NULL;
     /* The name is the key of a case's random data, so the data does not depend on which other cases run. */
     c->random.key = weft_check_hash(run->seed);
     for (const char *p = c->name; *p != '\0'; p++) c->random.key = weft_check_hash(c->random.key ^ (uint8_t)*p);
@@ -73,11 +73,11 @@ weft_status weft_check_walk(weft_check_run *run, weft_error *error) {
     weft_type type;
     weft_status status = WEFT_OK;
     bool found = false;
-    if (run->type != NULL && !weft_type_from_name(run->type, &type))
+    if (run->type && !weft_type_from_name(run->type, &type))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no element type \"%s\"", run->type);
     for (size_t i = 0; i < sizeof op_table / sizeof op_table[0] && status == WEFT_OK; i++) {
         run->current_op = op_table[i].op;
-        if (run->op != NULL && strcmp(run->op, weft_op_name(run->current_op)) != 0) continue;
+        if (run->op && strcmp(run->op, weft_op_name(run->current_op)) != 0) continue;
         found = true;
         status = op_table[i].cases(run, error);
     }
@@ -101,7 +101,7 @@ static void judge(const weft_check_case *c, weft_status status, bool unstable, c
         result->failure = message;
     else
         result->failure = unstable ? "the same inputs gave different bits" : failure;
-    result->passed = result->skipped == NULL && result->failure == NULL;
+    result->passed = !result->skipped && !result->failure;
 }
 
 static weft_status check_case(weft_check_run *run, weft_check_case *c, weft_error *error) {
@@ -114,13 +114,13 @@ static weft_status check_case(weft_check_run *run, weft_check_case *c, weft_erro
     if (weft_check_is_fatal(status)) return weft_fail(error, status, "%s", local.message);
     weft_check_result result = {.op = c->op, .name = c->name, .kernel = c->kernel, .seed = run->seed};
     judge(c, status, unstable, local.message, &result);
-    if (result.skipped != NULL)
+    if (result.skipped)
         check->summary.n_skipped++;
     else if (result.passed)
         check->summary.n_passed++;
     else
         check->summary.n_failed++;
-    status = check->report == NULL ? WEFT_OK : check->report(check->user, &result);
+    status = check->report ? check->report(check->user, &result) : WEFT_OK;
     return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the check was ended by its report function");
 }
 
@@ -129,15 +129,15 @@ weft_status weft_check_ops(weft_device *device, const weft_check_options *option
                            weft_check_summary *summary, weft_error *error) {
     weft_check_options all = {.precision = WEFT_FAST};
     checking check = {.report = report, .user = user};
-    if (device == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to check");
-    if (options != NULL) all = *options;
+    if (!device) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no device to check");
+    if (options) all = *options;
     weft_status status = weft_require_zero("options.reserved", all.reserved, sizeof all.reserved, error);
     if (status != WEFT_OK) return status;
     if (all.quick && all.large)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "quick and large choose different cases: one of them at a time");
     weft_runtime *runtime = weft_device_runtime(device);
     weft_check_run *run = weft_allocate(runtime, sizeof *run);
-    if (run == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a check");
+    if (!run) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a check");
     *run = (weft_check_run){.device = device,
                             .op = all.op,
                             .type = all.type,
@@ -151,6 +151,6 @@ weft_status weft_check_ops(weft_device *device, const weft_check_options *option
                             .user = &check};
     status = weft_check_walk(run, error);
     weft_release(runtime, run);
-    if (status != WEFT_INVALID_ARGUMENT && summary != NULL) *summary = check.summary;
+    if (status != WEFT_INVALID_ARGUMENT && summary) *summary = check.summary;
     return status;
 }

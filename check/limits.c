@@ -49,7 +49,7 @@ static const struct limits_row {
 
 weft_check_limits weft_check_limits_of(weft_op op, weft_type type, weft_precision precision) {
     const weft_type_info *info = weft_type_get(type);
-    type_class own = info == NULL ? CLASS_ANY : info->block_elements == 1 ? CLASS_FLOAT : CLASS_QUANTISED;
+    type_class own = !info ? CLASS_ANY : info->block_elements == 1 ? CLASS_FLOAT : CLASS_QUANTISED;
     const struct limits_row *row = limits_table;
     while ((row->op != op && row->op != WEFT_OP_NONE) || (row->type != own && row->type != CLASS_ANY)) row++;
     return precision == WEFT_EXACT ? row->exact : row->fast;

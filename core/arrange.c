@@ -64,7 +64,7 @@ static weft_status find_phases(const weft_store *store, weft_arrangement *arrang
     const weft_graph *graph = arrangement->graph;
     weft_status status = weft_kernels_choose(store->device, graph, store->options.precision, &store->residents, &store->forced,
                                              &arrangement->kernels, error);
-    for (size_t i = 0; i < graph->n_nodes && !status; i++) {
+    for (size_t i = 0; i < graph->n_nodes && status == WEFT_OK; i++) {
         const weft_core_node *node = &graph->nodes[i];
         if (node->op == WEFT_OP_NONE) continue;
         size_t phase = arrangement->n_phases++;
@@ -160,11 +160,11 @@ static weft_status add_to_slot(uint64_t *sum, uint64_t bytes, weft_error *error)
 static weft_status measure_rings(weft_arrangement *arrangement, weft_error *error) {
     const weft_graph *graph = arrangement->graph;
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < graph->n_nodes && !status; i++) {
+    for (size_t i = 0; i < graph->n_nodes && status == WEFT_OK; i++) {
         if (graph->nodes[i].leaf != WEFT_LEAF_INPUT) continue;
         status = add_to_slot(&arrangement->step_bytes, weft_tensor_bytes(&graph->values[graph->nodes[i].outputs[0]].tensor), error);
     }
-    for (size_t i = 0; i < graph->n_outputs && !status; i++) {
+    for (size_t i = 0; i < graph->n_outputs && status == WEFT_OK; i++) {
         uint64_t bytes = weft_tensor_bytes(&graph->values[graph->outputs[i]].tensor);
         status = add_to_slot(&arrangement->result_bytes, bytes, error);
     }
@@ -190,16 +190,16 @@ weft_status weft_arrange(const weft_store *store, const weft_graph *graph, weft_
     *arrangement = (weft_arrangement){.graph = graph, .kernels = {.runtime = runtime}};
     weft_status status = WEFT_OK;
     if (!allocate(runtime, arrangement)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to arrange a graph");
-    if (!status) status = weft_graph_users(graph, &arrangement->users, error);
-    if (!status) status = check_leaves(store, graph, error);
-    if (!status) status = find_phases(store, arrangement, error);
-    if (!status) {
+    if (status == WEFT_OK) status = weft_graph_users(graph, &arrangement->users, error);
+    if (status == WEFT_OK) status = check_leaves(store, graph, error);
+    if (status == WEFT_OK) status = find_phases(store, arrangement, error);
+    if (status == WEFT_OK) {
         find_lives(arrangement);
         status = weft_place_items(runtime, arrangement->items, arrangement->n_items, store->options.keep, &arrangement->arena_bytes,
                                   error);
     }
-    if (!status) status = measure_rings(arrangement, error);
-    if (status) weft_arrangement_release(runtime, arrangement);
+    if (status == WEFT_OK) status = measure_rings(arrangement, error);
+    if (status != WEFT_OK) weft_arrangement_release(runtime, arrangement);
     return status;
 }
 

@@ -96,16 +96,16 @@ static weft_status ask_backend(weft_runtime *runtime, const weft_backend *backen
         if (!list) return out_of_memory(error);
         *count = 0;
         weft_status status = backend->devices(&runtime->host, list, capacity, count, error);
-        if (!status && *count > MAX_LISTED) {
+        if (status == WEFT_OK && *count > MAX_LISTED) {
             status = weft_fail(error, WEFT_FAILED, "the backend lists %zu devices", *count);
         }
-        if (!status && *count <= capacity) {
+        if (status == WEFT_OK && *count <= capacity) {
             for (size_t i = 0; i < *count; i++) mark_undescribed(&list[i]);
             *infos = list;
             return WEFT_OK;
         }
         weft_release(runtime, list);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
         capacity = *count;
     }
     return weft_fail(error, WEFT_FAILED, "the backend's list of devices grows each time it is asked for");
@@ -118,13 +118,13 @@ static weft_status list_backend(listing *list, const weft_backend *backend, weft
     weft_status status = ask_backend(list->runtime, backend, &infos, &count, &reason);
     if (status == WEFT_OUT_OF_MEMORY)
         return weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, reason.message); /* says nothing about the device */
-    if (status) {
+    if (status != WEFT_OK) {
         weft_device_info unusable = {0};
         const char *text = reason.message[0] ? reason.message : weft_status_text(status);
         snprintf(unusable.unusable, sizeof unusable.unusable, "%.*s", (int)sizeof unusable.unusable - 1, text);
         return insert(list, backend, 0, &unusable, error);
     }
-    for (size_t i = 0; i < count && !status; i++) status = insert(list, backend, i, &infos[i], error);
+    for (size_t i = 0; i < count && status == WEFT_OK; i++) status = insert(list, backend, i, &infos[i], error);
     weft_release(list->runtime, infos);
     return status;
 }
@@ -142,10 +142,10 @@ static weft_status list_devices(weft_runtime *runtime, const char *device, listi
     size_t n_backends = runtime->n_backends;
     weft_os_mutex_unlock(&runtime->mutex);
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < n_backends && !status; i++) {
+    for (size_t i = 0; i < n_backends && status == WEFT_OK; i++) {
         if (!device || is_of(device, runtime->backends[i])) status = list_backend(list, runtime->backends[i], error);
     }
-    if (status) weft_release(runtime, list->devices);
+    if (status != WEFT_OK) weft_release(runtime, list->devices);
     return status;
 }
 
@@ -155,7 +155,7 @@ weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t c
     }
     listing all;
     weft_status status = list_devices(runtime, NULL, &all, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     for (size_t i = 0; i < all.n && i < capacity; i++) list[i] = all.devices[i].info;
     *count = all.n;
     weft_release(runtime, all.devices);
@@ -200,7 +200,7 @@ static weft_status not_found(weft_runtime *runtime, const char *name, weft_error
     char there[360];
     listing all;
     weft_status status = list_devices(runtime, NULL, &all, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     enumerate(&all, there, sizeof there);
     weft_release(runtime, all.devices);
     if (strcmp(name, "auto") == 0) {
@@ -211,7 +211,7 @@ static weft_status not_found(weft_runtime *runtime, const char *name, weft_error
 
 /* Passes the status and message of a backend's call to the caller. */
 static weft_status pass_on(weft_status status, const weft_error *message, weft_error *error) {
-    if (!status) return WEFT_OK;
+    if (status == WEFT_OK) return WEFT_OK;
     return weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, message->message[0] ? message->message : weft_status_text(status));
 }
 
@@ -243,8 +243,9 @@ static weft_status open_listed(weft_runtime *runtime, const listed *found, const
     }
     weft_error message = {0};
     weft_status status = made->backend->open(&runtime->host, made->index, options, &made->handle, &message);
-    if (!status && !made->handle) status = weft_fail(&message, WEFT_FAILED, "the %s backend opened no device", made->backend->name);
-    if (status) {
+    if (status == WEFT_OK && !made->handle)
+        status = weft_fail(&message, WEFT_FAILED, "the %s backend opened no device", made->backend->name);
+    if (status != WEFT_OK) {
         release_device(made);
         return pass_on(status, &message, error);
     }
@@ -261,11 +262,11 @@ weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft
     if (!name) name = "auto";
     if (!options) options = &defaults;
     weft_status status = weft_require_zero("device_options.reserved", options->reserved, sizeof options->reserved, error);
-    if (!status) status = list_devices(runtime, strcmp(name, "auto") == 0 ? NULL : name, &list, error);
-    if (status) return status;
+    if (status == WEFT_OK) status = list_devices(runtime, strcmp(name, "auto") == 0 ? NULL : name, &list, error);
+    if (status != WEFT_OK) return status;
     status = find(&list, name, &found, error);
     if (found) status = open_listed(runtime, found, options, device, error);
-    bool missing = !status && !found;
+    bool missing = status == WEFT_OK && !found;
     weft_release(runtime, list.devices);
     return missing ? not_found(runtime, name, error) : status;
 }
@@ -281,9 +282,9 @@ weft_status weft_device_describe(weft_device *device, weft_device_info *info, we
     weft_device_info now = device->info;
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
-    if (!status) status = device->backend->memory_info(device->handle, &now.memory_total, &now.memory_free, &message);
+    if (status == WEFT_OK) status = device->backend->memory_info(device->handle, &now.memory_total, &now.memory_free, &message);
     status = weft_device_unlock(device, status, &message, error);
-    if (!status) *info = now;
+    if (status == WEFT_OK) *info = now;
     return status;
 }
 
@@ -294,7 +295,7 @@ weft_status weft_device_read_bandwidth(weft_device *device, double *bytes_per_s,
         return weft_fail(error, WEFT_UNSUPPORTED, "the %s backend cannot measure its read bandwidth", device->backend->name);
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
-    if (!status) status = device->backend->read_bandwidth(device->handle, bytes_per_s, &message);
+    if (status == WEFT_OK) status = device->backend->read_bandwidth(device->handle, bytes_per_s, &message);
     return weft_device_unlock(device, status, &message, error);
 }
 

@@ -172,15 +172,15 @@ weft_status weft_kernels_choose(weft_device *device, const weft_graph *graph, we
     weft_status status = WEFT_OK;
     if (!kernels->supports || !kernels->storages || !a.wishes || !a.plain)
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to choose the kernels of %zu nodes", graph->n_nodes);
-    if (!status) status = weft_graph_users(graph, &a.users, error);
-    if (!status) {
+    if (status == WEFT_OK) status = weft_graph_users(graph, &a.users, error);
+    if (status == WEFT_OK) {
         wish_all(&a);
         while (!settle_all(&a)) continue;
     }
     weft_release(runtime, a.wishes);
     weft_release(runtime, a.plain);
     weft_lists_release(runtime, &a.users);
-    if (status) weft_kernels_release(kernels);
+    if (status != WEFT_OK) weft_kernels_release(kernels);
     return status;
 }
 

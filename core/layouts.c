@@ -203,7 +203,7 @@ static weft_status choose_together(choosing *c, size_t resident, weft_error *err
     size_t n = members_of(c, first, inputs);
     if (n < 2 || first->input != inputs[0] || !always_together(c, first, inputs, n, members)) return WEFT_OK;
     weft_status status = ask(c, members, inputs, n, &layout, error);
-    if (status || layout.id == WEFT_LAYOUT_FILE) return status;
+    if (status != WEFT_OK || layout.id == WEFT_LAYOUT_FILE) return status;
     for (size_t m = 0; m < n; m++) {
         weft_resident *member = &c->residents->items[members[m]];
         member->layout = layout;
@@ -217,10 +217,10 @@ static weft_status choose_together(choosing *c, size_t resident, weft_error *err
 static weft_status choose_all(choosing *c, weft_error *error) {
     weft_residents *residents = c->residents;
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < residents->n && !status; i++) {
+    for (size_t i = 0; i < residents->n && status == WEFT_OK; i++) {
         if (residents->items[i].leaf == WEFT_LEAF_WEIGHT) status = choose_together(c, i, error);
     }
-    for (size_t i = 0; i < residents->n && !status; i++) {
+    for (size_t i = 0; i < residents->n && status == WEFT_OK; i++) {
         weft_resident *resident = &residents->items[i];
         if (resident->n_members > 1) continue;
         if (resident->leaf == WEFT_LEAF_WEIGHT) {
@@ -238,12 +238,12 @@ weft_status weft_layouts_make(weft_device *device, const weft_graph *const *grap
     choosing c = {
         .device = device, .graphs = graphs, .n_graphs = n_graphs, .precision = precision, .forced = forced, .residents = residents};
     weft_status status = weft_residents_collect(runtime, graphs, n_graphs, residents, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     status = list_uses(&c) ? choose_all(&c, error) : out_of_memory(error);
     weft_release(runtime, c.uses.first);
     weft_release(runtime, c.uses.items);
     weft_release(runtime, c.phases);
     weft_release(runtime, c.asked);
-    if (status) weft_residents_release(residents);
+    if (status != WEFT_OK) weft_residents_release(residents);
     return status;
 }

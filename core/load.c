@@ -25,9 +25,9 @@ static weft_status check_memory(weft_store *store, weft_error *error) {
     uint64_t total = 0, free_bytes = 0;
     weft_store_measure(store, &need);
     weft_status status = weft_device_lock(device, &message);
-    if (!status) status = device->backend->memory_info(device->handle, &total, &free_bytes, &message);
+    if (status == WEFT_OK) status = device->backend->memory_info(device->handle, &total, &free_bytes, &message);
     status = weft_device_unlock(device, status, &message, error);
-    if (status || total == 0 || need.bytes_used <= free_bytes) return status;
+    if (status != WEFT_OK || total == 0 || need.bytes_used <= free_bytes) return status;
     return weft_fail(error, WEFT_OUT_OF_MEMORY,
                      "%s has %.1f MiB free and %.1f MiB are needed: weights %.1f + states %.1f + activations %.1f + rings %.1f%s",
                      device->info.id[0] ? device->info.id : device->info.backend, weft_mib(free_bytes), weft_mib(need.bytes_used),
@@ -39,12 +39,13 @@ static weft_status create_buffer(weft_store *store, weft_store_buffer *buffer, w
     weft_device *device = store->device;
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
-    if (!status) status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
-    if (status) buffer->handle = NULL;
-    if (!status && !buffer->handle) {
+    if (status == WEFT_OK)
+        status = device->backend->buffer_create(device->handle, buffer->memory, buffer->bytes, &buffer->handle, &message);
+    if (status != WEFT_OK) buffer->handle = NULL;
+    if (status == WEFT_OK && !buffer->handle) {
         status = weft_fail(&message, WEFT_FAILED, "the %s backend made no buffer", device->backend->name);
     }
-    if (!status && device->backend->buffer_address)
+    if (status == WEFT_OK && device->backend->buffer_address)
         buffer->address = device->backend->buffer_address(device->handle, buffer->handle);
     return weft_device_unlock(device, status, &message, error);
 }
@@ -61,7 +62,7 @@ static char *map(weft_store *store, size_t buffer) {
 static weft_status create_buffers(weft_store *store, weft_error *error) {
     for (size_t i = 0; i < store->n_buffers; i++) {
         weft_status status = create_buffer(store, &store->buffers[i], error);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
     }
     store->steps = map(store, store->step_ring);
     store->results = map(store, store->result_ring);
@@ -122,16 +123,16 @@ static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
     if (!device->backend->stage) return reserve_memory(load, bytes, error);
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
-    if (!status && !device->stager) device->stager = load;
+    if (status == WEFT_OK && !device->stager) device->stager = load;
     load->staged = device->stager == load;
     load->piece = NULL;
-    if (!status && load->staged) {
+    if (status == WEFT_OK && load->staged) {
         status = device->backend->stage(device->handle, bytes, &load->piece, &message);
-        if (!status && !load->piece)
+        if (status == WEFT_OK && !load->piece)
             status = weft_fail(&message, WEFT_FAILED, "the %s backend gave no piece", device->backend->name);
     }
     status = weft_device_unlock(device, status, &message, error);
-    return status || load->staged ? status : reserve_memory(load, bytes, error);
+    return status != WEFT_OK || load->staged ? status : reserve_memory(load, bytes, error);
 }
 
 /* Returns the device's staging memory, after failures too. A transfer that failed later is reported here. */
@@ -144,8 +145,8 @@ static weft_status end_pieces(loader *load, weft_status status, weft_error *erro
     weft_os_mutex_lock(&device->mutex);
     weft_status ending = device->backend->stage(device->handle, 0, NULL, &message);
     device->stager = NULL;
-    ending = weft_device_unlock(device, ending, &message, status ? NULL : error);
-    return status ? status : ending;
+    ending = weft_device_unlock(device, ending, &message, status != WEFT_OK ? NULL : error);
+    return status != WEFT_OK ? status : ending;
 }
 
 static weft_status read_rows(loader *load, const weft_resident *weight, int64_t first_row, int64_t n_rows, void *into,
@@ -160,15 +161,15 @@ static weft_status put_piece(loader *load, const weft_resident *weight, int64_t 
     uint64_t stride = weft_tensor_row_bytes(&weight->tensor), offset = (uint64_t)first_row * stride,
              bytes = (uint64_t)n_rows * stride;
     weft_status status = take_piece(load, bytes, error);
-    if (!status) status = read_rows(load, weight, first_row, n_rows, load->piece, error);
-    if (status) return status;
+    if (status == WEFT_OK) status = read_rows(load, weight, first_row, n_rows, load->piece, error);
+    if (status != WEFT_OK) return status;
     weft_error message = {0};
     status = weft_device_lock(device, &message);
-    if (!status && weight->layout.id == WEFT_LAYOUT_FILE) {
+    if (status == WEFT_OK && weight->layout.id == WEFT_LAYOUT_FILE) {
         status = device->backend->write(device->handle, buffer, weight->offset + offset, load->piece, (size_t)bytes, &message);
-    } else if (!status && !device->backend->weight_pack) {
+    } else if (status == WEFT_OK && !device->backend->weight_pack) {
         status = weft_fail(&message, WEFT_FAILED, "the %s backend chose a layout and cannot pack it", device->backend->name);
-    } else if (!status) {
+    } else if (status == WEFT_OK) {
         const weft_packing packing = {.weight = &weight->tensor,
                                       .layout = &weight->layout,
                                       .member = weight->member,
@@ -188,11 +189,11 @@ static weft_status load_weight(loader *load, const weft_resident *weight, char *
     int64_t n_rows = weft_tensor_rows(&weight->tensor), piece = rows_of_piece(weight);
     uint64_t stride = weft_tensor_row_bytes(&weight->tensor);
     weft_status status = WEFT_OK;
-    for (int64_t row = 0; row < n_rows && !status; row += piece) {
+    for (int64_t row = 0; row < n_rows && status == WEFT_OK; row += piece) {
         int64_t rows = n_rows - row < piece ? n_rows - row : piece;
         status = view ? read_rows(load, weight, row, rows, view + (uint64_t)row * stride, error)
                       : put_piece(load, weight, row, rows, error);
-        if (!status) status = advance(load, (uint64_t)rows * stride, error);
+        if (status == WEFT_OK) status = advance(load, (uint64_t)rows * stride, error);
     }
     return status;
 }
@@ -200,7 +201,7 @@ static weft_status load_weight(loader *load, const weft_resident *weight, char *
 static weft_status load_weights(loader *load, weft_error *error) {
     weft_store *store = load->store;
     weft_status status = advance(load, 0, error);
-    for (size_t i = 0; i < store->residents.n && !status; i++) {
+    for (size_t i = 0; i < store->residents.n && status == WEFT_OK; i++) {
         const weft_resident *resident = &store->residents.items[i];
         if (resident->leaf != WEFT_LEAF_WEIGHT) continue;
         /* If the device uses host memory, a weight with the file's layout is read directly into its place. */
@@ -214,7 +215,7 @@ static weft_status load_weights(loader *load, weft_error *error) {
 weft_status weft_store_load(weft_store *store, const weft_weight_source *source, weft_error *error) {
     if (!store) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a store is needed");
     if (store->loaded) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has been loaded already");
-    if (source && weft_require_zero("source.reserved", source->reserved, sizeof source->reserved, error))
+    if (source && weft_require_zero("source.reserved", source->reserved, sizeof source->reserved, error) != WEFT_OK)
         return WEFT_INVALID_ARGUMENT;
     loader load = {.store = store, .source = source};
     for (size_t i = 0; i < store->residents.n; i++) {
@@ -224,10 +225,10 @@ weft_status weft_store_load(weft_store *store, const weft_weight_source *source,
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "the store has weights: a source to read them from is needed");
     }
     weft_status status = check_memory(store, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     status = create_buffers(store, error);
-    if (!status) status = end_pieces(&load, load_weights(&load, error), error);
-    if (status) {
+    if (status == WEFT_OK) status = end_pieces(&load, load_weights(&load, error), error);
+    if (status != WEFT_OK) {
         weft_store_unload(store);
         return status;
     }
@@ -259,11 +260,11 @@ weft_status weft_store_read_state(weft_store *store, const char *name, uint64_t 
                                   weft_error *error) {
     const weft_resident *state = NULL;
     weft_status status = reach_state(store, name, offset, into, size, &state, error);
-    if (status || size == 0) return status;
+    if (status != WEFT_OK || size == 0) return status;
     weft_device *device = store->device;
     weft_error message = {0};
     status = weft_device_lock(device, &message);
-    if (!status) {
+    if (status == WEFT_OK) {
         status = device->backend->read(device->handle, store->buffers[state->buffer].handle, state->offset + offset, into, size,
                                        &message);
     }
@@ -274,11 +275,11 @@ weft_status weft_store_write_state(weft_store *store, const char *name, uint64_t
                                    weft_error *error) {
     const weft_resident *state = NULL;
     weft_status status = reach_state(store, name, offset, from, size, &state, error);
-    if (status || size == 0) return status;
+    if (status != WEFT_OK || size == 0) return status;
     weft_device *device = store->device;
     weft_error message = {0};
     status = weft_device_lock(device, &message);
-    if (!status) {
+    if (status == WEFT_OK) {
         status = device->backend->write(device->handle, store->buffers[state->buffer].handle, state->offset + offset, from, size,
                                         &message);
     }

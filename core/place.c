@@ -78,7 +78,7 @@ weft_status weft_place_items(weft_runtime *runtime, weft_place_item *items, size
     *total = 0;
     if (n_items == 0) return WEFT_OK;
     weft_status status = check_sizes(items, n_items, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     /* The chains, the same in the order of their offsets, and each item's chain. */
     chain *chains = weft_allocate(runtime, n_items * (2 * sizeof *chains + sizeof(int32_t)));
     if (!chains) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to place %zu values", n_items);

@@ -25,14 +25,14 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
     weft_device *device = plan->store->device;
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
-    if (!status) status = device->backend->plan_create(device->handle, schedule, &plan->handle, &message);
-    if (!status && !plan->handle) {
+    if (status == WEFT_OK) status = device->backend->plan_create(device->handle, schedule, &plan->handle, &message);
+    if (status == WEFT_OK && !plan->handle) {
         status = weft_fail(&message, WEFT_FAILED, "the %s backend recorded no plan", device->backend->name);
     }
-    if (!status && device->backend->plan_dispatches) {
+    if (status == WEFT_OK && device->backend->plan_dispatches) {
         plan->info.n_dispatches = device->backend->plan_dispatches(device->handle, plan->handle);
     }
-    if (!status && device->backend->plan_bytes_used) {
+    if (status == WEFT_OK && device->backend->plan_bytes_used) {
         plan->info.recording_bytes = device->backend->plan_bytes_used(device->handle, plan->handle);
     }
     return weft_device_unlock(device, status, &message, error);
@@ -41,14 +41,14 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
 static weft_status build(weft_plan *plan, const weft_graph *graph, weft_error *error) {
     weft_runtime *runtime = plan->store->device->runtime;
     weft_status status = weft_store_rewrite(plan->store, graph, &plan->graph, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     weft_arrangement arrangement;
     status = weft_arrange(plan->store, plan->graph, &arrangement, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     weft_built_schedule built = {0};
     status = check_fit(plan->store, &arrangement, error);
-    if (!status) status = weft_schedule_build(plan, &arrangement, &built, error);
-    if (!status) status = record(plan, &built.schedule, error);
+    if (status == WEFT_OK) status = weft_schedule_build(plan, &arrangement, &built, error);
+    if (status == WEFT_OK) status = record(plan, &built.schedule, error);
     weft_schedule_release(runtime, &built);
     weft_arrangement_release(runtime, &arrangement);
     return status;
@@ -72,7 +72,7 @@ weft_status weft_plan_create(weft_store *store, const weft_graph *graph, weft_pl
     if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a plan");
     made->store = store;
     weft_status status = build(made, graph, error);
-    if (status) {
+    if (status != WEFT_OK) {
         release_plan(made);
         return status;
     }
@@ -129,7 +129,7 @@ static weft_status read_raw(weft_plan *plan, weft_value value, void *into, size_
     weft_device *device = plan->store->device;
     weft_error message = {0};
     weft_status status = weft_device_lock(device, &message);
-    if (!status) {
+    if (status == WEFT_OK) {
         status =
             device->backend->read(device->handle, plan->store->buffers[place->buffer].handle, place->offset, into, size, &message);
     }
@@ -139,8 +139,8 @@ static weft_status read_raw(weft_plan *plan, weft_value value, void *into, size_
 weft_status weft_plan_read(weft_plan *plan, weft_value value, void *into, size_t size, weft_error *error) {
     if (!plan || !into) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a plan and a place to read to are needed");
     weft_status status = check_read(plan, value, size, error);
-    if (!status) status = weft_steps_drain(plan->store, error);
-    if (status) return status;
+    if (status == WEFT_OK) status = weft_steps_drain(plan->store, error);
+    if (status != WEFT_OK) return status;
     weft_tensor stored = plan->graph->values[value].tensor;
     stored.type = (weft_type)plan->places[value].storage.type;
     if (stored.type == WEFT_F32 || stored.type == WEFT_I32) return read_raw(plan, value, into, size, error);
@@ -149,8 +149,8 @@ weft_status weft_plan_read(weft_plan *plan, weft_value value, void *into, size_t
     void *raw = bytes <= SIZE_MAX ? weft_allocate(runtime, (size_t)bytes) : NULL;
     if (!raw) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory to read %.1f MiB of a value", weft_mib(bytes));
     status = read_raw(plan, value, raw, (size_t)bytes, error);
-    if (!status) status = weft_dequantise(stored.type, raw, (int64_t)(size / 4), into, error);
-    if (!status) weft_storage_scale(&stored, &plan->places[value].storage, raw, into);
+    if (status == WEFT_OK) status = weft_dequantise(stored.type, raw, (int64_t)(size / 4), into, error);
+    if (status == WEFT_OK) weft_storage_scale(&stored, &plan->places[value].storage, raw, into);
     weft_release(runtime, raw);
     return status;
 }

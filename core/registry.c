@@ -74,7 +74,7 @@ weft_status weft_runtime_load_backend(weft_runtime *runtime, const char *path, w
     if (!runtime || !path) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a runtime and a path are needed");
     weft_os_library library;
     weft_status status = weft_os_library_open(&library, path, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     void *symbol = weft_os_library_symbol(&library, WEFT_BACKEND_ENTRY);
     if (!symbol) {
         weft_os_library_close(&library);
@@ -84,11 +84,11 @@ weft_status weft_runtime_load_backend(weft_runtime *runtime, const char *path, w
     memcpy(&entry, &symbol, sizeof entry);
     const weft_backend *backend = entry(&runtime->host);
     status = check_backend(backend, path, error);
-    if (!status) {
+    if (status == WEFT_OK) {
         weft_os_mutex_lock(&runtime->mutex);
         status = add(runtime, backend, library, path, error);
         weft_os_mutex_unlock(&runtime->mutex);
     }
-    if (status) weft_os_library_close(&library);
+    if (status != WEFT_OK) weft_os_library_close(&library);
     return status;
 }

@@ -80,7 +80,7 @@ static weft_status add_all(weft_residents *residents, const weft_graph *const *g
             const weft_core_node *node = &graphs[g]->nodes[i];
             if (node->leaf != WEFT_LEAF_WEIGHT && node->leaf != WEFT_LEAF_STATE) continue;
             weft_status status = add(residents, node, &graphs[g]->values[node->outputs[0]].tensor, error);
-            if (status) return status;
+            if (status != WEFT_OK) return status;
         }
     }
     return WEFT_OK;
@@ -90,7 +90,7 @@ weft_status weft_residents_collect(weft_runtime *runtime, const weft_graph *cons
                                    weft_residents *residents, weft_error *error) {
     *residents = (weft_residents){.runtime = runtime};
     weft_status status = add_all(residents, graphs, n_graphs, error);
-    if (status) weft_residents_release(residents);
+    if (status != WEFT_OK) weft_residents_release(residents);
     return status;
 }
 

@@ -42,8 +42,8 @@ weft_status weft_runtime_create(const weft_runtime_options *options, weft_runtim
     if (options && options->allocator) allocator = *options->allocator;
     weft_status status =
         options ? weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error) : WEFT_OK;
-    if (!status) status = weft_require_zero("allocator.reserved", allocator.reserved, sizeof allocator.reserved, error);
-    if (status) return status;
+    if (status == WEFT_OK) status = weft_require_zero("allocator.reserved", allocator.reserved, sizeof allocator.reserved, error);
+    if (status != WEFT_OK) return status;
     if (!allocator.allocate || !allocator.release) {
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "an allocator needs both allocate and release");
     }

@@ -188,7 +188,7 @@ static weft_status order_phases(weft_runtime *runtime, const weft_arrangement *a
                                 weft_error *error) {
     weft_lists dependencies = {0};
     weft_status status = weft_graph_dependencies(arrangement->graph, &dependencies, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     pairs list = {.runtime = runtime};
     int32_t *item_values = weft_allocate(runtime, (arrangement->n_items + 1) * sizeof *item_values);
     uint32_t *active = weft_allocate(runtime, (arrangement->n_items + 1) * sizeof *active);
@@ -251,14 +251,14 @@ weft_status weft_schedule_build(weft_plan *plan, const weft_arrangement *arrange
     *built = (weft_built_schedule){0};
     weft_status status = WEFT_OK;
     if (!allocate(plan, arrangement, built)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a plan");
-    if (!status) {
+    if (status == WEFT_OK) {
         find_places(plan, arrangement);
         fill_phases(plan, arrangement, built->phases);
         fill_copies(plan, built);
         describe(plan, arrangement);
         status = order_phases(runtime, arrangement, built, error);
     }
-    if (status) {
+    if (status != WEFT_OK) {
         weft_schedule_release(runtime, built);
         return status;
     }

@@ -12,7 +12,7 @@ static weft_tensor whole_of(const weft_slice *slice, const weft_tensor *tensor) 
 
 weft_status weft_slice_check(const weft_slice *slice, const char *name, const weft_tensor *tensor, weft_error *error) {
     weft_status status = weft_require_zero("slice.reserved", slice->reserved, sizeof slice->reserved, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (!slice->source || !*slice->source || strlen(slice->source) >= WEFT_NAME_SIZE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weight %s: a slice names a tensor of the source, in up to %d bytes", name,
                          WEFT_NAME_SIZE - 1);
@@ -84,7 +84,7 @@ weft_status weft_slice_read(const weft_weight_source *source, const char *name, 
     if (!slice)
         return source->read(source->user, name, (uint64_t)first_row * row_bytes, into, (size_t)((uint64_t)n_rows * row_bytes),
                             error);
-    for (int64_t row = first_row, end = first_row + n_rows, run; row < end && !status; row += run) {
+    for (int64_t row = first_row, end = first_row + n_rows, run; row < end && status == WEFT_OK; row += run) {
         uint64_t offset;
         run = run_of(tensor, slice, row, end - row, &offset);
         size_t bytes = (size_t)((uint64_t)run * row_bytes);

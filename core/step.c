@@ -38,7 +38,7 @@ static void fail_dependents(weft_store *store, const weft_slot *failed, const we
     for (size_t i = 0; i < store->options.n_slots; i++) {
         weft_slot *slot = &store->slots[i];
         if (slot->state == WEFT_SLOT_FREE || slot->state == WEFT_SLOT_ENDED || slot->ticket < failed->ticket || slot == failed ||
-            slot->generation != failed->generation || slot->outcome.status) {
+            slot->generation != failed->generation || slot->outcome.status != WEFT_OK) {
             continue;
         }
         weft_fail(&slot->outcome, status, "a step begun before it did not succeed: %.400s", why->message);
@@ -47,7 +47,7 @@ static void fail_dependents(weft_store *store, const weft_slot *failed, const we
 }
 
 static void cancel_slot(weft_store *store, weft_slot *slot) {
-    if (!slot->outcome.status) weft_fail(&slot->outcome, WEFT_CANCELLED, "the step was cancelled before it ran");
+    if (slot->outcome.status == WEFT_OK) weft_fail(&slot->outcome, WEFT_CANCELLED, "the step was cancelled before it ran");
     end_slot(store, slot);
 }
 
@@ -55,11 +55,11 @@ static void cancel_slot(weft_store *store, weft_slot *slot) {
 static void record(weft_store *store, weft_ticket ticket, weft_status status, const weft_error *message) {
     weft_slot *slot = find_slot(store, ticket);
     if (!slot || slot->state != WEFT_SLOT_SUBMITTED) return;
-    if (status) {
+    if (status != WEFT_OK) {
         weft_error why;
         weft_fail(&why, status, "%.*s", WEFT_MESSAGE_LENGTH, message->message[0] ? message->message : weft_status_text(status));
         fail_dependents(store, slot, &why);
-        if (!slot->outcome.status) slot->outcome = why;
+        if (slot->outcome.status == WEFT_OK) slot->outcome = why;
     }
     if (!slot->unwanted) store->device->n_wanted--;
     end_slot(store, slot);
@@ -73,7 +73,7 @@ static weft_slot *next_ready(weft_store *store) {
     for (size_t i = 0; i < store->options.n_slots; i++) {
         weft_slot *slot = &store->slots[i];
         bool waits = slot->state == WEFT_SLOT_READY ||
-                     (slot->state == WEFT_SLOT_BEGUN && !slot->outcome.status && slot->generation == store->generation);
+                     (slot->state == WEFT_SLOT_BEGUN && slot->outcome.status == WEFT_OK && slot->generation == store->generation);
         if (waits && (!next || slot->ticket < next->ticket)) next = slot;
     }
     return next && next->state == WEFT_SLOT_READY ? next : NULL;
@@ -83,7 +83,7 @@ static weft_slot *next_ready(weft_store *store) {
 static weft_status submit_to_device(weft_store *store, const weft_slot *slot, weft_error *message) {
     weft_device *device = store->device;
     weft_status status = weft_device_usable(device, message);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     uint32_t number = (uint32_t)(slot - store->slots);
     status = device->backend->plan_submit(device->handle, slot->plan->handle, slot->device_ticket, number, number, message);
     return weft_device_result(device, status, message);
@@ -112,8 +112,8 @@ static weft_status hand_over(weft_store *store, weft_ticket own, weft_error *err
         weft_os_mutex_lock(&store->mutex);
         slot->state = WEFT_SLOT_SUBMITTED;
         store->device->n_wanted++;
-        if (status) record(store, slot->ticket, status, &message);
-        if (status && slot->ticket == own) {
+        if (status != WEFT_OK) record(store, slot->ticket, status, &message);
+        if (status != WEFT_OK && slot->ticket == own) {
             result = status;
             weft_fail(error, status, "%.*s", WEFT_MESSAGE_LENGTH, message.message[0] ? message.message : weft_status_text(status));
             slot->state = WEFT_SLOT_FREE;
@@ -161,7 +161,7 @@ weft_status weft_plan_submit(weft_plan *plan, weft_ticket ticket, weft_error *er
     bool begun = slot && slot->plan == plan && slot->state == WEFT_SLOT_BEGUN;
     if (begun) {
         slot->state = WEFT_SLOT_READY;
-        if (slot->outcome.status) {
+        if (slot->outcome.status != WEFT_OK) {
             end_slot(store, slot);
         } else if (slot->generation != store->generation) {
             cancel_slot(store, slot);
@@ -281,12 +281,12 @@ weft_status weft_plan_wait(weft_plan *plan, weft_ticket ticket, uint64_t timeout
     weft_slot *slot = NULL;
     weft_os_mutex_lock(&store->mutex);
     weft_status status = wait_for_end(plan, ticket, timeout_ns, &slot, error);
-    if (!status) {
+    if (status == WEFT_OK) {
         status = slot->outcome.status;
-        if (status && error) *error = slot->outcome;
+        if (status != WEFT_OK && error) *error = slot->outcome;
     }
     weft_os_mutex_unlock(&store->mutex);
-    if (status || !outputs) return status;
+    if (status != WEFT_OK || !outputs) return status;
     const char *place = store->results + (size_t)(slot - store->slots) * store->result_stride;
     for (size_t i = 0; i < plan->graph->n_outputs; i++) outputs[i] = place + plan->result_offsets[i];
     return WEFT_OK;
@@ -322,7 +322,7 @@ void weft_store_cancel(weft_store *store) {
     bool shared = device->n_wanted > 0;
     for (size_t i = 0; i < store->options.n_slots && shared; i++) {
         weft_slot *slot = &store->slots[i];
-        if (slot->state == WEFT_SLOT_SUBMITTED && !slot->outcome.status) {
+        if (slot->state == WEFT_SLOT_SUBMITTED && slot->outcome.status == WEFT_OK) {
             weft_fail(&slot->outcome, WEFT_CANCELLED, "the step was cancelled");
         }
     }

@@ -73,8 +73,8 @@ weft_status weft_store_plan_buffers(weft_store *store, weft_error *error) {
     store->buffers = weft_allocate(store->device->runtime, (store->residents.n + 3) * sizeof *store->buffers);
     if (!store->buffers) return out_of_memory(error);
     weft_status status = assign(store, WEFT_LEAF_WEIGHT, &total, error);
-    if (!status) status = assign(store, WEFT_LEAF_STATE, &total, error);
-    if (status) return status;
+    if (status == WEFT_OK) status = assign(store, WEFT_LEAF_STATE, &total, error);
+    if (status != WEFT_OK) return status;
     store->step_stride = at_least_one(store->step_stride);
     store->result_stride = at_least_one(store->result_stride);
     if (store->step_stride > INT64_MAX / 4 / n_slots || store->result_stride > INT64_MAX / 4 / n_slots) {

@@ -11,16 +11,16 @@ static weft_status out_of_memory(weft_error *error) {
 static weft_status prepare(weft_store *store, weft_graph *const *graphs, size_t n_graphs, weft_error *error) {
     weft_status status = weft_layouts_make(store->device, (const weft_graph *const *)graphs, n_graphs, store->options.precision,
                                            &store->forced, &store->residents, error);
-    for (size_t g = 0; g < n_graphs && !status; g++) {
+    for (size_t g = 0; g < n_graphs && status == WEFT_OK; g++) {
         weft_arrangement arrangement;
         status = weft_arrange(store, graphs[g], &arrangement, error);
-        if (status) break;
+        if (status != WEFT_OK) break;
         if (arrangement.arena_bytes > store->arena_bytes) store->arena_bytes = arrangement.arena_bytes;
         if (arrangement.step_bytes > store->step_stride) store->step_stride = arrangement.step_bytes;
         if (arrangement.result_bytes > store->result_stride) store->result_stride = arrangement.result_bytes;
         weft_arrangement_release(store->device->runtime, &arrangement);
     }
-    if (!status) status = weft_store_plan_buffers(store, error);
+    if (status == WEFT_OK) status = weft_store_plan_buffers(store, error);
     return status;
 }
 
@@ -29,8 +29,8 @@ static weft_status rewrite_and_prepare(weft_store *store, const weft_graph *cons
     weft_graph **rewritten = weft_allocate(runtime, n_graphs * sizeof *rewritten);
     if (!rewritten) return out_of_memory(error);
     weft_status status = WEFT_OK;
-    for (size_t g = 0; g < n_graphs && !status; g++) status = weft_store_rewrite(store, graphs[g], &rewritten[g], error);
-    if (!status) status = prepare(store, rewritten, n_graphs, error);
+    for (size_t g = 0; g < n_graphs && status == WEFT_OK; g++) status = weft_store_rewrite(store, graphs[g], &rewritten[g], error);
+    if (status == WEFT_OK) status = prepare(store, rewritten, n_graphs, error);
     for (size_t g = 0; g < n_graphs; g++) weft_graph_destroy(rewritten[g]);
     weft_release(runtime, rewritten);
     return status;
@@ -82,19 +82,19 @@ weft_status weft_store_create(weft_device *device, const weft_graph *const *grap
     if (!options) options = &defaults;
     if (!store) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a place for the store is needed");
     weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
-    if (!status) status = check_arguments(device, graphs, n_graphs, options, error);
-    if (status) return status;
+    if (status == WEFT_OK) status = check_arguments(device, graphs, n_graphs, options, error);
+    if (status != WEFT_OK) return status;
     weft_store *made = weft_allocate(device->runtime, sizeof *made);
     if (!made) return out_of_memory(error);
     made->device = device;
     made->options = *options;
     if (made->options.n_slots == 0) made->options.n_slots = WEFT_DEFAULT_SLOTS;
     status = copy_forced(made, error);
-    if (!status) status = rewrite_and_prepare(made, graphs, n_graphs, error);
-    if (!status && !weft_steps_init(made)) {
+    if (status == WEFT_OK) status = rewrite_and_prepare(made, graphs, n_graphs, error);
+    if (status == WEFT_OK && !weft_steps_init(made)) {
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
     }
-    if (status) {
+    if (status != WEFT_OK) {
         release_store(made);
         return status;
     }

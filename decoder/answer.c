@@ -33,7 +33,7 @@ static weft_status append_text(weft_session *session, weft_token token, weft_err
     size_t size = session->text_size + bytes.size;
     if (size > session->text_capacity) {
         char *grown = weft_reallocate(engine->runtime, session->text, session->text_capacity, size * 2);
-        if (grown == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu bytes of text", size * 2);
+        if (!grown) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu bytes of text", size * 2);
         session->text = grown;
         session->text_capacity = size * 2;
     }
@@ -151,7 +151,7 @@ static weft_status next_piece(weft_session *session, weft_piece *piece, weft_err
     weft_call call = {.kind = WEFT_CALL_NEXT};
     bool found = false;
     /* A cancel before this call was for the calls that were waiting then. */
-    if (session->calls != NULL) weft_session_see_cancel(session, NULL);
+    if (session->calls) weft_session_see_cancel(session, NULL);
     weft_call_begin(session, &call);
     await_added(session, &call);
     try_again(session);
@@ -166,8 +166,7 @@ static weft_status next_piece(weft_session *session, weft_piece *piece, weft_err
 }
 
 weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error) {
-    if (session == NULL || piece == NULL)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_next: session or piece is missing");
+    if (!session || !piece) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_next: session or piece is missing");
     weft_engine_enter(session->engine);
     weft_status status = next_piece(session, piece, error);
     weft_engine_leave(session->engine);
@@ -177,7 +176,7 @@ weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_err
 static weft_status prefill(weft_session *session, weft_error *error) {
     weft_call call = {.kind = WEFT_CALL_PREFILL};
     weft_status status = WEFT_OK;
-    if (session->calls != NULL) weft_session_see_cancel(session, NULL);
+    if (session->calls) weft_session_see_cancel(session, NULL);
     try_again(session);
     weft_call_begin(session, &call);
     for (;;) {
@@ -193,7 +192,7 @@ static weft_status prefill(weft_session *session, weft_error *error) {
 }
 
 weft_status weft_session_prefill(weft_session *session, weft_error *error) {
-    if (session == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_prefill: session is missing");
+    if (!session) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_prefill: session is missing");
     weft_engine_enter(session->engine);
     weft_status status = prefill(session, error);
     weft_engine_leave(session->engine);

@@ -107,7 +107,7 @@ weft_value weft_build_part(weft_builder *builder, weft_model_part part) {
     if (!weft_part_find(model->family, &model->hyper, part, &place)) return WEFT_NONE;
     weft_builder_name(builder, place.stem, file_name);
     const weft_model_tensor *found = weft_gguf_tensor_find(model->gguf, file_name);
-    if (found == NULL || builder->status != WEFT_OK) return WEFT_NONE;
+    if (!found || builder->status != WEFT_OK) return WEFT_NONE;
     if (!place.sliced) {
         keep(builder, weft_graph_weight(builder->graph, file_name, &found->tensor, &value, builder->error));
         return value;

@@ -34,7 +34,7 @@ void weft_call_end(weft_session *session, weft_call *call) {
 }
 
 void weft_calls_end(weft_session *session, weft_call_kind kind, const weft_call *but, weft_finish finish) {
-    for (weft_call *call = session->calls, *next; call != NULL; call = next) {
+    for (weft_call *call = session->calls, *next; call; call = next) {
         next = call->next;
         if (call->kind != kind || call == but) continue;
         leave(session, call);
@@ -66,12 +66,12 @@ weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *e
 
 void weft_session_see_cancel(weft_session *session, const weft_call *own) {
     if (!atomic_exchange(&session->cancelled, false)) return;
-    const weft_call *tells = own != NULL && own->kind == WEFT_CALL_NEXT ? own : NULL;
+    const weft_call *tells = own && own->kind == WEFT_CALL_NEXT ? own : NULL;
     session->wants_prompt = false;
     if (session->answering) {
         weft_session_abandon(session, WEFT_FINISH_CANCELLED);
         /* A call of weft_session_next reports the end of the answer: one that waits now, or else the next one. */
-        for (const weft_call *call = session->calls; call != NULL && tells == NULL; call = call->next)
+        for (const weft_call *call = session->calls; call && !tells; call = call->next)
             if (call->kind == WEFT_CALL_NEXT) session->answering = false;
     } else {
         weft_session_rewind(session, session->n_cached);
@@ -81,7 +81,7 @@ void weft_session_see_cancel(weft_session *session, const weft_call *own) {
 }
 
 void weft_session_drop_cancel(weft_session *session) {
-    if (session->calls != NULL)
+    if (session->calls)
         weft_session_see_cancel(session, NULL);
     else
         atomic_store(&session->cancelled, false);

@@ -66,10 +66,10 @@ static void configure_heads(weft_engine_config *config) {
 
 weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
                                   weft_error *error) {
-    if (!model->has_weights || model->family == NULL)
+    if (!model->has_weights || !model->family)
         return weft_fail(error, WEFT_UNSUPPORTED, "%s holds a vocabulary and no weights", model->path);
     const weft_engine_options none = {.n_ctx = 0};
-    if (options == NULL) options = &none;
+    if (!options) options = &none;
     weft_status status = check_reserved(options, error);
     if (status != WEFT_OK) return status;
     int32_t n_vocab = model->hyper.n_vocab;
@@ -87,16 +87,18 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
     };
     if (c.precision != WEFT_FAST && c.precision != WEFT_EXACT)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "precision %d is neither WEFT_FAST nor WEFT_EXACT", (int)c.precision);
-    if ((status = check_range("n_ctx", c.n_ctx, 1, MAX_CTX, error)) != WEFT_OK) return status;
-    if ((status = check_range("n_sequences", c.n_sequences, 1, MAX_SEQUENCES, error)) != WEFT_OK) return status;
-    if ((status = check_range("max_top", c.max_top, 0, min(WEFT_MAX_TOP, n_vocab), error)) != WEFT_OK) return status;
-    if ((status = check_range("n_cache", options->n_cache, 0, INT64_MAX, error)) != WEFT_OK) return status;
-    if ((status = check_range("page_size", c.page_size, 1, MAX_CTX, error)) != WEFT_OK) return status;
-    if ((status = check_range("max_rows", c.max_rows, 1, WEFT_MAX_ROWS, error)) != WEFT_OK) return status;
+    status = check_range("n_ctx", c.n_ctx, 1, MAX_CTX, error);
+    if (status == WEFT_OK) status = check_range("n_sequences", c.n_sequences, 1, MAX_SEQUENCES, error);
+    if (status == WEFT_OK) status = check_range("max_top", c.max_top, 0, min(WEFT_MAX_TOP, n_vocab), error);
+    if (status == WEFT_OK) status = check_range("n_cache", options->n_cache, 0, INT64_MAX, error);
+    if (status == WEFT_OK) status = check_range("page_size", c.page_size, 1, MAX_CTX, error);
+    if (status == WEFT_OK) status = check_range("max_rows", c.max_rows, 1, WEFT_MAX_ROWS, error);
+    if (status != WEFT_OK) return status;
     if (!is_power_of_two(c.page_size) || !is_power_of_two(c.max_rows))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "page_size (%d) and max_rows (%d) must be powers of two", (int)c.page_size,
                          (int)c.max_rows);
-    if ((status = configure_pages(options, &c, error)) != WEFT_OK) return status;
+    status = configure_pages(options, &c, error);
+    if (status != WEFT_OK) return status;
     configure_heads(&c);
     if (c.n_ctx > model->hyper.n_ctx_train)
         weft_log(model->runtime, WEFT_LOG_WARNING, "n_ctx is more than the positions the model was trained on");

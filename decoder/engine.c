@@ -35,8 +35,8 @@ static weft_status create_store(weft_engine *engine, const weft_engine_options *
 
 weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *options, weft_error *error) {
     const weft_engine_options none = {.n_ctx = 0};
-    if (options == NULL) options = &none;
-    const char *device = options->device == NULL ? "auto" : options->device;
+    if (!options) options = &none;
+    const char *device = options->device ? options->device : "auto";
     weft_status status = weft_engine_configure(engine->model, options, &engine->config, error);
     if (status != WEFT_OK) return status;
     status = weft_device_open(engine->runtime, device, &options->device_options, &engine->device, error);
@@ -56,7 +56,7 @@ void weft_engine_close(weft_engine *engine) {
 static bool create_flight(weft_engine *engine, weft_flight *flight) {
     flight->parts = weft_allocate(engine->runtime, (size_t)engine->config.n_sequences * sizeof *flight->parts);
     flight->head_positions = weft_allocate(engine->runtime, (size_t)engine->config.max_rows * sizeof *flight->head_positions);
-    return flight->parts != NULL && flight->head_positions != NULL;
+    return flight->parts && flight->head_positions;
 }
 
 /* Allocates the host's data of sequences and steps. */
@@ -68,7 +68,7 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
     for (int32_t i = 0; i < engine->depth && enough; i++) enough = create_flight(engine, &engine->flights[i]);
     engine->has_mutex = weft_os_mutex_init(&engine->mutex);
     engine->has_condition = weft_os_condition_init(&engine->changed);
-    if (engine->sessions == NULL || engine->slots == NULL || !enough || !engine->has_mutex || !engine->has_condition)
+    if (!engine->sessions || !engine->slots || !enough || !engine->has_mutex || !engine->has_condition)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for the tables of %zu sequences", n_sequences);
     return weft_pages_create(&engine->pages, engine->runtime, engine->config.n_pages, error);
 }
@@ -76,12 +76,11 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
                                       weft_error *error) {
     uint64_t start = weft_os_now();
-    if (model == NULL || engine == NULL)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_create: model or engine is missing");
+    if (!model || !engine) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_create: model or engine is missing");
     if (depth < 0 || depth > WEFT_MAX_DEPTH)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a queue of %d steps; 1 to %d are possible", (int)depth, WEFT_MAX_DEPTH);
     weft_engine *created = weft_allocate(model->runtime, sizeof *created);
-    if (created == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for an engine");
+    if (!created) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for an engine");
     created->runtime = model->runtime;
     created->model = model;
     created->depth = depth;
@@ -110,7 +109,7 @@ static void destroy_plans(weft_engine *engine) {
 }
 
 void weft_engine_destroy(weft_engine *engine) {
-    if (engine == NULL) return;
+    if (!engine) return;
     weft_runtime *runtime = engine->runtime;
     if (engine->n_flights > 0) {
         weft_store_cancel(engine->store);

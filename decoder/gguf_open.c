@@ -24,10 +24,10 @@ static weft_status read_entries(weft_gguf_reader *reader, uint64_t count) {
         void *items = gguf->entries;
         weft_status status = make_room(gguf, &items, &gguf->entry_capacity, gguf->n_entries, sizeof *gguf->entries, reader->error);
         gguf->entries = items;
-        if (status) return status;
+        if (status != WEFT_OK) return status;
         gguf->n_entries++; /* counted first, so that closing also frees a failed entry */
         status = weft_gguf_read_entry(reader, &gguf->entries[gguf->n_entries - 1]);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
     }
     return WEFT_OK;
 }
@@ -36,14 +36,14 @@ static weft_status read_shape(weft_gguf_reader *reader, const char *name, weft_t
     const char *path = reader->gguf->path;
     uint32_t n_dimensions;
     weft_status status = weft_gguf_read_u32(reader, &n_dimensions);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (n_dimensions < 1 || n_dimensions > WEFT_MAX_DIMENSIONS) {
         return weft_fail(reader->error, WEFT_BAD_FILE, "%s: tensor %s has %u dimensions, not 1 to 4", path, name, n_dimensions);
     }
     for (uint32_t i = 0; i < WEFT_MAX_DIMENSIONS; i++) {
         uint64_t size = 1;
         if (i < n_dimensions) status = weft_gguf_read_u64(reader, &size);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
         if (size < 1 || size > INT64_MAX) {
             return weft_fail(reader->error, WEFT_BAD_FILE, "%s: dimension %u of tensor %s is %llu", path, i, name,
                              (unsigned long long)size);
@@ -57,7 +57,7 @@ static weft_status read_type(weft_gguf_reader *reader, const char *name, weft_te
     const char *path = reader->gguf->path;
     uint32_t number;
     weft_status status = weft_gguf_read_u32(reader, &number);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     const weft_type_info *info = number < WEFT_TYPE_COUNT ? weft_type_get((weft_type)number) : NULL;
     if (!info) {
         const char *type = weft_gguf_tensor_type_name(number);
@@ -77,12 +77,12 @@ static weft_status read_tensor(weft_gguf_reader *reader, weft_gguf_tensor *entry
     weft_model_tensor *tensor = &entry->tensor;
     char name[WEFT_GGUF_NAME_LIMIT + 1]; /* of its own, since the header moves while it grows */
     weft_status status = weft_gguf_read_name(reader, "tensor name", WEFT_GGUF_NAME_LIMIT, &entry->name_at);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     snprintf(name, sizeof name, "%s", (const char *)gguf->header + entry->name_at);
     status = read_shape(reader, name, &tensor->tensor);
     if (status == WEFT_OK) status = read_type(reader, name, &tensor->tensor);
     if (status == WEFT_OK) status = weft_gguf_read_u64(reader, &tensor->offset);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     tensor->bytes = weft_tensor_bytes(&tensor->tensor);
     if (tensor->bytes == 0 || tensor->bytes > gguf->file.size || tensor->offset > gguf->file.size - tensor->bytes) {
         return weft_fail(reader->error, WEFT_BAD_FILE, "%s: tensor %s reaches past the end of the file", gguf->path, name);
@@ -97,7 +97,7 @@ static weft_status read_tensors(weft_gguf_reader *reader, uint64_t count) {
         weft_status status = make_room(gguf, &items, &gguf->tensor_capacity, gguf->n_tensors, sizeof *gguf->tensors, reader->error);
         gguf->tensors = items;
         if (status == WEFT_OK) status = read_tensor(reader, &gguf->tensors[gguf->n_tensors]);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
         gguf->n_tensors++;
     }
     return WEFT_OK;
@@ -154,7 +154,7 @@ static weft_status index_names(weft_gguf *gguf, weft_error *error) {
 static weft_status read_alignment(const weft_gguf *gguf, uint64_t *alignment, weft_error *error) {
     int64_t value = (int64_t)*alignment;
     weft_status status = weft_gguf_integer(gguf, "general.alignment", 8, (int64_t)1 << 30, &value, error);
-    if (status && status != WEFT_NOT_FOUND) return status;
+    if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
     if (value & (value - 1)) {
         return weft_fail(error, WEFT_BAD_FILE, "%s: general.alignment is %lld, not a power of two", gguf->path, (long long)value);
     }
@@ -171,7 +171,7 @@ static uint64_t align_up(uint64_t offset, uint64_t alignment) {
 static weft_status place_tensors(weft_gguf *gguf, uint64_t header_size, weft_error *error) {
     uint64_t alignment = DEFAULT_ALIGNMENT, end = header_size;
     weft_status status = read_alignment(gguf, &alignment, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     uint32_t *order = weft_allocate(gguf->runtime, (gguf->n_tensors + 1) * sizeof *order);
     if (!order) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its directory", gguf->path);
     weft_gguf_sort(order, gguf->n_tensors, compare_offsets, gguf->tensors);
@@ -199,10 +199,10 @@ static weft_status read_version(weft_gguf_reader *reader) {
     const char *path = reader->gguf->path;
     uint32_t magic, version;
     weft_status status = weft_gguf_read_u32(reader, &magic);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (magic != MAGIC) return weft_fail(reader->error, WEFT_BAD_FILE, "%s is not a GGUF file", path);
     status = weft_gguf_read_u32(reader, &version);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (version == 2 || version == 3) return WEFT_OK;
     if (version == 0x02000000u || version == 0x03000000u) {
         return weft_fail(reader->error, WEFT_UNSUPPORTED, "%s is a big-endian GGUF file, which weft cannot read", path);
@@ -237,13 +237,13 @@ weft_status weft_gguf_open(weft_runtime *runtime, const char *path, weft_gguf **
     opened->runtime = runtime;
     opened->path = path_copy;
     weft_status status = weft_os_file_open(&opened->file, path, error);
-    if (status) {
+    if (status != WEFT_OK) {
         weft_release(runtime, path_copy);
         weft_release(runtime, opened);
         return status;
     }
     status = read_all(opened, error);
-    if (status) {
+    if (status != WEFT_OK) {
         weft_gguf_close(opened);
         return status;
     }

@@ -105,13 +105,13 @@ weft_status weft_gguf_read_name(weft_gguf_reader *reader, const char *what, uint
     weft_gguf *gguf = reader->gguf;
     uint64_t start = reader->position, size;
     weft_status status = weft_gguf_read_u64(reader, &size);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (size == 0 || size > limit) {
         return weft_fail(reader->error, WEFT_BAD_FILE, "%s: the %s at byte %llu has %llu bytes; 1 to %llu are allowed", gguf->path,
                          what, (unsigned long long)start, (unsigned long long)size, (unsigned long long)limit);
     }
     status = weft_gguf_skip(reader, size);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     unsigned char *bytes = gguf->header + start;
     for (uint64_t i = 0; i < size; i++) {
         if (bytes[8 + i] < ' ' || bytes[8 + i] > '~') {
@@ -131,7 +131,7 @@ static weft_status skip_strings(weft_gguf_reader *reader, uint64_t count) {
         uint64_t size;
         weft_status status = weft_gguf_read_u64(reader, &size);
         if (status == WEFT_OK) status = weft_gguf_skip(reader, size);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
     }
     return WEFT_OK;
 }
@@ -167,7 +167,7 @@ static weft_status read_elements(weft_gguf_reader *reader, weft_gguf_entry *entr
     }
     entry->data_at = reader->position;
     weft_status status = is_string ? skip_strings(reader, value->count) : weft_gguf_skip(reader, value->count * size);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (is_string && value->is_array && value->count) return index_strings(gguf, entry, reader->error);
     if (value->type == WEFT_GGUF_BOOL) {
         for (uint64_t i = 0; i < value->count; i++) {
@@ -185,14 +185,14 @@ weft_status weft_gguf_read_entry(weft_gguf_reader *reader, weft_gguf_entry *entr
     uint32_t type, element;
     weft_status status = weft_gguf_read_name(reader, "key", WEFT_GGUF_KEY_LIMIT, &entry->key_at);
     if (status == WEFT_OK) status = weft_gguf_read_u32(reader, &type);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     element = type;
     entry->value.count = 1;
     entry->value.is_array = type == WEFT_GGUF_ARRAY;
     if (entry->value.is_array) {
         status = weft_gguf_read_u32(reader, &element);
         if (status == WEFT_OK) status = weft_gguf_read_u64(reader, &entry->value.count);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
     }
     if (element >= WEFT_GGUF_TYPE_COUNT) {
         return weft_fail(reader->error, WEFT_BAD_FILE, "%s: %.80s has a value of unknown type %u", gguf->path, key_of(gguf, entry),

@@ -103,7 +103,7 @@ static weft_status wrong_type(const weft_gguf *gguf, const weft_gguf_value *valu
 weft_status weft_gguf_integer(const weft_gguf *gguf, const char *key, int64_t min, int64_t max, int64_t *value, weft_error *error) {
     const weft_gguf_value *found = NULL;
     weft_status status = single(gguf, key, &found, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (!is_integer(found->type)) return wrong_type(gguf, found, "an integer", error);
     int64_t number = load_integer(found->type, found->data);
     if (found->type == WEFT_GGUF_U64 && number < 0) {
@@ -121,7 +121,7 @@ weft_status weft_gguf_integer(const weft_gguf *gguf, const char *key, int64_t mi
 weft_status weft_gguf_real(const weft_gguf *gguf, const char *key, double *value, weft_error *error) {
     const weft_gguf_value *found = NULL;
     weft_status status = single(gguf, key, &found, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (found->type != WEFT_GGUF_F32 && found->type != WEFT_GGUF_F64) return wrong_type(gguf, found, "a real number", error);
     double number = load_real(found->type, found->data);
     if (!isfinite(number)) return weft_fail(error, WEFT_BAD_FILE, "%s: %s is %f", gguf->path, key, number);
@@ -132,7 +132,7 @@ weft_status weft_gguf_real(const weft_gguf *gguf, const char *key, double *value
 weft_status weft_gguf_flag(const weft_gguf *gguf, const char *key, bool *value, weft_error *error) {
     const weft_gguf_value *found = NULL;
     weft_status status = single(gguf, key, &found, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (found->type != WEFT_GGUF_BOOL) return wrong_type(gguf, found, "bool", error);
     *value = found->data[0] != 0;
     return WEFT_OK;
@@ -141,7 +141,7 @@ weft_status weft_gguf_flag(const weft_gguf *gguf, const char *key, bool *value, 
 weft_status weft_gguf_text(const weft_gguf *gguf, const char *key, weft_text *value, weft_error *error) {
     const weft_gguf_value *found = NULL;
     weft_status status = single(gguf, key, &found, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (found->type != WEFT_GGUF_STRING) return wrong_type(gguf, found, "string", error);
     *value = weft_gguf_text_at(found, 0);
     return WEFT_OK;

@@ -2,8 +2,7 @@
 #include "decoder/engine.h"
 
 weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes, weft_error *error) {
-    if (model == NULL || bytes == NULL)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_measure: model or bytes is missing");
+    if (!model || !bytes) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_measure: model or bytes is missing");
     weft_engine engine = {.runtime = model->runtime, .model = model};
     weft_status status = weft_engine_open(&engine, options, error);
     if (status == WEFT_OK) weft_store_measure(engine.store, bytes);
@@ -16,7 +15,7 @@ static void describe_decoding(const weft_engine *engine, weft_engine_info *info)
     for (int gives = 0; gives < WEFT_GIVES_COUNT; gives++) {
         const weft_plan *plan = engine->plans[gives][0][1];
         weft_plan_info of_plan;
-        if (plan == NULL) continue;
+        if (!plan) continue;
         weft_plan_describe(plan, &of_plan);
         info->decode_weight_bytes = of_plan.weight_bytes;
         info->decode_phases = of_plan.n_phases;
@@ -26,8 +25,8 @@ static void describe_decoding(const weft_engine *engine, weft_engine_info *info)
 }
 
 void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
-    if (info != NULL) *info = (weft_engine_info){.n_ctx = 0};
-    if (engine == NULL || info == NULL) return;
+    if (info) *info = (weft_engine_info){.n_ctx = 0};
+    if (!engine || !info) return;
     weft_os_mutex_lock(&engine->mutex);
     *info = (weft_engine_info){
         .device = engine->device_info,
@@ -49,8 +48,7 @@ void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
 weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
                              weft_graph **graph, weft_error *error) {
     weft_engine_config config;
-    if (model == NULL || graph == NULL)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_model_graph: model or graph is missing");
+    if (!model || !graph) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_model_graph: model or graph is missing");
     weft_status status = weft_engine_configure(model, options, &config, error);
     if (status != WEFT_OK) return status;
     if (n_rows < 1 || n_rows > WEFT_MAX_ROWS || n_heads < 0 || n_heads > n_rows)

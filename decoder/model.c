@@ -12,9 +12,9 @@ static char *copy_text(weft_runtime *runtime, const char *bytes, size_t size) {
 static weft_status read_names(weft_model *model, const char *path, weft_text *architecture, weft_error *error) {
     weft_text name = {"", 0};
     weft_status status = weft_gguf_text(model->gguf, "general.name", &name, error);
-    if (status && status != WEFT_NOT_FOUND) return status;
+    if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
     status = weft_gguf_text(model->gguf, "general.architecture", architecture, error);
-    if (status)
+    if (status != WEFT_OK)
         return status == WEFT_NOT_FOUND ? weft_fail(error, WEFT_BAD_FILE, "%s: there is no general.architecture", path) : status;
     model->path = copy_text(model->runtime, path, strlen(path));
     model->name = copy_text(model->runtime, name.bytes, name.size);
@@ -26,7 +26,7 @@ static weft_status read_names(weft_model *model, const char *path, weft_text *ar
 static weft_status check_whole(const weft_model *model, weft_error *error) {
     int64_t n_parts = 1;
     weft_status status = weft_gguf_integer(model->gguf, "split.count", 0, UINT16_MAX, &n_parts, error);
-    if (status && status != WEFT_NOT_FOUND) return status;
+    if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
     if (n_parts < 2) return WEFT_OK;
     return weft_fail(error, WEFT_UNSUPPORTED, "%s is one of %lld parts of a model; weft reads models of one file: merge them first",
                      model->path, (long long)n_parts);
@@ -38,7 +38,7 @@ static weft_status read_weights(weft_model *model, weft_text architecture, weft_
                          architecture.size < 40 ? (int)architecture.size : 40, architecture.bytes);
     }
     weft_status status = check_whole(model, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     size_t n_tensors = weft_gguf_tensor_count(model->gguf);
     model->expected = weft_allocate(model->runtime, n_tensors * sizeof *model->expected);
     if (!model->expected) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", model->path);
@@ -55,9 +55,9 @@ static weft_status read_model(weft_model *model, const char *path, const weft_fa
     weft_status status = weft_gguf_open(model->runtime, path, &model->gguf, error);
     if (status == WEFT_OK) status = read_names(model, path, &architecture, error);
     if (status == WEFT_OK) status = weft_tokenizer_create(model->runtime, model->gguf, &model->tokenizer, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     status = weft_chat_create(model->runtime, model->gguf, model->tokenizer, &model->chat, &model->chat_reason, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     model->family = family ? family : weft_family_find(architecture);
     model->has_weights = weft_gguf_tensor_count(model->gguf) > 0;
     return model->has_weights ? read_weights(model, architecture, error) : WEFT_OK;
@@ -75,7 +75,7 @@ weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const we
     if (!opened) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", path);
     opened->runtime = runtime;
     weft_status status = read_model(opened, path, family, error);
-    if (status) {
+    if (status != WEFT_OK) {
         weft_model_close(opened);
         return status;
     }

@@ -53,7 +53,7 @@ static weft_status read_real(const weft_model *model, const char *suffix, double
     weft_status status = weft_gguf_real(model->gguf, key_of(model, suffix, key), &number, error);
     if (status == WEFT_NOT_FOUND)
         return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no %s", model->path, key);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (number < min || number > max) {
         return weft_fail(error, WEFT_BAD_FILE, "%s: %s is %g, not in %g .. %g", model->path, key, number, min, max);
     }
@@ -74,7 +74,7 @@ static weft_status read_sizes(weft_model *model, weft_error *error) {
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         weft_status status = read_size(model, sizes[i].suffix, sizes[i].max, false, sizes[i].value, error);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
     }
     return WEFT_OK;
 }
@@ -86,7 +86,7 @@ static weft_status read_heads(weft_model *model, weft_error *error) {
     weft_status status = read_size(model, "attention.head_count_kv", hyper->n_heads, true, &hyper->n_kv_heads, error);
     if (status == WEFT_OK) status = read_size(model, "attention.key_length", MAX_WIDTH, true, &hyper->head_dim, error);
     if (status == WEFT_OK) status = read_size(model, "attention.value_length", MAX_WIDTH, true, &value_length, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (hyper->n_heads % hyper->n_kv_heads) {
         return weft_fail(error, WEFT_BAD_FILE, "%s: %d heads are not a multiple of %d KV heads", model->path, hyper->n_heads,
                          hyper->n_kv_heads);
@@ -135,7 +135,7 @@ static weft_status read_yarn(weft_model *model, weft_error *error) {
     for (size_t i = 0; status == WEFT_OK && i < sizeof reals / sizeof *reals; i++) {
         status = read_real(model, reals[i].suffix, reals[i].min, reals[i].max, true, reals[i].value, error);
     }
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (log_multiplier != 0 || extrapolation != 1) {
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft knows YaRN without log multiplier and with extrapolation factor 1",
                          model->path);
@@ -154,14 +154,14 @@ static weft_status read_scaling(weft_model *model, weft_error *error) {
     weft_text type;
     weft_status status = read_real(model, "rope.scale_linear", 0, 1e6, true, &rope->scaling_factor, error);
     if (status == WEFT_OK) status = read_real(model, "rope.scaling.factor", 0, 1e6, true, &rope->scaling_factor, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (rope->scaling_factor == 0) rope->scaling_factor = 1; /* the format's "no scaling" */
     if (rope->scaling_factor < 1e-3f) {
         return weft_fail(error, WEFT_BAD_FILE, "%s: the rope scaling factor is %g", model->path, (double)rope->scaling_factor);
     }
     rope->scaling = rope->scaling_factor == 1 ? WEFT_ROPE_NONE : WEFT_ROPE_LINEAR;
     status = weft_gguf_text(model->gguf, key_of(model, "rope.scaling.type", key), &type, error);
-    if (status) return status == WEFT_NOT_FOUND ? WEFT_OK : status;
+    if (status != WEFT_OK) return status == WEFT_NOT_FOUND ? WEFT_OK : status;
     for (size_t i = 0; i < sizeof scalings / sizeof *scalings; i++) {
         if (type.size != strlen(scalings[i].name) || memcmp(type.bytes, scalings[i].name, type.size)) continue;
         rope->scaling = scalings[i].scaling;
@@ -175,11 +175,11 @@ static weft_status read_freq_factors(weft_model *model, weft_error *error) {
     const weft_model_tensor *tensor = NULL;
     int32_t n = model->hyper.rope.n_dims / 2;
     weft_status status = weft_model_expect(model, "rope_freqs.weight", n, 1, true, &tensor, error);
-    if (status || !tensor) return status;
+    if (status != WEFT_OK || !tensor) return status;
     model->freq_factors = weft_allocate(model->runtime, (size_t)n * sizeof(float));
     if (!model->freq_factors) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its rope factors", model->path);
     status = weft_gguf_read(model->gguf, tensor, 0, model->freq_factors, (size_t)n * sizeof(float), error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     for (int32_t i = 0; i < n; i++) {
         /* Written so that a NaN fails. */
         if (!(model->freq_factors[i] >= 1e-6f && model->freq_factors[i] <= 1e6f)) {
@@ -197,11 +197,11 @@ static weft_status read_rope(weft_model *model, weft_error *error) {
     rope->freq_base = 10000; /* the format's default */
     weft_status status = read_size(model, "rope.dimension_count", model->hyper.head_dim, true, &rope->n_dims, error);
     if (status == WEFT_OK) status = read_real(model, "rope.freq_base", 2, 1e12, true, &rope->freq_base, error);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     if (rope->n_dims % 2)
         return weft_fail(error, WEFT_BAD_FILE, "%s: rope turns %d dimensions, an odd number", model->path, rope->n_dims);
     status = read_scaling(model, error);
-    return status ? status : read_freq_factors(model, error);
+    return status != WEFT_OK ? status : read_freq_factors(model, error);
 }
 
 /* A block count that was made smaller would cut the model short and still run. */

@@ -6,7 +6,7 @@ weft_status weft_pages_create(weft_pages *pages, weft_runtime *runtime, int32_t 
     *pages = (weft_pages){.runtime = runtime, .n_pages = n_pages, .n_free = n_pages};
     pages->free = weft_allocate(runtime, n * sizeof *pages->free);
     pages->waiting = weft_allocate(runtime, n * sizeof *pages->waiting);
-    if (pages->free == NULL || pages->waiting == NULL) {
+    if (!pages->free || !pages->waiting) {
         weft_pages_destroy(pages);
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for the list of %d KV-cache pages", (int)n_pages);
     }

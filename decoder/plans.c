@@ -34,7 +34,7 @@ weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_head
                              weft_error *error) {
     if (n_heads == 0) gives = WEFT_GIVES_TOKEN;
     weft_plan **place = &engine->plans[gives][log2_of(n_rows)][n_heads == 0 ? 0 : 1 + log2_of(n_heads)];
-    if (*place == NULL) {
+    if (!*place) {
         weft_graph *graph = NULL;
         weft_status status = weft_engine_graph(engine->model, &engine->config, n_rows, n_heads, gives, &graph, error);
         if (status == WEFT_OK) status = weft_plan_create(engine->store, graph, place, error);

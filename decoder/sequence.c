@@ -53,8 +53,8 @@ bool weft_session_chooses(const weft_session *session, int32_t position) {
 bool weft_session_head(const weft_session *session, int32_t position, weft_gives *gives) {
     const weft_session_options *options = &session->options;
     bool chooses = weft_session_chooses(session, position);
-    bool scores = options->on_prompt != NULL && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt;
-    bool logits = options->on_logits != NULL && position >= session->next_logits;
+    bool scores = options->on_prompt && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt;
+    bool logits = options->on_logits && position >= session->next_logits;
     bool top = (chooses && options->n_top > 0) || (scores && options->n_prompt_top > 0);
     *gives = logits ? WEFT_GIVES_LOGITS : top ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
     return chooses || scores || logits;
@@ -103,7 +103,7 @@ void weft_session_arrive(weft_session *session) {
 void weft_session_added(weft_session *session, int32_t count, weft_chat_state state) {
     bool was_active = weft_session_active(session);
     /* The first new token is scored by the row before it. */
-    if (session->options.on_prompt != NULL && session->n_tokens > 0 && session->n_queued >= session->n_tokens)
+    if (session->options.on_prompt && session->n_tokens > 0 && session->n_queued >= session->n_tokens)
         weft_session_rewind(session, session->n_tokens - 1);
     session->n_tokens += count;
     session->n_prompt = session->n_read = session->n_tokens;

@@ -26,7 +26,7 @@ static weft_status check_options(const weft_engine_config *config, const weft_se
     if (status != WEFT_OK) return status;
     if (!isfinite(options->temperature) || options->temperature < 0.0f)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "temperature is %g; it must be 0 or more", (double)options->temperature);
-    if (options->on_logits != NULL && !config->logits)
+    if (options->on_logits && !config->logits)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "on_logits needs an engine that was created with `logits`");
     return WEFT_OK;
 }
@@ -51,7 +51,7 @@ static int32_t n_choices(const weft_session_options *options) {
 static weft_session *allocate(weft_engine *engine, const weft_session_options *options) {
     weft_runtime *runtime = engine->runtime;
     weft_session *session = weft_allocate(runtime, sizeof *session);
-    if (session == NULL) return NULL;
+    if (!session) return NULL;
     size_t n_top = (size_t)options->n_top, n_prompt_top = (size_t)options->n_prompt_top;
     session->engine = engine;
     session->options = *options;
@@ -66,8 +66,8 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
         session->tops = weft_allocate(runtime, (size_t)session->n_choices * n_top * sizeof *session->tops);
     }
     if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
-    if (session->tokens == NULL || session->page_table == NULL ||
-        (n_top > 0 && (session->logprobs == NULL || session->tops == NULL)) || (n_prompt_top > 0 && session->prompt_top == NULL)) {
+    if (!session->tokens || !session->page_table || (n_top > 0 && (!session->logprobs || !session->tops)) ||
+        (n_prompt_top > 0 && !session->prompt_top)) {
         release(runtime, session);
         return NULL;
     }
@@ -90,16 +90,14 @@ static weft_status enter(weft_engine *engine, weft_session *session, weft_error 
 
 weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
                                 weft_error *error) {
-    if (engine == NULL || session == NULL)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_create: engine or session is missing");
+    if (!engine || !session) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_create: engine or session is missing");
     weft_session_options resolved = {.n_ctx = 0};
-    if (options != NULL) resolved = *options;
+    if (options) resolved = *options;
     weft_status status = check_options(&engine->config, &resolved, error);
     if (status != WEFT_OK) return status;
     if (resolved.n_ctx == 0) resolved.n_ctx = engine->config.n_ctx;
     weft_session *created = allocate(engine, &resolved);
-    if (created == NULL)
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a session of %d tokens", (int)resolved.n_ctx);
+    if (!created) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a session of %d tokens", (int)resolved.n_ctx);
     weft_os_mutex_lock(&engine->mutex);
     status = enter(engine, created, error);
     weft_os_mutex_unlock(&engine->mutex);
@@ -126,7 +124,7 @@ static bool any_active(const weft_engine *engine) {
 }
 
 void weft_session_destroy(weft_session *session) {
-    if (session == NULL) return;
+    if (!session) return;
     weft_engine *engine = session->engine;
     weft_os_mutex_lock(&engine->mutex);
     leave_flights(engine, session);
@@ -144,14 +142,14 @@ void weft_session_destroy(weft_session *session) {
 }
 
 void weft_session_cancel(weft_session *session) {
-    if (session == NULL) return;
+    if (!session) return;
     atomic_store(&session->cancelled, true);
     atomic_store(&session->adding_cancelled, true);
 }
 
 void weft_session_measure(const weft_session *session, weft_session_timing *timing) {
-    if (timing != NULL) *timing = (weft_session_timing){.n_prefill = 0};
-    if (session == NULL || timing == NULL) return;
+    if (timing) *timing = (weft_session_timing){.n_prefill = 0};
+    if (!session || !timing) return;
     weft_os_mutex_lock(&session->engine->mutex);
     *timing = session->timing;
     weft_os_mutex_unlock(&session->engine->mutex);

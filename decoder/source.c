@@ -18,8 +18,8 @@ static weft_status read_rope_table(const weft_model *model, const weft_rope_opti
             n = size - size % row;
             status = weft_rope_table(rope, position, (int64_t)(n / row), (float *)(void *)into, error);
         } else {
-            if (copy == NULL) copy = weft_allocate(model->runtime, row);
-            if (copy == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a row of the rope table");
+            if (!copy) copy = weft_allocate(model->runtime, row);
+            if (!copy) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a row of the rope table");
             status = weft_rope_table(rope, position, 1, copy, error);
             if (status == WEFT_OK) memcpy(into, (const unsigned char *)copy + skipped, n);
         }
@@ -45,7 +45,7 @@ static weft_status read_weight(void *user, const char *name, uint64_t offset, vo
     if (strcmp(name, "rope_table.local") == 0) return read_rope_table(model, &model->hyper.rope_local, offset, into, size, error);
     if (strcmp(name, "embedding_scale") == 0) return fill(model->hyper.embedding_scale, offset, into, size);
     const weft_model_tensor *tensor = weft_gguf_tensor_find(model->gguf, name);
-    if (tensor == NULL) return weft_fail(error, WEFT_NOT_FOUND, "%s: there is no tensor %s", model->path, name);
+    if (!tensor) return weft_fail(error, WEFT_NOT_FOUND, "%s: there is no tensor %s", model->path, name);
     return weft_gguf_read(model->gguf, tensor, offset, into, size, error);
 }
 

@@ -139,20 +139,20 @@ static weft_status use_head(weft_session *session, int32_t position, bool choose
                             weft_error *error) {
     const weft_session_options *options = &session->options;
     const int32_t *chosen = results->chosen + (size_t)head * 2;
-    if (options->on_logits != NULL && position >= session->next_logits) {
+    if (options->on_logits && position >= session->next_logits) {
         session->next_logits = position + 1;
         options->on_logits(options->user, (size_t)position, results->logits + (size_t)head * (size_t)results->n_vocab,
                            (size_t)results->n_vocab);
     }
     if (!chooses) {
-        if (options->on_prompt != NULL && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt)
+        if (options->on_prompt && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt)
             report_prompt(session, position, results, head);
         return WEFT_OK;
     }
     if (chosen[0] < 0 || chosen[0] >= results->n_vocab)
         return weft_fail(error, WEFT_FAILED, "the device chose token %d of a vocabulary of %d", (int)chosen[0],
                          (int)results->n_vocab);
-    const int32_t *top = results->top == NULL ? NULL : results->top + (size_t)head * (size_t)results->n_top * 2;
+    const int32_t *top = results->top ? results->top + (size_t)head * (size_t)results->n_top * 2 : NULL;
     weft_session_chose(session, chosen[0], weft_bits_to_real(chosen[1]), top);
     return WEFT_OK;
 }
@@ -187,7 +187,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
     for (int32_t i = 0; i < flight->n_parts; i++) {
         const weft_part *part = &flight->parts[i];
         weft_session *session = part->session;
-        bool wanted = session != NULL && session->epoch == part->epoch;
+        bool wanted = session && session->epoch == part->epoch;
         if (wanted) {
             session->n_cached = part->first + part->count;
             if (session->n_cached >= session->n_prompt) end_prompt(session);
@@ -218,7 +218,7 @@ static void end_flight(weft_engine *engine) {
 static void undo(const weft_flight *flight) {
     for (int32_t i = 0; i < flight->n_parts; i++) {
         weft_session *session = flight->parts[i].session;
-        if (session == NULL) continue;
+        if (!session) continue;
         weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
         session->n_sent = 0;
     }
@@ -243,7 +243,7 @@ static bool is_wanted(const weft_engine *engine) {
         const weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];
         for (int32_t j = 0; j < flight->n_parts; j++) {
             const weft_session *session = flight->parts[j].session;
-            if (session != NULL && session->epoch == flight->parts[j].epoch && !atomic_load(&session->cancelled)) return true;
+            if (session && session->epoch == flight->parts[j].epoch && !atomic_load(&session->cancelled)) return true;
         }
     }
     return false;
@@ -295,12 +295,12 @@ weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_erro
 weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error) {
     bool ran = false;
     int32_t rows = 0;
-    if (engine == NULL) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_step: engine is missing");
+    if (!engine) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_engine_step: engine is missing");
     weft_os_mutex_lock(&engine->mutex);
     while (engine->stepping) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_engine_work(engine);
     weft_status status = weft_step(engine, &ran, &rows, error);
     weft_engine_leave(engine);
-    if (n_rows != NULL) *n_rows = rows;
+    if (n_rows) *n_rows = rows;
     return status;
 }

@@ -186,7 +186,7 @@ static weft_status write_tensor(synth *s, size_t index) {
         bool is_vector = tensor->role >= WEFT_SYNTH_NORM;
         size_t size = is_vector ? make_vector(s, tensor, key, first, n) : make_matrix(s, tensor, key, first, n);
         weft_status status = write_bytes(s, s->chunk, size);
-        if (status) return status;
+        if (status != WEFT_OK) return status;
     }
     return write_bytes(s, zeros, (WEFT_GGUF_ALIGNMENT - bytes % WEFT_GGUF_ALIGNMENT) % WEFT_GGUF_ALIGNMENT);
 }
@@ -213,7 +213,7 @@ static weft_status check_target(const synth *s) {
 
 static weft_status write_file(synth *s) {
     weft_status status = check_target(s);
-    if (status) return status;
+    if (status != WEFT_OK) return status;
     errno = 0;
     s->file = fopen(s->partial, "wb");
     if (!s->file) return weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->partial, strerror(errno));
@@ -226,7 +226,7 @@ static weft_status write_file(synth *s) {
     if (status == WEFT_OK && rename(s->partial, s->path) != 0) {
         status = weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->path, strerror(errno));
     }
-    if (status) remove(s->partial);
+    if (status != WEFT_OK) remove(s->partial);
     return status;
 }
 

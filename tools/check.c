@@ -36,7 +36,7 @@ bool check_json_devices(cJSON *json, const check_devices *devices) {
     for (size_t i = 0; complete && i < devices->count; i++) {
         const weft_device_info *info = &devices->infos[i];
         cJSON *entry = cJSON_CreateObject();
-        complete = entry != NULL && cJSON_AddItemToArray(list, entry) && cJSON_AddStringToObject(entry, "id", info->id) &&
+        complete = entry && cJSON_AddItemToArray(list, entry) && cJSON_AddStringToObject(entry, "id", info->id) &&
                    json_add_text(entry, "name", info->name, strlen(info->name)) &&
                    json_add_text(entry, "driver", info->driver, strlen(info->driver));
     }
@@ -46,17 +46,16 @@ bool check_json_devices(cJSON *json, const check_devices *devices) {
 /* ---- The command ---- */
 
 static int check_usage(const weft_command *command, check_settings *settings) {
-    if (settings->model != NULL && settings->ops) return usage_error(command, "a model or --ops, not both");
+    if (settings->model && settings->ops) return usage_error(command, "a model or --ops, not both");
     const weft_check_options *table = &settings->table;
-    if (settings->model != NULL &&
-        (table->op != NULL || table->type != NULL || table->name != NULL || table->quick || table->large))
+    if (settings->model && (table->op || table->type || table->name || table->quick || table->large))
         return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
-    if (settings->model == NULL && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt != NULL))
+    if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt))
         return usage_error(command, "--greedy, --fused and --prompt need a model");
-    if (settings->model != NULL && settings->nodes == CHECK_NONE && settings->n_greedy == 0)
+    if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0)
         return usage_error(command, "--nodes none leaves nothing to check but with --greedy");
-    if (settings->walk.fused && strchr(settings->engine.backend, ',') != NULL)
+    if (settings->walk.fused && strchr(settings->engine.backend, ','))
         return usage_error(command, "--fused holds a device's fused nodes against their parts: it takes one device");
     return -1;
 }
@@ -87,7 +86,7 @@ static int parse(const weft_command *command, check_settings *settings, int argc
          "the cases that `weft bench --ops` times instead; seconds or minutes for each"},
     };
     size_t n_own = 0;
-    while (options[n_own].name != NULL) n_own++;
+    while (options[n_own].name) n_own++;
     size_t n_options = device_options_add(engine, options, n_own);
     int code = options_parse_some(command, options, n_options, &settings->model, 0, 1, argc, argv);
     if (code >= 0) return code;
@@ -108,8 +107,8 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
     if (status == WEFT_OK) status = open_devices(runtime, &settings, &devices, &error);
     if (status == WEFT_OK)
-        status = settings.model == NULL ? check_table(&settings, &devices, &failed, &error)
-                                        : check_model(&settings, runtime, &devices, &failed, &error);
+        status = settings.model ? check_model(&settings, runtime, &devices, &failed, &error)
+                                : check_table(&settings, &devices, &failed, &error);
     progress_end();
     for (size_t i = 0; i < MAX_CHECK_DEVICES; i++) weft_device_close(devices.devices[i]);
     weft_runtime_destroy(runtime);

@@ -23,7 +23,7 @@ static void print_parting(const greedy_run *run, const weft_check_parting *p) {
 
 static bool add_parting(const greedy_run *run, const weft_check_parting *p) {
     cJSON *entry = cJSON_CreateObject();
-    if (entry == NULL || !cJSON_AddItemToArray(run->partings, entry)) return false;
+    if (!entry || !cJSON_AddItemToArray(run->partings, entry)) return false;
     bool complete = cJSON_AddStringToObject(entry, "device", run->devices->infos[p->device].id) &&
                     cJSON_AddNumberToObject(entry, "index", p->index) && cJSON_AddBoolToObject(entry, "tie", p->tie) &&
                     json_add_tokens(entry, "tokens", p->tokens, 2);
@@ -34,9 +34,9 @@ static bool add_parting(const greedy_run *run, const weft_check_parting *p) {
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         complete = complete && cJSON_AddNumberToObject(entry, numbers[i].name, numbers[i].value);
     cJSON *logits = complete ? cJSON_AddArrayToObject(entry, "logits") : NULL;
-    for (int i = 0; i < 2 && logits != NULL; i++) {
+    for (int i = 0; i < 2 && logits; i++) {
         cJSON *row = cJSON_CreateDoubleArray(p->logits[i], 2);
-        if (row == NULL || !cJSON_AddItemToArray(logits, row)) return false;
+        if (!row || !cJSON_AddItemToArray(logits, row)) return false;
     }
     return logits != NULL;
 }
@@ -44,7 +44,7 @@ static bool add_parting(const greedy_run *run, const weft_check_parting *p) {
 static weft_status take_parting(void *user, const weft_check_parting *parting) {
     greedy_run *run = user;
     progress_end();
-    if (run->partings == NULL)
+    if (!run->partings)
         print_parting(run, parting);
     else
         run->complete = run->complete && add_parting(run, parting);
@@ -75,15 +75,15 @@ weft_status check_greedy(const check_settings *settings, weft_model *model, cons
         engines[i].page_size = settings->walk.page_size;
         engines[i].progress = show_tokens;
     }
-    cJSON *object = json == NULL ? NULL : cJSON_AddObjectToObject(json, "greedy");
-    if (object != NULL) run.partings = cJSON_AddArrayToObject(object, "partings");
-    if (json != NULL && run.partings == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
+    cJSON *object = json ? cJSON_AddObjectToObject(json, "greedy") : NULL;
+    if (object) run.partings = cJSON_AddArrayToObject(object, "partings");
+    if (json && !run.partings) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
     weft_status status = weft_check_greedy(model, engines, devices->count, settings->walk.prompt, settings->n_greedy, take_parting,
                                            show_tokens, &run, &summary, error);
     progress_end();
     if (status != WEFT_OK) return status;
     *failed = *failed || summary.n_differences > 0;
-    if (json == NULL)
+    if (!json)
         printf("%d greedy tokens: %zu ties, %zu differences\n", (int)summary.n_tokens, summary.n_ties, summary.n_differences);
     else if (!run.complete || !add_summary(object, &summary))
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");

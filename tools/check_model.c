@@ -40,7 +40,7 @@ static const weft_check_measure *measure_of(const weft_check_node *node, int whi
 /* How much of its limits a measure uses up. */
 static double share(const weft_check_measure *measure) {
     if (!measure->present) return -1.0;
-    if (measure->failure != NULL) return INFINITY;
+    if (measure->failure) return INFINITY;
     double nmse = measure->nmse_limit > 0.0 ? measure->nmse / measure->nmse_limit : 0.0;
     return fmax(nmse, measure->error_limit > 0.0 ? measure->error / measure->error_limit : 0.0);
 }
@@ -85,9 +85,8 @@ static void print_line(model_run *run, const line *l, size_t device) {
     if (l->skipped[0]) printf("        not run by itself: %s\n", l->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
         const weft_check_measure *m = &l->measures[i];
-        if (m->failure == NULL && !(run->settings->verbose && m->present)) continue;
-        printf("        %s, %s%s%s\n", l->measured[i], measure_texts[i], m->failure != NULL ? ": " : "",
-               m->failure != NULL ? m->failure : "");
+        if (!m->failure && !(run->settings->verbose && m->present)) continue;
+        printf("        %s, %s%s%s\n", l->measured[i], measure_texts[i], m->failure ? ": " : "", m->failure ? m->failure : "");
         print_worst(m);
     }
     if (!run->settings->verbose || !l->difference.present) return;
@@ -104,19 +103,19 @@ static bool add_number(cJSON *object, const char *name, double value) {
 static bool add_measure(cJSON *object, const char *name, const weft_check_measure *m, bool limits) {
     if (!m->present) return true;
     cJSON *entry = cJSON_AddObjectToObject(object, name);
-    bool complete = entry != NULL && add_number(entry, "nmse", m->nmse) && add_number(entry, "error", m->error) &&
+    bool complete = entry && add_number(entry, "nmse", m->nmse) && add_number(entry, "error", m->error) &&
                     add_number(entry, "worst_output", m->worst_output) && add_number(entry, "worst_row", (double)m->worst_row) &&
                     add_number(entry, "worst_column", (double)m->worst_column) &&
                     add_number(entry, "worst_value", m->worst_value) && add_number(entry, "worst_expected", m->worst_expected);
     if (limits)
         complete = complete && add_number(entry, "nmse_limit", m->nmse_limit) && add_number(entry, "error_limit", m->error_limit);
-    if (m->failure != NULL) complete = complete && cJSON_AddStringToObject(entry, "failure", m->failure);
+    if (m->failure) complete = complete && cJSON_AddStringToObject(entry, "failure", m->failure);
     return complete;
 }
 
 static bool add_line(const model_run *run, const line *l, size_t device) {
     cJSON *entry = cJSON_CreateObject();
-    if (entry == NULL || !cJSON_AddItemToArray(run->nodes, entry)) return false;
+    if (!entry || !cJSON_AddItemToArray(run->nodes, entry)) return false;
     bool complete = cJSON_AddNumberToObject(entry, "step", l->step) && cJSON_AddNumberToObject(entry, "n_rows", l->n_rows) &&
                     cJSON_AddNumberToObject(entry, "layer", l->layer) && cJSON_AddStringToObject(entry, "name", l->name) &&
                     cJSON_AddStringToObject(entry, "op", weft_op_name(l->op)) &&
@@ -133,7 +132,7 @@ static void flush_lines(model_run *run) {
     for (size_t i = 0; i < run->devices->count; i++) {
         line *l = &run->lines[i];
         if (!l->used) continue;
-        if (run->nodes == NULL)
+        if (!run->nodes)
             print_line(run, l, i);
         else
             run->complete = run->complete && add_line(run, l, i);
@@ -156,7 +155,7 @@ static void add_to_line(line *l, const weft_check_node *node) {
         snprintf(l->kernel, sizeof l->kernel, "%s", node->kernel);
         l->op = node->op;
     }
-    if (node->skipped != NULL) snprintf(l->skipped, sizeof l->skipped, "%s: %.90s", node->name, node->skipped);
+    if (node->skipped) snprintf(l->skipped, sizeof l->skipped, "%s: %.90s", node->name, node->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
         if (share(measure_of(node, i)) <= share(&l->measures[i])) continue;
         l->measures[i] = *measure_of(node, i);
@@ -208,16 +207,16 @@ static bool add_summary(const model_run *run, cJSON *json, const weft_check_mode
     if (!complete) return false;
     if (!summary->failed) return cJSON_AddNullToObject(json, "first_failure") != NULL;
     cJSON *first = cJSON_AddObjectToObject(json, "first_failure");
-    return first != NULL && cJSON_AddStringToObject(first, "name", summary->first_name) &&
+    return first && cJSON_AddStringToObject(first, "name", summary->first_name) &&
            cJSON_AddStringToObject(first, "device", run->devices->infos[summary->first_device].id) &&
            cJSON_AddNumberToObject(first, "step", summary->first_step);
 }
 
 static cJSON *start_json(const check_settings *settings, const check_devices *devices, model_run *run) {
     cJSON *json = cJSON_CreateObject();
-    if (json != NULL && json_add_text(json, "model", settings->model, strlen(settings->model)) &&
+    if (json && json_add_text(json, "model", settings->model, strlen(settings->model)) &&
         cJSON_AddStringToObject(json, "precision", settings->walk.precision == WEFT_EXACT ? "exact" : "fast") &&
-        check_json_devices(json, devices) && (run->nodes = cJSON_AddArrayToObject(json, "nodes")) != NULL)
+        check_json_devices(json, devices) && (run->nodes = cJSON_AddArrayToObject(json, "nodes")))
         return json;
     cJSON_Delete(json);
     return NULL;
@@ -231,17 +230,17 @@ weft_status check_model(const check_settings *settings, weft_runtime *runtime, c
     weft_model *model = NULL;
     weft_status status = weft_model_open(runtime, settings->model, &model, error);
     cJSON *json = NULL;
-    if (status == WEFT_OK && settings->json && (json = start_json(settings, devices, &run)) == NULL)
+    if (status == WEFT_OK && settings->json && !(json = start_json(settings, devices, &run)))
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
     if (status == WEFT_OK && settings->nodes != CHECK_NONE) {
         status = walk(&run, model, &summary, error);
         *failed = *failed || summary.failed || summary.n_passed == 0;
         if (status == WEFT_OK && !settings->json) print_summary(&run, &summary);
     }
-    bool complete = json == NULL || status != WEFT_OK || (run.complete && add_summary(&run, json, &summary));
+    bool complete = !json || status != WEFT_OK || (run.complete && add_summary(&run, json, &summary));
     if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
     weft_model_close(model);
-    if (status != WEFT_OK || json == NULL) {
+    if (status != WEFT_OK || !json) {
         cJSON_Delete(json);
         return status;
     }

@@ -28,13 +28,13 @@ static void print_case(const table_run *run, const weft_check_result *result) {
 
 static bool add_case(const table_run *run, const weft_check_result *result) {
     cJSON *entry = cJSON_CreateObject();
-    if (entry == NULL || !cJSON_AddItemToArray(run->cases, entry)) return false;
+    if (!entry || !cJSON_AddItemToArray(run->cases, entry)) return false;
     bool complete = cJSON_AddStringToObject(entry, "device", run->device) &&
                     cJSON_AddStringToObject(entry, "op", weft_op_name(result->op)) &&
                     cJSON_AddStringToObject(entry, "case", result->name) && cJSON_AddBoolToObject(entry, "passed", result->passed);
-    if (result->skipped != NULL) return complete && cJSON_AddStringToObject(entry, "skipped", result->skipped);
-    if (result->failure != NULL) complete = complete && cJSON_AddStringToObject(entry, "failure", result->failure);
-    return complete && cJSON_AddStringToObject(entry, "kernel", result->kernel == NULL ? "" : result->kernel) &&
+    if (result->skipped) return complete && cJSON_AddStringToObject(entry, "skipped", result->skipped);
+    if (result->failure) complete = complete && cJSON_AddStringToObject(entry, "failure", result->failure);
+    return complete && cJSON_AddStringToObject(entry, "kernel", result->kernel ? result->kernel : "") &&
            cJSON_AddNumberToObject(entry, "nmse", result->nmse) &&
            cJSON_AddNumberToObject(entry, "nmse_limit", result->nmse_limit) &&
            cJSON_AddNumberToObject(entry, "error", result->error) &&
@@ -44,7 +44,7 @@ static bool add_case(const table_run *run, const weft_check_result *result) {
 
 static weft_status take_case(void *user, const weft_check_result *result) {
     table_run *run = user;
-    if (run->cases == NULL)
+    if (!run->cases)
         print_case(run, result);
     else
         run->complete = run->complete && add_case(run, result);
@@ -57,8 +57,8 @@ weft_status check_table(const check_settings *settings, const check_devices *dev
     weft_check_summary sum = {0};
     weft_status status = WEFT_OK;
     if (settings->json) {
-        run.cases = json == NULL || !check_json_devices(json, devices) ? NULL : cJSON_AddArrayToObject(json, "cases");
-        if (run.cases == NULL) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
+        run.cases = !json || !check_json_devices(json, devices) ? NULL : cJSON_AddArrayToObject(json, "cases");
+        if (!run.cases) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
     }
     for (size_t i = 0; i < devices->count && status == WEFT_OK; i++) {
         weft_check_summary summary = {0};
@@ -72,7 +72,7 @@ weft_status check_table(const check_settings *settings, const check_devices *dev
         sum.n_skipped += summary.n_skipped;
         *failed = *failed || summary.n_failed > 0 || summary.n_passed == 0;
     }
-    if (status != WEFT_OK || json == NULL) {
+    if (status != WEFT_OK || !json) {
         cJSON_Delete(json);
         return status;
     }

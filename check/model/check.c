@@ -18,7 +18,7 @@ static weft_status run_steps(weft_check_walk *walk, weft_error *error) {
 
 static weft_status check(weft_check_walk *walk, weft_device *const *devices, weft_error *error) {
     walk->tracks = weft_allocate(walk->script.runtime, walk->n_tracks * sizeof *walk->tracks);
-    if (walk->tracks == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu devices", walk->n_tracks);
+    if (!walk->tracks) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu devices", walk->n_tracks);
     size_t n_made = 0;
     weft_status status = WEFT_OK;
     while (n_made < walk->n_tracks && status == WEFT_OK) {
@@ -37,11 +37,11 @@ weft_status weft_check_model(weft_model *model, weft_device *const *devices, siz
                              weft_check_model_summary *summary, weft_error *error) {
     const weft_check_model_options none = {.precision = WEFT_FAST};
     weft_check_model_summary counts = {0};
-    if (options == NULL) options = &none;
-    if (model == NULL || devices == NULL || n_devices == 0)
+    if (!options) options = &none;
+    if (!model || !devices || n_devices == 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a model and a device are needed for a check");
     for (size_t i = 0; i < n_devices; i++)
-        if (devices[i] == NULL || weft_device_runtime(devices[i]) != weft_model_runtime(model))
+        if (!devices[i] || weft_device_runtime(devices[i]) != weft_model_runtime(model))
             return weft_fail(error, WEFT_INVALID_ARGUMENT, "a check's devices are opened with the model's runtime");
     weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
     if (status != WEFT_OK) return status;
@@ -56,6 +56,6 @@ weft_status weft_check_model(weft_model *model, weft_device *const *devices, siz
     if (status != WEFT_OK) return status;
     status = check(&walk, devices, error);
     weft_check_script_release(&walk.script);
-    if (status == WEFT_OK && summary != NULL) *summary = counts;
+    if (status == WEFT_OK && summary) *summary = counts;
     return status;
 }

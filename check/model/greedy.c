@@ -29,7 +29,7 @@ typedef struct greedy {
 /* ---- Tokens ---- */
 
 static weft_status go_on(greedy *g, weft_error *error) {
-    if (g->progress == NULL || g->progress(g->user, g->done, g->total)) return WEFT_OK;
+    if (!g->progress || g->progress(g->user, g->done, g->total)) return WEFT_OK;
     return weft_fail(error, WEFT_CANCELLED, "the comparison of tokens was ended");
 }
 
@@ -125,7 +125,7 @@ static void on_logits(void *user, size_t index, const float *logits, size_t n_vo
 static weft_status read_logits(greedy *g, weft_error *error) {
     const weft_session_options options = {.on_logits = on_logits, .user = g};
     g->rows = weft_allocate(g->runtime, g->n_partings * (size_t)g->n_vocab * sizeof *g->rows);
-    if (g->rows == NULL)
+    if (!g->rows)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu rows of %d logits", g->n_partings, (int)g->n_vocab);
     weft_status status = WEFT_OK;
     for (int i = 0; i < 2 && status == WEFT_OK; i++) {
@@ -195,7 +195,7 @@ static weft_status compare(greedy *g, size_t device, weft_check_greedy_summary *
     for (size_t i = 0; i < g->n_partings && status == WEFT_OK; i++) {
         g->partings[i].device = device;
         *(g->partings[i].tie ? &summary->n_ties : &summary->n_differences) += 1;
-        if (report != NULL) status = report(g->user, &g->partings[i]);
+        if (report) status = report(g->user, &g->partings[i]);
     }
     if (status == WEFT_OK && first < summary->n_tokens) summary->n_tokens = first;
     weft_engine_destroy(g->engines[1]);
@@ -218,12 +218,12 @@ weft_status weft_check_greedy(weft_model *model, const weft_engine_options *engi
                               int32_t n_tokens, weft_status (*report)(void *user, const weft_check_parting *parting),
                               bool (*progress)(void *user, uint64_t done, uint64_t total), void *user,
                               weft_check_greedy_summary *summary, weft_error *error) {
-    if (model == NULL || engines == NULL || n_engines == 0 || n_tokens < 1)
+    if (!model || !engines || n_engines == 0 || n_tokens < 1)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a model, an engine's options and a number of tokens are needed");
     weft_check_greedy_summary counts = {.n_tokens = n_tokens};
     weft_runtime *runtime = weft_model_runtime(model);
     greedy *g = weft_allocate(runtime, sizeof *g);
-    if (g == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory to compare tokens");
+    if (!g) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory to compare tokens");
     weft_model_info info;
     weft_model_describe(model, &info);
     *g = (greedy){.runtime = runtime,
@@ -238,6 +238,6 @@ weft_status weft_check_greedy(weft_model *model, const weft_engine_options *engi
     if (status == WEFT_OK) status = run(g, n_engines, &counts, report, error);
     weft_release(runtime, g->tokens);
     weft_release(runtime, g);
-    if (status == WEFT_OK && summary != NULL) *summary = counts;
+    if (status == WEFT_OK && summary) *summary = counts;
     return status;
 }

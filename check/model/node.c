@@ -70,18 +70,18 @@ static const weft_node *next_writer(const weft_check_track *track, weft_value va
 static weft_status read_version(const weft_check_track *track, weft_value value, void *into, weft_error *error) {
     const weft_node *leaf = state_of(track, value), *writer = next_writer(track, value);
     const weft_check_copy *before = weft_check_copy_find(track->states, track->n_states, leaf->name);
-    if (before == NULL) return weft_fail(error, WEFT_NOT_FOUND, "there is no state %s", leaf->name);
+    if (!before) return weft_fail(error, WEFT_NOT_FOUND, "there is no state %s", leaf->name);
     size_t bytes = (size_t)weft_tensor_bytes(&before->tensor);
     if (leaf->outputs[0] == value) {
         memcpy(into, before->data, bytes);
         return WEFT_OK;
     }
-    if (writer != NULL && writer->op != WEFT_OP_SAMPLE && writer->op != WEFT_OP_NORM_HEAD_SAMPLE)
+    if (writer && writer->op != WEFT_OP_SAMPLE && writer->op != WEFT_OP_NORM_HEAD_SAMPLE)
         return weft_fail(error, WEFT_UNSUPPORTED, "state %s is written again by %s before it can be read", leaf->name,
                          writer->name);
     weft_status status = weft_store_read_state(track->store, leaf->name, 0, into, bytes, error);
     int64_t n_words = before->tensor.shape[0], n_elements = n_words * before->tensor.shape[1];
-    for (int64_t i = WEFT_SEQUENCE_LAST_TOKEN; status == WEFT_OK && writer != NULL && i < n_elements; i += n_words)
+    for (int64_t i = WEFT_SEQUENCE_LAST_TOKEN; status == WEFT_OK && writer && i < n_elements; i += n_words)
         ((int32_t *)into)[i] = ((const int32_t *)before->data)[i];
     return status;
 }
@@ -109,7 +109,7 @@ static weft_status read_input(const weft_check_track *track, weft_model *model, 
     default:
         if (from->op != WEFT_OP_NONE) return weft_plan_read(track->plan, value, input->data, bytes, error);
         given = weft_check_copy_find(track->inputs, track->n_inputs, from->name);
-        if (given == NULL) return weft_fail(error, WEFT_NOT_FOUND, "there is no step input %s", from->name);
+        if (!given) return weft_fail(error, WEFT_NOT_FOUND, "there is no step input %s", from->name);
         memcpy(input->data, given->data, bytes);
         return WEFT_OK;
     }
@@ -121,7 +121,7 @@ static weft_status add_input(const weft_check_track *track, weft_model *model, w
     weft_leaf leaf = leaf_kind(track, value);
     weft_status status = weft_graph_tensor(track->graph, value, &tensor, error);
     if (status != WEFT_OK) return status;
-    if (leaf == WEFT_LEAF_WEIGHT && like != NULL && like->inputs[port].leaf == WEFT_LEAF_WEIGHT) {
+    if (leaf == WEFT_LEAF_WEIGHT && like && like->inputs[port].leaf == WEFT_LEAF_WEIGHT) {
         c->inputs[port] = like->inputs[port];
         return WEFT_OK;
     }
@@ -196,7 +196,7 @@ weft_status weft_check_node_results(const weft_check_track *track, size_t index,
         weft_check_output *output = &c->outputs[i];
         if (!output->present) continue;
         const void *given = given_back(track, node, i, (size_t)output->bytes);
-        if (given != NULL)
+        if (given)
             memcpy(output->result, given, (size_t)output->bytes);
         else if (output->state >= 0)
             status = read_version(track, node->outputs[i], output->result, error);

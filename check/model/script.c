@@ -19,12 +19,12 @@
 
 weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const char *text, int32_t n_more, int32_t **tokens,
                               int32_t *n_tokens, weft_error *error) {
-    if (text == NULL) text = DEFAULT_PROMPT;
+    if (!text) text = DEFAULT_PROMPT;
     size_t size = strlen(text), count = 0, capacity = size + 8;
     weft_model_info info;
     weft_model_describe(model, &info);
     int32_t *made = weft_allocate(runtime, (capacity + (size_t)n_more + 1) * sizeof *made);
-    if (made == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a prompt of %zu bytes", size);
+    if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a prompt of %zu bytes", size);
     weft_status status = weft_tokenize(model, text, size, true, made, capacity, &count, error);
     if (status == WEFT_OK && count == 0) status = weft_fail(error, WEFT_INVALID_ARGUMENT, "the prompt has no tokens");
     if (status == WEFT_OK && info.has_weights && count + (size_t)n_more > (size_t)info.n_ctx_train)
@@ -48,7 +48,7 @@ static int32_t rows_for(int32_t n_tokens) {
 static weft_status make_steps(int32_t max_rows, weft_check_script *script, weft_error *error) {
     int32_t n_steps = (script->n_prompt - 1) / max_rows + 1 + script->n_positions - script->n_prompt;
     script->steps = weft_allocate(script->runtime, (size_t)n_steps * sizeof *script->steps);
-    if (script->steps == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %d steps", (int)n_steps);
+    if (!script->steps) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %d steps", (int)n_steps);
     for (int32_t first = 0; first < script->n_positions;) {
         int32_t left = script->n_prompt - first, n_tokens = left < 1 ? 1 : left < max_rows ? left : max_rows;
         script->steps[script->n_steps++] = (weft_check_step){

@@ -32,7 +32,7 @@ static weft_status make_copies(weft_runtime *runtime, const weft_graph *graph, w
                                size_t *n_copies, weft_error *error) {
     size_t n_nodes = weft_graph_node_count(graph);
     *copies = weft_allocate(runtime, (n_nodes + 1) * sizeof **copies);
-    if (*copies == NULL) return no_memory("leaves", error);
+    if (!*copies) return no_memory("leaves", error);
     for (size_t i = 0; i < n_nodes; i++) {
         weft_node node;
         weft_status status = weft_graph_node(graph, i, &node, error);
@@ -43,7 +43,7 @@ static weft_status make_copies(weft_runtime *runtime, const weft_graph *graph, w
         if (status != WEFT_OK) return status;
         strncpy(copy->name, node.name, sizeof copy->name - 1);
         copy->data = weft_allocate(runtime, (size_t)weft_tensor_bytes(&copy->tensor));
-        if (copy->data == NULL) return no_memory(leaf == WEFT_LEAF_STATE ? "states" : "inputs", error);
+        if (!copy->data) return no_memory(leaf == WEFT_LEAF_STATE ? "states" : "inputs", error);
         ++*n_copies;
     }
     return WEFT_OK;
@@ -133,7 +133,7 @@ static weft_status index_nodes(weft_check_track *track, weft_error *error) {
     track->n_nodes = weft_graph_node_count(track->graph);
     track->n_values = 0;
     track->nodes = weft_allocate(track->runtime, track->n_nodes * sizeof *track->nodes);
-    if (track->nodes == NULL) return no_memory("nodes", error);
+    if (!track->nodes) return no_memory("nodes", error);
     for (size_t i = 0; i < track->n_nodes; i++) {
         weft_status status = weft_graph_node(track->graph, i, &track->nodes[i], error);
         if (status != WEFT_OK) return status;
@@ -141,7 +141,7 @@ static weft_status index_nodes(weft_check_track *track, weft_error *error) {
             if (track->nodes[i].outputs[j] >= (weft_value)track->n_values) track->n_values = (size_t)track->nodes[i].outputs[j] + 1;
     }
     track->producers = weft_allocate(track->runtime, (track->n_values + 1) * sizeof *track->producers);
-    if (track->producers == NULL) return no_memory("values", error);
+    if (!track->producers) return no_memory("values", error);
     for (size_t i = 0; i < track->n_nodes; i++)
         for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++)
             if (track->nodes[i].outputs[j] != WEFT_NONE) track->producers[track->nodes[i].outputs[j]] = (int32_t)i;
@@ -155,7 +155,7 @@ static weft_status make_results(const weft_check_script *script, const weft_chec
     track->result_bytes[1] = n_heads * pair * (size_t)script->engine.max_top;
     for (size_t i = 0; i < 2 && n_heads > 0; i++) {
         track->results[i] = weft_allocate(track->runtime, track->result_bytes[i]);
-        if (track->results[i] == NULL) return no_memory("results", error);
+        if (!track->results[i]) return no_memory("results", error);
     }
     return WEFT_OK;
 }
@@ -201,7 +201,7 @@ static weft_status submit(weft_check_track *track, bool (*go_on)(void *user), vo
     if (status != WEFT_OK) return status;
     status = wait_for(track, ticket, go_on, user, results, error);
     for (size_t i = 0; i < 2 && status == WEFT_OK; i++)
-        if (track->results[i] != NULL) memcpy(track->results[i], results[i], track->result_bytes[i]);
+        if (track->results[i]) memcpy(track->results[i], results[i], track->result_bytes[i]);
     weft_plan_release(track->plan, ticket);
     return status;
 }
@@ -209,10 +209,9 @@ static weft_status submit(weft_check_track *track, bool (*go_on)(void *user), vo
 weft_status weft_check_track_run(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
                                  bool (*go_on)(void *user), void *user, weft_error *error) {
     /* A device that chose the same token as the first device continues with its own last token. */
-    bool follows =
-        step->first >= script->n_prompt && track->results[0] != NULL && track->results[0][0] == script->tokens[step->first];
+    bool follows = step->first >= script->n_prompt && track->results[0] && track->results[0][0] == script->tokens[step->first];
     weft_status status = WEFT_OK;
-    if (track->plan == NULL || !same_graph(&track->step, step)) status = make_plan(script, step, track, error);
+    if (!track->plan || !same_graph(&track->step, step)) status = make_plan(script, step, track, error);
     track->step = *step;
     for (size_t i = 0; i < track->n_states && status == WEFT_OK; i++) {
         weft_check_copy *state = &track->states[i];

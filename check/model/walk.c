@@ -20,7 +20,7 @@ typedef struct subject {
 
 bool weft_check_walk_goes_on(void *user) {
     const weft_check_walk *walk = user;
-    return walk->progress == NULL || walk->progress(walk->progress_user, walk->done, walk->total);
+    return !walk->progress || walk->progress(walk->progress_user, walk->done, walk->total);
 }
 
 /* ---- Measures ---- */
@@ -42,7 +42,7 @@ static void set_measure(weft_check_measure *measure, const weft_check_result *re
 static void judge(const weft_check_case *c, bool unstable, weft_check_measure *measure) {
     weft_check_result result = {.op = c->op};
     const char *failure = weft_check_judge(c, &result);
-    set_measure(measure, &result, failure == NULL && unstable ? "the same inputs gave different bits" : failure);
+    set_measure(measure, &result, !failure && unstable ? "the same inputs gave different bits" : failure);
 }
 
 static void measure_distance(weft_check_case *c, const weft_check_saved *saved, const weft_check_limits *limits,
@@ -54,7 +54,7 @@ static void measure_distance(weft_check_case *c, const weft_check_saved *saved, 
 
 static bool gives_reals(const weft_check_case *c) {
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++)
-        if (c->outputs[i].present && c->outputs[i].oracle != NULL) return true;
+        if (c->outputs[i].present && c->outputs[i].oracle) return true;
     return false;
 }
 
@@ -64,7 +64,7 @@ static bool gives_reals(const weft_check_case *c) {
 static weft_check_limits drift_limits(const weft_check_walk *walk, size_t device, const weft_check_case *c) {
     weft_check_limits own = weft_check_limits_of(c->op, c->type, c->precision);
     double nmse = 4.0 * walk->tracks[device].drift + own.nmse;
-    return (weft_check_limits){.nmse = walk->drift, .error = c->judge != NULL ? 6.0 * sqrt(nmse) : INFINITY, .floor = own.floor};
+    return (weft_check_limits){.nmse = walk->drift, .error = c->judge ? 6.0 * sqrt(nmse) : INFINITY, .floor = own.floor};
 }
 
 /* ---- Reports ---- */
@@ -80,7 +80,7 @@ static void count(weft_check_walk *walk, weft_check_node *node) {
     node->passed = true;
     for (size_t i = 0; i < sizeof measures / sizeof measures[0]; i++) {
         measured = measured || measures[i]->present;
-        if (measures[i]->failure != NULL) node->passed = false;
+        if (measures[i]->failure) node->passed = false;
     }
     weft_check_model_summary *summary = walk->summary;
     if (!node->passed && !summary->failed) {
@@ -91,7 +91,7 @@ static void count(weft_check_walk *walk, weft_check_node *node) {
     }
     if (!node->passed)
         summary->n_failed++;
-    else if (node->skipped != NULL || !measured)
+    else if (node->skipped || !measured)
         summary->n_skipped++;
     else
         summary->n_passed++;
@@ -110,7 +110,7 @@ static weft_check_node start_node(const weft_check_walk *walk, const weft_node *
 
 static weft_status finish_node(weft_check_walk *walk, weft_check_node *node, weft_error *error) {
     count(walk, node);
-    weft_status status = walk->report == NULL ? WEFT_OK : walk->report(walk->user, node);
+    weft_status status = walk->report ? walk->report(walk->user, node) : WEFT_OK;
     if (status == WEFT_OK && !weft_check_walk_goes_on(walk)) status = WEFT_CANCELLED;
     return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the check was ended at %s", node->name);
 }
@@ -124,7 +124,7 @@ static weft_status run_alone(subject *s, size_t device, bool parts, weft_check_m
     s->message = (weft_error){.status = WEFT_OK};
     weft_status status = weft_check_execute(&s->c, s->walk->tracks[device].device, parts, &unstable, &s->message);
     if (weft_check_is_fatal(status)) return weft_fail(error, status, "%s: %s", node->name, s->message.message);
-    node->kernel = s->c.kernel == NULL ? "" : s->c.kernel;
+    node->kernel = s->c.kernel ? s->c.kernel : "";
     if (status == WEFT_OK)
         judge(&s->c, unstable, measure);
     else if (status == WEFT_UNSUPPORTED)
@@ -184,7 +184,7 @@ static weft_status examine_own(subject *s, size_t device, size_t index, const we
         weft_check_node_case(track, walk->script.model, walk->script.engine.precision, index, like, &s->own, &message);
     if (status == WEFT_UNSUPPORTED) return WEFT_OK;
     if (status != WEFT_OK) return weft_fail(error, status, "%s", message.message);
-    if (like != NULL && weft_check_same_inputs(like, &s->own))
+    if (like && weft_check_same_inputs(like, &s->own))
         share_oracle(like, &s->own);
     else
         weft_check_oracle(&s->own);
@@ -192,10 +192,10 @@ static weft_status examine_own(subject *s, size_t device, size_t index, const we
     status = weft_check_node_results(track, index, &s->own, error);
     if (status != WEFT_OK) return status;
     judge(&s->own, false, &node->in_step);
-    if (like == NULL || !(gives_reals(&s->own) || s->own.judge != NULL)) return WEFT_OK;
+    if (!like || !(gives_reals(&s->own) || s->own.judge)) return WEFT_OK;
     weft_check_limits limits = drift_limits(walk, device, &s->own);
     measure_distance(&s->own, &s->in_step, &limits, &node->drift);
-    if (s->own.judge == NULL) {
+    if (!s->own.judge) {
         walk->tracks[device].drift = node->drift.nmse;
         node->drift.error_limit = 0.0;
     }
@@ -207,7 +207,7 @@ static weft_status examine_other(subject *s, size_t device, weft_check_node *nod
     const weft_check_track *track = &s->walk->tracks[device];
     weft_status status = run_alone(s, device, false, &node->alone, node, error);
     if (status != WEFT_OK) return status;
-    if (node->alone.present && (gives_reals(&s->c) || s->c.judge != NULL) && s->alone_known) {
+    if (node->alone.present && (gives_reals(&s->c) || s->c.judge) && s->alone_known) {
         measure_distance(&s->c, &s->alone, &none, &node->difference);
         node->difference.failure = NULL;
         node->difference.nmse_limit = node->difference.error_limit = 0.0;
@@ -233,7 +233,7 @@ static weft_status examine(subject *s, weft_error *error) {
     weft_check_walk *walk = s->walk;
     weft_check_node node = start_node(walk, &walk->tracks[0].nodes[s->index], s->index, 0);
     weft_status status = make_case(s, &node, error);
-    bool known = status == WEFT_OK && node.skipped == NULL;
+    bool known = status == WEFT_OK && !node.skipped;
     if (known) walk->drift += weft_check_limits_of(s->c.op, s->c.type, s->c.precision).nmse;
     if (known) status = walk->fused ? examine_fused(s, &node, error) : examine_first(s, &node, error);
     if (status == WEFT_OK) status = finish_node(walk, &node, error);
@@ -270,7 +270,7 @@ static bool is_examined(const weft_check_walk *walk, const weft_node *node) {
 weft_status weft_check_walk_nodes(weft_check_walk *walk, weft_error *error) {
     const weft_check_track *first = &walk->tracks[0];
     subject *s = weft_allocate(walk->script.runtime, sizeof *s);
-    if (s == NULL) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory to examine nodes");
+    if (!s) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory to examine nodes");
     weft_status status = WEFT_OK;
     uint64_t n_own = 0, n_done = 0;
     for (size_t i = 0; i < first->n_nodes; i++) n_own += is_examined(walk, &first->nodes[i]);

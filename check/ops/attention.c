@@ -121,7 +121,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
         weft_type_get(type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->n_ctx,
         (long long)r->page_size, (long long)r->n_sequences, (long long)r->t, (long long)r->n_padding, (int)s->window,
         s->queries == WEFT_CHECK_NORMAL ? s->query_rms : 0.0, s->cache_rms);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_attention_params params = {
         .n_heads = (int32_t)(s->n_kv_heads * s->group), .scale = (float)(1.0 / sqrt((double)s->head_dim)), .window = s->window};
     weft_check_params(c, &params, sizeof params);

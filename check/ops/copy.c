@@ -12,7 +12,7 @@ static weft_status check(weft_check_run *run, weft_type type, bool weight, int64
     weft_check_case *c =
         weft_check_begin(run, weight ? type : WEFT_CHECK_NO_TYPE, size, "%s%s %lld T=%lld%s", weft_type_get(type)->name,
                          weight ? "" : " activation", (long long)n, (long long)t, matrices > 1 ? " of several matrices" : "");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     if (weight)
         weft_check_weight(c, WEFT_COPY_X, type, n, t, WEFT_CHECK_EXTREME, 1.0);
     else

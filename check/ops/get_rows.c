@@ -11,7 +11,7 @@ void weft_check_oracle_get_rows(weft_check_case *c) {
     for (int64_t column = 0; weft_check_ready(c) && column < index->tensor.shape[1]; column++) {
         const int32_t *words = index->words + column * index->tensor.shape[0];
         int64_t row = words[0];
-        if (row == -1 && sequences->words != NULL && words[1] >= 0 && words[1] < sequences->tensor.shape[1])
+        if (row == -1 && sequences->words && words[1] >= 0 && words[1] < sequences->tensor.shape[1])
             row = sequences->words[words[1] * sequences->tensor.shape[0] + WEFT_SEQUENCE_LAST_TOKEN];
         bool found = row >= 0 && row < m;
         if (found) weft_check_row(table, row, values);
@@ -50,7 +50,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
         run, s->weight ? s->type : WEFT_CHECK_NO_TYPE, size, "%s%s %lldx%lld N=%lld words=%lld%s%s", weft_type_get(s->type)->name,
         s->weight ? "" : " activation", (long long)s->n, (long long)s->m, (long long)s->t, (long long)s->words,
         s->sequences ? " last tokens" : "", s->matrices ? " of several matrices" : "");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     if (s->weight)
         weft_check_weight(c, WEFT_GET_ROWS_TABLE, s->type, s->n, s->m, WEFT_CHECK_EXTREME, 1.0);
     else

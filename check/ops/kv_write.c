@@ -57,7 +57,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
         weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%s head_dim=%lld kv_heads=%lld page=%lld T=%lld padding=%lld%s",
                          weft_type_get(s->type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)r->page_size,
                          (long long)r->t, (long long)r->n_padding, s->missing ? " missing pages" : "");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     int64_t n = s->head_dim * s->n_kv_heads;
     weft_check_reals(c, WEFT_KV_WRITE_K, n, r->t, WEFT_CHECK_NORMAL, 1.0);
     weft_check_reals(c, WEFT_KV_WRITE_V, n, r->t, WEFT_CHECK_NORMAL, 1.0);

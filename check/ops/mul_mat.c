@@ -30,7 +30,7 @@ void weft_oracle_mul_mat(weft_check_case *c, size_t port, const double *x, int64
             double sum = 0.0, squares = 0.0;
             dot(row, x + column * k, k, &sum, &squares);
             y[column * n + j] = sum;
-            if (magnitude != NULL) magnitude[column * n + j] = sqrt(squares);
+            if (magnitude) magnitude[column * n + j] = sqrt(squares);
         }
     }
 }
@@ -47,7 +47,7 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
     int64_t k = weft_check_k(m, type);
     weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s", weft_type_get(type)->name, (long long)k,
                                           (long long)m->n, (long long)m->t, note, extra_precision ? " extra precision" : "");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     const weft_mul_mat_params params = {.extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     weft_check_weight(c, WEFT_MUL_MAT_WEIGHT, type, k, m->n, weights, 1.0 / sqrt((double)k));

@@ -10,7 +10,7 @@ void weft_check_oracle_mul_mat_add(weft_check_case *c) {
                  *residual = weft_check_values(c, WEFT_MUL_MAT_ADD_RESIDUAL);
     weft_oracle_mul_mat(c, WEFT_MUL_MAT_ADD_WEIGHT, x, y->n_rows, y->oracle, y->magnitude);
     for (int64_t i = 0; weft_check_ready(c) && i < y->n_row * y->n_rows; i++)
-        y->oracle[i] += (bias == NULL ? 0.0 : bias[i % y->n_row]) + (residual == NULL ? 0.0 : residual[i]);
+        y->oracle[i] += (bias ? bias[i % y->n_row] : 0.0) + (residual ? residual[i] : 0.0);
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, bool bias, bool residual,
@@ -19,7 +19,7 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
     weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld T=%lld%s%s%s", weft_type_get(type)->name, (long long)k,
                                           (long long)m->n, (long long)m->t, bias ? " bias" : "", residual ? " residual" : "",
                                           extra_precision ? " extra precision" : "");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     const weft_mul_mat_add_params params = {.extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     weft_check_weight(c, WEFT_MUL_MAT_ADD_WEIGHT, type, k, m->n, WEFT_CHECK_NORMAL, 1.0 / sqrt((double)k));

@@ -34,7 +34,7 @@ static weft_status check(weft_check_run *run, weft_type type, weft_type up_type,
     weft_check_case *c = weft_check_begin(run, type, size, "%s/%s %lldx%lld T=%lld %s rms=%g%s", weft_type_get(type)->name,
                                           weft_type_get(up_type)->name, (long long)k, (long long)m->n, (long long)m->t,
                                           activation == WEFT_ACTIVATION_SILU ? "silu" : "gelu", rms, extra_notes[extra_precision]);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = activation, .extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_NORM_GATED_MLP_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);

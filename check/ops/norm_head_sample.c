@@ -39,7 +39,7 @@ static weft_status check(weft_check_run *run, weft_type type, const shape *s, in
     int64_t k = weft_check_k(m, type);
     weft_check_case *c = weft_check_begin(run, type, size, "%s %lldx%lld R=%lld top=%d%s", weft_type_get(type)->name, (long long)k,
                                           (long long)m->n, (long long)m->t, (int)s->n_top, extra_precision ? "" : " plain");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_norm_head_sample_params params = {.epsilon = 1e-5f, .n_top = s->n_top, .extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_NORM_HEAD_SAMPLE_X, k, m->t, WEFT_CHECK_NORMAL, 1.0);

@@ -17,10 +17,10 @@ static void project(weft_check_case *c, const weft_norm_qkv_params *params, size
                  *table = weft_check_values(c, WEFT_NORM_QKV_TABLE);
     weft_oracle_mul_mat(c, WEFT_NORM_QKV_Q + which, z, t, y, magnitude);
     if (!weft_check_ready(c)) return;
-    for (int64_t i = 0; bias != NULL && i < n * t; i++) y[i] += bias[i % n];
+    for (int64_t i = 0; bias && i < n * t; i++) y[i] += bias[i % n];
     if (WEFT_NORM_QKV_Q + which == WEFT_NORM_QKV_V) return;
     for (int64_t i = 0; i < n * t; i++) scratch[i] = y[i];
-    if (norm != NULL) weft_oracle_rms_norm(y, norm, n, n / params->head_dim, t, (double)params->head_epsilon, scratch);
+    if (norm) weft_oracle_rms_norm(y, norm, n, n / params->head_dim, t, (double)params->head_epsilon, scratch);
     for (int64_t i = 0; i < n * t; i++) magnitude[i] *= y[i] == 0.0 ? 1.0 : fabs(scratch[i] / y[i]);
     weft_oracle_rope(scratch, c->inputs[WEFT_NORM_QKV_ROWS].words, table, c->inputs[WEFT_NORM_QKV_TABLE].tensor.shape[0], n,
                      params->head_dim, t, params->order, y);
@@ -122,7 +122,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_type type, we
                          weft_type_get(type)->name, weft_type_get(v_type)->name, weft_type_get(kv_type)->name, (int)s->head_dim,
                          (long long)s->n_kv_heads, (long long)s->group, (long long)r->t, (long long)r->n_padding,
                          s->biases ? " biases" : "", s->norms ? " head norms" : "", extra_notes[extra_precision]);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_norm_qkv_params params = {
         .epsilon = 1e-5f, .head_epsilon = 1e-6f, .head_dim = s->head_dim, .order = s->order, .extra_precision = extra_precision};
     weft_check_params(c, &params, sizeof params);

@@ -12,7 +12,7 @@ void weft_oracle_rms_norm(const double *x, const double *weight, int64_t n, int6
         double squares = 0.0;
         for (int64_t i = 0; i < size; i++) squares += x[group * size + i] * x[group * size + i];
         double scale = 1.0 / sqrt(squares / (double)size + epsilon);
-        for (int64_t i = 0; i < size; i++) y[group * size + i] = x[group * size + i] * scale * (weight == NULL ? 1.0 : weight[i]);
+        for (int64_t i = 0; i < size; i++) y[group * size + i] = x[group * size + i] * scale * (weight ? weight[i] : 1.0);
     }
 }
 
@@ -51,7 +51,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     weft_check_case *c =
         weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld groups=%d%s rms=%g pattern=%d", (long long)s->n,
                          (long long)s->t, (int)s->n_groups, s->weight ? "" : " no weight", s->rms, (int)s->pattern);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     int64_t n_groups = s->n_groups == 0 ? 1 : s->n_groups;
     weft_rms_norm_params params = {.epsilon = s->epsilon, .n_groups = s->n_groups};
     weft_check_params(c, &params, sizeof params);

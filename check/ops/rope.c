@@ -53,7 +53,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     weft_check_case *c = weft_check_begin(
         run, WEFT_CHECK_NO_TYPE, size, "head_dim=%d heads=%lld dims=%lld order=%d T=%lld padding=%lld", (int)s->head_dim,
         (long long)s->n_heads, (long long)s->n_dims, (int)s->order, (long long)s->t, (long long)s->n_padding);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_rope_params params = {.head_dim = s->head_dim, .order = s->order};
     weft_check_rows rows = {.t = s->t,
                             .n_sequences = 3,

@@ -51,7 +51,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     weft_check_case *c = weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld R=%lld top=%d rms=%g pattern=%d%s%s",
                                           (long long)s->n_vocab, (long long)s->n_columns, (int)s->n_top, s->rms, (int)s->pattern,
                                           s->draws ? " draws" : "", s->holes ? " holes" : "");
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_sample_params params = {.n_top = s->n_top};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_SAMPLE_LOGITS, s->n_vocab, s->n_columns, s->pattern, s->rms);

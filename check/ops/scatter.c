@@ -14,7 +14,7 @@ void weft_check_oracle_scatter(weft_check_case *c) {
 static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_updates, weft_check_size size, weft_error *error) {
     weft_check_case *c =
         weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lldx%lld N=%lld", (long long)n, (long long)m, (long long)n_updates);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     int32_t *state = weft_check_words(c, WEFT_SCATTER_STATE, WEFT_LEAF_STATE, n, m);
     int32_t *updates = weft_check_words(c, WEFT_SCATTER_UPDATES, WEFT_LEAF_INPUT, 2, n_updates);
     for (int64_t i = 0; weft_check_ready(c) && i < n * m; i++) state[i] = (int32_t)weft_check_bits(&c->random);

@@ -10,7 +10,7 @@ static void soft_max(const double *x, const double *mask, double scale, int64_t 
         double max = -INFINITY, sum = 0.0;
         double *z = y + column * n;
         for (int64_t i = 0; i < n; i++) {
-            z[i] = scale * x[column * n + i] + (mask == NULL ? 0.0 : mask[column * n + i]);
+            z[i] = scale * x[column * n + i] + (mask ? mask[column * n + i] : 0.0);
             if (z[i] > max) max = z[i];
         }
         for (int64_t i = 0; i < n; i++) {
@@ -51,7 +51,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     weft_check_case *c =
         weft_check_begin(run, WEFT_CHECK_NO_TYPE, size, "%lld T=%lld scale=%g%s rms=%g pattern=%d", (long long)s->n,
                          (long long)s->t, (double)s->scale, s->mask ? " mask" : "", s->rms, (int)s->pattern);
-    if (c == NULL) return WEFT_OK;
+    if (!c) return WEFT_OK;
     weft_soft_max_params params = {.scale = s->scale};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_SOFT_MAX_X, s->n, s->t, s->pattern, s->rms);
