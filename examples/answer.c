@@ -1,4 +1,4 @@
-/* The smallest program that talks to a model: answer MODEL "question". */
+/* A minimal program that asks a model a question. Usage: answer MODEL "question" */
 #include <stdio.h>
 
 #include <weft/decoder.h>

@@ -1,4 +1,5 @@
-/* A graph without a model: y = silu(W x) for a weight that the program makes itself, run on any device: graph_by_hand [DEVICE]. */
+/* Builds a graph without a model file, y = silu(W x), with a weight of the program's own, and runs it. Usage: graph_by_hand
+ * [DEVICE] */
 #include <stdio.h>
 #include <string.h>
 

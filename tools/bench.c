@@ -1,4 +1,4 @@
-/* weft bench: tokens a second, how much of the device's memory bandwidth that is, and what a step costs the host; or the ops. */
+/* weft bench: tokens/s, the share of the device's read bandwidth, and the host's time for a step; or the speed of each op. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,20 +20,20 @@ typedef struct bench_settings {
     float seconds;
 } bench_settings;
 
-/* Decoding, over some runs; sorted, the values are minimum first, maximum last. */
+/* The figures of several runs from one position. After summarise the values are sorted, the smallest first. */
 typedef struct decode_figures {
-    int32_t position;                                 /* where it begins */
+    int32_t position;                                 /* where decoding begins */
     double prefill[MAX_REPEATS], decode[MAX_REPEATS]; /* tokens/s */
-    double processor_us[MAX_REPEATS];                 /* of the whole process, a step */
+    double processor_us[MAX_REPEATS];                 /* of the whole process, for a step */
     double prefill_median, decode_median, processor_us_median;
-    double host_us, host_us_99; /* a step: the median, and what 99 of 100 do not exceed */
+    double host_us, host_us_99; /* for a step: the median and the 99th percentile */
 } decode_figures;
 
 typedef struct bench {
     const bench_settings *settings;
     weft_engine *engine;
     int32_t n_vocab;
-    double samples[MAX_SAMPLES]; /* us of the host, of each step of the runs that are under way */
+    double samples[MAX_SAMPLES]; /* the host's time of each step in the current runs, us */
     size_t n_samples;
     double read_bandwidth; /* bytes/s; 0: unknown */
     decode_figures start, at[MAX_POSITIONS];
@@ -48,7 +48,7 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Sorts. */
+/* Sorts the values. */
 static double median(double *values, size_t n) {
     qsort(values, n, sizeof *values, compare);
     if (n == 0) return 0;
@@ -67,8 +67,8 @@ static void summarise(bench *b, decode_figures *figures) {
 
 /* ---- Runs ---- */
 
-/* Tokens that are the same every run and look like no text: speed does not depend on them. Given and prefilled piece by piece, so
- * that it can be seen how far it is. */
+/* The tokens are the same in every run. They are random, since speed does not depend on them. They are added and prefilled piece by
+ * piece, so that the progress bar moves. */
 static weft_status prefill(const bench *b, weft_session *session, int32_t n_prompt, weft_error *error) {
     weft_token tokens[PREFILL_PIECE];
     uint32_t state = 1;
@@ -88,7 +88,7 @@ static weft_status prefill(const bench *b, weft_session *session, int32_t n_prom
     return status;
 }
 
-/* Reads n pieces. The first does not count for the host, as it may record a plan. */
+/* Reads n pieces. The host's time for the first does not count, because it may record a plan. */
 static weft_status decode(bench *b, weft_session *session, int32_t n, weft_error *error) {
     weft_engine_info before, after;
     weft_piece piece = {.last = false};
@@ -120,7 +120,7 @@ static weft_status measure_decode(bench *b, weft_session *session, decode_figure
     return status;
 }
 
-/* Runs first .. first + n - 1, after each other in one session that begins at the figures' position. */
+/* Runs number first .. first + n - 1, one after the other in a session that begins at the figures' position. */
 static weft_status run_session(bench *b, decode_figures *figures, int32_t first, int32_t n, weft_error *error) {
     weft_session_options options = {.ignore_end = true};
     weft_session *session = NULL;
@@ -138,7 +138,7 @@ static weft_status run_session(bench *b, decode_figures *figures, int32_t first,
     return status;
 }
 
-/* A backend that cannot tell leaves 0. */
+/* The bandwidth stays 0 if the backend cannot measure it. */
 static weft_status measure_bandwidth(bench *b, weft_runtime *runtime, weft_error *error) {
     weft_engine_info info;
     weft_engine_describe(b->engine, &info);
@@ -150,7 +150,7 @@ static weft_status measure_bandwidth(bench *b, weft_runtime *runtime, weft_error
     return status == WEFT_UNSUPPORTED ? WEFT_OK : status;
 }
 
-/* One run to warm up, then those that count; at the positions that were asked for, one prefill serves all runs. */
+/* One run to warm up, then the runs that count. For each position of --at, all runs share one prefill. */
 static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
     const bench_settings *settings = b->settings;
     b->start.position = settings->n_prompt;
@@ -161,7 +161,7 @@ static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
     summarise(b, &b->start);
     for (int32_t i = 0; status == WEFT_OK && i < settings->n_positions; i++) {
         b->at[i].position = settings->positions[i];
-        if (settings->positions[i] < PREFILL_PIECE) status = run_session(b, &b->at[i], 0, 1, error); /* records its plans */
+        if (settings->positions[i] < PREFILL_PIECE) status = run_session(b, &b->at[i], 0, 1, error); /* records the plans */
         b->n_samples = 0;
         if (status == WEFT_OK) status = run_session(b, &b->at[i], 0, settings->n_repeats, error);
         summarise(b, &b->at[i]);
@@ -189,7 +189,7 @@ static void print_text(const bench *b, const weft_engine_info *info, double shar
     print_speed("prefill", settings->n_prompt, b->start.prefill_median, b->start.prefill, n);
     print_speed("decode ", settings->n_predict, b->start.decode_median, b->start.decode, n);
     printf("a token reads %.1f MB of weights: %.1f GB/s", (double)info->decode_weight_bytes * 1e-6, decoded * 1e-9);
-    if (share > 0) printf(", %.0f %% of the %.1f GB/s the device reads", 100 * share, b->read_bandwidth * 1e-9);
+    if (share > 0) printf(", %.0f %% of the %.1f GB/s that the device reads", 100 * share, b->read_bandwidth * 1e-9);
     printf("\na step of one row: %zu phases, ", info->decode_phases);
     if (info->decode_dispatches) printf("%zu dispatches, ", info->decode_dispatches);
     print_host(info, &b->start);
@@ -290,7 +290,7 @@ static bool parse_positions(bench_settings *settings) {
     return true;
 }
 
-/* Room for all that will run, where no other context was asked for. */
+/* Without --ctx the context has room for all runs. */
 static void choose_context(bench_settings *settings) {
     if (settings->engine.n_ctx != 0) return;
     int64_t n_ctx = (int64_t)settings->n_prompt + settings->n_predict + 1;
@@ -315,18 +315,21 @@ static int check_usage(const weft_command *command, bench_settings *settings, co
 static int parse(const weft_command *command, bench_settings *settings, const char **path, int argc, char **argv) {
     weft_bench_options *table = &settings->table;
     option_spec options[MAX_OPTIONS] = {
-        {"n-prompt", 'p', OPTION_COUNT, &settings->n_prompt, 1, 16777216, NULL, "tokens to prefill; default 512"},
-        {"n-predict", 'n', OPTION_COUNT, &settings->n_predict, 0, 16777216, NULL, "tokens to decode; default 128"},
-        {"repeat", 'r', OPTION_COUNT, &settings->n_repeats, 1, MAX_REPEATS, NULL, "runs, after one to warm up; default 5"},
-        {"at", 0, OPTION_TEXT, &settings->at, 0, 0, "N,N...", "decodes from these positions on, too; each is prefilled to first"},
+        {"n-prompt", 'p', OPTION_COUNT, &settings->n_prompt, 1, 16777216, NULL, "number of tokens to prefill; default 512"},
+        {"n-predict", 'n', OPTION_COUNT, &settings->n_predict, 0, 16777216, NULL, "number of tokens to decode; default 128"},
+        {"repeat", 'r', OPTION_COUNT, &settings->n_repeats, 1, MAX_REPEATS, NULL,
+         "number of runs, after one to warm up; default 5"},
+        {"at", 0, OPTION_TEXT, &settings->at, 0, 0, "N,N...", "also decode from these positions on, after a prefill up to each"},
         {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
-        {"on", 0, OPTION_TEXT, &settings->engine.backend, 0, 0, "NAME", "as --backend"},
-        {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL, "the op table's cases in place of a model, by shapes of models"},
-        {"op", 0, OPTION_TEXT, &table->op, 0, 0, "NAME", "of --ops: cases of this op alone"},
-        {"type", 0, OPTION_TEXT, &table->type, 0, 0, "NAME", "of --ops: cases with weights of this type alone"},
-        {"case", 0, OPTION_TEXT, &table->name, 0, 0, NULL, "of --ops: cases with this in their names alone"},
-        {"quick", 0, OPTION_FLAG, &table->quick, 0, 0, NULL, "of --ops: the small cases of `weft check --quick` instead"},
-        {"seconds", 0, OPTION_REAL, &settings->seconds, 0.001, 3600, NULL, "of --ops: for each case, once warm; default 0.25"},
+        {"on", 0, OPTION_TEXT, &settings->engine.backend, 0, 0, "NAME", "the same as --backend"},
+        {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL,
+         "time the cases of the op table, in the shapes of real models, instead of a model"},
+        {"op", 0, OPTION_TEXT, &table->op, 0, 0, "NAME", "with --ops: only cases of this op"},
+        {"type", 0, OPTION_TEXT, &table->type, 0, 0, "NAME", "with --ops: only cases with weights of this type"},
+        {"case", 0, OPTION_TEXT, &table->name, 0, 0, NULL, "with --ops: only cases whose names contain TEXT"},
+        {"quick", 0, OPTION_FLAG, &table->quick, 0, 0, NULL, "with --ops: the small cases of `weft check --quick` instead"},
+        {"seconds", 0, OPTION_REAL, &settings->seconds, 0.001, 3600, NULL,
+         "with --ops: seconds to time each case, after warming up; default 0.25"},
     };
     size_t n_own = 0;
     while (options[n_own].name) n_own++;

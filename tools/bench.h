@@ -1,4 +1,4 @@
-/* What the two kinds of `weft bench` share. */
+/* Shared by the two kinds of `weft bench`. */
 #ifndef WEFT_TOOLS_BENCH_H
 #define WEFT_TOOLS_BENCH_H
 

@@ -1,4 +1,5 @@
-/* weft bench --ops: the op table's cases timed on a device, against its read bandwidth and the highest rate of arithmetic seen. */
+/* weft bench --ops: times the cases of the op table and compares them with the device's read bandwidth and with
+ * the highest rate of arithmetic among them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +8,12 @@
 
 #include "bench.h"
 
-/* Below this a device's caches may hold all that the nodes of a plan have for themselves. */
+/* Below this size a device's caches may hold the weights and KV caches of all nodes of a plan. */
 #define CACHE_BYTES ((uint64_t)128 << 20)
 
 typedef struct timed_case {
     weft_bench_result result;
-    char name[160], kernel[160], skipped[500]; /* what `result` points to lives no longer than the report */
+    char name[160], kernel[160], skipped[500]; /* copies, since the texts of `result` live only during the report */
 } timed_case;
 
 typedef struct table {
@@ -21,8 +22,8 @@ typedef struct table {
     double read_bandwidth; /* bytes/s; 0: unknown */
     timed_case *cases;
     size_t n_cases, capacity;
-    const timed_case *best; /* has the highest rate of arithmetic; NULL: nothing was timed */
-    bool complete;          /* false: no memory */
+    const timed_case *best; /* the case with the highest rate of arithmetic; NULL: nothing was timed */
+    bool complete;          /* false: out of memory */
     uint64_t done;          /* cases that the progress bar shows */
 } table;
 
@@ -69,7 +70,7 @@ static void find_best(table *t) {
 
 /* ---- Text ---- */
 
-/* Four digits or more, and no exponent. */
+/* At least four digits, without an exponent. */
 static void number_text(double value, char *text, size_t size) {
     snprintf(text, size, "%.*f", value < 10 ? 3 : value < 100 ? 2 : value < 1000 ? 1 : 0, value);
 }
@@ -166,7 +167,7 @@ static bool print_json(const table *t) {
 
 /* ---- The run ---- */
 
-/* Asked between steps, too; the bar is drawn once a case. */
+/* The library calls it between steps, too; the bar is drawn only once for each case. */
 static bool show_progress(void *user, uint64_t done, uint64_t total) {
     table *t = user;
     bool news = done != t->done;
@@ -182,7 +183,7 @@ static weft_status run_table(table *t, weft_device *device, bool json, weft_erro
     progress_end();
     if (!t->complete) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for %zu cases", t->n_cases);
     if (status != WEFT_OK) return status;
-    if (t->n_cases == 0) return weft_fail(error, WEFT_NOT_FOUND, "no case has this op, type and name");
+    if (t->n_cases == 0) return weft_fail(error, WEFT_NOT_FOUND, "no case matches --op, --type and --case");
     find_best(t);
     if (!json) print_text(t);
     return !json || print_json(t) ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");

@@ -5,7 +5,7 @@
 
 #include "command.h"
 
-/* One line without its newline; a line that ends in a backslash goes on in the next. False at the end of the input. */
+/* Reads one line without its newline. A backslash at the end of a line continues it on the next. False at the end of the input. */
 static bool read_message(byte_array *message) {
     int c;
     message->size = 0;
@@ -45,7 +45,7 @@ static weft_status converse(weft_session *session, const char *system, weft_erro
     while (status == WEFT_OK) {
         fputs("> ", stderr);
         if (!read_message(&message)) {
-            /* Ctrl-C at the prompt interrupts the read on some systems; only the end of the input ends the program. */
+            /* On some systems Ctrl-C at the prompt interrupts the read. Only the end of the input ends the program. */
             if (!interrupted() || feof(stdin)) break;
             interrupt_clear();
             clearerr(stdin);
@@ -65,12 +65,14 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_session_options chosen = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1};
     option_spec options[MAX_OPTIONS] = {
         {"system", 's', OPTION_TEXT, &system, 0, 0, NULL, "a system message"},
-        {"n-predict", 'n', OPTION_COUNT, &chosen.n_predict, 1, 16777216, NULL, "tokens an answer at most"},
+        {"n-predict", 'n', OPTION_COUNT, &chosen.n_predict, 1, 16777216, NULL, "the most tokens of an answer"},
         {"temp", 0, OPTION_REAL, &chosen.temperature, 0, 1000, NULL, "temperature; default 0.7; 0 is greedy"},
-        {"top-k", 0, OPTION_COUNT, &chosen.top_k, 0, 16777216, NULL, "only the K most likely; default 0, off"},
-        {"top-p", 0, OPTION_REAL, &chosen.top_p, 0, 1, NULL, "only the most likely that add up to P; default 0.95"},
-        {"min-p", 0, OPTION_REAL, &chosen.min_p, 0, 1, NULL, "only those at least P times as likely as the best; default off"},
-        {"seed", 0, OPTION_COUNT64, &chosen.seed, 0, 0, NULL, "of the draws; default 1"},
+        {"top-k", 0, OPTION_COUNT, &chosen.top_k, 0, 16777216, NULL, "draw from the K most likely tokens; default 0, off"},
+        {"top-p", 0, OPTION_REAL, &chosen.top_p, 0, 1, NULL,
+         "draw from the most likely tokens that add up to probability P; default 0.95"},
+        {"min-p", 0, OPTION_REAL, &chosen.min_p, 0, 1, NULL,
+         "draw from tokens at least P times as likely as the best; default off"},
+        {"seed", 0, OPTION_COUNT64, &chosen.seed, 0, 0, NULL, "seed of the draws; default 1"},
     };
     size_t n_options = engine_options_add(&settings, options, 7);
     const char *path;

@@ -1,4 +1,4 @@
-/* weft check: a model node by node, or every op, on devices against the double-precision oracle. */
+/* weft check: compares a model node by node, or every op, on devices with the double-precision oracle. */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@ static weft_status open_devices(weft_runtime *runtime, const check_settings *set
             return weft_fail(error, WEFT_INVALID_ARGUMENT, "--on %s: a list of devices has commas between names",
                              settings->engine.backend);
         if (devices->count == MAX_CHECK_DEVICES)
-            return weft_fail(error, WEFT_INVALID_ARGUMENT, "--on takes %d devices at most", MAX_CHECK_DEVICES);
+            return weft_fail(error, WEFT_INVALID_ARGUMENT, "--on: more than %d devices", MAX_CHECK_DEVICES);
         snprintf(name, sizeof name, "%.*s", (int)length, place);
         weft_device **device = &devices->devices[devices->count];
         weft_status status = weft_device_open(runtime, name, &chosen, device, error);
@@ -65,22 +65,27 @@ static int parse(const weft_command *command, check_settings *settings, int argc
     option_spec options[MAX_OPTIONS] = {
         {"on", 0, OPTION_TEXT, &engine->backend, 0, 0, "A,B,...",
          "the devices; the first is what others are held against; default cpu"},
-        {"precision", 0, OPTION_CHOICE, &engine->precision, 0, 0, "fast|exact", "default exact"},
+        {"precision", 0, OPTION_CHOICE, &engine->precision, 0, 0, "fast|exact",
+         "exact gives the same bits on every backend; default exact"},
         {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
-        {"verbose", 'v', OPTION_FLAG, &settings->verbose, 0, 0, NULL, "where the worst elements are; cases that pass, too"},
-        {"prompt", 'p', OPTION_TEXT, &settings->walk.prompt, 0, 0, NULL, "what the model reads; default a sentence"},
-        {"steps", 'n', OPTION_COUNT, &settings->walk.n_decode, 1, 65536, NULL, "of one row after the prompt; default 3"},
-        {"nodes", 0, OPTION_CHOICE, &settings->nodes, 0, 0, "layers|all|none", "a line a layer (its worst node), or a node"},
-        {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "each fused node against its unfused parts instead"},
-        {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare this many greedy tokens"},
-        {"max-rows", 0, OPTION_COUNT, &settings->walk.max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
+        {"verbose", 'v', OPTION_FLAG, &settings->verbose, 0, 0, NULL,
+         "print the places of the worst elements, and cases that pass"},
+        {"prompt", 'p', OPTION_TEXT, &settings->walk.prompt, 0, 0, NULL, "the prompt for the model; default a sentence"},
+        {"steps", 'n', OPTION_COUNT, &settings->walk.n_decode, 1, 65536, NULL,
+         "number of steps of one row after the prompt; default 3"},
+        {"nodes", 0, OPTION_CHOICE, &settings->nodes, 0, 0, "layers|all|none",
+         "print a line for each layer (its worst node), or for each node"},
+        {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "compare each fused node with its unfused parts instead"},
+        {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare N greedy tokens"},
+        {"max-rows", 0, OPTION_COUNT, &settings->walk.max_rows, 1, 512, NULL,
+         "the most tokens in a step, a power of two; default 512"},
         {"page-size", 0, OPTION_COUNT, &settings->walk.page_size, 1, 65536, NULL,
          "positions a KV page, a power of two; default 64"},
-        {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL, "the op table's cases; what is done without a model"},
-        {"op", 0, OPTION_TEXT, &settings->table.op, 0, 0, "NAME", "cases of this op alone"},
-        {"type", 0, OPTION_TEXT, &settings->table.type, 0, 0, "NAME", "cases with weights of this type alone"},
-        {"seed", 0, OPTION_COUNT64, &settings->table.seed, 0, 0, NULL, "of the cases' random data; default 1"},
-        {"case", 0, OPTION_TEXT, &settings->table.name, 0, 0, NULL, "cases with this in their names alone"},
+        {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL, "check the cases of the op table; the default without a model"},
+        {"op", 0, OPTION_TEXT, &settings->table.op, 0, 0, "NAME", "only cases of this op"},
+        {"type", 0, OPTION_TEXT, &settings->table.type, 0, 0, "NAME", "only cases with weights of this type"},
+        {"seed", 0, OPTION_COUNT64, &settings->table.seed, 0, 0, NULL, "seed of the cases' random data; default 1"},
+        {"case", 0, OPTION_TEXT, &settings->table.name, 0, 0, NULL, "only cases whose names contain TEXT"},
         {"quick", 0, OPTION_FLAG, &settings->table.quick, 0, 0, NULL, "a subset of the cases"},
         {"large", 0, OPTION_FLAG, &settings->table.large, 0, 0, NULL,
          "the cases that `weft bench --ops` times instead; seconds or minutes for each"},

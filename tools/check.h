@@ -1,4 +1,4 @@
-/* What the two kinds of `weft check` share. */
+/* Shared by the two kinds of `weft check`. */
 #ifndef WEFT_TOOLS_CHECK_H
 #define WEFT_TOOLS_CHECK_H
 
@@ -26,16 +26,16 @@ typedef struct check_devices {
     size_t count;
 } check_devices;
 
-/* Runs and prints; `failed` tells whether something was over its limit. */
+/* Run and print. `*failed` is set if something was over its limit. */
 weft_status check_table(const check_settings *settings, const check_devices *devices, bool *failed, weft_error *error);
 weft_status check_model(const check_settings *settings, weft_runtime *runtime, const check_devices *devices, bool *failed,
                         weft_error *error);
 
-/* `json` may be NULL; gets "greedy". */
+/* Adds "greedy" to `json`, which may be NULL. */
 weft_status check_greedy(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
                          bool *failed, weft_error *error);
 
-/* Adds "devices". */
+/* Adds "devices" to `json`. */
 bool check_json_devices(struct cJSON *json, const check_devices *devices);
 
 #endif

@@ -1,4 +1,4 @@
-/* weft check MODEL --greedy: where the devices' tokens part. */
+/* weft check MODEL --greedy: the places where devices choose different tokens. */
 #include <math.h>
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-/* weft check MODEL: the nodes of real steps, for people and for programs. */
+/* weft check MODEL: prints the nodes of real steps, as text or as JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,14 +12,14 @@ static const char *const measure_names[N_MEASURES] = {"alone", "in_step", "drift
 static const char *const measure_texts[N_MEASURES] = {"by itself", "in its step", "against the first device, end to end",
                                                       "its parts", "against its parts"};
 
-/* A line: a node, or the worst of a layer's nodes, measure by measure. */
+/* A line of the output: one node, or for each measure the worst node of a layer. */
 typedef struct line {
     bool used;
     char name[WEFT_NAME_SIZE], kernel[WEFT_NAME_SIZE], skipped[160];
     int32_t layer, step, n_rows;
     weft_op op;
     weft_check_measure measures[N_MEASURES], difference;
-    char measured[N_MEASURES][WEFT_NAME_SIZE]; /* the node each is of */
+    char measured[N_MEASURES][WEFT_NAME_SIZE]; /* the node of each measure */
     bool passed;
 } line;
 
@@ -37,7 +37,7 @@ static const weft_check_measure *measure_of(const weft_check_node *node, int whi
     return measures[which];
 }
 
-/* How much of its limits a measure uses up. */
+/* The larger of a measure's nmse and error, as a share of the limit. */
 static double share(const weft_check_measure *measure) {
     if (!measure->present) return -1.0;
     if (measure->failure) return INFINITY;

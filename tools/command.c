@@ -63,7 +63,7 @@ void print_bytes(const weft_store_bytes *bytes) {
     if (bytes->packed) printf(" (%.1f packed)", (double)bytes->packed * 1e-6);
     printf(" + KV cache %.1f + arena %.1f + rings %.2f", (double)bytes->states * 1e-6, (double)bytes->arena * 1e-6,
            (double)bytes->rings * 1e-6);
-    if (bytes->bytes_used != bytes->total) printf(", which take %.1f MB of the device", (double)bytes->bytes_used * 1e-6);
+    if (bytes->bytes_used != bytes->total) printf(", which use %.1f MB of the device", (double)bytes->bytes_used * 1e-6);
 }
 
 static void on_interrupt(int number) {

@@ -4,7 +4,7 @@
 
 #include "weft/decoder.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 }; /* 130: as shells count SIGINT */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 }; /* 130: the exit code of shells for SIGINT */
 
 typedef struct weft_command {
     const char *name;
@@ -24,7 +24,7 @@ typedef enum option_kind {
     OPTION_COUNT64, /* uint64_t */
     OPTION_REAL,    /* float: `min` .. `max` */
     OPTION_TEXT,    /* const char * */
-    OPTION_FOLDER,  /* const char *: one that can be written to, made where it is missing; or "" */
+    OPTION_FOLDER,  /* const char *: a folder that can be written to, created if it is missing; or "" */
     OPTION_CHOICE   /* int: index into `choices` */
 } option_kind;
 
@@ -32,7 +32,7 @@ typedef struct option_spec {
     const char *name;
     char letter; /* 0: none */
     option_kind kind;
-    void *value; /* where it goes; holds the default */
+    void *value; /* receives the value; holds the default before */
     double min, max;
     const char *choices; /* "fast|exact"; also shown as the argument */
     const char *help;
@@ -44,7 +44,7 @@ typedef struct option_spec {
  * --help or a usage error. */
 int options_parse(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                   size_t n_positional, int argc, char **argv);
-/* The same where only the first n_needed arguments are required; the others are NULL if they are not given. */
+/* The same, but only the first n_needed arguments are required; the others are NULL if they are not given. */
 int options_parse_some(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                        size_t n_needed, size_t n_positional, int argc, char **argv);
 /* "weft run: message" and a hint on stderr; EXIT_USAGE. */
@@ -66,16 +66,16 @@ typedef struct engine_settings {
  * --precision, --ctx, --max-rows ... */
 size_t device_options_add(engine_settings *settings, option_spec *options, size_t n_options);
 size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options);
-/* The library's options for these settings. */
+/* The library's device options for these settings. */
 weft_device_options device_options(const engine_settings *settings);
-/* The library's options for these settings, with the progress bar. */
+/* The library's engine options for these settings, with the progress bar. */
 weft_engine_options engine_options(const engine_settings *settings);
 
 /* ---- A run of a command ---- */
 
 /* Creates a runtime that logs warnings to stderr, and loads `plugin` if it is not NULL. */
 weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error);
-/* "weft: MESSAGE" on stderr; EXIT_FAILED, or EXIT_INTERRUPTED where Ctrl-C made it fail. */
+/* Prints "weft: MESSAGE" on stderr. Returns EXIT_FAILED, or EXIT_INTERRUPTED if Ctrl-C caused the failure. */
 int fail(const weft_error *error);
 
 /* A bar on stderr if that is a terminal; for the `progress` members of options. `user` is what is counted, bytes where it is NULL.
@@ -89,7 +89,7 @@ void print_bytes(const weft_store_bytes *bytes);
 
 /* Ctrl-C: sets a flag, and cancels `session` if there is one, at once where the flag is set already. */
 void interrupt_install(void);
-void interrupt_session(weft_session *session); /* NULL: none any more */
+void interrupt_session(weft_session *session); /* NULL: no session any more */
 bool interrupted(void);
 void interrupt_clear(void);
 
@@ -100,7 +100,7 @@ typedef struct byte_array {
 } byte_array;
 bool bytes_append(byte_array *bytes, const void *data, size_t size);
 void bytes_free(byte_array *bytes);
-/* All of a stream, as it is. */
+/* Reads a whole stream as bytes. */
 weft_status read_all(void *stream, byte_array *into, weft_error *error);
 
 /* Tokens of text; `*tokens` is from malloc. */

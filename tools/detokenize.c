@@ -6,7 +6,7 @@
 
 #include "command.h"
 
-/* Whole numbers between anything but letters, digits and signs: one a line, or a JSON list. */
+/* Reads whole numbers, one on each line or as a JSON list: any characters but letters, digits and signs may separate them. */
 static weft_status parse_ids(const byte_array *input, byte_array *ids, weft_error *error) {
     const char *text = input->data;
     size_t i = 0;
@@ -43,7 +43,7 @@ static weft_status print_text(const weft_model *model, const byte_array *ids, bo
 static int run(const weft_command *command, int argc, char **argv) {
     bool special = false;
     option_spec options[] = {
-        {"special", 0, OPTION_FLAG, &special, 0, 0, NULL, "write special tokens out"},
+        {"special", 0, OPTION_FLAG, &special, 0, 0, NULL, "write the text of special tokens, too"},
     };
     const char *path;
     int code = options_parse(command, options, 1, &path, 1, argc, argv);

@@ -1,4 +1,4 @@
-/* weft devices: what there is to run on. */
+/* weft devices: the devices that weft can run on. */
 #include <stdio.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@ static const char *kind_text(weft_device_kind kind) {
     return kinds[index < sizeof kinds / sizeof kinds[0] ? index : WEFT_DEVICE_UNKNOWN];
 }
 
-/* What is said of kinds that a program should not offer. */
+/* The remark on kinds of device that a program should not offer. */
 static const char *remark(weft_device_kind kind) {
     if (kind == WEFT_DEVICE_SOFTWARE_GPU) return " (the processor playing a GPU: for tests)";
     return kind == WEFT_DEVICE_NOTHING ? " (computes nothing: for tests)" : "";
@@ -43,7 +43,7 @@ static void print_text(const weft_device_info *list, size_t count) {
     }
 }
 
-/* What is not known is null. */
+/* An unknown text is null. */
 static bool add_text(cJSON *object, const char *name, const char *text) {
     return text[0] ? json_add_text(object, name, text, strlen(text)) : cJSON_AddNullToObject(object, name) != NULL;
 }
@@ -79,7 +79,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     const char *plugin = NULL;
     bool json = false;
     option_spec options[] = {
-        {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "an array on one line; sizes are bytes, what is not known is null"},
+        {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "a JSON array on one line; sizes are in bytes, unknown values null"},
         {"plugin", 0, OPTION_TEXT, &plugin, 0, 0, "PATH", "a backend in a shared library"},
     };
     int code = options_parse(command, options, sizeof options / sizeof options[0], NULL, 0, argc, argv);
@@ -93,7 +93,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (status == WEFT_OK) status = weft_devices(runtime, list, MAX_DEVICES, &count, &error);
     weft_runtime_destroy(runtime);
     if (status != WEFT_OK) return fail(&error);
-    if (count > MAX_DEVICES) fprintf(stderr, "weft: the first %d of %zu devices\n", MAX_DEVICES, count);
+    if (count > MAX_DEVICES) fprintf(stderr, "weft: lists only the first %d of %zu devices\n", MAX_DEVICES, count);
     if (count > MAX_DEVICES) count = MAX_DEVICES;
     if (json) return print_json(list, count) ? EXIT_DONE : EXIT_FAILED;
     print_text(list, count);

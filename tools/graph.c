@@ -35,9 +35,9 @@ static int run(const weft_command *command, int argc, char **argv) {
     bool all_kernels = false;
     option_spec options[MAX_OPTIONS] = {
         {"format", 'f', OPTION_CHOICE, &format, 0, 0, "text|dot", "dot is Graphviz's language; default text"},
-        {"rows", 'T', OPTION_COUNT, &n_rows, 1, 512, NULL, "tokens of the step; default 1"},
-        {"heads", 'R', OPTION_COUNT, &n_heads, 0, 512, NULL, "rows that reach the output head; default 1"},
-        {"kernels", 'k', OPTION_FLAG, &all_kernels, 0, 0, NULL, "with the kernels that were passed over, and why"},
+        {"rows", 'T', OPTION_COUNT, &n_rows, 1, 512, NULL, "number of tokens in the step; default 1"},
+        {"heads", 'R', OPTION_COUNT, &n_heads, 0, 512, NULL, "number of rows that reach the output head; default 1"},
+        {"kernels", 'k', OPTION_FLAG, &all_kernels, 0, 0, NULL, "also print the kernels that were not chosen, and why"},
     };
     size_t n_options = engine_options_add(&settings, options, 4);
     const char *path;

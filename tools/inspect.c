@@ -1,4 +1,4 @@
-/* weft inspect: what is in a model file, and what it needs on each device. */
+/* weft inspect: the content of a model file, and the memory that it needs on each device. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +13,10 @@ typedef struct device_need {
     char id[WEFT_NAME_SIZE];
     weft_store_bytes bytes;
     uint64_t memory_free;
-    weft_error error; /* status WEFT_OK where `bytes` is right */
+    weft_error error; /* status WEFT_OK if `bytes` is valid */
 } device_need;
 
-/* Needs on every usable device, or on the one the settings name. */
+/* Measures the model on every usable device, or on the one that the settings name. */
 static weft_status measure(weft_runtime *runtime, weft_model *model, const engine_settings *settings, device_need *needs,
                            size_t *n_needs, weft_error *error) {
     static weft_device_info list[MAX_DEVICES];

@@ -61,7 +61,7 @@ bool json_add_tokens(cJSON *object, const char *name, const weft_token *tokens, 
     return complete;
 }
 
-/* A probability of 0 has no logarithm that JSON can write. */
+/* JSON cannot write the logarithm of a probability of 0. */
 static double finite_logprob(float logprob) {
     return isfinite(logprob) ? (double)logprob : -1e30;
 }

@@ -1,4 +1,4 @@
-/* weft: run, examine and measure models. One file a subcommand. */
+/* weft: run, examine and measure models. Each subcommand has its file. */
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], commands[i]->name) != 0) continue;
         int code = commands[i]->run(commands[i], argc - 1, argv + 1);
-        /* A full disk or a closed pipe shows only here. */
+        /* A full disk or a closed pipe is only noticed here. */
         if (fflush(stdout) != 0 && code == EXIT_DONE) {
             fputs("weft: cannot write to standard output\n", stderr);
             code = EXIT_FAILED;

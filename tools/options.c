@@ -1,4 +1,4 @@
-/* Options by table, over getopt_long. */
+/* Parses options by a table, with getopt_long. */
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>

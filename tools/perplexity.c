@@ -31,7 +31,7 @@ static void on_logits(void *user, size_t index, const float *logits, size_t n_vo
     if (fwrite(logits, sizeof *logits, n_vocab, totals->logits) != n_vocab) totals->write_failed = true;
 }
 
-/* One window, as a session of its own. */
+/* Scores one window, in a session of its own. */
 static weft_status score(weft_engine *engine, perplexity *totals, const weft_token *tokens, size_t n_tokens, weft_error *error) {
     weft_session_options options = {
         .n_prompt_top = 1, .on_prompt = on_prompt, .on_logits = totals->logits ? on_logits : NULL, .user = totals};
@@ -47,8 +47,8 @@ static weft_status score(weft_engine *engine, perplexity *totals, const weft_tok
     return status;
 }
 
-/* Windows of n_ctx tokens that do not overlap. Where there are several, each scores its second half alone, so that every scored
- * token has at least half a window before it; the first token of a window is replaced by the BOS where the model adds one. */
+/* Windows of n_ctx tokens that do not overlap. If there are several, only the second half of each is scored, so that every scored
+ * token has at least half a window before it; if the model adds a BOS, the BOS replaces the first token of each window. */
 static weft_status score_all(weft_engine *engine, perplexity *totals, weft_token *tokens, size_t n_tokens, size_t n_ctx,
                              weft_token bos, weft_error *error) {
     size_t n_windows = n_tokens < n_ctx ? 1 : n_tokens / n_ctx;
@@ -122,7 +122,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (status == WEFT_OK) {
         weft_model_info info;
         weft_model_describe(model, &info);
-        /* A BOS at the start of the tokens tells that the model adds one. */
+        /* If the tokens begin with BOS, the model adds one. */
         weft_token bos = info.bos != WEFT_NO_TOKEN && tokens[0] == info.bos ? info.bos : WEFT_NO_TOKEN;
         status = score_all(engine, &totals, tokens, n_tokens, (size_t)settings.n_ctx, bos, &error);
     }

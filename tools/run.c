@@ -16,9 +16,9 @@ typedef struct run_settings {
     uint64_t seed;
 } run_settings;
 
-/* What --json gathers while the answer streams. */
+/* The data for --json, collected while the answer streams. */
 typedef struct run_answer {
-    cJSON *logprobs, *prompt_logprobs; /* NULL where not asked for */
+    cJSON *logprobs, *prompt_logprobs; /* NULL if not asked for */
     byte_array text;
     size_t n_tokens;
     weft_finish finish;
@@ -122,7 +122,7 @@ static weft_status add_prompt(const run_settings *settings, const weft_model *mo
     weft_model_describe(model, &info);
     bool chat = settings->chat || (!settings->raw && info.chat_format);
     if (!chat && !settings->raw && info.chat_reason[0])
-        fprintf(stderr, "weft: no chat format (%s); the prompt is taken as it is\n", info.chat_reason);
+        fprintf(stderr, "weft: no chat format (%s); the prompt is used without one\n", info.chat_reason);
     if (status == WEFT_OK && chat && memchr(text, 0, size))
         status = weft_fail(error, WEFT_INVALID_ARGUMENT, "a chat message cannot hold a zero byte; --raw takes any bytes");
     if (status == WEFT_OK)
@@ -172,16 +172,19 @@ static weft_status run_session(const run_settings *settings, const weft_model *m
 static int run(const weft_command *command, int argc, char **argv) {
     run_settings settings = {.seed = 1};
     option_spec options[MAX_OPTIONS] = {
-        {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default all of standard input"},
+        {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default the whole standard input"},
         {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
-        {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat format: the default where it has a known one"},
-        {"n-predict", 'n', OPTION_COUNT, &settings.n_predict, 1, 16777216, NULL, "tokens at most; default as many as fit"},
+        {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat format; the default if weft knows it"},
+        {"n-predict", 'n', OPTION_COUNT, &settings.n_predict, 1, 16777216, NULL,
+         "the most tokens of the answer; default as many as fit"},
         {"temp", 0, OPTION_REAL, &settings.temperature, 0, 1000, NULL, "temperature; default 0, greedy"},
-        {"top-k", 0, OPTION_COUNT, &settings.top_k, 0, 16777216, NULL, "only the K most likely; default 0, off"},
-        {"top-p", 0, OPTION_REAL, &settings.top_p, 0, 1, NULL, "only the most likely that add up to P; default off"},
-        {"min-p", 0, OPTION_REAL, &settings.min_p, 0, 1, NULL, "only those at least P times as likely as the best; default off"},
-        {"seed", 0, OPTION_COUNT64, &settings.seed, 0, 0, NULL, "of the draws; default 1"},
-        {"ignore-end", 0, OPTION_FLAG, &settings.ignore_end, 0, 0, NULL, "go on past end tokens"},
+        {"top-k", 0, OPTION_COUNT, &settings.top_k, 0, 16777216, NULL, "draw from the K most likely tokens; default 0, off"},
+        {"top-p", 0, OPTION_REAL, &settings.top_p, 0, 1, NULL,
+         "draw from the most likely tokens that add up to probability P; default off"},
+        {"min-p", 0, OPTION_REAL, &settings.min_p, 0, 1, NULL,
+         "draw from tokens at least P times as likely as the best; default off"},
+        {"seed", 0, OPTION_COUNT64, &settings.seed, 0, 0, NULL, "seed of the draws; default 1"},
+        {"ignore-end", 0, OPTION_FLAG, &settings.ignore_end, 0, 0, NULL, "do not stop at end tokens"},
         {"logprobs", 0, OPTION_COUNT, &settings.n_top, 1, 1024, NULL,
          "with --json: the K most likely and the chosen, for each token"},
         {"prompt-logprobs", 0, OPTION_COUNT, &settings.n_prompt_top, 1, 1024, NULL,
@@ -194,7 +197,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (code >= 0) return code;
     if (settings.raw && settings.chat) return usage_error(command, "--raw and --chat exclude each other");
     if ((settings.n_top || settings.n_prompt_top) && !settings.json)
-        return usage_error(command, "--logprobs and --prompt-logprobs are printed with --json");
+        return usage_error(command, "--logprobs and --prompt-logprobs need --json");
 
     weft_error error = {0};
     weft_runtime *runtime = NULL;

@@ -1,4 +1,4 @@
-/* The options that commands share: of devices and engines. */
+/* The options of devices and engines, which several commands share. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +8,15 @@
 
 size_t device_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
     const option_spec rows[] = {
-        {"threads", 't', OPTION_COUNT, &settings->n_threads, 1, 1024, NULL, "of the cpu backend; default one a core"},
-        {"simd", 0, OPTION_TEXT, &settings->simd, 0, 0, "NAME", "instructions of the cpu backend, as `weft devices` lists them"},
+        {"threads", 't', OPTION_COUNT, &settings->n_threads, 1, 1024, NULL,
+         "threads of the cpu backend; default one for each core"},
+        {"simd", 0, OPTION_TEXT, &settings->simd, 0, 0, "NAME",
+         "instruction set of the cpu backend, from the list of `weft devices`"},
         {"spin", 0, OPTION_COUNT, &settings->spin_us, 0, 1000000, NULL,
          "microseconds that a wait for a GPU spins before it sleeps; default 0"},
         {"cache-folder", 0, OPTION_FOLDER, &settings->cache_folder, 0, 0, NULL,
-         "of compiled shaders; default weft in $XDG_CACHE_HOME or ~/.cache; \"\" for none"},
-        {"plugin", 0, OPTION_TEXT, &settings->plugin, 0, 0, "PATH", "a backend in a shared library"},
+         "folder for compiled shaders; default weft in $XDG_CACHE_HOME or ~/.cache; \"\": keep none"},
+        {"plugin", 0, OPTION_TEXT, &settings->plugin, 0, 0, "PATH", "load a backend from this shared library"},
     };
     memcpy(options + n_options, rows, sizeof rows);
     return n_options + sizeof rows / sizeof rows[0];
@@ -22,18 +24,20 @@ size_t device_options_add(engine_settings *settings, option_spec *options, size_
 
 size_t engine_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
     const option_spec rows[] = {
-        {"backend", 0, OPTION_TEXT, &settings->backend, 0, 0, "NAME", "auto, or a backend or device that `weft devices` lists"},
+        {"backend", 0, OPTION_TEXT, &settings->backend, 0, 0, "NAME",
+         "auto, or a backend or device from the list of `weft devices`"},
         {"precision", 0, OPTION_CHOICE, &settings->precision, 0, 0, "fast|exact",
-         "exact is the same on every backend; default fast"},
-        {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL, "positions of context; default the model's, 4096 at most"},
-        {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "tokens a step at most, a power of two; default 512"},
-        {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts instead of fused nodes"},
+         "exact gives the same bits on every backend; default fast"},
+        {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL,
+         "positions of context; default the model's, but at most 4096"},
+        {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "the most tokens in a step, a power of two; default 512"},
+        {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts of fused nodes one by one"},
     };
     memcpy(options + n_options, rows, sizeof rows);
     return device_options_add(settings, options, n_options + sizeof rows / sizeof rows[0]);
 }
 
-/* The user's cache folder (XDG Base Directory Specification), made where it is missing; NULL where there is none to be had. */
+/* The user's cache folder (XDG Base Directory Specification). Creates the folder if it is missing; NULL if that fails. */
 static const char *default_cache_folder(void) {
     static char folder[1024];
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");

