@@ -1,4 +1,4 @@
-# Kernels of the CUDA backend compiled for the processor, and a driver that runs them: tests/emulator/emulator.h.
+# Compiles the kernels of the CUDA backend for the processor, and a driver that runs them (tests/emulator/emulator.h).
 enable_language(CXX)
 
 set(emulator ${PROJECT_SOURCE_DIR}/tests/emulator)

@@ -1,9 +1,9 @@
-# One library. A folder's sources are the files it holds: adding an op or a family adds files and edits nothing here.
+# Builds one library. The sources of a folder are all its files, so that adding an op or a family changes nothing here.
 file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/core/*.c
   ${PROJECT_SOURCE_DIR}/os/*.c
   ${PROJECT_SOURCE_DIR}/check/*.c)
-file(GLOB WEFT_BACKEND_SHARED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/*.c) # what several backends share
+file(GLOB WEFT_BACKEND_SHARED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/*.c) # shared by several backends
 list(APPEND WEFT_SOURCES ${WEFT_BACKEND_SHARED})
 if(WEFT_DECODER)
   file(GLOB_RECURSE WEFT_DECODER_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/decoder/*.c)
@@ -11,8 +11,8 @@ if(WEFT_DECODER)
 else()
   list(FILTER WEFT_SOURCES EXCLUDE REGEX "/check/model/")
 endif()
-# The backends compiled in: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
-# of the list that core/registry.c includes. cmake/NAME.cmake, where there is one, adds what a backend is made of besides, or says in
+# The built-in backends: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
+# of the list that core/registry.c includes. cmake/NAME.cmake, if it exists, adds other parts of a backend, or says in
 # WEFT_BACKEND_MISSING why it cannot be built here.
 set(WEFT_BACKENDS "cpu;cuda;vulkan;null" CACHE STRING "Backends to compile in: folders of backends/")
 set(WEFT_BACKEND_LIST "")
@@ -38,11 +38,11 @@ foreach(backend IN LISTS WEFT_BACKENDS)
     string(APPEND WEFT_BACKEND_LIST "WEFT_BACKEND(${backend})\n")
     list(APPEND WEFT_BACKENDS_BUILT ${backend})
   else()
-    message(WARNING "WEFT_BACKENDS: nothing in backends/${backend} defines `const weft_backend weft_${backend}_backend`; built without it")
+    message(WARNING "WEFT_BACKENDS: no file in backends/${backend} defines `const weft_backend weft_${backend}_backend`; built without it")
   endif()
 endforeach()
 file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_backends.def CONTENT "${WEFT_BACKEND_LIST}")
-# The last part of a CPU kernel's name says which instructions it may use; the file is empty on other processors.
+# The last part of the file name of a CPU kernel names its instruction set. The file is empty on other processors.
 foreach(source IN LISTS WEFT_SOURCES)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     if(source MATCHES "_avx2\\.c$")
@@ -54,7 +54,7 @@ foreach(source IN LISTS WEFT_SOURCES)
   endif()
 endforeach()
 
-# The model families: one a file of decoder/families, decoder/families/STEM.c defining weft_family_STEM.
+# The model families: each decoder/families/STEM.c defines weft_family_STEM.
 file(GLOB families CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/decoder/families/*.c)
 set(WEFT_FAMILY_LIST "")
 foreach(family IN LISTS families)
@@ -79,14 +79,14 @@ if(WEFT_DECODER)
   list(APPEND WEFT_LIBRARIES PkgConfig::PCRE2)
 endif()
 
-# The objects, for the tests, which reach inside; and the library made of them.
+# The objects, for the tests, which call internal functions; and the library made of them.
 add_library(weft_objects OBJECT ${WEFT_SOURCES})
 target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(weft_objects PRIVATE weft_options PUBLIC ${WEFT_LIBRARIES})
 
 add_library(weft $<TARGET_OBJECTS:weft_objects>)
 add_library(weft::weft ALIAS weft)
-# While the major version is 0 a minor one may change the ABI.
+# While the major version is 0, each minor version may change the ABI.
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   set(soversion ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 else()

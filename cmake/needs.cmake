@@ -1,5 +1,5 @@
-# weft_needs(PREFIX MODULE WHAT DEBIAN): finds a library by pkg-config and makes the target PkgConfig::PREFIX of it, or says in
-# WEFT_MISSING what is not there and which Debian package has it.
+# weft_needs(PREFIX MODULE WHAT DEBIAN): finds a library by pkg-config and makes the target PkgConfig::PREFIX, or says in
+# WEFT_MISSING which library is missing and which Debian package has it.
 macro(weft_needs prefix module what debian)
   set(WEFT_MISSING "")
   find_package(PkgConfig QUIET)

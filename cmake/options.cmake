@@ -1,10 +1,10 @@
-# Flags every target of the project is compiled with.
+# The flags for all targets of the project.
 add_library(weft_options INTERFACE)
 target_include_directories(weft_options INTERFACE ${PROJECT_SOURCE_DIR}/include ${WEFT_GENERATED_INCLUDE} ${PROJECT_SOURCE_DIR})
 target_compile_options(weft_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla
-  # Numerics are defined without fused multiply-adds; kernels that want them ask for them. Nobody looks at errno or at traps, and
-  # loops with choices between numbers vectorise only without traps.
+  # Numerics are defined without fused multiply-adds; kernels that want them turn them on. No code uses errno or traps, and
+  # the compiler vectorises loops that choose between numbers only without traps.
   -ffp-contract=off -fno-math-errno -fno-trapping-math)
 if(WEFT_WERROR)
   target_compile_options(weft_options INTERFACE -Werror)
@@ -15,7 +15,7 @@ if(WEFT_SANITIZE)
 endif()
 if(WEFT_FUZZ)
   if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
-    message(FATAL_ERROR "WEFT_FUZZ needs clang, which brings libFuzzer: -DCMAKE_C_COMPILER=clang")
+    message(FATAL_ERROR "WEFT_FUZZ needs clang, which has libFuzzer: -DCMAKE_C_COMPILER=clang")
   endif()
   target_compile_options(weft_options INTERFACE
     -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)

@@ -1,7 +1,7 @@
 # Compiles one shader: cmake -DGLSLC= -DSPIRV_VAL= -DSOURCE= -DROOT= -DNAME= -DOUTPUT= -P shader.cmake. OUTPUT is a C file with
-# the words of weft_vulkan_code_NAME; OUTPUT.d names what it was made from. SPIRV_VAL may be empty.
+# the words of weft_vulkan_code_NAME; OUTPUT.d lists the files it was made from. SPIRV_VAL may be empty.
 #
-# Shaders of `exact` may use neither subgroup operations nor 16-bit arithmetic: any subgroup size then gives the same bits. Those in
+# Shaders of `exact` may use neither subgroup operations nor 16-bit arithmetic, so that any subgroup size gives the same bits. Those in
 # a folder named `fast` may use both.
 execute_process(
   COMMAND ${GLSLC} -w --target-env=vulkan1.2 -O -I${ROOT}/include -I${ROOT} -MD -MF ${OUTPUT}.d -MT ${OUTPUT} -o ${OUTPUT}.spv

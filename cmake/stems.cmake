@@ -1,5 +1,5 @@
 # weft_stems(NAME FOLDER EXTENSION): writes generated/weft_stems_NAME.h, which has for each stem of the op table one macro
-# WEFT_STEM_NAME_stem(present, absent) that gives its first argument where FOLDER holds stem.EXTENSION, and else its second. A
+# WEFT_STEM_NAME_stem(present, absent). It expands to its first argument if FOLDER has stem.EXTENSION, and otherwise to its second. A
 # table of ops is made from it without naming any op.
 function(weft_stems name folder extension)
   set(table ${PROJECT_SOURCE_DIR}/include/weft/ops.def)
@@ -29,7 +29,7 @@ function(weft_stems name folder extension)
 endfunction()
 
 # weft_ports(FILE): writes a header that numbers the inputs and outputs of each op, named by the op table: WEFT_ROPE_TABLE is the
-# place of input `table` among the inputs of rope, and WEFT_ROPE_OUT_Y that of output `y` among its outputs.
+# number of input `table` among the inputs of rope, and WEFT_ROPE_OUT_Y that of output `y` among its outputs.
 function(weft_ports header)
   set(table ${PROJECT_SOURCE_DIR}/include/weft/ops.def)
   set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
@@ -57,8 +57,8 @@ function(weft_ports header)
   file(CONFIGURE OUTPUT ${header} CONTENT "${text}\n#endif\n" @ONLY)
 endfunction()
 
-# weft_params(FILE): writes a header with all parameter blocks, and with a union of them, which tells how much room they need. An op
-# has a block where its header of weft/ops begins WEFT_PARAMS(weft_STEM_params).
+# weft_params(FILE): writes a header with all parameter blocks, and with a union of them, whose size is that of the largest. An op
+# has a block if its header in weft/ops contains WEFT_PARAMS(weft_STEM_params).
 function(weft_params header)
   set(folder ${PROJECT_SOURCE_DIR}/include/weft/ops)
   file(GLOB headers CONFIGURE_DEPENDS ${folder}/*.h)

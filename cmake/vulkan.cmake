@@ -1,5 +1,5 @@
 # The Vulkan backend's shaders: each shaders/*.comp, shaders/parts/*.comp and shaders/fast/*.comp is compiled, checked and made
-# an array of the library.
+# an array in the library.
 find_program(WEFT_GLSLC glslc DOC "Shader compiler (Debian: glslc), or a script that runs one")
 find_program(WEFT_SPIRV_VAL spirv-val)
 find_path(WEFT_VULKAN_INCLUDE vulkan/vulkan_core.h)
@@ -21,10 +21,10 @@ elseif(NOT WEFT_SPIRV_VAL)
   message(STATUS "Vulkan: spirv-val not found (Debian: spirv-tools); shaders are not checked")
 endif()
 
-# Extensions that a glslc may be too old for. A shader that requires one it lacks is left out, and the backend runs another instead.
+# Extensions that an old glslc may not know. A shader that requires one of these is then left out, and the backend runs another one.
 set(WEFT_GLSLC_EXTENSIONS GL_EXT_integer_dot_product GL_KHR_cooperative_matrix)
 
-# weft_glslc_knows(EXTENSION): compiles a shader that requires it; WEFT_GLSLC_KNOWS_EXTENSION keeps the answer for this compiler.
+# weft_glslc_knows(EXTENSION): compiles a shader that requires it; WEFT_GLSLC_KNOWS_EXTENSION keeps the result for this compiler.
 function(weft_glslc_knows extension)
   set(key "${WEFT_GLSLC} ${version}")
   if("${WEFT_GLSLC_PROBED_${extension}}" STREQUAL "${key}")
@@ -55,7 +55,7 @@ function(weft_glslc_lacks shader result)
   endforeach()
 endfunction()
 
-# Says what the compiler lacks and what is left out for it.
+# Prints the extensions that the compiler lacks, and the shaders that are left out for that.
 function(weft_glslc_report shaders)
   foreach(extension IN LISTS WEFT_GLSLC_EXTENSIONS)
     weft_glslc_knows(${extension})
@@ -77,7 +77,7 @@ function(weft_glslc_report shaders)
 endfunction()
 
 # weft_vulkan_shaders(RESULT): writes generated/weft_vulkan_shaders.h, which numbers all shaders and lists those that are compiled,
-# and weft_vulkan_code.h, which includes their code; RESULT is the files that the sources depend on.
+# and weft_vulkan_code.h, which includes their code. RESULT is the list of files that the sources depend on.
 function(weft_vulkan_shaders result)
   file(GLOB shaders CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shaders/*.comp ${PROJECT_SOURCE_DIR}/shaders/parts/*.comp
     ${PROJECT_SOURCE_DIR}/shaders/fast/*.comp)
@@ -91,7 +91,7 @@ function(weft_vulkan_shaders result)
   foreach(shader IN LISTS shaders)
     get_filename_component(name ${shader} NAME_WE)
     string(APPEND enum "  WEFT_VULKAN_SHADER_${name},\n")
-    set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${shader}) # what it requires
+    set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${shader}) # its required extensions may change
     weft_glslc_lacks(${shader} lacks)
     if(lacks)
       continue()

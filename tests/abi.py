@@ -2,8 +2,8 @@
 """Compares the public interface with tests/data/abi.txt: functions and their symbols in libweft.so, sizes and members of structs,
 values of enums and of macros. docs/api.md says what may change when.
 
-    python3 tests/abi.py build/release              # says what has changed; 0, 1, or 77 where the list is for other machines
-    python3 tests/abi.py build/release --update     # writes the list anew
+    python3 tests/abi.py build/release              # prints the differences; exits with 0, 1, or 77 if the list is for other machines
+    python3 tests/abi.py build/release --update     # rewrites the list
 """
 import argparse
 import os

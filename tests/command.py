@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The weft command as a user meets it: exit statuses, what goes to stdout and what to stderr, JSON, Ctrl-C.
+"""Tests the weft command as a user runs it: exit statuses, stdout and stderr, JSON, Ctrl-C.
 
     python3 tests/command.py build/release/bin/weft
 """

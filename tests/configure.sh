@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What CMake says where a library is missing, and that it goes on without what is optional. The libraries that there are come from
-# stand-ins; nothing is built.
+# Tests CMake's messages about missing libraries, and that it goes on without optional ones. The libraries that it finds are
+# stand-ins. Nothing is built.
 set -euo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 scratch=$(mktemp -d)
@@ -32,5 +32,5 @@ expect 0 "Built without the weft command: cJSON not found (Debian: libcjson-dev)
 also "Built without the tests: CMocka not found (Debian: libcmocka-dev)"
 has cmocka
 expect 0 "Built without the tests: Python not found (Debian: python3)" -DCMAKE_DISABLE_FIND_PACKAGE_Python3=ON
-expect 1 "weft is for Linux so far; os/ has nothing for Haiku" -DCMAKE_SYSTEM_NAME=Haiku
+expect 1 "weft supports only Linux so far; os/ has no file for Haiku" -DCMAKE_SYSTEM_NAME=Haiku
 echo "passed"

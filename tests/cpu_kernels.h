@@ -1,4 +1,4 @@
-/* What the tests of the CPU backend's kernel sets share. Include after <cmocka.h>. */
+/* Helpers shared by the tests of the CPU backend's kernel sets. Include after <cmocka.h>. */
 #ifndef WEFT_TESTS_CPU_KERNELS_H
 #define WEFT_TESTS_CPU_KERNELS_H
 

@@ -1,4 +1,4 @@
-/* What the tests of the CUDA backend begin with: its table of functions and a host for it, on machines that have a device. */
+/* The start of every test of the CUDA backend: its table of functions and a host for it, on machines that have a device. */
 #ifndef WEFT_TESTS_CUDA_DEVICE_H
 #define WEFT_TESTS_CUDA_DEVICE_H
 
@@ -10,7 +10,7 @@
 static weft_runtime *runtime;
 static const weft_backend *backend;
 
-/* False, and says why, where there is nothing to test. */
+/* Returns false and prints the reason if there is no device to test. */
 static inline bool find_cuda(void) {
     weft_error error = {0};
     weft_device_info info[8] = {0};

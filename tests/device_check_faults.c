@@ -1,5 +1,5 @@
-/* What the check of a model is worth, on each backend: with a fault planted in one node it must fail, and the node must be named;
- * without one it must pass. The faults are made by changing what the backend is asked to record. */
+/* The check of a model must find faults, on each backend: with a fault planted in one node it must fail and name the node;
+ * without a fault it must pass. A fault is planted by changing the schedule that the backend records. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -134,7 +134,7 @@ static void other_epsilon(weft_phase *phase) {
     phase->params = &qkv_params;
 }
 
-/* The matrix product adds what came before it, not what it should. */
+/* The matrix product adds its own input instead of the residual. */
 static void no_residual(weft_phase *phase) {
     phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL] = (weft_place){0};
 }
@@ -219,7 +219,7 @@ static void clean_devices_pass(void **state) {
         weft_check_model_summary summary = check_model(devices, 2, &options, &s);
         if (summary.failed) fail_msg("%s fails without a fault", summary.first_name);
         assert_int_equal(summary.n_skipped, 0);
-        /* `exact` is the same everywhere; otherwise only the same device in disguise is. */
+        /* In `exact` all devices give the same bits; in `fast` only a device of the same backend does. */
         if (precision == WEFT_EXACT || strcmp(device_name, "cpu") == 0) assert_false(s.drifted);
         assert_true(summary.n_passed > 2 * 4 * 10);
         options.fused = true;
@@ -307,7 +307,7 @@ static void tokens_part_where_they_do(void **state) {
     assert_true(p.first.logits[0][0] >= p.first.logits[0][1] && p.first.logits[1][1] >= p.first.logits[1][0]);
 }
 
-/* A session that is asked for one token after the other gives the same as the comparison's reference. */
+/* A session that chooses one token after the other gives the same tokens as the comparison's reference. */
 static void fast_and_exact_tie(void **state) {
     (void)state;
     const weft_engine_options engines[] = {{.device = "cpu", .precision = WEFT_FAST},

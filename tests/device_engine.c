@@ -65,7 +65,7 @@ static void fast_shared_is_as_alone(void **state) {
     shared_is_as_alone(WEFT_FAST, settings, 1);
 }
 
-/* A prompt gives the same in steps of any size. The context is long enough for GPUs to spread the attention of few rows. */
+/* A prompt gives the same bits in steps of any size. The context is long enough for GPUs to spread the attention of few rows. */
 static void chunked_is_as_at_once(void **state) {
     (void)state;
     static const int32_t lengths[] = {1, 31, 33, 63, 257, 1003}, max_rows[] = {1, 2, 8, 64};
@@ -111,7 +111,7 @@ static void set_back_is_as_undisturbed(void **state) {
     for (size_t i = 0; i < N; i++) answer_alone(engine, &questions[i], &alone[i]);
     weft_engine_destroy(engine);
     for (int32_t depth = device_slow ? 2 : 1; depth <= 2; depth++) {
-        /* Room for one whole sequence and a half. */
+        /* Room for one and a half whole sequences. */
         engine = create((weft_engine_options){.precision = WEFT_EXACT,
                                               .n_ctx = 128,
                                               .n_sequences = N,
@@ -125,7 +125,7 @@ static void set_back_is_as_undisturbed(void **state) {
         for (size_t i = 0; i < N; i++) assert_same_answer(&together[i], &alone[i]);
         for (size_t i = 0; i < N; i++) computed += questions[i].n_prompt + n_predict - 1;
         assert_int_equal(pages_free(engine), 12);
-        /* Something was computed twice: there was not room for all. */
+        /* There was not enough room for all, so some rows were computed twice. */
         assert_true((int64_t)engine->n_rows > computed);
         weft_engine_destroy(engine);
     }
@@ -173,13 +173,13 @@ static void a_sequence_that_cannot_fit_is_a_clear_error(void **state) {
         assert_int_equal(weft_session_next(a.session, &piece, &error), WEFT_OUT_OF_PAGES);
         assert_non_null(strstr(error.message, "needs 5 KV-cache pages and the engine has 4"));
         assert_int_equal(weft_session_prefill(a.session, &error), WEFT_OUT_OF_PAGES);
-        /* One that fits goes on beside it, until it does not fit any more. */
+        /* A sequence that fits goes on beside it until the pages run out. */
         begin_answer(engine, &small, &b);
         weft_status status = WEFT_OK;
         int n = 0;
         for (; status == WEFT_OK; n++) status = weft_session_next(b.session, &piece, &error);
         assert_int_equal(status, WEFT_OUT_OF_PAGES);
-        /* 64 positions are there, and the last of them gives a token too. */
+        /* There are 64 positions, and the last of them gives a token, too. */
         assert_int_equal(n - 1, 64 - 30 + 1);
         weft_session_destroy(a.session);
         weft_session_destroy(b.session);
@@ -188,7 +188,7 @@ static void a_sequence_that_cannot_fit_is_a_clear_error(void **state) {
     }
 }
 
-/* A session that has answered keeps its pages until another needs them, and is computed again when it goes on. */
+/* A session that has answered keeps its pages until another needs them; when it goes on, its rows are computed again. */
 static void idle_sessions_make_room(void **state) {
     (void)state;
     weft_error error = {0};
@@ -249,7 +249,7 @@ static void long_page_tables_are_sent_in_parts(void **state) {
         create((weft_engine_options){.precision = WEFT_EXACT, .n_ctx = 512, .page_size = 1, .max_rows = 4, .max_top = N_TOP}, 2);
     begin_answer(engine, &q, &small_pages);
     for (int i = 0; i < 3; i++) go_on_answer(&small_pages);
-    /* As after a step that failed: the device's table is not to be relied on. */
+    /* The state after a failed step: the page table on the device may be wrong. */
     weft_step_drain(engine);
     small_pages.session->n_sent = 0;
     while (small_pages.session) go_on_answer(&small_pages);

@@ -14,7 +14,7 @@ static weft_engine_options plain_options(void) {
 
 /* ---- Allocations ---- */
 
-/* An engine, a session and a few steps; whatever was made is destroyed again. */
+/* Makes an engine and a session, runs a few steps, and destroys everything again. */
 static weft_status whole_life(weft_model *opened, answer *a, weft_error *error) {
     weft_engine_options options = plain_options();
     weft_engine *engine = NULL;
@@ -30,7 +30,7 @@ static weft_status whole_life(weft_model *opened, answer *a, weft_error *error) 
     if (status == WEFT_OK) status = weft_session_add_tokens(session, tokens, 20, error);
     while (status == WEFT_OK && !piece.last) {
         status = weft_session_next(session, &piece, error);
-        /* A step that found no memory has lost nothing: the same call goes on. */
+        /* A step that failed for lack of memory has lost nothing: the same call can go on. */
         if (status == WEFT_OUT_OF_MEMORY) {
             weft_error again = {0};
             if (weft_session_next(session, &piece, &again) == WEFT_OK && !piece.last) keep_piece(a, &piece);
@@ -43,7 +43,7 @@ static weft_status whole_life(weft_model *opened, answer *a, weft_error *error) 
     return status;
 }
 
-/* Opening a card takes long: then some of the allocations have to do, spread over all. (Most lives that fail are short.) */
+/* Opening a GPU is slow: then only some of the allocations fail in turn, spread over all. (Most lives that fail are short.) */
 #define MOST_NS UINT64_C(60000000000)
 
 static void every_allocation_can_fail(void **state) {
@@ -75,7 +75,7 @@ static void every_allocation_can_fail(void **state) {
             assert_int_equal(status, WEFT_OUT_OF_MEMORY);
             assert_true(strlen(error.message) > 10);
         }
-        /* What was answered before or after is right. */
+        /* The tokens before and after the failure are right. */
         assert_memory_equal(a.tokens, expected.tokens, (size_t)a.n * sizeof *a.tokens);
         if (!reached) {
             assert_int_equal(status, WEFT_OK);
@@ -188,7 +188,7 @@ static void cancelled_prompts_go_on(void **state) {
     weft_session_cancel(parts.session);
     int32_t n_rows = -1;
     CHECK(weft_engine_step(engine, &n_rows, &error));
-    /* Nobody wants it; a card may have ended it before anybody looked. */
+    /* No store wants the step; a GPU may have ended it before the test looks. */
     bool is_quick = !device_slow && strcmp(device_name, "cpu") != 0;
     assert_true(n_rows == 0 || (is_quick && n_rows == 4));
     assert_int_equal(weft_session_prefill(parts.session, &error), WEFT_CANCELLED);

@@ -24,7 +24,7 @@ static const weft_backend *original;
 static weft_kernel_info row;
 static uint32_t row_number;
 
-/* The device's own answer about the one row. */
+/* The device's own support for this row alone. */
 static void only_the_row(weft_backend_device *device, const weft_phase *phase, weft_support *support) {
     weft_phase asked = *phase;
     if (asked.op == row.op) asked.kernel = row_number;
@@ -33,7 +33,7 @@ static void only_the_row(weft_backend_device *device, const weft_phase *phase, w
 
 typedef struct seen {
     size_t n_passed;
-    char reason[256]; /* why a case did not run */
+    char reason[256]; /* the reason why a case did not run */
 } seen;
 
 static weft_status see(void *user, const weft_check_result *result) {
@@ -69,7 +69,7 @@ static void every_row_runs_its_cases(void **state) {
         n_run += s.n_passed > 0;
     }
     print_message("%zu of %u kernels ran\n", n_run, row_number);
-    assert_true(n_run >= 18); /* those of exact, at least */
+    assert_true(n_run >= 18); /* at least the rows of exact */
     device->backend = original;
     weft_device_close(device);
     weft_runtime_destroy(runtime);

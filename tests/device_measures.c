@@ -1,4 +1,4 @@
-/* What an engine says of itself on the backend that is given: bytes, launches, the host's time. */
+/* The figures of an engine on the backend: bytes, launches, the host's time. */
 #include "engine_support.h"
 
 #define PATH "device_measures.tmp"
@@ -16,7 +16,7 @@ static weft_engine *create(weft_engine_options options, weft_store_bytes *measur
     return engine;
 }
 
-/* Prefills and decodes; the engine's description then. */
+/* Prefills and decodes, and returns the engine's description afterwards. */
 static weft_engine_info run_answer(weft_engine *engine, int32_t n_prompt, int32_t n_predict) {
     weft_error error = {0};
     weft_engine_info info;
@@ -30,7 +30,7 @@ static weft_engine_info run_answer(weft_engine *engine, int32_t n_prompt, int32_
     return info;
 }
 
-/* What is said beforehand is what is there, before and after all kinds of plans were made. */
+/* The measured bytes equal the actual ones, before and after all kinds of plans are made. */
 static void measured_beforehand(void **state) {
     (void)state;
     const weft_engine_options options[] = {
@@ -73,7 +73,7 @@ static void launches_are_counted(void **state) {
     weft_engine_destroy(engine);
 }
 
-/* Time that is the host's passes while it works, and never faster than the clock; waiting is most of the rest. */
+/* The host's time grows while the host works, and never faster than the clock; most of the remaining time is waiting. */
 static void time_of_the_host(void **state) {
     (void)state;
     weft_store_bytes measured;
@@ -89,7 +89,7 @@ static void time_of_the_host(void **state) {
                   (double)passed * 1e-3 / (double)(after.n_steps - before.n_steps));
     assert_true(host > 0);
     assert_true(host < passed / 2);
-    weft_engine_describe(engine, &before); /* describing steps nothing */
+    weft_engine_describe(engine, &before); /* describing runs no step */
     assert_int_equal(before.host_ns, after.host_ns);
     weft_engine_destroy(engine);
 }

@@ -22,7 +22,7 @@ static question make_question(uint32_t i) {
     return q;
 }
 
-/* The answers in the order in which they began; gives back their number. */
+/* Stores the answers in the order in which they began, and returns their number. */
 static size_t run(weft_precision precision, int32_t n_together, uint64_t n_steps, answer *answers) {
     weft_error error = {0};
     weft_engine *engine = NULL;

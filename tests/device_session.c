@@ -56,7 +56,7 @@ static void see_prompt(void *user, size_t index, weft_logprob token, const weft_
     memcpy(s->top[index], top, n_top * sizeof *top);
 }
 
-/* The definition, in double. */
+/* The definition in double precision. */
 static double logprob_of(const seen *s, size_t position, weft_token token) {
     const float *logits = s->logits + position * s->n_vocab;
     double max = -INFINITY, sum = 0;
@@ -157,7 +157,8 @@ static void answers_end_where_they_must(void **state) {
     weft_engine_destroy(engine);
 }
 
-/* With temperature some answers end by an end token: it is kept, not returned, and nothing after it is. */
+/* With a temperature some answers end by an end token. The session keeps that token, but returns neither it nor anything after it.
+ */
 static void end_tokens_end_answers(void **state) {
     (void)state;
     weft_error error = {0};
@@ -222,7 +223,7 @@ static void the_seed_alone_decides(void **state) {
 
 /* ---- Chats ---- */
 
-/* What a second question sees is what one prompt of the whole conversation would be. */
+/* A second question is answered as if the whole conversation were one prompt. */
 static void chats_keep_their_cache(void **state) {
     (void)state;
     weft_error error = {0};

@@ -122,7 +122,7 @@ static void start(agreed *p, weft_engine *engine) {
         fail_msg("%s", error.message);
 }
 
-/* Answers prompts [first, first + n) together, until `ends`; gives back how many tokens that gave. */
+/* Answers prompts [first, first + n) together until the time `ends`, and returns the number of tokens. */
 static size_t answer(weft_engine *engine, size_t first, size_t n, uint64_t ends) {
     size_t n_tokens = 0;
     for (size_t i = first; i < first + n; i++) start(&prompts[i], engine);

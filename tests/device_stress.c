@@ -19,7 +19,7 @@ typedef struct counts {
     uint64_t begun, whole, tokens, cancelled, destroyed, forced, set_back, refused, steps, rows;
 } counts;
 
-/* Where one session after the other sits. */
+/* A place for one session after the other. */
 typedef struct chair {
     weft_os_mutex mutex; /* around `session` and `asked`, against the thread that cancels */
     weft_session *session;
@@ -27,7 +27,7 @@ typedef struct chair {
     known *known;
     observer observer;
     int32_t n_top, n, n_added; /* tokens compared; tokens of the prompt that were added */
-    bool disturbed;            /* the length of the answer counts anew from somewhere */
+    bool disturbed;            /* the length of the answer was counted anew in between */
     bool had_pages;
 } chair;
 
@@ -94,7 +94,7 @@ static void begin(driver *d, chair *c) {
     d->counts.begun++;
 }
 
-/* Whether it was asked for; what follows counts its length anew. */
+/* Checks that the cancel was requested; the length of the answer counts anew. */
 static void was_cancelled(driver *d, chair *c) {
     weft_os_mutex_lock(&c->mutex);
     if (c->asked == 0) FAULT("sequence %u says it was cancelled, and nobody had cancelled it", c->known->question.seed);
@@ -104,7 +104,7 @@ static void was_cancelled(driver *d, chair *c) {
     d->counts.cancelled++;
 }
 
-/* Some more of the prompt, or the rest. */
+/* Adds some of the prompt's remaining tokens, or all of them. */
 static void add_prompt(driver *d, chair *c) {
     weft_error error = {0};
     int32_t left = c->known->question.n_prompt - c->n_added;
@@ -172,7 +172,7 @@ static bool may_go_on(driver *d, chair *c, weft_status status, const weft_error 
     return false;
 }
 
-/* One more token; the session ends with the last. */
+/* Reads one more token; the session ends after the last. */
 static void go_on(driver *d, chair *c) {
     const answer *alone = &c->known->alone;
     weft_error error = {0};
@@ -402,7 +402,7 @@ static void compare_with_cpu(void) {
     weft_engine_destroy(engine);
 }
 
-/* As many sequences as a quarter of the time allows. */
+/* Runs as many sequences alone as a quarter of the time allows. */
 static void learn_all(uint64_t ends) {
     weft_engine *engines[2] = {create_alone(device_name, WEFT_FAST), create_alone(device_name, WEFT_EXACT)};
     int32_t n_vocab = model->hyper.n_vocab;
@@ -419,7 +419,7 @@ static void learn_all(uint64_t ends) {
 
 /* ---- The whole ---- */
 
-/* The device's own memory that is free, where it has its own. */
+/* The free memory of a device that has memory of its own. */
 static int64_t memory_free(void) {
     weft_error error = {0};
     weft_device *device = NULL;
@@ -434,10 +434,10 @@ static bool seen_enough(void) {
     return total.whole > 0 && total.cancelled > 0 && total.tokens > 30;
 }
 
-/* A machine that has other work may need longer than it is given. */
+/* A machine with other work may need longer than the given time. */
 static void every_token_is_as_alone(void **state) {
     (void)state;
-    const int64_t least_lost = INT64_C(64) << 20; /* what a driver may keep for later */
+    const int64_t min_lost = INT64_C(64) << 20; /* a driver may keep this much for later */
     const uint64_t longest_round = device_slow ? UINT64_C(10000000000) : UINT64_C(4000000000);
     uint32_t random = seed;
     uint64_t start = weft_os_now(), length = (uint64_t)(seconds * 1e9), rounds = 0;
@@ -457,7 +457,7 @@ static void every_token_is_as_alone(void **state) {
                   (unsigned long long)total.whole, (unsigned long long)total.tokens, (unsigned long long)total.cancelled,
                   (unsigned long long)total.destroyed, (unsigned long long)total.forced, (unsigned long long)total.set_back,
                   (unsigned long long)total.refused, (unsigned long long)rounds, seed, (double)(weft_os_now() - start) / 1e9);
-    assert_true(lost < least_lost);
+    assert_true(lost < min_lost);
     assert_true(seen_enough());
 }
 

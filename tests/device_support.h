@@ -12,15 +12,15 @@
 
 #include "weft/weft.h"
 
-/* What CTest counts as skipped. */
+/* The exit code that CTest counts as skipped. */
 #define DEVICE_TESTS_SKIPPED 77
 
 /* The backend's name, for weft_device_open and weft_engine_options. */
 static const char *device_name;
-/* A processor that plays a graphics card, or instrumented code: a part of the work has to do. */
+/* Set for a processor that appears as a GPU, and for instrumented code: tests then do only a part of their work. */
 static bool device_slow;
 
-/* 0 where there is such a device to test; otherwise what main returns, the reason printed. */
+/* Returns 0 if there is such a device. Otherwise prints the reason and returns the exit code for main. */
 static inline int device_tests_begin(int argc, char **argv) {
     weft_error error = {0};
     weft_runtime *runtime = NULL;
@@ -45,7 +45,7 @@ static inline int device_tests_begin(int argc, char **argv) {
     return status == WEFT_UNSUPPORTED ? DEVICE_TESTS_SKIPPED : 1;
 }
 
-/* A file name of its own for each device: tests of several devices may run side by side. */
+/* A file name with the device in it, because tests of several devices may run at the same time. */
 static inline const char *device_path(const char *test) {
     static char path[96];
     snprintf(path, sizeof path, "%s_%s.tmp", test, device_name);

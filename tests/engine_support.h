@@ -1,4 +1,4 @@
-/* What the tests of engines begin with: a small synthetic model, and answers written down to be compared bit for bit. */
+/* Helpers for tests of engines: a small synthetic model, and answers that are recorded and compared bit for bit. */
 #ifndef WEFT_TESTS_ENGINE_SUPPORT_H
 #define WEFT_TESTS_ENGINE_SUPPORT_H
 
@@ -20,7 +20,7 @@ static inline void check(weft_status status, const weft_error *error, const char
 }
 #define CHECK(call) check(call, &error, #call)
 
-/* A file of this shape and mix, opened. */
+/* Writes a model file of this shape and mix, and opens it. */
 static inline weft_model *open_synth(weft_runtime *runtime, const char *shape, const char *mix, const char *path) {
     weft_error error = {0};
     weft_model *model = NULL;
@@ -29,7 +29,7 @@ static inline weft_model *open_synth(weft_runtime *runtime, const char *shape, c
     return model;
 }
 
-/* One question: random tokens, and how to go on after them. */
+/* One question: random tokens, and the options of the answer. */
 typedef struct question {
     uint32_t seed;
     int32_t n_prompt, n_predict;
@@ -38,9 +38,9 @@ typedef struct question {
     float top_p, min_p;
 } question;
 
-/* One answer, with the bits of everything the device said about it. */
+/* One answer, with the bits of all that the device computed for it. */
 typedef struct answer {
-    weft_session *session; /* NULL: not begun, or over */
+    weft_session *session; /* NULL: not begun, or ended */
     int32_t n;
     weft_token tokens[MAX_ANSWER];
     uint32_t logprobs[MAX_ANSWER][1 + N_TOP];
@@ -95,7 +95,7 @@ static inline void keep_piece(answer *a, const weft_piece *piece) {
     a->n++;
 }
 
-/* One more token; ends the session with the last. */
+/* Reads one more token; destroys the session after the last. */
 static inline void go_on_answer(answer *a) {
     weft_error error = {0};
     weft_piece piece;
@@ -114,7 +114,7 @@ static inline void answer_alone(weft_engine *engine, const question *q, answer *
     while (a->session) go_on_answer(a);
 }
 
-/* Begins the questions at different times, and goes on in turn, now and then by a step that is nobody's. */
+/* Begins the questions at different times and reads their answers in turn. Sometimes it runs a step for no particular session. */
 static inline void answer_together(weft_engine *engine, const question *questions, answer *answers, size_t n) {
     weft_error error = {0};
     uint32_t random = 5;

@@ -53,7 +53,7 @@ struct weft_cuda_node_handle {
     weft_cuda_copies copies; /* of a kernel of step.cu */
 };
 
-/* And the same when it has been instantiated. */
+/* The same after it was instantiated. */
 struct weft_cuda_graph_handle {
     struct weft_cuda_node_handle nodes[MOST_NODES];
     size_t n_nodes;
@@ -66,7 +66,7 @@ struct weft_cuda_recording_handle {
 static weft_cuda_context stack[MOST_CONTEXTS];
 static size_t depth;
 static weft_cuda_recording pending[MOST_PENDING];
-static size_t n_pending, n_asked;   /* steps, and how often it was asked whether they have ended */
+static size_t n_pending, n_asked;   /* steps under way, and the calls that asked whether they have ended */
 static void *objects[MOST_OBJECTS]; /* of the contexts */
 static bool not_entered;            /* a context could not be made current since the last one was made */
 
@@ -121,7 +121,7 @@ static void drop(void *object) {
     free(object);
 }
 
-/* What is given back is gone, whatever the call then says. */
+/* The object is gone, even if the call then fails. */
 static weft_cuda_result end(const char *name, void *object) {
     drop(object);
     return called_inside(name);
@@ -446,7 +446,7 @@ weft_cuda_result fake_stream_destroy(weft_cuda_stream stream) {
     return end(__func__, stream);
 }
 
-/* A device that has failed runs nothing any more. */
+/* A failed device runs nothing any more. */
 weft_cuda_result fake_stream_synchronise(weft_cuda_stream stream) {
     weft_cuda_result result = called_inside(__func__);
     must(stream != NULL, "a wait for no stream");

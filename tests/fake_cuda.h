@@ -10,16 +10,16 @@
 typedef struct fake_cuda {
     size_t n_calls, fail_at; /* this call fails, counted from 1; 0: none */
     int fail_with;           /* CUresult */
-    bool sticky;             /* and all that follow, until a context is destroyed */
-    bool forever;            /* and no context can be made after that */
-    bool slow;               /* steps run when somebody waits for long enough */
+    bool sticky;             /* all later calls fail, too, until a context is destroyed */
+    bool forever;            /* and then no context can be made any more */
+    bool slow;               /* steps only run during a wait that is long enough */
     bool failing;
     const char *failed;  /* the call that failed, by its name in driver.def */
-    size_t n_live;       /* what was made and not given back, contexts too */
-    size_t device_bytes; /* of device memory taken, in pages of 2 MiB */
-    const char *broken;  /* a rule of the driver that was broken, or NULL */
+    size_t n_live;       /* objects that were made and not destroyed, contexts included */
+    size_t device_bytes; /* of device memory in use, in pages of 2 MiB */
+    const char *broken;  /* the rule of the driver that the backend broke, or NULL */
 } fake_cuda;
 
-#define FAKE_CUDA_SYMBOL "weft_fake_cuda" /* the one of these that the library exports */
+#define FAKE_CUDA_SYMBOL "weft_fake_cuda" /* the symbol of the library's instance of this struct */
 
 #endif

@@ -110,7 +110,8 @@ static inline void opened(void (*check)(const weft_gguf *gguf)) {
     assert_int_equal(limits.n_live, 0);
 }
 
-/* What is in `bytes` must be refused with a message that has `part` in it, with no more memory than the file's size explains. */
+/* The file in `bytes` must be refused with a message that contains `part`. The reader may only use memory in proportion to the
+ * file. */
 static inline void refused(weft_status expected, const char *part) {
     weft_error error = {.message = "no message"};
     weft_gguf *gguf = NULL;

@@ -25,8 +25,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 typedef struct counting {
-    long n_blocks;   /* not released */
-    long n_bytes;    /* of those */
+    long n_blocks;   /* allocated and not released */
+    long n_bytes;    /* bytes of these blocks */
     long n_requests; /* so far */
     long fail_at;    /* the request that fails, counted from 1; 0: none */
 } counting;
@@ -65,7 +65,7 @@ static inline void end_runtime(weft_runtime *runtime, const counting *c) {
     assert_int_equal(c->n_bytes, 0);
 }
 
-/* Building that remembers the first failure, so that a whole graph can be built and looked at once. */
+/* A builder that keeps the first failure, so that a test builds a whole graph and then checks the status once. */
 typedef struct builder {
     weft_graph *graph;
     weft_status status;
@@ -88,7 +88,7 @@ static inline weft_value add_weight(builder *b, const char *prefix, int layer, w
     return add_leaf(b, weft_graph_weight, name, type, n0, n1, 1, 1);
 }
 
-/* Adds a node and gives its first output; `more` (NULL or room for the others) receives the rest. */
+/* Adds a node and returns its first output. `more` receives the other outputs, or is NULL. */
 static inline weft_value add_node(builder *b, weft_op op, const char *name, const weft_value *inputs, const void *params,
                                   size_t params_size, weft_value *more) {
     weft_value outputs[WEFT_MAX_OUTPUTS] = {WEFT_NONE, WEFT_NONE, WEFT_NONE, WEFT_NONE};
@@ -167,7 +167,7 @@ static inline weft_value add_layer(builder *b, const decoder_shape *s, int layer
     return add_residual(b, s, "mlp residual", y, x);
 }
 
-/* A whole decoder; the results are the chosen tokens (and the most likely ones, and the logits, where asked for). */
+/* Adds a whole decoder. The results are the chosen tokens, and on request the most likely tokens and the logits. */
 static inline void add_decoder(builder *b, const decoder_shape *s) {
     decoder_inputs in;
     in.rows = add_leaf(b, weft_graph_input, "rows", WEFT_I32, 4, s->n_rows, 1, 1);

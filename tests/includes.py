@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks who includes whom, against the rules of docs/architecture.md. Prints each line that breaks one."""
+"""Checks all includes against the rules of docs/architecture.md. Prints each line that breaks a rule."""
 import pathlib
 import re
 import sys

@@ -1,6 +1,6 @@
-/* A Vulkan layer under which a missing barrier shows: dispatches, copies and fills that no barrier keeps apart are recorded last
- * first. A driver that runs them one after the other, as Mesa's for the CPU does, then gives a wrong result where order was needed
- * and nobody asked for it. The interface is the loader's (docs/LoaderLayerInterface.md of Khronos' Vulkan-Loader).
+/* A Vulkan layer that finds missing barriers. It records dispatches, copies and fills that no barrier separates in reverse order.
+ * If a barrier is missing, the result is then wrong even on a driver that runs them one after the other, such as Mesa's for the
+ * CPU. The interface is the loader's (docs/LoaderLayerInterface.md of Khronos' Vulkan-Loader).
  */
 #include <pthread.h>
 #include <stdbool.h>

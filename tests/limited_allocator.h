@@ -1,4 +1,4 @@
-/* An allocator for tests: counts, has a budget, and fails a chosen allocation. Any thread may use it. */
+/* An allocator for tests. It counts, has a budget, and lets a chosen allocation fail. Any thread may use it. */
 #ifndef WEFT_TESTS_LIMITED_ALLOCATOR_H
 #define WEFT_TESTS_LIMITED_ALLOCATOR_H
 
@@ -37,7 +37,7 @@ static inline void limited_release(void *user, void *memory, size_t size) {
     free(memory);
 }
 
-/* A runtime on it, or NULL. */
+/* A runtime with this allocator, or NULL. */
 static inline weft_runtime *limited_runtime(limited_allocator *limits) {
     weft_allocator allocator = {.allocate = limited_allocate, .release = limited_release, .user = limits};
     weft_runtime *runtime = NULL;

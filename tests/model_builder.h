@@ -121,7 +121,7 @@ static inline void write_tensors(weft_gguf_writer *writer, const change *changed
 }
 
 static inline void write_weights(weft_gguf_writer *writer, const change *changed, bool qwen2) {
-    /* First, so that its data come first. */
+    /* The first tensor, so that its data come first in the file. */
     if (changed->freq_factors) {
         weft_gguf_write_tensor(writer, "rope_freqs.weight", &(weft_tensor){WEFT_F32, {HEAD_DIM / 2, 1, 1, 1}});
     }

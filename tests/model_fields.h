@@ -55,7 +55,7 @@ static inline uint64_t field_load(const unsigned char *bytes, size_t size) {
     return value;
 }
 
-/* Adds the next `size` bytes as a field and gives them as a number. */
+/* Adds the next `size` bytes as a field and returns them as a number. */
 static inline uint64_t field_next(field_list *list, field_kind kind, size_t size, uint32_t type) {
     if (list->n_items == list->capacity) {
         list->capacity = list->capacity ? list->capacity * 2 : 1024;
@@ -69,7 +69,7 @@ static inline uint64_t field_next(field_list *list, field_kind kind, size_t size
     return field_load(list->bytes + added->at, size);
 }
 
-/* A key or a tensor's name: the owner of what follows. */
+/* A key or a tensor's name, the owner of the fields after it. */
 static inline void field_owner(field_list *list, field_kind size_kind, field_kind kind) {
     size_t size = (size_t)field_load(list->bytes + list->position, 8);
     memset(list->owner, 0, sizeof list->owner);

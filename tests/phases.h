@@ -15,7 +15,7 @@ static inline weft_place phase_place(const weft_backend *vtable, weft_backend_de
                         .address = vtable->buffer_address ? vtable->buffer_address(device, buffer) + offset : 0};
 }
 
-/* Gives the phase the kernel that the backend picks; false where there is none. */
+/* Sets the phase's kernel to the one that the backend chooses; false if there is none. */
 static inline bool phase_kernel(const weft_backend *vtable, weft_backend_device *device, weft_phase *phase) {
     weft_support support = {0};
     phase->kernel = WEFT_KERNEL_ANY;

@@ -1,4 +1,4 @@
-/* Plug-ins that must be refused: plugin_broken_*.c say what is wrong with each. */
+/* Plug-ins that must be refused. Each plugin_broken_*.c says what its fault is. */
 #include <stddef.h>
 
 #include "weft/backend.h"

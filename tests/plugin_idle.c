@@ -1,4 +1,4 @@
-/* A plug-in as somebody else would have built it some time ago: the null backend under another name, without the slots that were
+/* A plug-in that was built for an older header: the null backend under another name, without the slots that were
  * appended since.
  */
 #include <stddef.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# When tools/demo takes NVIDIA's compiler from PyPI: with a driver and without a compiler only. ldconfig and pip are stand-ins.
+# Tests when tools/demo fetches NVIDIA's compiler from PyPI: only with a driver and without a compiler. ldconfig and pip are stand-ins.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/setup.sh
@@ -38,7 +38,7 @@ echo '	libcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1' >>"$wo
 expect "a driver, a compiler" /opt/cuda/bin/nvcc 0
 installed=
 touch "$work/pip-fails"
-expect "a driver, no compiler, none to be had" "" 0
+expect "a driver, no compiler, and the download fails" "" 0
 rm "$work/pip-fails"
 expect "a driver, no compiler" "$fetched_nvcc" 1
 expect "a driver, a compiler fetched before" "$fetched_nvcc" 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Which shaders the build refuses: shader_rules.sh GLSLC SPIRV_VAL (which may be left out).
+# Tests which shaders the build refuses: shader_rules.sh GLSLC [SPIRV_VAL]
 set -euo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 scratch=$(mktemp -d)

@@ -11,14 +11,14 @@
 typedef struct known {
     question question;
     weft_token *prompt;
-    bool ends;        /* by an end token too */
-    int32_t n_scores; /* log-probabilities with each prompt token; 0: none are asked for */
+    bool ends;        /* may also end by an end token */
+    int32_t n_scores; /* log-probabilities with each prompt token; 0: none */
     bool logits;      /* all are looked at */
     answer alone;     /* the run alone, with N_TOP log-probabilities a token */
     uint64_t *saw;    /* of each prompt token's scores, then of each position's logits: 2 * STRESS_CTX */
 } known;
 
-/* The first thing that went wrong, from any thread. */
+/* The first fault that any thread found. */
 typedef struct stress_fault {
     atomic_bool happened;
     char what[700];
@@ -106,7 +106,7 @@ static inline void release_known(known *k) {
     free(k->saw);
 }
 
-/* Runs it alone. */
+/* Runs the sequence alone and records its answer. */
 static inline void learn(weft_engine *engine, known *k, observer *o, answer *alone) {
     weft_error error = {0};
     *alone = (answer){.n = 0};

@@ -1,4 +1,4 @@
-/* The benchmark of ops: what is reported, what ends it, that every op has cases, and that nothing is left behind. */
+/* The benchmark of ops: its reports, early ends, cases for every op, and no leaks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,9 +13,9 @@
 #define MEMORY (16 << 20) /* enough for every small case */
 
 typedef struct seen {
-    size_t n_timed, n_skipped, n_allowed; /* allowed: reports before the run is to end; 0: all */
+    size_t n_timed, n_skipped, n_allowed; /* n_allowed: the report that ends the run; 0: none */
     uint64_t total;                       /* cases, as progress tells */
-    bool cancel;                          /* when progress is asked first */
+    bool cancel;                          /* at the first call of progress */
     weft_bench_result last;
     char name[160]; /* of `last` */
 } seen;
@@ -135,7 +135,7 @@ static void test_ends(void **state) {
     close_device(&d);
 }
 
-/* What needs more than it may have is told before it is made. */
+/* A case that needs too much memory is refused before anything is made. */
 static void test_memory(void **state) {
     (void)state;
     bench_device d;
@@ -203,7 +203,7 @@ static void test_every_allocation(void **state) {
 
 /* ---- What the core gives to it ---- */
 
-/* A store made with `unpruned` runs what a plan would drop, in as little memory, and does not fuse. */
+/* A store made with `unpruned` runs nodes that a plan would drop, needs no more memory, and does not fuse. */
 static void test_unpruned(void **state) {
     (void)state;
     bench_device d;

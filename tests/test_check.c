@@ -1,4 +1,5 @@
-/* What the checks of ops are worth: a CPU backend with a planted fault must fail them, and the same backend without one must not.
+/* The checks of ops must find faults: a CPU backend with a planted fault must fail them, and the same backend without one must
+ * pass.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -37,7 +38,7 @@ typedef struct fault {
     const char *name;
     const char *ops;     /* each of these must fail */
     bool all_cases;      /* in every case, not only in some */
-    const char *failure; /* what every failed case must say; NULL: anything */
+    const char *failure; /* the text that every failed case must contain; NULL: any */
     void (*before)(void);
     void (*after)(void);
 } fault;
@@ -113,7 +114,7 @@ static void scale_results(void) {
     each_real(scale);
 }
 
-/* Small enough to leave the mean squared error of a large tensor within its limit. */
+/* A fault that is too small for the limit of a large tensor's mean squared error. */
 static void spoil(float *values, size_t count) {
     double power = 0.0;
     for (size_t i = 0; i < count; i++) power += (double)values[i] * (double)values[i];
@@ -197,7 +198,7 @@ static void padding_is_a_row(void) {
         if (rows[i * WEFT_ROW_WORDS + WEFT_ROW_SEQUENCE] < 0) memcpy(rows + i * WEFT_ROW_WORDS, first, sizeof first);
 }
 
-/* The pool of a case has more pages than its rows use: some element still is the NaN it was. Another NaN takes its place. */
+/* The pool of a case has more pages than its rows use, so some element is still the first NaN. It is replaced by another NaN. */
 static void touch_untouched(void) {
     uint32_t value;
     uint64_t bytes = weft_tensor_bytes(&trace.kv.tensor);
@@ -311,7 +312,7 @@ static void test_options(void **state) {
     assert_int_equal(weft_check_ops(device, &options, look, &first, &summary, &error), WEFT_OK);
     assert_true(first.count > 0 && summary.n_passed == first.count);
     for (size_t i = 0; i < first.count && i < 8; i++) assert_non_null(strstr(first.names[i], "mul_mat Q4_K"));
-    /* A seed gives its data again, whichever other cases run; another one gives others. */
+    /* A seed gives the same data whichever other cases run; another seed gives other data. */
     options.quick = false;
     assert_int_equal(weft_check_ops(device, &options, look, &second, NULL, &error), WEFT_OK);
     assert_true(second.count > first.count);

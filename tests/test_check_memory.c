@@ -80,7 +80,7 @@ static weft_status check_model(weft_model *model, weft_device *device, model_kin
     weft_check_greedy_summary tokens = {0};
     if (kind == TOKENS) return weft_check_greedy(model, engines, 2, "ab", 60, NULL, NULL, NULL, &tokens, error);
     weft_status status = weft_check_model(model, devices, 2, &options, NULL, NULL, &summary, error);
-    /* Nodes whose memory ran out are no nodes that failed. */
+    /* A node without memory does not count as failed. */
     assert_int_equal(summary.n_failed, 0);
     return status;
 }
@@ -109,7 +109,7 @@ static bool run_model_once(model_kind kind, size_t fail_at, size_t *n_allocation
     return reached;
 }
 
-/* Some two hundred of them, spread over the run by a step that meets every kind. */
+/* About two hundred allocations fail, spread over the run so that every kind is among them. */
 static void test_every_allocation_of_a_model(void **state) {
     (void)state;
     weft_runtime *runtime = NULL;

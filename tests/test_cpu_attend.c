@@ -145,7 +145,7 @@ static void vectors_of_set(const weft_cpu_kernels *set) {
                 double v = x[i], silu = v / (1.0 + exp(-v));
                 double gelu = v / 2.0 * (1.0 + tanh(sqrt(2.0 / 3.14159265358979324) * (v + 0.044715 * v * v * v)));
                 double value = (activation == WEFT_ACTIVATION_SILU ? silu : gelu) * w[i];
-                /* 1 + tanh is rounded at 1, however small it is. */
+                /* 1 + tanh has the rounding error of 1, even if the sum is small. */
                 assert_true(fabs(value - y[i]) <= 1e-6 * fabs(value) + 3e-7 * fabs(v * w[i]));
             }
         }
@@ -161,7 +161,7 @@ static void test_vectors(void **state) {
     for_each_set(vectors_of_set);
 }
 
-/* Every half, the midpoints between neighbours, and what lies next to them. */
+/* Every half float, the midpoints between neighbours, and the floats next to those. */
 static void halves_of_set(const weft_cpu_kernels *set) {
     for (uint32_t half = 0; half < 0x7c00; half++) {
         uint16_t pair[2] = {(uint16_t)half, (uint16_t)(half + 1)}, got[5];

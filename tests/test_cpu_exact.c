@@ -1,6 +1,6 @@
-/* The promises of `exact` on the CPU, bit for bit: fused nodes are their parts, and neither the instruction set, the number of
- * threads nor what shares a step changes a result; and that of `fast`, that the number of threads does not. That results are right
- * is what test_ops shows.
+/* What `exact` guarantees on the CPU, bit for bit: fused nodes give the results of their parts, and neither the instruction set,
+ * the number of threads nor other rows of a step change a result. In `fast` the number of threads changes no result. test_ops
+ * checks that the results are right.
  */
 #include <math.h>
 
@@ -61,7 +61,7 @@ static const row rows[] = {
 };
 enum { N_ROWS = COUNT(rows), N_HEAD_ROWS = 5 };
 
-/* What a head row gives: (token, log-probability), then the most likely. */
+/* The result of a head row: (token, log-probability), then the most likely tokens. */
 typedef struct head_result {
     int32_t words[2 + 2 * N_TOP];
 } head_result;
@@ -104,7 +104,7 @@ static void end(runner *r) {
     weft_device_close(r->device);
 }
 
-/* Pages of sequences 0 and 1, in an order of no meaning. */
+/* Pages of sequences 0 and 1, in an arbitrary order. */
 static void fill_updates(int32_t *updates) {
     static const int32_t pages[2][2] = {{3, 0}, {4, 2}};
     for (int i = 0; i < N_UPDATES; i++) updates[2 * i] = -1;
@@ -391,7 +391,7 @@ static void test_nonsense_is_harmless(void **state) {
     end_runtime(runtime, &c);
 }
 
-/* What `fast` promises: the same bits with any number of threads. */
+/* `fast` guarantees the same bits with any number of threads. */
 static void test_fast_with_any_threads(void **state) {
     (void)state;
     static const char *const sets[] = {NULL, "none"};

@@ -32,7 +32,7 @@ static void for_each_set(void (*run)(weft_device *device, const char *set)) {
     weft_runtime_destroy(runtime);
 }
 
-/* "avx2" of "mul_mat fast avx2"; NULL where a row needs no set. */
+/* "avx2" for "mul_mat fast avx2"; NULL if a row needs no set. */
 static const char *set_of(const char *name) {
     const char *fast = strstr(name, " fast ");
     return fast ? fast + strlen(" fast ") : NULL;
@@ -92,7 +92,7 @@ static void test_every_row_on_its_cases(void **state) {
 /* ---- Extra precision ---- */
 
 typedef struct worst_cases {
-    double extra, plain; /* the largest error of the cases that ask for extra precision, and of those that do not */
+    double extra, plain; /* the largest error of cases with extra precision, and of cases without */
 } worst_cases;
 
 static weft_status find_worst(void *user, const weft_check_result *result) {
@@ -233,7 +233,7 @@ static void try_rows(tied *t, weft_precision precision, const char *set) {
         check(weft_graph_kernels(t->graph, i, t->device, precision, try_row, &l, &error), &error);
         bool is_product = node.op == WEFT_OP_MUL_MAT, is_packed = precision == WEFT_FAST && strcmp(set, "none") != 0;
         assert_int_equal(l.n_rows, is_product ? 5 : 2);
-        /* A packed weight has one kernel; one as it lies in the file has that of exact, too. */
+        /* A packed weight has one kernel; a weight in the file's layout also has the exact one. */
         assert_int_equal(l.n_supported, is_product && precision == WEFT_FAST && !is_packed ? 2 : 1);
     }
 }

@@ -15,7 +15,7 @@
 extern const weft_backend weft_cpu_backend;
 static const weft_backend *const cpu = &weft_cpu_backend;
 
-/* One plan: x = x + step input; result = x. With `slow` a chain of matrix products, which takes a while, comes before that. */
+/* One plan: x = x + step input; result = x. With `slow` a long chain of matrix products comes first. */
 enum { N = 64, SLOW_K = 1024, SLOW_T = 32, N_SLOTS = 64, SLOW_PHASES = 12 };
 
 typedef struct fixture {
@@ -188,7 +188,7 @@ static void test_reading_waits_for_steps(void **state) {
     assert_true(result(f, 0) == 2.5f);
 }
 
-/* A wait that runs out of time leaves the step where it is, and a later one goes on with it. */
+/* After a wait that timed out, a later wait goes on with the same step. */
 static void test_time_limit(void **state) {
     fixture *f = *state;
     weft_error error;
@@ -233,7 +233,7 @@ static void test_cancel_from_another_thread(void **state) {
         weft_os_thread_join(&thread);
         assert_int_equal(status, WEFT_CANCELLED);
         assert_true(strlen(error.message) > 0);
-        /* Tickets end well up to some point and are cancelled from there on. */
+        /* Up to some ticket steps succeed; from there on they are cancelled. */
         weft_status before = WEFT_OK;
         for (uint64_t i = 0; i < 50; i++) {
             status = cpu->wait(f->device, first + i, 0, NULL);
@@ -269,7 +269,7 @@ static void wait_for_ticket(void *user) {
     while (work->status == WEFT_TIMEOUT);
 }
 
-/* Whoever waits runs the queue; a waiter that gives up or is done hands it on. */
+/* A waiting thread runs the queue; a waiter that times out or is done hands the queue to another. */
 static void test_several_waiters(void **state) {
     fixture *f = *state;
     enum { WAITERS = 5 };
@@ -305,7 +305,7 @@ static void test_options(void **state) {
     assert_null(device);
 }
 
-/* A plan runs the kernels it is given by number, and says so where there is no such one. */
+/* A plan runs the kernels with the given numbers, and fails with a message if there is no such kernel. */
 static void test_kernel_numbers(void **state) {
     fixture *f = *state;
     weft_backend_plan *plan = NULL;

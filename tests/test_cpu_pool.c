@@ -157,8 +157,8 @@ static void spend_time(void *user, int64_t chunk, uint32_t thread) {
     while (weft_os_now() - start < CHUNK_NS) {}
 }
 
-/* Two chunks of 5 us on two threads: what is above 5 us is the hand-over and the barrier. The quickest counts, and there are many
- * tries, as others may want the cores too. */
+/* Two chunks of 5 us on two threads: the time above 5 us is the hand-over and the barrier. The fastest try counts, and there are
+ * many tries, as others may want the cores too. */
 static void test_cost_of_a_phase(void **state) {
     (void)state;
     weft_runtime *runtime = make_runtime();

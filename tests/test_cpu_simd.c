@@ -32,7 +32,7 @@ typedef struct matrix {
     float *values; /* dequantised */
 } matrix;
 
-/* Where a block's F16 values lie: a bit for each 16-bit word. */
+/* The places of a block's F16 values: a bit for each 16-bit word. */
 static uint32_t half_words(weft_type type) {
     switch (type) {
     case WEFT_Q4_1:
@@ -198,7 +198,7 @@ static void check_products(const matrix *m, const float *seen, const float *y, i
     }
 }
 
-/* A part of the rows and columns, split otherwise, must have the bits of the whole. */
+/* A part of the rows and columns, divided in another way, must have the bits of the whole. */
 static void check_part(const weft_cpu_kernels *set, const matrix *m, const float *x, const float *whole, int64_t n,
                        int64_t n_columns, int64_t step) {
     weft_cpu_matrix packed = pack(set, m, n);
@@ -279,7 +279,7 @@ static void test_extremes(void **state) {
     for_each_set(extremes_of_set);
 }
 
-/* Every set sees the same columns, bit for bit, and gives the same products but for the order of their sums. */
+/* Every set rounds columns to the same bits. Products may differ only by the order of their sums. */
 static void test_agreement(void **state) {
     (void)state;
     enum { K = 768, N = 70, T = 9 };

@@ -42,7 +42,7 @@ static void open_rig(rig *r) {
     assert_int_equal(backend->write(r->device, r->arena, STRIDE, ones, sizeof ones, &error), WEFT_OK);
 }
 
-/* x is at 0 of the arena, b at STRIDE, and y in turn at 2 and 3 times STRIDE; `shift` moves where the first y goes. */
+/* x is at 0 of the arena, b at STRIDE, and y in turn at 2 and 3 times STRIDE; `shift` is added to the place of the first y. */
 static weft_status make_plan(rig *r, uint32_t n_phases, uint64_t shift, weft_error *error) {
     weft_phase *phases = calloc(n_phases, sizeof *phases);
     uint32_t *after = calloc(n_phases, sizeof *after);
@@ -99,7 +99,7 @@ static void expect_result(rig *r, uint32_t slot, float value) {
     for (int i = 0; i < N; i++) assert_true(y[i] == value + (float)i);
 }
 
-/* Slots in no order, more steps than the queue has entries, and several of them under way. */
+/* Slots in a random order, more steps than the queue has entries, and several steps under way. */
 static void test_slots(void **state) {
     (void)state;
     rig r;
@@ -194,7 +194,7 @@ static void test_cancel(void **state) {
  * the driver refuses; nothing crashes, and the device is still listed. */
 static void test_fault(void **state) {
     (void)state;
-    if (WEFT_CUDA_EMULATED) skip(); /* the fault would be this program's */
+    if (WEFT_CUDA_EMULATED) skip(); /* there the fault would hit this program */
     rig r;
     weft_error error = {0};
     open_rig(&r);
@@ -230,7 +230,7 @@ static void test_fault(void **state) {
     close_rig(&r);
 }
 
-/* Prints what the host pays: for a step of as many kernels as a small model has, and for a byte that is written. */
+/* Prints the host's time for a step with as many kernels as a small model, and for writing a byte. */
 static void test_costs(void **state) {
     (void)state;
     rig r;

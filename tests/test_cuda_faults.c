@@ -1,6 +1,6 @@
-/* The CUDA backend on a driver that fails on demand (fake_cuda.c): every call in turn, from the list of devices to their closing,
- * with a failure of that call alone or one that stays. A status each time, nothing leaks, and opening again recovers. What the
- * backend takes of the device's memory, and cancelling, are looked at too. Needs no device.
+/* The CUDA backend on a driver that fails on demand (fake_cuda.c). Every call fails in turn, from listing devices to closing them,
+ * alone or together with all later calls. Each time there must be a status and no leak, and opening again must recover. The tests
+ * also check the device memory that the backend uses, and cancelling. They need no device.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,7 +103,7 @@ static weft_status use(life *l, weft_error *error) {
     weft_device_info info;
     weft_status status = WEFT_OK;
     for (int i = 0; i < N_SLOTS + 2 && !status; i++) {
-        driver->slow = i > N_SLOTS; /* and has to be waited for */
+        driver->slow = i > N_SLOTS; /* the test has to wait for the step */
         status = step(l, error);
     }
     if (!status) weft_store_cancel(l->store);
@@ -115,7 +115,7 @@ static weft_status use(life *l, weft_error *error) {
     return status;
 }
 
-/* Gives everything back, at whatever stage. */
+/* Destroys everything that was made so far. */
 static void finish(life *l) {
     weft_plan_destroy(l->plan);
     weft_store_destroy(l->store);
@@ -130,7 +130,7 @@ static void finish(life *l) {
 
 /* ---- Every call fails ---- */
 
-/* Calls whose failure changes nothing: what they would tell is not known, or something is being given back. */
+/* Calls whose failure may be ignored: they only give information, or they release something. */
 static bool may_be_ignored(const char *name) {
     static const char *const names[] = {
         "driver_version",     "device_name",     "device_memory", "device_attribute", "device_bus_id",    "device_uuid",
@@ -185,7 +185,7 @@ static void every_call_fails(void **state) {
     }
 }
 
-/* Measuring the bandwidth takes most of the memory for a moment. */
+/* Measuring the bandwidth allocates most of the memory for a moment. */
 static void bandwidth_calls_fail(void **state) {
     (void)state;
     life l = {0};
@@ -202,7 +202,7 @@ static void bandwidth_calls_fail(void **state) {
         weft_status status = weft_device_read_bandwidth(l.device, &bandwidth, &error);
         assert_int_equal(driver->device_bytes, device_bytes);
         if (!driver->failed) break;
-        /* The first lack of memory is met with half as much. */
+        /* After the first lack of memory the measurement tries half as much. */
         if (status == WEFT_OK && !may_be_ignored(driver->failed) && strcmp(driver->failed, "memory_allocate"))
             fail_msg("the failure of %s went unnoticed", driver->failed);
     }
@@ -210,7 +210,7 @@ static void bandwidth_calls_fail(void **state) {
     finish(&l);
 }
 
-/* Allocations of the host's memory, too. */
+/* The same for allocations of host memory. */
 static void every_allocation_fails(void **state) {
     (void)state;
     size_t n = 0, n_all;

@@ -68,7 +68,7 @@ static void stages(void **state) {
             assert_int_equal((uintptr_t)memory % 64, 0);
             for (size_t j = 0; j < piece; j++) ((uint8_t *)memory)[j] = pattern(i * piece + j + (size_t)round);
             if (i % 5 == 2) must(backend->write(device, other, 0, "between", 8, &error), &error);
-            if (i == 11) must(backend->stage(device, piece, &memory, &error), &error); /* taken back unused */
+            if (i == 11) must(backend->stage(device, piece, &memory, &error), &error); /* unused: the next call takes it back */
             if (i == 11)
                 for (size_t j = 0; j < piece; j++) ((uint8_t *)memory)[j] = pattern(i * piece + j + (size_t)round);
             must(backend->write(device, buffer, i * piece, memory, piece, &error), &error);
@@ -202,8 +202,8 @@ static void packs(void **state) {
         check_packed(1, 1, 1, staged);
         check_packed(7, 3, 2, staged);
         check_packed(300, 16, 41, staged);
-        check_packed(5000, 8, 5000, staged); /* larger than the pieces for memory of anybody's */
-        check_packed(3, 30000, 2, staged);   /* rows of 6 MB */
+        check_packed(5000, 8, 5000, staged); /* larger than the backend's own pieces */
+        check_packed(3, 30000, 2, staged);   /* rows of 6 MB each */
     }
     close_device();
 }
@@ -276,7 +276,7 @@ static void streams_a_file(void **state) {
     free(some);
 }
 
-/* Prints what the driver takes of the device's memory for what. */
+/* Prints the device memory that the driver uses for each kind of object. */
 static void takes_memory(void **state) {
     (void)state;
     open_device();

@@ -1,5 +1,5 @@
-/* Families as data: two that no file has, described here with all that a description can say, give the graph that is built by hand,
- * to the bit; what they say differently gives another one; and their files are checked by the same description. */
+/* Families as data. Two invented families use every member of a description. They must give the bits of a graph that is built by
+ * hand; a changed description must give other bits; and their files are checked by the same description. */
 #include "graph_support.h"
 
 #include <math.h>
@@ -64,7 +64,7 @@ static const weft_family fused_family = {
     .layer = traits_of,
 };
 
-/* Norms after alone, those of Q and K over all heads together, and no gate. */
+/* Only norms after attention and the feed-forward part, norms of Q and K over all heads together, and no gate. */
 static const weft_family bare_family = {
     .name = "bare",
     .rope_order = WEFT_ROPE_ADJACENT,
@@ -380,7 +380,7 @@ static void check_family(const weft_family *family, bool bare) {
     run_family(device, runtime, family, false, &given);
     assert_true(same(&expected, &given));
 
-    /* Each thing that is said counts. */
+    /* Each member of the description has an effect. */
     weft_family changed[4] = {*family, *family, *family, *family};
     changed[0].layer = NULL;
     changed[1].complete = NULL;

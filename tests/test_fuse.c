@@ -1,4 +1,4 @@
-/* Fusion with a device that only says which fused ops it has; order and dead nodes; printing. */
+/* Fusion with a device that only reports which fused ops it supports; order and dead nodes; printing. */
 #include "tests/graph_support.h"
 
 #include "core/expect.h"
@@ -121,7 +121,7 @@ static void five_phases_a_layer(void **state) {
     }
 }
 
-/* What the device refuses stays as it was, and what is left may still be fused in a smaller way. */
+/* Nodes of a refused fused op stay unfused, but a smaller pattern may still fuse some of them. */
 static void only_what_the_device_supports(void **state) {
     (void)state;
     counting c;
@@ -163,7 +163,7 @@ static void only_what_the_device_supports(void **state) {
     end_runtime(runtime, &c);
 }
 
-/* A piece of a graph in which something keeps a pattern from being replaced. `fused` says whether it may be all the same. */
+/* A piece of a graph with something that may keep a pattern from being replaced. `fused`: it is replaced nevertheless. */
 typedef struct piece {
     const char *name;
     weft_op op;
@@ -212,7 +212,7 @@ static void add_of_two_products(builder *b) {
     result(b, NODE0(b, WEFT_OP_ADD, "add", product(b, "w", x), product(b, "v", x)));
 }
 
-/* The product that has a bias brings three nodes, the other two. */
+/* The pattern of the product with a bias has three nodes, the other has two. */
 static void add_of_a_biased_product(builder *b) {
     weft_value x = activation(b, "x", N_EMBD), plain = product(b, "w", x), biased = product(b, "v", x);
     biased = NODE0(b, WEFT_OP_ADD, "bias", biased, add_weight(b, "bias", 0, WEFT_F32, N_EMBD, 1));

@@ -79,7 +79,7 @@ static void run_qkv(const uint64_t *in, const weft_norm_qkv_params *p, uint64_t 
     out[1] = run_kv_write(y[1], y[2], in[11], in[12], in[13]);
 }
 
-/* `in`: what each input means, 0 where it is left out. */
+/* `in`: the meaning of each input, 0 if it is left out. */
 static void run_node(const weft_core_node *node, const uint64_t *in, uint64_t *out) {
     const weft_rms_norm_params *norm = node->params;
     const weft_rope_params *rope = node->params;
@@ -125,7 +125,7 @@ static void run_node(const weft_core_node *node, const uint64_t *in, uint64_t *o
     }
 }
 
-/* One number for all results and final states. States are memory: a version means what is there when it is read. */
+/* One number for all results and final states. States are memory: a version means the content at the time it is read. */
 static uint64_t meaning(const weft_graph *graph) {
     uint64_t *values = calloc(graph->n_values, sizeof *values), whole = 0;
     assert_non_null(values);
@@ -160,7 +160,7 @@ static uint64_t meaning(const weft_graph *graph) {
 typedef struct maker {
     builder b;
     uint64_t generator;
-    int noise; /* one in so many places has something in the way */
+    int noise; /* one place in `noise` has an obstacle to fusion */
     weft_value rows, heads, updates, sequences, table;
     int n_leaves;
 } maker;
@@ -192,7 +192,7 @@ static weft_value alike(maker *m, weft_value value) {
     return value;
 }
 
-/* Mostly `value`; now and then something happens to it. */
+/* Mostly returns `value`; sometimes an obstacle to fusion. */
 static weft_value pass(maker *m, weft_value value) {
     if (!rarely(m)) return value;
     switch (draw(m, 6)) {
@@ -289,7 +289,7 @@ static void fused_means_the_same(void **state) {
     for (uint64_t seed = first_seed; seed < first_seed + N_GRAPHS; seed++) {
         maker m = {0};
         make_random(&m, runtime, seed);
-        /* Something in the way may have made a value of a wrong shape or an old state: then there is no graph to fuse. */
+        /* An obstacle may have made a value of a wrong shape, or an old state: then there is no graph to fuse. */
         if (m.b.status == WEFT_OK) {
             fake.refused = draw(&m, 4) ? 0 : (uint64_t)draw(&m, 16) << WEFT_OP_NORM_QKV;
             weft_graph *fused = NULL;

@@ -155,7 +155,7 @@ static void finds_any_of_many_keys(void **state) {
     refused(WEFT_BAD_FILE, "key.17 is there twice");
 }
 
-/* A header of more than one reading step: all of it must be found where it moved to. */
+/* A header that needs more than one reading step, and so moves in memory: all of it must still be found. */
 static void check_large(const weft_gguf *gguf) {
     const weft_gguf_value *texts = weft_gguf_find(gguf, "texts");
     assert_int_equal(texts->count, 300000);

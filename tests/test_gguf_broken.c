@@ -57,7 +57,7 @@ static void refuses_counts_that_cannot_be(void **state) {
     }
 }
 
-/* In a file that is large enough for what it says, metadata past all reason are not read into memory. */
+/* Metadata of an absurd size are not read into memory, even if the file is large enough for them. */
 static void refuses_headers_of_hundreds_of_megabytes(void **state) {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
@@ -70,7 +70,7 @@ static void refuses_headers_of_hundreds_of_megabytes(void **state) {
         if (kind == 1) key("a", 9), u32(0), u64(500u << 20);
         if (kind == 2) u64(500u << 20);
         save(n_bytes);
-        /* A hole, which takes no room on the disk. */
+        /* A hole in the file, which uses no space on the disk. */
         FILE *file = fopen(GGUF_PATH, "r+b");
         assert_non_null(file);
         assert_int_equal(fseek(file, 600L << 20, SEEK_SET), 0);
@@ -140,7 +140,7 @@ static void refuses_wrong_tensors(void **state) {
     refused(WEFT_BAD_FILE, "64 bytes");
 }
 
-/* Names and numbers of the format's tensor types: those weft has no reader for are named. */
+/* The format's tensor types that weft cannot read are refused with their names. */
 static void names_types_it_cannot_read(void **state) {
     (void)state;
     static const struct {

@@ -156,7 +156,7 @@ static void malformed_nodes(void **state) {
     }
     assert_int_equal(weft_graph_add(b.graph, WEFT_OP_SILU, NULL, &x, NULL, 0, NULL, &error), WEFT_INVALID_ARGUMENT);
     assert_int_equal(weft_graph_add(b.graph, WEFT_OP_SILU, NULL, NULL, NULL, 0, outputs, &error), WEFT_INVALID_ARGUMENT);
-    /* A node needs no name, nor one of its own. */
+    /* A node needs no name, and names may repeat. */
     for (int i = 0; i < 2; i++)
         assert_int_equal(weft_graph_add(b.graph, WEFT_OP_SILU, i ? NULL : "x", &x, NULL, 0, outputs, &error), WEFT_OK);
     weft_graph_destroy(b.graph);
@@ -181,7 +181,7 @@ static void state_versions(void **state) {
     assert_int_equal(b.status, WEFT_OK);
     assert_int_equal(b.graph->values[second].state, first);
     assert_int_equal(b.graph->values[first].superseded, second);
-    /* Neither read nor written any more. */
+    /* An old version can be neither read nor written any more. */
     assert_int_equal(weft_graph_add(b.graph, WEFT_OP_SCATTER, "s", (weft_value[]){first, updates}, NULL, 0, outputs, &error),
                      WEFT_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "old version of state memory"));

@@ -1,4 +1,4 @@
-/* Every op's rules: a node that keeps them and what it gives, and changes to it that break them one at a time. */
+/* Every op's rules: a node that keeps them with its outputs, and changes that break one rule each. */
 #include "tests/graph_support.h"
 
 #include <math.h>
@@ -407,7 +407,7 @@ static void wrong_parameters_are_refused(void **state) {
     }
 }
 
-/* A block left out is all zeros, which an op takes as it would take them. */
+/* A parameter block that is left out means all zeros. */
 static void no_parameters_are_zeros(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -437,7 +437,7 @@ static void no_parameters_are_zeros(void **state) {
     }
 }
 
-/* Shapes that are each possible, but whose result is not. */
+/* Each shape is possible, but the shape of the result is not. */
 static void results_that_overflow_are_refused(void **state) {
     (void)state;
     const int64_t huge = (int64_t)1 << 40;

@@ -1,7 +1,7 @@
 /* Damaged and hostile model files, made from good ones by a seeded generator that knows what each change must lead to.
  *     test_hostile [seed [files of each family that must be refused]]
- * Whatever breaks the structure or the sense of a file must be refused, quickly and in little memory; what changes only weights or
- * free text must be accepted; what may be either must at least be handled. */
+ * A change that breaks the structure or the sense of a file must be refused, quickly and with little memory. A change of weights or
+ * of free text alone must be accepted. Any other change may be accepted or refused, but must do no harm. */
 #include "decoder/model.h"
 #include "decoder/synth.h"
 #include "limited_allocator.h"
@@ -71,7 +71,7 @@ static const char *const required[] = {
     "general.architecture", ".block_count",          ".context_length",          ".embedding_length",
     ".feed_forward_length", ".attention.head_count", ".attention.head_count_kv", ".layer_norm_rms_epsilon",
     "tokenizer.ggml.model", "tokenizer.ggml.tokens", "tokenizer.ggml.merges",    NULL};
-/* Numbers that the tensors' shapes, or other numbers, pin down. */
+/* Numbers that follow from the tensors' shapes or from other numbers. */
 static const char *const pinned[] = {".block_count",
                                      ".embedding_length",
                                      ".feed_forward_length",
@@ -102,7 +102,7 @@ static verdict of_number(const field *changed, uint64_t value) {
     return !(real >= 2 && real <= 1e12f) ? BROKEN : EITHER; /* rope.freq_base */
 }
 
-/* A type of the same size may be read as well, unless what is wanted is of another kind. */
+/* A type of the same size may be accepted, unless the key needs another kind of value. */
 static verdict of_type(const field *changed, uint64_t value) {
     static const size_t sizes[13] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     static const char kinds[13] = {'i', 'i', 'i', 'i', 'i', 'i', 'f', 'b', 's', 'a', 'i', 'i', 'f'};
@@ -201,7 +201,7 @@ static verdict exchange(field_kind kind) {
         if (a->kind != kind || b->kind != kind || a->size != b->size) continue;
         if (memcmp(good + a->at, good + b->at, a->size) == 0) continue;
         memcpy(bytes + a->at, good + b->at, a->size);
-        if (number() % 2) { /* or the one is there twice */
+        if (number() % 2) { /* or one of them is there twice */
             memcpy(bytes + b->at, good + a->at, a->size);
             snprintf(what, sizeof what, "fields %d of %s and %s exchanged", kind, a->owner, b->owner);
             return EITHER;
@@ -257,7 +257,7 @@ static verdict (*const changes[])(void) = {
 
 /* ---- Trying ---- */
 
-/* What was accepted must hold together: it gives a graph, a finite rope table, and text. */
+/* An accepted file must be usable: it gives a graph, a finite rope table, and text. */
 static void use(weft_model *model) {
     static const char text[] = "Hello, the \xE4\xB8\xAD <|eot_id|> world\n";
     weft_graph *graph = NULL;
@@ -350,7 +350,7 @@ static void handles_damaged_files(void **state) {
         try(0, HARMLESS);
         size_t wanted = counts[BROKEN] + n_refused;
         for (size_t file = 1; counts[BROKEN] < wanted; file++) {
-            counter = (uint64_t)file << 20 | (uint64_t)i << 60; /* each file has numbers of its own */
+            counter = (uint64_t)file << 20 | (uint64_t)i << 60; /* each file has its own sequence of random numbers */
             memcpy(bytes, good, n_good);
             n_bytes = n_good;
             verdict expected = changes[below(sizeof changes / sizeof *changes)]();

@@ -223,7 +223,7 @@ static void weights_share_a_layout(void **state) {
     assert_int_equal(down->n_members, 1);
     forget(&f);
     end(&f);
-    /* Of two types no layout is for both. */
+    /* Two weights of different types have no layout in common. */
     build(&f, WEFT_F16, T);
     assert_int_equal(choose(&f, WEFT_FAST, NULL), WEFT_OK);
     assert_int_equal(find(&f, "gate")->layout.id, WEFT_LAYOUT_FILE);

@@ -13,7 +13,7 @@
 #define MODEL "test_lies.tmp"
 #define GRACE_NS UINT64_C(50000000)
 
-static weft_backend honest, liar; /* the null backend, and what a test makes of it */
+static weft_backend honest, liar; /* the null backend, and a test's copy with changes */
 static limited_allocator limits;
 static weft_runtime *runtime;
 
@@ -379,7 +379,7 @@ static atomic_int n_waits, n_cancels;
 static weft_status wait_in_vain(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
     (void)device, (void)ticket;
     n_waits++;
-    assert_true(timeout_ns < UINT64_C(60000000000)); /* the core never asks without a limit */
+    assert_true(timeout_ns < UINT64_C(60000000000)); /* the core never waits without a limit */
     weft_os_sleep(timeout_ns);
     return weft_fail(error, WEFT_TIMEOUT, "not yet");
 }
@@ -433,7 +433,7 @@ static void a_cancel_ends_a_wait_for_ever(void **state) {
     close_work(&all);
 }
 
-/* What is still under way when a store is destroyed does not keep it either. */
+/* A step under way does not keep a store from being destroyed. */
 static void destroying_ends_too(void **state) {
     (void)state;
     weft_error error = {0};

@@ -1,4 +1,4 @@
-/* weft_exp and what is made of it, against the C library in long double. */
+/* weft_exp and the functions that use it, against the C library in long double. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +48,7 @@ static void test_exp_at_the_ends(void **state) {
     assert_true(weft_exp(-3e38f) == 0.0f && weft_exp(3e38f) == INFINITY);
 }
 
-/* Never falls by more than its own rounding: a larger score must not get a clearly smaller weight. */
+/* It never falls by more than its own rounding: a larger score must not get a clearly smaller weight. */
 static void test_exp_rises(void **state) {
     (void)state;
     float before = weft_exp(-87.0f);

@@ -1,4 +1,4 @@
-/* Opening model files: what is read. */
+/* Opening model files: the values that are read. */
 #include "decoder/model.h"
 
 #include <setjmp.h>

@@ -125,7 +125,7 @@ static bool exists(const char *path, const char *suffix) {
     return access(whole, F_OK) == 0;
 }
 
-/* A process that writes, as others see it: it holds its lock until it ends. */
+/* A process that is writing a file: it holds the file's lock until it ends. */
 static pid_t start_writer(const char *path) {
     int pipes[2];
     char byte;
@@ -155,7 +155,7 @@ static void replaces_whole_files(void **state) {
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
 
-    /* What an ended process left is removed; what another one writes, and what is no such file, stays. */
+    /* Files of ended processes are removed; files that a process still writes, and other files, stay. */
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         snprintf(name, sizeof name, "%s%s", path, others[i]);
         put(name, "other");
@@ -185,7 +185,7 @@ static void replaces_whole_files(void **state) {
     assert_int_equal(weft_os_file_replace(name, "x", 1, &error), WEFT_IO);
 }
 
-/* The limit is met as an error; the signal is as it was before, blocked or not. */
+/* Reaching the limit is an error; afterwards the signal is blocked or not, as before. */
 static void a_size_limit_is_an_error(void **state) {
     (void)state;
     static char large[1 << 16];

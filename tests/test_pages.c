@@ -1,4 +1,4 @@
-/* The page pool: what is taken and given comes back once, and not before the steps that use it have ended. */
+/* The page pool: a page that was taken and given back can be taken once again, but not before the steps that use it have ended. */
 #include "decoder/pages.h"
 #include "limited_allocator.h"
 
@@ -61,7 +61,7 @@ static void comes_back_when_the_last_step_has_ended(void **state) {
     weft_runtime_destroy(runtime);
 }
 
-/* Against a plain list of what each page should be: held, waiting for a step, or free. */
+/* Compares with a plain list of the state of each page: held, waiting for a step, or free. */
 static void random_use_matches_a_plain_list(void **state) {
     (void)state;
     const uint32_t seed = 20240817;

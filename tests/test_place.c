@@ -1,4 +1,4 @@
-/* Memory placement: random lives, checked pair by pair, and how far from the least there can be. */
+/* Memory placement: random lifetimes, checked pair by pair, and the distance from the smallest possible size. */
 #include "core/place.h"
 
 #include <setjmp.h>
@@ -23,7 +23,7 @@ static int32_t below(int32_t n) {
     return (int32_t)(next_random() % (uint64_t)n);
 }
 
-/* ---- The checker: knows only what the header promises ---- */
+/* ---- The checker: it uses only the rules in the header ---- */
 
 /* Whether `later` stands, over any number of steps, in the place of `earlier`. */
 static bool replaced_by(const weft_place_item *items, int32_t earlier, int32_t later) {
@@ -50,7 +50,7 @@ static void check(const weft_place_item *items, int32_t n, bool keep, uint64_t t
     }
 }
 
-/* The most that lives at once, one that replaces another counted once: no placement can do with less. */
+/* The largest sum of items that live at once (an item that replaces another counts once): no placement can need less. */
 static uint64_t lower_bound(const weft_place_item *items, int32_t n, int32_t n_phases) {
     uint64_t most = 0;
     for (int32_t phase = 0; phase <= n_phases; phase++) {
@@ -125,7 +125,7 @@ static void random_schedules(void **state) {
     assert_int_equal(limits.n_live, 0);
 }
 
-/* A chain of layers as a decoder has it: a residual that lives on, a wide value in between. The best there is. */
+/* A chain of layers as in a decoder: a long-lived residual with a wide value in between. The placement must be optimal. */
 static void decoder_layers(void **state) {
     (void)state;
     limited_allocator limits = {0};
@@ -161,7 +161,7 @@ static void odd_requests(void **state) {
     huge[0].bytes = UINT64_MAX;
     assert_int_equal(weft_place_items(runtime, huge, 1, false, &total, NULL), WEFT_UNSUPPORTED);
 
-    /* Two that want the same place: the first gets it. */
+    /* Two items ask to replace the same item: the first one does. */
     weft_place_item twice[] = {{.bytes = 640, .first = 0, .last = 1, .replaces = -1},
                                {.bytes = 640, .first = 1, .last = 2, .replaces = 0},
                                {.bytes = 640, .first = 1, .last = 2, .replaces = 0}};

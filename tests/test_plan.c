@@ -43,7 +43,7 @@ typedef struct entry {
     weft_value value; /* in the graph as it was built */
     int a, b;         /* entries */
     int64_t n_columns;
-    float data[N_ROWS * MAX_COLUMNS]; /* what it must be after a step */
+    float data[N_ROWS * MAX_COLUMNS]; /* the expected values after a step */
 } entry;
 
 typedef struct example {
@@ -138,7 +138,7 @@ typedef struct pending {
     float results[WEFT_MAX_GRAPH_OUTPUTS][N_ROWS * MAX_COLUMNS];
 } pending;
 
-/* Fills and submits a step; says what it must give. */
+/* Fills and submits a step, and records the expected results. */
 static void submit(weft_plan *plan, example *graph, int32_t *state, pending *step) {
     void *inputs[8];
     weft_error error = {0};
@@ -253,7 +253,7 @@ static void random_graphs(void **state) {
     print_message("seeds 1 .. 300\n");
 }
 
-/* x, x + x, and so on: each takes the place of the one before where the backend can do that. */
+/* x, x + x, and so on: each value replaces the one before in memory if the backend can work in place. */
 static void in_place_chain(void **state) {
     (void)state;
     for (int in_place = 0; in_place < 2; in_place++) {

@@ -72,7 +72,7 @@ static void text(void **state) {
     end_runtime(runtime, &c);
 }
 
-/* Asked with all uses of the weight in the graph. */
+/* The core passes all uses of the weight in the graph. */
 static void fake_layout(weft_backend_device *handle, const weft_tensor *const *weights, size_t n_weights, const weft_use *uses,
                         size_t n_uses, weft_layout *layout) {
     (void)handle;
@@ -171,7 +171,7 @@ static void the_same_each_time(void **state) {
     end_runtime(runtime, &c);
 }
 
-/* Costs that do not fit 64 bits stop there. */
+/* Costs that do not fit 64 bits saturate. */
 static void costs(void **state) {
     (void)state;
     counting c;

@@ -6,7 +6,7 @@
 #define HUGE_TEXT ((size_t)64 << 20)
 #define HUGE_LIMIT_NS UINT64_C(2000000000) /* some 10 ms are usual; tokenising all of it takes 20 s */
 #define HUGE_LIMIT_BYTES ((size_t)1 << 20)
-#define PATIENCE_MS 10000 /* of who waits for another thread: CI machines stall */
+#define PATIENCE_MS 10000 /* how long a thread waits for another: CI machines stall */
 
 /* An allocator that runs a function in the middle of a call, at its n-th allocation. */
 static limited_allocator limits;
@@ -102,7 +102,7 @@ static void texts_that_cannot_fit_are_refused_at_once(void **state) {
         if (i < 2) expect_refused("some", add_some, text);
     }
     free(text);
-    /* The session is as it was. */
+    /* The session has not changed. */
     CHECK(weft_session_say(session, WEFT_USER, "a", &error));
     close_sessions();
 }
@@ -251,7 +251,7 @@ static void a_cancel_ends_a_long_text(void **state) {
             assert_true(strlen(error.message) > 10);
             assert_int_equal(count_tokens(session), 0);
         }
-        /* The cancel was the text's: what follows goes on. */
+        /* The cancel ended that text only; later calls go on. */
         CHECK(weft_session_add_text(session, "a", 1, false, &error));
         CHECK(weft_session_next(session, &piece, &error));
         assert_false(piece.last);

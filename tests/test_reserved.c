@@ -175,7 +175,7 @@ static weft_status check_greedy(weft_error *error) {
 
 #define WORDS(name) name.reserved, sizeof name.reserved / sizeof *name.reserved
 
-/* A function and a struct that it takes: it succeeds as the struct is, and is refused where a reserved word is not zero. */
+/* A function and its struct argument: the call succeeds with the struct as it is, and is refused if a reserved word is not zero. */
 static const struct {
     const char *says;
     weft_status (*call)(weft_error *error);

@@ -99,7 +99,7 @@ static void tells_its_version(void **state) {
 
 /* ---- Devices ---- */
 
-/* Two backends that count how often they are asked for their devices; the second has none that can be used. */
+/* Two backends that count the calls of `devices`; the second has no usable device. */
 static int n_asked[2];
 
 static weft_status list_first(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
@@ -284,7 +284,7 @@ static void opens_by_a_name_that_stays(void **state) {
 static weft_status list_two(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
     (void)host;
     (void)error;
-    *count = 6; /* more than is asked for at first */
+    *count = 6; /* more than the first call has room for */
     for (size_t i = 0; i < 6 && i < capacity; i++) {
         list[i] = (weft_device_info){0};
         snprintf(list[i].name, sizeof list[i].name, "unit %zu", i);
@@ -330,10 +330,10 @@ static void names_what_cannot_be_used(void **state) {
     assert_int_equal(weft_device_open(runtime, "gone", NULL, &device, &error), WEFT_UNSUPPORTED);
     assert_says(&error, "libgone");
 
-    runtime->n_backends = 1; /* nothing left that works */
+    runtime->n_backends = 1; /* no usable device is left */
     assert_int_equal(weft_device_open(runtime, "auto", NULL, &device, &error), WEFT_NOT_FOUND);
     assert_says(&error, "gone:0 (libgone.so.1 not found)");
-    two.rank = -1; /* works, and yet is not for "auto" */
+    two.rank = -1; /* it works, but "auto" must not choose it */
     runtime->n_backends = 2;
     assert_int_equal(weft_device_open(runtime, "auto", NULL, &device, &error), WEFT_NOT_FOUND);
     assert_null(device);
@@ -352,7 +352,8 @@ static void loads_a_plug_in(void **state) {
     weft_device *device = NULL;
     assert_int_equal(weft_device_open(runtime, "idle", NULL, &device, &error), WEFT_OK);
     double bandwidth;
-    assert_int_equal(weft_device_read_bandwidth(device, &bandwidth, &error), WEFT_UNSUPPORTED); /* a slot it does not know */
+    assert_int_equal(weft_device_read_bandwidth(device, &bandwidth, &error),
+                     WEFT_UNSUPPORTED); /* the backend is older than this slot */
     weft_device_close(device);
     assert_int_equal(weft_runtime_load_backend(runtime, WEFT_PLUGINS "plugin_idle.so", &error), WEFT_INVALID_ARGUMENT);
     assert_says(&error, "already a backend \"idle\"");

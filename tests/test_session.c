@@ -1,4 +1,4 @@
-/* Sessions: pieces of text, options, and what is missing. What an answer consists of is in device_session.c. */
+/* Sessions: pieces of text, options, and missing arguments. device_session.c tests the content of answers. */
 #include "decoder/utf8.h"
 #include "engine_support.h"
 
@@ -21,7 +21,7 @@ static weft_engine *create(weft_engine_options options) {
 
 /* ---- Text ---- */
 
-/* Random tokens' text comes out as it is as a whole, in pieces none of which ends inside a character. */
+/* The pieces of random tokens together are their text, and no piece ends inside a character. */
 static void pieces_are_whole_characters(void **state) {
     (void)state;
     enum { N = 300, SIZE = 8192 };
@@ -53,7 +53,7 @@ static void pieces_are_whole_characters(void **state) {
         n_longer += length > 1;
         i += length > 0 ? length : 1;
     }
-    /* Otherwise nothing was shown. */
+    /* Otherwise the test has shown nothing. */
     assert_true(n_longer > 0);
     weft_session_destroy(session);
     weft_engine_destroy(engine);

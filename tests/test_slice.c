@@ -289,7 +289,7 @@ static void graphs_must_agree(void **state) {
 
 /* ---- Failures ---- */
 
-/* Two slices of one tensor, added: everything that can fail does, in turn. */
+/* Two slices of one tensor are added. Every call that can fail does so in turn. */
 static weft_status live(limited_allocator limits, reads log, size_t *n_all, int *n_reads) {
     static const part a = {{33, 1, 0, 0}, {257, 7, 1, 1}, 0}, b = {{0, 63, 1, 0}, {257, 7, 1, 1}, 0};
     script_reset();

@@ -47,7 +47,7 @@ typedef struct opened {
     weft_vocabulary vocabulary;
 } opened;
 
-/* A vocabulary of what is listed. */
+/* Opens a vocabulary with the listed tokens. */
 static void open_list(opened *o) {
     weft_error error = {.message = ""};
     weft_gguf_writer writer;
@@ -80,7 +80,7 @@ static void close_list(opened *o) {
 
 /* ---- The longest one ---- */
 
-/* The definition: of all that a text begins with, the longest, and of equal ones the first. */
+/* The definition: the longest token that the text begins with, and of equal ones the first. */
 static weft_token longest_at(const char *text, size_t size, bool control) {
     weft_token longest = WEFT_NO_TOKEN;
     for (size_t i = 0; i < n_list; i++) {

@@ -11,7 +11,7 @@
 
 #include "tests/support/fixture.h"
 
-/* A store whose steps each have a number: they set the state to it and give it twice. */
+/* A store whose steps each have a number: a step sets the state to its number and returns the number twice. */
 typedef struct counter {
     fixture base;
     weft_store *store;
@@ -82,7 +82,7 @@ static weft_ticket submit(weft_plan *plan, int number) {
     return ticket;
 }
 
-/* Waits for a step that must end well, with the numbers of that step. */
+/* Waits for a step that must succeed with its own number. */
 static void collect(weft_plan *plan, weft_ticket ticket, int number) {
     const void *outputs[1];
     weft_error error = {0};
@@ -142,7 +142,7 @@ static void tickets_are_checked(void **state) {
     close_counter(&all);
 }
 
-/* Submitted the other way round, steps still run in the order of begin: the state ends as the last one begun says. */
+/* Steps that are submitted in another order still run in the order of begin: the state ends with the number of the last one. */
 static void runs_in_the_order_of_begin(void **state) {
     (void)state;
     counter all;
@@ -222,7 +222,7 @@ static void loss_is_sticky(void **state) {
     void *inputs[2];
     int32_t last;
     weft_device_info info;
-    assert_int_equal(weft_plan_submit(all.plan, begun, &error), WEFT_OK); /* ends as what it depends on */
+    assert_int_equal(weft_plan_submit(all.plan, begun, &error), WEFT_OK); /* ends like the step it depends on */
     assert_ends(all.plan, begun, WEFT_DEVICE_LOST, "");
     assert_int_equal(weft_plan_begin(all.plan, &another, inputs, &error), WEFT_DEVICE_LOST);
     assert_non_null(strstr(error.message, "scripted:0 is lost"));
@@ -262,7 +262,7 @@ static void cancels_what_runs_and_what_waits(void **state) {
     for (int i = 0; i < 4; i++) assert_true(weft_os_thread_start(&waiters[i].thread, wait_in_thread, &waiters[i]));
     script_wait_for_slow_step();
 
-    /* While a step runs and threads wait for it, nothing else is kept waiting. */
+    /* While a step runs and threads wait for it, other calls do not wait. */
     assert_int_equal(weft_plan_wait(all.plan, waiters[3].ticket, 0, NULL, NULL), WEFT_TIMEOUT);
     assert_int_equal(weft_plan_wait(all.plan, waiters[0].ticket, 2000000, NULL, NULL), WEFT_TIMEOUT);
     weft_ticket begun = begin(all.plan, 9), queued = begin(all.other, 10), fresh;
@@ -313,7 +313,8 @@ static void cancels_its_own_steps_only(void **state) {
     close_counter(&all);
 }
 
-/* Nobody wants any of what runs: the device is told to end it, at the second cancel or once the other store's steps have ended. */
+/* No store wants the running steps any more: the device is told to end them, at the second cancel or once the other store's
+ * steps have ended. */
 static void cancels_what_no_store_wants(void **state) {
     (void)state;
     for (int round = 0; round < 2; round++) {
@@ -329,7 +330,7 @@ static void cancels_what_no_store_wants(void **state) {
         weft_ticket own = submit(plan, 1), mine = submit(all.plan, 2);
         waiter waiting[2] = {{.plan = all.plan, .ticket = mine}, {.plan = all.plan, .ticket = mine}};
         assert_true(weft_os_thread_start(&waiting[0].thread, wait_in_thread, &waiting[0]));
-        script_wait_for_slow_step(); /* the first step has run, and nobody has asked for its end */
+        script_wait_for_slow_step(); /* the first step has run, and no thread has noticed its end */
         assert_true(weft_os_thread_start(&waiting[1].thread, wait_in_thread, &waiting[1]));
         weft_store_cancel(all.store);
         if (round == 0)
@@ -400,7 +401,7 @@ static void open_spinning(counter *all, uint64_t spin_ns, bool is_host) {
     open_scripted(all, 4);
 }
 
-/* A step that ends while the wait asks is never slept for, whether it ends well or not. */
+/* If a step ends while the wait spins, the wait never sleeps, whether the step succeeds or fails. */
 static void spins_until_the_end(void **state) {
     (void)state;
     counter all;
@@ -419,7 +420,7 @@ static void spins_until_the_end(void **state) {
     close_counter(&all);
 }
 
-/* Then it sleeps. A wait that only looks does so once, and one with a limit keeps it. */
+/* After spinning the wait sleeps. A wait with a timeout of 0 looks once, and one with a longer timeout keeps it. */
 static void spins_for_a_time(void **state) {
     (void)state;
     counter all;
@@ -435,7 +436,7 @@ static void spins_for_a_time(void **state) {
     assert_int_equal(script.n_asks, 1);
     all.base.device->spin_ns = UINT64_C(60000000000);
     begin_ns = weft_os_now();
-    assert_int_equal(weft_plan_wait(all.plan, two, 1000000, NULL, NULL), WEFT_OK); /* whoever waits runs it in the end */
+    assert_int_equal(weft_plan_wait(all.plan, two, 1000000, NULL, NULL), WEFT_OK); /* the waiting thread runs it */
     assert_true(weft_os_now() - begin_ns < UINT64_C(30000000000));
     weft_plan_release(all.plan, two);
     close_counter(&all);
@@ -452,7 +453,8 @@ static void spins_only_when_told_and_beside_the_host(void **state) {
     }
 }
 
-/* Destroying with steps begun, held back and queued waits for what the device has, and hands on what was held back. */
+/* Destroying a store with steps begun, held back and queued waits for the device's steps, and submits the steps
+ * that were held back. */
 static void destroying_in_flight(void **state) {
     (void)state;
     counter all;

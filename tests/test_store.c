@@ -93,7 +93,7 @@ static weft_status step_whole(whole *all, weft_error *error) {
     return status;
 }
 
-/* Ends what was made, in any stage, and looks for leaks. */
+/* Destroys everything that was made so far, and checks for leaks. */
 static void close_whole(whole *all) {
     for (int i = 0; i < 2; i++) weft_plan_destroy(all->plans[i]);
     weft_store_destroy(all->store);
@@ -123,7 +123,7 @@ static void shares_and_measures(void **state) {
         assert_int_equal(bytes.bytes_used, packs ? 3 << 16 : bytes.total);
         size_t before = all.base.limits.live;
         assert_int_equal(weft_store_load(all.store, &weight_source, NULL), WEFT_OK);
-        /* What was said is what is taken, but for the script's own descriptions of buffers. */
+        /* The stated bytes are the allocated ones, except for the script's own descriptions of buffers. */
         assert_true(all.base.limits.live - before - bytes.total < 512);
         assert_int_equal(script.live_buffers, 5);
         for (int i = 0; i < 2; i++) assert_int_equal(weft_plan_create(all.store, all.graphs[i], &all.plans[i], NULL), WEFT_OK);
@@ -426,7 +426,7 @@ static void states_are_read_and_written(void **state) {
     script_end();
 }
 
-/* What is asked of a device is what it would take, not what is used of that. */
+/* The bytes of a store count what the device allocates for a buffer, not only the requested size. */
 static void counts_as_the_device_gives(void **state) {
     (void)state;
     whole all = {0};

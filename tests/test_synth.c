@@ -182,7 +182,7 @@ static void vocabularies_are_consistent(void **state) {
         assert_int_equal(merge.size, made.size + 1);
         assert_memory_equal(merge.bytes, made.bytes, made.size - 1);
         assert_true(merge.bytes[merge.size - 2] == ' ' && merge.bytes[merge.size - 1] == made.bytes[made.size - 1]);
-        /* In order of length, then of first symbols: none is there twice. */
+        /* Tokens are sorted by length and then by their symbols, and none is there twice. */
         weft_text before = weft_gguf_text_at(tokens, 255 + i);
         bool space = (unsigned char)made.bytes[0] == 0xC4, space_before = (unsigned char)before.bytes[0] == 0xC4;
         if (i == 0 || made.size - space > before.size - space_before) continue;
@@ -221,7 +221,7 @@ static void weights_have_the_deviation_asked_for(void **state) {
     free(blocks);
 }
 
-/* However a tensor is cut into pieces, its blocks are the same. */
+/* A tensor's blocks do not depend on the pieces in which it is read. */
 static void blocks_depend_on_their_number_only(void **state) {
     (void)state;
     static const weft_type types[] = {WEFT_Q4_0, WEFT_Q5_0, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q6_K, WEFT_F16, WEFT_BF16};
@@ -304,7 +304,7 @@ static bool count_calls(void *user, uint64_t done, uint64_t total) {
     return true;
 }
 
-/* What is no regular file is not replaced, and nothing is written to find that out. */
+/* Something that is no regular file is not replaced, and nothing is written before that is known. */
 static void takes_no_folders_or_devices_place(void **state) {
     (void)state;
     weft_error error = {0};

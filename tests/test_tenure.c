@@ -1,5 +1,5 @@
 /* Engines with fewer KV-cache pages than their sequences need: how many rows are run again, and how long a sequence waits for
- * pages. What is answered is as alone.
+ * pages. The answers must be those of each sequence alone.
  *
  *     test_tenure [SECONDS [SEED]]
  */
@@ -8,11 +8,11 @@
 #define PATH "test_tenure.tmp"
 #define MAX_SESSIONS 6
 #define CTX 2048
-#define COMPARED 4 /* one in so many scenes is compared bit for bit */
+#define COMPARED 4 /* one scene in COMPARED is compared bit for bit */
 
 static weft_runtime *runtime;
 static weft_model *model;
-static double seconds = 3, most; /* rows for one that was needed, of all scenes */
+static double seconds = 3, most; /* most: the largest ratio of rows to needed rows in a scene */
 static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options, int32_t depth) {
@@ -41,7 +41,7 @@ static void begin_reading(weft_engine *engine, const question *q, reading *r) {
     *r = (reading){.session = a.session, .question = *q};
 }
 
-/* False after the last. */
+/* Reads the next token; false after the last. */
 static bool read_token(reading *r) {
     weft_error error = {0};
     weft_piece piece;
@@ -67,7 +67,7 @@ static void end_reading(reading *r) {
     r->session = NULL;
 }
 
-/* Rows that a sequence needs where it never loses any. */
+/* The rows of a sequence that never loses a page. */
 static int64_t needed_rows(const question *q) {
     return q->n_prompt + q->n_predict - 1;
 }
@@ -127,7 +127,7 @@ static void two_are_read_in_turn(void **state) {
     }
 }
 
-/* Two answers that fit until they grow lose single pages to each other, not all of them. */
+/* Two answers that outgrow the pool take single pages from each other, not all of them. */
 static void pages_are_given_up_from_the_end(void **state) {
     (void)state;
     reading r[2];
@@ -149,7 +149,7 @@ static void pages_are_given_up_from_the_end(void **state) {
     weft_engine_destroy(engine);
 }
 
-/* One that is not read keeps its pages while another has nothing to do at all. */
+/* A sequence that is not read keeps its pages as long as an idle sequence has pages. */
 static void who_is_idle_gives_pages_first(void **state) {
     (void)state;
     weft_error error = {0};
@@ -210,7 +210,7 @@ static void a_slow_reader_keeps_nobody_waiting(void **state) {
     weft_os_thread_join(&thread);
     assert_no_fault();
     print_message("the first token came after %lld rows\n", (long long)waited);
-    /* Otherwise nothing was shown. */
+    /* Otherwise the test has shown nothing. */
     assert_true(before < waited && waited > 2 * PROMPT + WEFT_MAX_UNREAD);
     assert_true(waited <= PROMPT + TENURE + PROMPT + 2 * WEFT_MAX_UNREAD);
     assert_rows(engine, needed_rows(&first) + needed_rows(&second), "beside a slow reader");
@@ -252,7 +252,7 @@ static void make_scene(scene *s, uint32_t seed, uint32_t *random) {
                        depth);
 }
 
-/* Whoever is ahead when a sequence comes runs at most once more what it has, and the tokens of its tenure. */
+/* Each sequence ahead in line runs its rows at most once more, and the tokens of its tenure. */
 static void assert_waited(const scene *s, uint32_t i) {
     int64_t ahead = s->questions[i].n_prompt, waited = (int64_t)(s->engine->n_rows - s->begun_at[i]);
     for (uint32_t other = 0; other < s->n_sessions; other++)
@@ -262,7 +262,7 @@ static void assert_waited(const scene *s, uint32_t i) {
                  (long long)ahead);
 }
 
-/* Reads some tokens of one of them. */
+/* Reads some tokens of one sequence. */
 static void read_some(scene *s, uint32_t *random, uint32_t habit) {
     weft_error error = {0};
     uint32_t i = next_random(random) % s->n_begun;
@@ -275,7 +275,7 @@ static void read_some(scene *s, uint32_t *random, uint32_t habit) {
         if (found && is_first) assert_waited(s, i);
         if (found) continue;
         s->n_open--;
-        /* Others stay, with nothing to do, and keep their pages as long as nobody needs them. */
+        /* Other sequences stay idle, and keep their pages as long as no other needs them. */
         if (next_random(random) % 2 == 0) end_reading(r);
         break;
     }

@@ -1,4 +1,4 @@
-/* Bounded sinks: a text is given up if, and only if, it has more tokens than there is room for; a cancel ends it.
+/* Bounded sinks: a text is refused if, and only if, it has more tokens than the sink has room for; a cancel ends it.
  *     test_token_sink [seed]
  */
 #include "decoder/tokenizer.h"
@@ -131,7 +131,7 @@ static void fill(char *text, size_t size, int filling) {
     for (size_t at = 0; at < size; at++) text[at] = patterns[filling][at % length];
 }
 
-/* A long text costs what the sink has room for, not what the text is long. */
+/* The memory for a long text depends on the room in the sink, not on the length of the text. */
 static void memory_is_bounded(void **state) {
     (void)state;
     enum { SIZE = 8 << 20, ROOM = 100 };

@@ -13,7 +13,7 @@
 #include "tokenizer_support.h"
 
 #define LONG_TEXT ((size_t)1 << 20)
-#define TIME_LIMIT ((uint64_t)30000000000) /* what is quadratic takes hours; CI machines stall */
+#define TIME_LIMIT ((uint64_t)30000000000) /* quadratic time would be hours; CI machines stall */
 
 static uint64_t seed = 20240607;
 
@@ -289,7 +289,7 @@ static void test_allocation_failures(void **state) {
             limited_allocator failing = {.fail_at = n};
             size_t count = expected;
             weft_status status = all_once(&failing, &count);
-            /* Without memory for PCRE2's compiler to machine code its interpreter does the work. */
+            /* If PCRE2's just-in-time compiler has no memory, PCRE2's interpreter runs instead. */
             assert_true(status == WEFT_OUT_OF_MEMORY || status == WEFT_OK);
             assert_int_equal(count, expected);
             assert_int_equal(failing.n_live, 0);

@@ -14,7 +14,7 @@
 #define PATH "test_vocabulary.tmp"
 #define MOST_TOKENS 70000
 #define MOST_BYTES 16
-#define LONGEST_RUN 1000 /* some 30 is what chance gives; tokens that all meet give as many as there are */
+#define LONGEST_RUN 1000 /* about 30 by chance; if all tokens collide, as many as there are tokens */
 
 typedef struct token_set {
     size_t n;

@@ -33,7 +33,7 @@ typedef struct op_case {
     weft_op op;
     const void *params;
     size_t params_size;
-    size_t n_inputs, n_weights; /* the first are weights */
+    size_t n_inputs, n_weights; /* the first n_weights inputs are weights */
     int64_t shapes[4][2];
     float spread; /* of the values: +-spread^3 at the most, many near 0 */
     int64_t n_results;
@@ -89,7 +89,7 @@ static void run_op(weft_device *device, const op_case *c, float *results) {
     weft_graph_destroy(b.graph);
 }
 
-/* Results below the least normal number may be flushed by a driver that cannot keep them. */
+/* A driver that does not keep subnormal numbers may flush such results to zero. */
 static void assert_same_bits(const char *name, const float *a, const float *b, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (memcmp(&a[i], &b[i], sizeof *a) == 0 || (fabsf(a[i]) < 1.2e-38f && fabsf(b[i]) < 1.2e-38f)) continue;
@@ -142,7 +142,7 @@ typedef struct counter {
     builder b;
 } counter;
 
-/* A step writes its updates into a state and gives the table's row that it names. */
+/* A step writes its updates into a state and returns the table's row that the state names. */
 static void begin_counter(counter *r, weft_device *device, int64_t n_rows, const weft_weight_source *source, uint32_t n_slots) {
     weft_error error;
     begin_graph(&r->b, weft_device_runtime(device));
@@ -232,7 +232,7 @@ static void test_cancel(void **state) {
             assert_true(status == WEFT_OK || status == WEFT_CANCELLED);
             weft_plan_release(r.plan, tickets[i]);
         }
-        const void *outputs[1]; /* and it goes on */
+        const void *outputs[1]; /* the device still works */
         weft_ticket ticket = submit(&r, 0, -round, 5);
         check(weft_plan_wait(r.plan, ticket, UINT64_MAX, outputs, &error), &error);
         assert_true(((const float *)outputs[0])[3] == 5 * 1024 + 3);
@@ -303,7 +303,7 @@ static void test_cache_file(void **state) {
     for (size_t i = 0; i < COUNT(damages); i++) {
         snprintf(command, sizeof command, damages[i], path);
         assert_int_equal(system(command), 0);
-        run_with_cache(runtime, folder); /* leaves the file out, and writes it anew */
+        run_with_cache(runtime, folder); /* ignores the file and rewrites it */
         run_with_cache(runtime, folder);
     }
     run_with_cache(runtime, "/nowhere/at/all");
@@ -317,7 +317,7 @@ static void collect_log(void *user, weft_log_level level, const char *message) {
     snprintf(user, 500, "%s", message);
 }
 
-/* One run, and what it logged last. */
+/* Runs once and returns the last logged message. */
 static void run_and_log(const char *folder, char *logged) {
     weft_runtime *runtime = NULL;
     weft_error error = {0};
@@ -333,7 +333,7 @@ static void run_shell(const char *format, const char *folder) {
     if (system(command) != 0) fail_msg("%s", command);
 }
 
-/* A file that somebody else may have written is not the driver's to read: the shaders are compiled again, and a file of our own
+/* The driver must not read a file that another user may have written: the shaders are compiled again, and a new file
  * takes its place. */
 static void test_cache_of_others(void **state) {
     (void)state;

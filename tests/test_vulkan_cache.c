@@ -1,4 +1,4 @@
-/* The file of compiled shaders: that of another driver, and many processes that write it. Skipped where there is no device. */
+/* The file of compiled shaders: another driver's file, and many processes that write the file. Skipped if there is no device. */
 #define _GNU_SOURCE /* mkdtemp, popen */
 #include "graph_support.h"
 #include "vulkan_faults.h"
@@ -60,7 +60,7 @@ static void run_command(const char *format, const char *folder) {
     assert_int_equal(system(command), 0);
 }
 
-/* A driver of another version has a file of its own, and does not take one that says to be its own and is not. */
+/* A driver of another version has a file of its own, and refuses a file of another driver under that name. */
 static void test_cache_of_another_driver(void **state) {
     (void)state;
     char folder[] = "/tmp/weft-test-vulkan-XXXXXX";
@@ -78,7 +78,7 @@ static void test_cache_of_another_driver(void **state) {
     run_command("rm -r %s", folder);
 }
 
-/* Processes that write at the same time leave one whole file. */
+/* Processes that write at the same time leave one complete file. */
 static void test_cache_of_many_processes(void **state) {
     (void)state;
     char folder[] = "/tmp/weft-test-vulkan-XXXXXX", command[400];
@@ -92,7 +92,7 @@ static void test_cache_of_many_processes(void **state) {
     run_command("rm -r %s", folder);
 }
 
-/* One of those. */
+/* One of these processes. */
 static void fill_cache(const char *folder) {
     for (int i = 0; i < 5; i++) use_cache(folder, 0);
 }

@@ -1,6 +1,6 @@
 /* Each call of the Vulkan driver that may fail does so in turn, while a device is opened, weights are staged and packed, a plan is
- * made and run, and a state is read: a status each time, nothing leaked, and a device that is usable after it ran out of memory and
- * lost for good after it was lost, until it is opened again. Skipped where there is no device.
+ * made and run, and a state is read. Each time there must be a status and no leak. After running out of memory the device must be
+ * usable; a lost device must stay lost until it is opened again. Skipped if there is no device.
  */
 #include "graph_support.h"
 #include "vulkan_faults.h"
@@ -111,10 +111,10 @@ static void end_job(job *j, const counting *c) {
     assert_int_equal(faults.n_objects, 0);
 }
 
-/* A lost device stays lost whatever is asked of it. */
+/* A lost device stays lost for every call. */
 static void check_sticky(job *j, size_t step) {
     weft_error error;
-    size_t end = j->plan != NULL ? COUNT(steps) : step + 1; /* later ones need what has failed */
+    size_t end = j->plan != NULL ? COUNT(steps) : step + 1; /* later steps need the step that failed */
     for (size_t i = step; i < end && i > 0; i++) {
         assert_int_equal(steps[i](j, &error), WEFT_DEVICE_LOST);
         assert_non_null(strstr(error.message, "close it and open it again"));
@@ -130,7 +130,7 @@ static void check_failure(weft_status status, const weft_error *error) {
     if (!says) fail_msg("%s fails: status %d, \"%s\"", faults.failed, (int)status, error->message);
 }
 
-/* One run in which one call fails. */
+/* Runs the job once while one call fails. */
 static void run_with_fault(job *j) {
     for (size_t i = 0; i < COUNT(steps); i++) {
         weft_error error = {0};
@@ -147,7 +147,7 @@ static void run_with_fault(job *j) {
     }
 }
 
-/* Of a device as `made` says. */
+/* `made`: the properties of the device. */
 static void fail_each(vulkan_faults made, int n_rows, VkResult kind, const char *only, long at_least) {
     counting c;
     job j;
@@ -193,7 +193,7 @@ static void test_loss(void **state) {
 
 static bool has_sparse_binding; /* of buffers to several allocations */
 
-/* Each allocation on the host fails in turn while such a weight is loaded. */
+/* Each host allocation fails in turn while a weight in several allocations is loaded. */
 static void fail_each_allocation(vulkan_faults made) {
     counting c;
     job j;
@@ -215,7 +215,7 @@ static void fail_each_allocation(vulkan_faults made) {
     end_job(&j, &c);
 }
 
-/* What a weight in several allocations needs besides. */
+/* The additional calls for a weight in several allocations. */
 static void test_sparse_binding(void **state) {
     (void)state;
     const vulkan_faults made = {.discrete = true, .largest_allocation = PLAYED_LIMIT};

@@ -1,6 +1,5 @@
-/* Kernels of the Vulkan backend that need a layout or a storage of their own: a row with packed weights on its op's cases, and two
- * rows that meet in half floats, which hold large and small values alike. device_kernels.c runs all the others. Skipped where there
- * is no device.
+/* Kernels of the Vulkan backend with a layout or a storage of their own: a row with packed weights on its op's cases, and two rows
+ * with half floats between them, for large and small values. device_kernels.c runs all other rows. Skipped if there is no device.
  */
 #include <math.h>
 
@@ -17,7 +16,7 @@ static void must(weft_status status, const weft_error *error) {
 
 /* ---- A device that picks the rows it is told ---- */
 
-/* Rows that are forced: in every question, those about layouts included. */
+/* Rows that are forced in every call of `supports`, also while layouts are chosen. */
 static weft_forced_kernel forced[2];
 static size_t n_forced;
 
@@ -162,7 +161,7 @@ static void fill(mlp *m) {
     must(weft_dequantise(WEFT_Q8_0, m->down, N_OUT * N_MIDDLE, m->down_values, &error), &error);
 }
 
-/* Of column c, in double precision. */
+/* Computes the inner values of column c in double precision. */
 static void compute_middle(mlp *m, int c) {
     const float *x = m->x + c * N_IN;
     double squares = 0.0, normed[N_IN];
@@ -257,7 +256,7 @@ static void check_mlp(mlp *m) {
 
 static mlp the_mlp;
 
-/* Where the device has no int8 products they are the best rows; elsewhere they run when they are forced. */
+/* On a device without int8 products these are the best rows; on others they run if they are forced. */
 static void test_half_floats_between(void **state) {
     (void)state;
     mlp *m = &the_mlp;
@@ -275,7 +274,7 @@ static void test_half_floats_between(void **state) {
     }
 }
 
-/* A number that is no row of the op is refused, when asked and when planned. */
+/* A number that is no row of the op is refused by `supports` and by `plan_create`. */
 static void test_a_number_of_another_op(void **state) {
     (void)state;
     place p;

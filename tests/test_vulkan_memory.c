@@ -1,6 +1,6 @@
-/* Memory of the Vulkan backend as on a card whose memory the host does not see, and its limits: staged copies, packed weights,
- * matrices larger than a descriptor could hold, allocations that a driver refuses, what devices say, barriers. Skipped where there
- * is no device.
+/* Memory of the Vulkan backend on a device whose memory the host cannot see, and its limits: staged copies, packed weights,
+ * matrices that are too large for a descriptor, allocations that a driver refuses, descriptions of devices, barriers. Skipped if
+ * there is no device.
  */
 #include <math.h>
 
@@ -35,7 +35,7 @@ static unsigned char pattern(uint64_t i) {
 
 /* ---- Copies ---- */
 
-/* Pieces handed on, taken back unused, and larger than usual, with other copies between. */
+/* Pieces that are used, that stay unused, and that are larger than usual, with other copies between. */
 static void test_stage(void **state) {
     (void)state;
     enum { PIECE = 1000004, N_PIECES = 19, LARGE = 9000000 };
@@ -69,7 +69,7 @@ static void test_stage(void **state) {
     must(backend->stage(device, 0, NULL, &error), &error);
     must(backend->read(device, buffer, 64, back, LARGE, &error), &error);
     for (size_t i = 0; i < LARGE; i++) assert_int_equal(back[i], pattern(i + 5));
-    for (size_t i = 0; i < bytes; i++) back[i] = pattern(i + 9); /* and without staging */
+    for (size_t i = 0; i < bytes; i++) back[i] = pattern(i + 9); /* the same without staging */
     must(backend->write(device, buffer, 0, back, bytes, &error), &error);
     memset(back, 0, bytes);
     must(backend->read(device, buffer, 0, back, bytes, &error), &error);
@@ -363,7 +363,7 @@ static weft_support product_of(bool no_extensions, weft_type type, weft_precisio
     return support;
 }
 
-/* The fast kernel where the build's compiler and the device know it, and else the exact one with the reason. */
+/* The fast kernel, if the build's compiler and the device support it, and otherwise the exact one with the reason. */
 static void test_variants(void **state) {
     (void)state;
     const char *const not_compiled = "this build's glslc lacks GL_EXT_integer_dot_product: exact arithmetic";

@@ -1,4 +1,4 @@
-/* Threads that wait on sessions of one engine: every call ends, whatever the others do, and a cancel reaches the calls it is for.
+/* Threads that wait on sessions of one engine: every call ends, whatever other calls do, and a cancel ends exactly the right calls.
  *
  *     test_waiting [SECONDS [SEED]]
  */
@@ -91,7 +91,7 @@ static void start(caller *c, weft_session *session, bool prefills) {
     assert_true(weft_os_thread_start(&c->thread, call, c));
 }
 
-/* Until so many calls wait on the session. */
+/* Waits until n calls wait on the session. */
 static void await_calls(weft_session *session, int n) {
     for (int found = -1; found < n;) {
         weft_os_mutex_lock(&session->engine->mutex);
@@ -153,7 +153,7 @@ static void two_prompts_and_pages_for_one(void **state) {
     }
 }
 
-/* As when the pages of the prompt go to another session before the thread that waits has run. */
+/* The pages of a complete prompt go to another session before the waiting thread has run: its call still succeeds. */
 static void a_prompt_that_was_whole_is_enough(void **state) {
     (void)state;
     weft_error error = {0};
@@ -189,7 +189,7 @@ static void a_cancel_ends_every_call(void **state) {
         for (size_t i = 0; i < 3; i++) assert_cancelled(&callers[i]);
         assert_null(session->calls);
         assert_int_equal(session->n_prefills, 0);
-        /* That was all of it. */
+        /* The cancel has no further effect. */
         assert_not_cancelled(session);
         weft_session_destroy(session);
     }
@@ -210,7 +210,7 @@ static void a_cancel_waits_for_a_call(void **state) {
     assert_int_equal(weft_session_prefill(session, &error), WEFT_CANCELLED);
     assert_next_is_cancelled(session);
     assert_not_cancelled(session);
-    /* What is added begins anew. */
+    /* A text that is added begins a new answer. */
     weft_session_cancel(session);
     add_prompt(session, 7, 3);
     assert_not_cancelled(session);
@@ -218,7 +218,7 @@ static void a_cancel_waits_for_a_call(void **state) {
     weft_engine_destroy(engine);
 }
 
-/* A call that comes after a cancel goes on, where the cancel has others to end. */
+/* A call after a cancel goes on if the cancel has other calls to end. */
 static void a_cancel_is_of_those_who_were_there(void **state) {
     (void)state;
     weft_error error = {0};
@@ -254,7 +254,7 @@ static void adding_ends_the_answer(void **state) {
     weft_engine_destroy(engine);
 }
 
-/* What a cancel finds of a thread that tokenises a text, and of one that waits for it to read the answer. */
+/* A cancel meets a thread that tokenises a text, and one that waits for the first to read the answer. */
 static void a_cancel_ends_adding_too(void **state) {
     (void)state;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
@@ -315,7 +315,7 @@ static void act(actor *a) {
     else
         status = weft_session_next(session, &piece, &error);
     atomic_fetch_add(&n_returned, 1);
-    /* A full session can be added to no more. */
+    /* Nothing can be added to a full session. */
     if (status != WEFT_OK && status != WEFT_CANCELLED && !(what == 1 && status == WEFT_INVALID_ARGUMENT))
         FAULT("%s: %s", weft_status_text(status), error.message);
 }
@@ -361,7 +361,7 @@ static void random_schedules(void **state) {
     (void)state;
     const uint64_t end = weft_os_now() + (uint64_t)(seconds * 1e9);
     uint32_t seed = first_seed;
-    /* A pool where one sequence waits for promised pages, and two others took them from each other in turn. */
+    /* One sequence waits for promised pages; once two others took these pages from each other in turn. */
     for (int i = 0; i < 5; i++) {
         atomic_store(&watched_seed, 12);
         run_schedule(12);

@@ -1,4 +1,4 @@
-/* Small vocabulary files for tests, from tests/data/tokenizer.inc, of which one thing or another can be changed. */
+/* Small vocabulary files for tests, made from tests/data/tokenizer.inc with chosen changes. */
 #ifndef WEFT_TESTS_VOCABULARY_BUILDER_H
 #define WEFT_TESTS_VOCABULARY_BUILDER_H
 
@@ -27,10 +27,10 @@ typedef struct added_entry {
 
 typedef struct vocabulary_spec {
     int scheme;
-    added_token added[12]; /* after the others */
+    added_token added[12]; /* appended to the others */
     added_entry entries[8];
     const char *without; /* this key is left out */
-    const char *merge;   /* one more */
+    const char *merge;   /* an additional merge */
     bool replaces;       /* token `replaced` has this text and type instead */
     weft_token replaced;
     added_token replacement;
@@ -122,7 +122,7 @@ static inline void write_arrays(weft_gguf_writer *writer, const vocabulary_spec 
     }
 }
 
-/* False where memory or the disk ran out. */
+/* False if memory or the disk is full. */
 static inline bool write_vocabulary(weft_runtime *runtime, const vocabulary_spec *spec, const char *path) {
     vocabulary_tokens tokens;
     weft_gguf_writer writer;

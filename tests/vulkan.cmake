@@ -1,5 +1,5 @@
-# What a test of the Vulkan backend runs under where Khronos' validation layer is installed: the layer, synchronisation validation
-# included, may print nothing.
+# Runs a test of the Vulkan backend under Khronos' validation layer, if that is installed. The layer, with synchronisation validation,
+# must print nothing.
 find_file(WEFT_VULKAN_LAYER VkLayer_khronos_validation.json
   PATHS /usr/local/share/vulkan/explicit_layer.d /usr/share/vulkan/explicit_layer.d /etc/vulkan/explicit_layer.d NO_DEFAULT_PATH
   DOC "Khronos' validation layer, which the tests of the Vulkan backend run under")
@@ -18,8 +18,8 @@ function(weft_validate test)
   endif()
 endfunction()
 
-# The layers themselves, and tests under the one that reverses what no barrier keeps apart: a missing barrier makes them fail where
-# the validation layer, which does not follow shaders through addresses, says nothing.
+# Tests the layers themselves, and runs tests under the layer that reverses commands without a barrier between them. A missing barrier
+# makes these fail even where the validation layer prints nothing, since it does not see memory that shaders reach by address.
 function(weft_add_layer_test test layer_environment expected)
   add_test(NAME ${test} COMMAND vulkan_layer vulkan)
   set_tests_properties(${test} PROPERTIES LABELS vulkan ENVIRONMENT "${layer_environment}" PASS_REGULAR_EXPRESSION "${expected}")
@@ -49,7 +49,7 @@ function(weft_add_layer_tests)
   "file_format_version": "1.1.2",
   "layer": {
     "name": "VK_LAYER_WEFT_reversed", "type": "GLOBAL", "library_path": "@folder@/layer_reversed.so", "api_version": "1.3.0",
-    "implementation_version": "1", "description": "Records what no barrier keeps apart last first"
+    "implementation_version": "1", "description": "Records commands without a barrier between them in reverse order"
   }
 }
 ]])

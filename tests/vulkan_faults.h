@@ -1,4 +1,4 @@
-/* The Vulkan loader with faults: calls that a test chooses fail, objects are counted, and devices can be made to look otherwise. */
+/* The Vulkan loader with faults: chosen calls fail, objects are counted, and devices can report other properties. */
 #ifndef WEFT_TESTS_VULKAN_FAULTS_H
 #define WEFT_TESTS_VULKAN_FAULTS_H
 
@@ -16,11 +16,11 @@ typedef struct vulkan_faults {
     bool is_lost;       /* VK_ERROR_DEVICE_LOST was returned: calls that may go on returning it */
 
     bool discrete;               /* devices are discrete cards: weights are staged, and buffers not mapped */
-    uint64_t largest_allocation; /* what a driver refuses to exceed; 0: its own limit */
+    uint64_t largest_allocation; /* larger allocations fail; 0: the driver's own limit */
     uint32_t api_version;        /* 0: its own */
     bool no_features;            /* devices lack every feature */
     bool no_extensions;
-    bool no_sparse_binding; /* what is refused is refused for good */
+    bool no_sparse_binding; /* devices cannot bind a buffer to several allocations */
     uint8_t cache_uuid;     /* added to the first byte of the driver's identity: another version of it */
 
     long n_objects;  /* made and not destroyed, without instances */
@@ -30,7 +30,7 @@ typedef struct vulkan_faults {
 
 extern vulkan_faults faults;
 
-/* From now on devices are opened through it. */
+/* Devices that are opened after this call have the faults. */
 void vulkan_faults_install(void);
 
 #endif

@@ -1,6 +1,5 @@
-/* What the Vulkan tests rely on: that the layers they run under are there and at work. Two fills of one buffer with no barrier
- * between them are a hazard, which the validation layer tells of; the layer that reverses what has no barrier gives the first
- * fill's value. */
+/* Checks that the layers of the Vulkan tests are present and work. Two fills of one buffer without a barrier between them are a
+ * hazard: the validation layer must report it, and under the reversing layer the buffer must end with the first fill's value. */
 #include "backends/vulkan/memory.h"
 #include "core/runtime.h"
 #include "device_support.h"

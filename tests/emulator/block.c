@@ -1,4 +1,4 @@
-/* Runs a launch: blocks one after another, a block's threads as fibers that leave off only at barriers. */
+/* Runs a launch: one block after the other. The threads of a block are fibers, which only switch at barriers. */
 #include "tests/emulator/emulator.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@ enum { MAX_THREADS = 1024, LANES = 32, MAX_WARPS = MAX_THREADS / LANES, STACK_BY
 typedef enum fiber_state { READY, AT_WARP, AT_BLOCK, ENDED } fiber_state;
 
 typedef struct fiber {
-    void *jump[5]; /* where it left off */
+    void *jump[5]; /* where the fiber stopped */
     weft_emulated_index index;
     fiber_state state;
     bool value; /* given to the barrier of the block */

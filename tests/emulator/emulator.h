@@ -23,27 +23,27 @@ typedef struct weft_emulated_index {
     unsigned x, y, z;
 } weft_emulated_index;
 
-/* Where the running thread is. */
+/* The position of the running thread in the grid. */
 typedef struct weft_emulated_place {
     weft_emulated_index thread, block, block_size, grid_size;
 } weft_emulated_place;
 
-/* What an image calls. */
+/* The functions that an image calls. */
 typedef struct weft_emulated_services {
     weft_emulated_place *place;
-    /* Waits for all threads of the block that have not ended, and returns whether any of them gave true. */
+    /* Waits for all threads of the block that have not ended. Returns whether any of them passed true. */
     bool (*synchronise)(bool value);
-    /* Waits for all lanes of the warp, and gives the value of each of the 32. */
+    /* Waits for all lanes of the warp, and returns the value of each of the 32. */
     const uint64_t *(*exchange)(uint64_t value);
 } weft_emulated_services;
 
-/* An image exports one for each kernel, under its name. */
+/* An image exports one of these for each kernel, under the kernel's name. */
 typedef struct weft_emulated_kernel {
     void (*run)(const void *argument);
     uint64_t argument_bytes;
 } weft_emulated_kernel;
 
-/* And these. */
+/* An image also exports these two. */
 #define WEFT_EMULATED_SERVICES "weft_emulated"      /* const weft_emulated_services *, set before kernels run */
 #define WEFT_EMULATED_SHARED "weft_emulated_shared" /* uint32_t *(void): dynamic shared memory */
 #define WEFT_EMULATED_SHARED_BYTES (100 * 1024)
@@ -56,7 +56,8 @@ typedef struct weft_emulated_launch {
     uint32_t *shared; /* of its image */
 } weft_emulated_launch;
 
-/* Runs all blocks. One launch at a time. NULL, or what went wrong. `seed` chooses the order of the threads. */
+/* Runs all blocks of one launch; launches must not overlap. Returns NULL or an error text. `seed` chooses the order of the threads.
+ */
 const char *weft_emulated_run(const weft_emulated_launch *launch, uint64_t seed);
 extern const weft_emulated_services weft_emulated_block_services;
 

@@ -57,7 +57,7 @@ static bool is_ready(const struct weft_cuda_node_handle *node, const bool *done)
     return true;
 }
 
-/* In a random one of the orders that the edges allow. */
+/* Runs the kernels in a random order among those that the edges allow. */
 static void run_graph(weft_cuda_recording recording, uint64_t *random) {
     bool *done = calloc(recording->n_nodes + 1, sizeof *done);
     if (done == NULL) {

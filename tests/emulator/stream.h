@@ -1,4 +1,4 @@
-/* Streams of the emulated device: what is queued runs in order, in a thread of the stream's own. */
+/* Streams of the emulated device: queued work runs in order, in a thread of the stream's own. */
 #ifndef WEFT_EMULATOR_STREAM_H
 #define WEFT_EMULATOR_STREAM_H
 
@@ -77,7 +77,7 @@ void weft_emulated_event_wait(weft_cuda_event event);
 void weft_emulated_recording_drain(weft_cuda_recording recording);
 void weft_emulated_node_free(weft_cuda_node node);
 
-/* The result of every call since a kernel failed; else success. */
+/* The error that every call returns after a kernel failed; success before. */
 int weft_emulated_broken(void);
 
 #endif

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compares the tokens of weft's chat formats with what the models' real templates give, run by Jinja and tokenized by the reference.
+"""Compares the tokens of weft's chat formats with those of the models' real templates, run by Jinja and tokenized by the reference.
 
 usage: chat_ids.py TEST_CHAT CACHE [--count N] [--seed S]
 
-TEST_CHAT is build/release/bin/test_chat, CACHE the folder of tokenizer_ids.py. Templates that weft does not know are listed;
-one that it takes for a known one must give the same tokens. Needs: pip install gguf tokenizers jinja2
+TEST_CHAT is build/release/bin/test_chat, CACHE the folder of tokenizer_ids.py. Lists the templates that weft does not know;
+a template that weft recognises must give the same tokens. Needs: pip install gguf tokenizers jinja2
 """
 import argparse
 import pathlib

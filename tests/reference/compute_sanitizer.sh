@@ -1,7 +1,7 @@
 #!/bin/bash
-# NVIDIA's compute-sanitizer over the op cases and over a small model's answer on the cuda backend, for maintainers with a card:
+# Runs NVIDIA's compute-sanitizer on the op cases and on a small model's answer with the cuda backend. Needs a GPU:
 #     tests/reference/compute_sanitizer.sh [path of weft] [path of compute-sanitizer]
-# Its exit status is not 0 if anything was found.
+# The exit status is not 0 if it finds anything.
 set -u
 weft=${1:-build/release/bin/weft}
 sanitizer=${2:-compute-sanitizer}

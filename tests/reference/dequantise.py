@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Expectations for tests/test_types.c: checksums of what the Python package gguf makes of random blocks.
+"""Expected values for tests/test_types.c: checksums of random blocks, dequantised by the Python package gguf.
 
 usage: dequantise.py [--check]
 
-Writes tests/data/dequantise.inc, or with --check compares it with what the installed package gives now (exit 1 on a
+Writes tests/data/dequantise.inc, or with --check compares that file with the results of the installed package (exit 1 on a
 difference). Needs: pip install gguf numpy
 """
 import pathlib

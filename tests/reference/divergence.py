@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""How far a runtime's logits lie from the float32 reference's, teacher-forced over one text of 1,152 tokens.
+"""Measures how much a runtime's logits differ from the float32 reference's, teacher-forced over one text of 1,152 tokens.
 
 usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fast] [--threads 2] [--llama-cpp] [--no-weft]
                      [--reference FILE.npy]
 
-The text is that of tests/data/prompts.json. Printed for the prefill path (many tokens a step) and the decode path (one token a
+The text is that of tests/data/prompts.json. Prints, for prefill (many tokens in a step) and for decode (one token in a
 step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, with its standard error; share of
-positions whose most likely token is the reference's; and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2, as
-they are, and with each position's mean taken away from both, since a constant changes no distribution.
+positions whose most likely token is the reference's; and the logits' normalised mean squared error, sum (y - r)^2 / sum r^2, once
+as they are, and once with each position's mean subtracted from both, since a constant changes no distribution.
 
 --llama-cpp  measures llama.cpp's CPU backend too, with its default settings, through the package llama-cpp-python
---reference  keeps the reference's logits there, and takes them from there the next time
+--reference  keeps the reference's logits in that file, and reads them from it the next time
 
 Needs: pip install gguf numpy tokenizers [llama-cpp-python]
 """

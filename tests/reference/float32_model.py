@@ -4,7 +4,7 @@
 usage: float32_model.py MODEL.gguf TEXT     (64 greedy tokens)
 
 Weights are dequantised by the package gguf; everything is computed in float32. Written from the models' papers and the GGUF
-specification, for being read and compared with, not for speed. Needs: pip install gguf numpy tokenizers
+specification, to be read and compared with, not for speed. Needs: pip install gguf numpy tokenizers
 """
 import sys
 

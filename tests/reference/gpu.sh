@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a machine with a GPU can show and CI cannot: tests/reference/gpu.sh BUILD [BACKEND...], of a built folder (build/release) and the
-# backends to run, cuda and vulkan if none is named. Each step prints its result and seconds; its output is in BUILD/gpu. STRESS: seconds of
-# the stress test a backend (default 120). MODELS: model files to time (default: two that `weft synth` makes, 6 GB).
+# Tests that need a GPU: tests/reference/gpu.sh BUILD [BACKEND...]. BUILD is a built folder (build/release), BACKEND the
+# backends to run, cuda and vulkan if none is named. Each step prints its result and seconds; its output is in BUILD/gpu. STRESS is
+# the seconds of the stress test for each backend (default 120). MODELS are the model files to time (default: two from `weft synth`, 6 GB).
 set -u
 [ $# -ge 1 ] || { sed -n 2,4p "$0"; exit 2; }
 build=$(cd "$1" && pwd) || exit 2

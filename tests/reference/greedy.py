@@ -7,9 +7,9 @@ For each text of tests/data/prompts.json: the prompt's ids must be the reference
 the reference finds most likely after the same tokens. A difference is listed, and allowed only where the reference's two best
 logits are within 0.003 and weft chose the second. Exit 0: all agree; 1: they do not.
 
---reference FILE  keeps the reference's own tokens and two best logits there, and takes them from there the next time
---reference-only  computes those and stops
---update          writes what was agreed to tests/data/smollm2_greedy.json
+--reference FILE  keeps the reference's own tokens and two best logits in FILE, and reads them from it the next time
+--reference-only  computes that file and stops
+--update          writes the agreed tokens to tests/data/smollm2_greedy.json
 
 Needs: pip install gguf numpy tokenizers
 """

@@ -1,4 +1,4 @@
-"""Lines that tokenizers trip over, from a seed."""
+"""Lines that are hard for tokenizers, made from a seed."""
 import random
 import unicodedata
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Whether `weft inspect` is right: the private memory of a run whose context is filled to the end, against what was stated before.
+"""Checks `weft inspect`: compares the private memory of a run with a full context with the bytes that were stated before.
 
     python3 tests/reference/memory.py build/release/bin/weft MODEL [--ctx 1024]
 
-Linux only. The process's own private memory (code, vocabulary, buffers of the C library) is what `weft tokenize` on the same file uses.
+Linux only. The memory that every process needs (code, vocabulary, buffers of the C library) is measured with `weft tokenize` on the file.
 """
 import argparse
 import json

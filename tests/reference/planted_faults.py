@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Plants faults in a copy of the tree, one at a time, and demands that `weft check` catches each and names the node.
+"""Plants faults in a copy of the tree, one at a time. `weft check` must find each fault and name the node.
 
     planted_faults.py [--on cpu,vulkan,cuda] [--only PART] [--nvcc PATH | --emulated]
-    planted_faults.py --on cuda,vulkan --build-only DIR     builds the commands with their faults, to be run on another machine
-    planted_faults.py --run-only DIR                        runs those of the folder; the script lies beside them there
+    planted_faults.py --on cuda,vulkan --build-only DIR     builds the commands with their faults, for another machine
+    planted_faults.py --run-only DIR                        runs the commands in DIR, which also has this script
 
 A missing barrier between phases cannot show on a Vulkan driver that runs everything in order: there the command runs under the layer
-tests/layer_reversed.c. On a card it has to show by itself. --emulated runs the faults of cuda without a card, on the
+tests/layer_reversed.c. On a GPU it must show without the layer. --emulated runs the faults of cuda without a GPU, on the
 device of tests/emulator."""
 import argparse
 import dataclasses

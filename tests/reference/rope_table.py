@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Expectations for tests/test_rope_table.c: what ggml's rope makes of pairs (1, 0), which become (cos, sin).
+"""Expected values for tests/test_rope_table.c: ggml's rope turns pairs (1, 0) into (cos, sin).
 
 usage: rope_table.py > tests/data/rope_table.inc
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Speed of weft and of llama.cpp on one machine, turn about in one run: medians, and the ratio turn by turn.
+"""Compares the speed of weft and llama.cpp on one machine. They run in turns; prints medians, and the ratio of each turn.
 
     python3 tests/reference/speed.py build/release/bin/weft MODEL [MODEL ...] [--threads 2] [--turns 5] [--prompt 512] [--predict 128]
 
 Needs llama-cpp-python (PyPI) built for this machine. Each turn is a process of its own, which loads the model, warms up once and then
-measures once; on shared machines only the ratios mean something.
+measures once. On shared machines only the ratios are meaningful.
 """
 import argparse
 import json

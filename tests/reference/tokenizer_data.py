@@ -4,7 +4,7 @@ package `tokenizers` gives them with each pre-tokenizer and with SentencePiece's
 
 usage: tokenizer_data.py [--check]
 
-With --check the file is compared with what the installed package gives now (exit 1 on a difference).
+With --check the file is compared with the results of the installed package (exit 1 on a difference).
 Needs: pip install gguf tokenizers
 """
 import json

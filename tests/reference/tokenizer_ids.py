@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares weft's token ids with reference tokenizers on hard lines, and the text that comes back with the text.
+"""Compares weft's token ids with reference tokenizers on hard lines, and the detokenized text with the original.
 
 usage: tokenizer_ids.py LIBRARY CACHE [--lines N] [--seed S] [--every-character]
 

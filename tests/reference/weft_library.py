@@ -1,4 +1,4 @@
-"""The part of weft's public interface that the reference scripts use, through ctypes."""
+"""The part of weft's public interface that the reference scripts call through ctypes."""
 import ctypes as c
 
 

@@ -1,4 +1,4 @@
-/* What the tests of stores and plans begin with: a runtime that counts allocations and knows the scripted backend alone. */
+/* The start of tests of stores and plans: a runtime that counts allocations and knows only the scripted backend. */
 #ifndef WEFT_TESTS_FIXTURE_H
 #define WEFT_TESTS_FIXTURE_H
 
@@ -40,7 +40,7 @@ static inline weft_status add_node(weft_graph *graph, weft_op op, const char *na
     return status;
 }
 
-/* Every weight's elements, by the place of their bytes: anybody can tell what a weight is by its name. */
+/* The elements of every weight follow from its name and the element's index, so that any test can compute them. */
 static inline float weight_element(const char *name, uint64_t index) {
     uint64_t z = index * 0x9e3779b97f4a7c15u;
     for (const char *c = name; *c; c++) z = (z ^ (unsigned char)*c) * 0xbf58476d1ce4e5b9u;

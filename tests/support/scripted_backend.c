@@ -6,7 +6,7 @@
 #include "scripted_ops.h"
 #include "scripted_stage.h"
 
-#define MAX_STEPS 256 /* in a device's life */
+#define MAX_STEPS 256 /* in the life of a device */
 #define LAYOUT_HEADER 64
 
 scripted script;
@@ -134,7 +134,7 @@ static weft_status buffer_create(weft_backend_device *device, weft_memory kind, 
     return WEFT_OK;
 }
 
-/* With a granularity: as a device gives memory that rounds what it is asked for up, and leaves rings to the host. */
+/* With a granularity: like a device that rounds sizes up and keeps rings in the host's memory. */
 static uint64_t buffer_bytes_used(weft_backend_device *device, weft_memory kind, uint64_t bytes) {
     (void)device;
     if (!script.granularity) return bytes;
@@ -314,7 +314,7 @@ static void run_phase(const weft_phase *phase) {
     free(unpacked[1]);
 }
 
-/* Each phase as soon as a random choice among those that may run falls on it. */
+/* Runs the phases in a random order: always one of those whose `after` list has run. */
 static void run_phases(const weft_backend_plan *plan) {
     size_t n = plan->schedule.n_phases, n_done = 0;
     bool *done = calloc(n + 1, sizeof *done);
@@ -351,7 +351,7 @@ static void run_copies(const queued *step) {
     }
 }
 
-/* A slow step: until somebody says go, or cancels it. */
+/* A slow step runs until script_go or a cancel. */
 static bool linger(weft_backend_device *device) {
     weft_os_mutex_lock(&script.mutex);
     script.step_runs = true;
@@ -367,7 +367,7 @@ static bool linger(weft_backend_device *device) {
     return cancelled;
 }
 
-/* With the mutex held, which is let go of meanwhile. */
+/* The caller holds the mutex, which is released while the step runs. */
 static void run_next(weft_backend_device *device) {
     queued *step = &device->steps[device->first];
     int number = ++script.n_steps;

@@ -19,7 +19,7 @@ typedef struct scripted {
     bool fail_stage_end; /* the end of staging tells of a failure */
     int slow_step;       /* this step runs until it is cancelled or `go` */
     bool go;
-    uint64_t memory_free; /* 0: plenty */
+    uint64_t memory_free; /* 0: unlimited */
 
     /* Behaviour. */
     bool stages;      /* the backend has staging memory: see fixture.h */

@@ -9,7 +9,7 @@
 weft_status scripted_stage(const weft_host *host, uint64_t bytes, void **memory, weft_error *error);
 /* Copies, inverting each byte by choice: at once, or later where `from` is the piece given last. */
 void scripted_stage_copy(const void *from, unsigned char *to, uint64_t bytes, bool invert);
-/* Does what is still to be done. */
+/* Does the copies that are not done yet. */
 void scripted_stage_settle(void);
 
 #endif
