@@ -57,6 +57,7 @@ static weft_store_options store_options;
 static weft_weight_source source;
 static weft_slice slice = {.source = "t", .shape = {2, 2, 1, 1}};
 static float rope_table[64];
+static weft_graph_print_options print_options;
 static weft_rope_options rope_options = {.n_dims = 64, .freq_base = 10000};
 static weft_engine_options engine_options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64};
 static weft_session_options session_options;
@@ -121,6 +122,15 @@ static weft_status add_slice(weft_error *error) {
     weft_status status = weft_graph_weight_slice(made, "w", &(weft_tensor){WEFT_F32, {1, 1, 1, 1}}, &slice, &value, error);
     weft_graph_destroy(made);
     return status;
+}
+
+static weft_status ignore(void *user, const char *text, size_t size) {
+    (void)user, (void)text, (void)size;
+    return WEFT_OK;
+}
+
+static weft_status print_graph(weft_error *error) {
+    return weft_graph_print(graph, &print_options, ignore, NULL, error);
 }
 
 static weft_status compute_rope(weft_error *error) {
@@ -189,6 +199,7 @@ static const struct {
     {"source.reserved must be zero", load_store, WORDS(source)},
     {"source.reserved must be zero", read_weight, WORDS(source)},
     {"slice.reserved must be zero", add_slice, WORDS(slice)},
+    {"options.reserved must be zero", print_graph, WORDS(print_options)},
     {"options.reserved must be zero", compute_rope, WORDS(rope_options)},
     {"options.reserved must be zero", create_engine, WORDS(engine_options)},
     {"device_options.reserved must be zero", create_engine, WORDS(engine_options.device_options)},
