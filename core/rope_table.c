@@ -33,16 +33,14 @@ static double pair_of_rotations(const weft_rope_options *options, double n_rotat
 
 static weft_status prepare_yarn(const weft_rope_options *options, rope_scaling *scaling, weft_error *error) {
     double fast = or_default(options->yarn_beta_fast, 32.0), slow = or_default(options->yarn_beta_slow, 1.0);
-    double attention = or_default(options->yarn_attn_factor, 1.0);
     if (scaling->base <= 1.0) return refuse(error, "the frequency base", scaling->base, "more than 1 for YaRN");
     if (scaling->factor < 1.0) return refuse(error, "the scaling factor", scaling->factor, "1 or more for YaRN");
     if (options->n_ctx_original < 1)
         return refuse(error, "the original context", options->n_ctx_original, "1 position or more for YaRN");
     if (!is_positive(fast)) return refuse(error, "YaRN's beta fast", fast, "finite and more than 0");
     if (!is_positive(slow) || slow > fast) return refuse(error, "YaRN's beta slow", slow, "more than 0 and not above beta fast");
-    scaling->attention = attention * (1.0 + 0.1 * log(scaling->factor));
-    if (!is_positive(attention) || scaling->attention > (double)FLT_MAX)
-        return refuse(error, "YaRN's attention factor", attention, "more than 0 and within F32");
+    scaling->attention *= 1.0 + 0.1 * log(scaling->factor);
+    if (scaling->attention > (double)FLT_MAX) return refuse(error, "the attention factor", scaling->attention, "within F32");
     scaling->ramp_start = fmax(floor(pair_of_rotations(options, fast)), 0.0);
     scaling->ramp_end = fmin(ceil(pair_of_rotations(options, slow)), options->n_dims - 1.0);
     return WEFT_OK;
@@ -51,12 +49,15 @@ static weft_status prepare_yarn(const weft_rope_options *options, rope_scaling *
 static weft_status prepare(const weft_rope_options *options, rope_scaling *scaling, weft_error *error) {
     if (options->n_dims < 2 || options->n_dims % 2 != 0)
         return refuse(error, "the number of rotated dimensions", options->n_dims, "even and at least 2");
-    *scaling =
-        (rope_scaling){.base = (double)options->freq_base, .factor = or_default(options->scaling_factor, 1.0), .attention = 1.0};
+    *scaling = (rope_scaling){.base = (double)options->freq_base,
+                              .factor = or_default(options->scaling_factor, 1.0),
+                              .attention = or_default(options->attn_factor, 1.0)};
     if (!is_positive(scaling->base)) return refuse(error, "the frequency base", scaling->base, "finite and more than 0");
     for (int32_t i = 0; options->freq_factors && i < options->n_dims / 2; i++)
         if (!is_positive((double)options->freq_factors[i]))
             return refuse(error, "a frequency factor", (double)options->freq_factors[i], "finite and more than 0");
+    if (!is_positive(scaling->attention))
+        return refuse(error, "the attention factor", scaling->attention, "finite and more than 0");
     if (!is_positive(scaling->factor)) return refuse(error, "the scaling factor", scaling->factor, "finite and more than 0");
     switch (options->scaling) {
     case WEFT_ROPE_NONE:

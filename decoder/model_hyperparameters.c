@@ -125,8 +125,6 @@ static weft_status read_yarn(weft_model *model, weft_error *error) {
         double min, max;
         float *value;
     } reals[] = {
-        {"rope.scaling.attn_factor", 1e-3, 1e3, &rope->yarn_attn_factor},
-        {"rope.scaling.yarn_attn_factor", 1e-3, 1e3, &rope->yarn_attn_factor},
         {"rope.scaling.yarn_beta_fast", 1e-3, 1e6, &rope->yarn_beta_fast},
         {"rope.scaling.yarn_beta_slow", 1e-3, 1e6, &rope->yarn_beta_slow},
         {"rope.scaling.yarn_log_multiplier", -1e3, 1e3, &log_multiplier},
@@ -154,6 +152,7 @@ static weft_status read_scaling(weft_model *model, weft_error *error) {
     weft_text type;
     weft_status status = read_real(model, "rope.scale_linear", 0, 1e6, true, &rope->scaling_factor, error);
     if (status == WEFT_OK) status = read_real(model, "rope.scaling.factor", 0, 1e6, true, &rope->scaling_factor, error);
+    if (status == WEFT_OK) status = read_real(model, "rope.scaling.attn_factor", 1e-3, 1e3, true, &rope->attn_factor, error);
     if (status != WEFT_OK) return status;
     if (rope->scaling_factor == 0) rope->scaling_factor = 1; /* the format's "no scaling" */
     if (rope->scaling_factor < 1e-3f) {

@@ -174,7 +174,7 @@ static void check_rope(const weft_model *model) {
     assert_true(rope->freq_base == expected_rope.freq_base);
     assert_true(rope->scaling_factor == expected_rope.scaling_factor);
     assert_int_equal(rope->n_ctx_original, expected_rope.n_ctx_original);
-    assert_true(rope->yarn_attn_factor == expected_rope.yarn_attn_factor);
+    assert_true(rope->attn_factor == expected_rope.attn_factor);
     assert_true(rope->yarn_beta_fast == expected_rope.yarn_beta_fast);
     assert_true(rope->yarn_beta_slow == expected_rope.yarn_beta_slow);
     assert_int_equal(rope->freq_factors != NULL, expected_rope.freq_factors != NULL);
@@ -201,11 +201,20 @@ static void reads_rope_scaling(void **state) {
     opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "linear"}, {"*.rope.scaling.factor", F32, 4, NULL}}}, check_rope);
     opened(&(change){.entries = {{"*.rope.scaling.factor", F32, 4, NULL}}}, check_rope);
     opened(&(change){.entries = {{"*.rope.scale_linear", F32, 4, NULL}}}, check_rope);
+    expected_rope.attn_factor = 1.25f;
+    opened(&(change){.entries = {{"*.rope.scaling.factor", F32, 4, NULL}, {"*.rope.scaling.attn_factor", F32, 1.25, NULL}}},
+           check_rope);
+    expected_rope = none;
+    expected_rope.attn_factor = 1.25f;
+    opened(&(change){.entries = {{"*.rope.scaling.attn_factor", F32, 1.25, NULL}}}, check_rope);
+    expected_rope.attn_factor = 0;
+    opened(&(change){.entries = {{"*.rope.scaling.yarn_attn_factor", F32, 1.25, NULL}}}, check_rope);
+    expected_rope.scaling_factor = 4;
     expected_rope.scaling = WEFT_ROPE_YARN;
     expected_rope.n_ctx_original = 1024;
     opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "yarn"}, {"*.rope.scaling.factor", F32, 4, NULL}}}, check_rope);
     expected_rope.n_ctx_original = 256;
-    expected_rope.yarn_attn_factor = 0.5f;
+    expected_rope.attn_factor = 0.5f;
     expected_rope.yarn_beta_fast = 16;
     expected_rope.yarn_beta_slow = 2;
     opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "yarn"},

@@ -66,6 +66,21 @@ static void equals_the_formula(void **state) {
     }
 }
 
+/* Whatever the scaling, every number is multiplied by it. */
+static void attention_factor_multiplies(void **state) {
+    (void)state;
+    static const weft_rope_scaling scalings[] = {WEFT_ROPE_NONE, WEFT_ROPE_LINEAR, WEFT_ROPE_YARN};
+    for (size_t i = 0; i < 3; i++) {
+        weft_rope_options options = {
+            .n_dims = 8, .freq_base = 10000.0f, .scaling = scalings[i], .scaling_factor = 4.0f, .n_ctx_original = 64};
+        float plain[8 * 3], multiplied[8 * 3];
+        assert_int_equal(weft_rope_table(&options, 5, 3, plain, NULL), WEFT_OK);
+        options.attn_factor = 1.5f;
+        assert_int_equal(weft_rope_table(&options, 5, 3, multiplied, NULL), WEFT_OK);
+        for (int k = 0; k < 8 * 3; k++) assert_true(fabsf(multiplied[k] - 1.5f * plain[k]) <= 4e-7f);
+    }
+}
+
 static void senseless_options_are_refused(void **state) {
     (void)state;
     static const float bad_factors[2] = {1.0f, 0.0f}, nan_factors[2] = {NAN, 1.0f};
@@ -103,10 +118,13 @@ static void senseless_options_are_refused(void **state) {
          0,
          1,
          "beta slow"},
-        {{.n_dims = 4, .freq_base = 10.0f, .scaling = WEFT_ROPE_YARN, .n_ctx_original = 64, .yarn_attn_factor = -1.0f},
+        {{.n_dims = 4, .freq_base = 10.0f, .scaling = WEFT_ROPE_YARN, .n_ctx_original = 64, .attn_factor = -1.0f},
          0,
          1,
          "attention"},
+        {{.n_dims = 4, .freq_base = 10.0f, .attn_factor = 0.5f}, 0, 1, NULL},
+        {{.n_dims = 4, .freq_base = 10.0f, .attn_factor = -1.0f}, 0, 1, "attention"},
+        {{.n_dims = 4, .freq_base = 10.0f, .attn_factor = NAN}, 0, 1, "attention"},
         {{.n_dims = 4, .freq_base = 10.0f}, -1, 1, "positions"},
         {{.n_dims = 4, .freq_base = 10.0f}, 0, -1, "positions"},
         {{.n_dims = 4, .freq_base = 10.0f}, INT64_MAX, 1, "positions"},
@@ -129,6 +147,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_ggml),
         cmocka_unit_test(equals_the_formula),
+        cmocka_unit_test(attention_factor_multiplies),
         cmocka_unit_test(senseless_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
