@@ -256,11 +256,24 @@ weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const cha
     return tell(check_room(vocabulary, text, size, longest_token(vocabulary, false), sink), sink, error);
 }
 
+static void warn_of_second_bos(const weft_tokenizer *tokenizer) {
+    char message[200];
+    weft_text bos = weft_tokenizer_bytes(tokenizer, tokenizer->bos);
+    snprintf(message, sizeof message,
+             "the text begins with \"%.*s\", and the file says to add that before every text: it is there twice",
+             bos.size < 64 ? (int)bos.size : 64, bos.bytes);
+    weft_log(tokenizer->runtime, WEFT_LOG_WARNING, message);
+}
+
 weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token_sink *sink, weft_error *error) {
     if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
     if (size == 0) text = ""; /* arithmetic on NULL would be undefined */
-    if (add_bos_eos && tokenizer->adds_bos) weft_token_put(sink, tokenizer->bos);
+    if (add_bos_eos && tokenizer->adds_bos) {
+        weft_token_put(sink, tokenizer->bos);
+        if (find_special && weft_special_at(&tokenizer->vocabulary, text, size, true) == tokenizer->bos)
+            warn_of_second_bos(tokenizer);
+    }
     weft_status status = encode(tokenizer, text, size, find_special, sink, error);
     if (status == WEFT_OK && add_bos_eos && tokenizer->adds_eos) weft_token_put(sink, tokenizer->eos);
     return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);

@@ -404,6 +404,21 @@ class Files(unittest.TestCase):
         n_vocab = json.loads(weft("inspect", model(), "--json")[1])["n_vocab"]
         self.assertEqual(logits.stat().st_size % (4 * n_vocab * 64), 0)
 
+    def test_perplexity_of_a_bos(self):
+        """A marker at the start is the BOS that is added, and no second one; any other text that begins with one is warned of."""
+        text, marked = FOLDER / "plain text", FOLDER / "marked text"
+        text.write_text("The quick brown fox. " * 20)
+        marked.write_text("<|begin_of_text|>" + text.read_text())
+        for options in ([], ["--ctx", "16"]):
+            plain = weft("perplexity", model(), text, "--json", *options)
+            self.assertEqual((plain[0], plain[2]), (0, b""))
+            self.assertEqual(weft("perplexity", model(), marked, "--json", *options), plain)
+        code, out, err = weft("tokenize", model(), "--special", "--json", stdin=b"<|begin_of_text|>a")
+        self.assertEqual((code, len(json.loads(out))), (0, 3))
+        self.assertRegex(err, rb'^weft: the text begins with "<\|begin_of_text\|>"')
+        self.assertEqual(weft("tokenize", model(), "--special", stdin=b"a<|begin_of_text|>")[2], b"")
+        self.assertEqual(weft("tokenize", model(), stdin=b"<|begin_of_text|>a")[2], b"")
+
     def test_bench(self):
         code, out, err = weft("bench", model(), "-p", "16", "-n", "4", "--repeat", "2", "--json")
         self.assertEqual(code, 0, err)

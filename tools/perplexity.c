@@ -76,14 +76,35 @@ static void print_result(const perplexity *totals, bool json) {
         printf("perplexity %.4f +- %.4f (%llu tokens scored)\n", value, standard_error, (unsigned long long)totals->n_scored);
 }
 
-static weft_status read_tokens(const weft_model *model, const char *path, weft_token **tokens, size_t *n_tokens,
+/* The BOS that the model adds to texts, or WEFT_NO_TOKEN. */
+static weft_token added_bos(const weft_model *model) {
+    weft_token tokens[8];
+    size_t n_tokens = 0;
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    bool added = weft_tokenize(model, "", 0, true, tokens, 8, &n_tokens, NULL) == WEFT_OK && n_tokens > 0 && tokens[0] == info.bos;
+    return added ? info.bos : WEFT_NO_TOKEN;
+}
+
+/* Bytes of the BOS's marker, where the text begins with it. */
+static size_t size_of_marker(const weft_model *model, weft_token bos, const byte_array *text) {
+    char marker[256];
+    size_t size = 0;
+    if (bos == WEFT_NO_TOKEN || weft_detokenize(model, &bos, 1, true, marker, sizeof marker, &size, NULL) != WEFT_OK) return 0;
+    return size > 0 && size <= sizeof marker && size <= text->size && memcmp(text->data, marker, size) == 0 ? size : 0;
+}
+
+/* A marker of the BOS at the text's start stands for the one that is added. */
+static weft_status read_tokens(const weft_model *model, const char *path, weft_token bos, weft_token **tokens, size_t *n_tokens,
                                weft_error *error) {
     byte_array text = {0};
     FILE *file = fopen(path, "rb");
     if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
     weft_status status = read_all(file, &text, error);
     fclose(file);
-    if (status == WEFT_OK) status = tokenize_text(model, text.data, text.size, true, tokens, n_tokens, error);
+    size_t skipped = status == WEFT_OK ? size_of_marker(model, bos, &text) : 0;
+    const char *begin = skipped ? text.data + skipped : text.data;
+    if (status == WEFT_OK) status = tokenize_text(model, begin, text.size - skipped, true, tokens, n_tokens, error);
     bytes_free(&text);
     if (status == WEFT_OK && *n_tokens < 2) return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: fewer than two tokens", path);
     return status;
@@ -115,17 +136,12 @@ static int run(const weft_command *command, int argc, char **argv) {
     interrupt_install();
     weft_status status = open_runtime(settings.plugin, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, positional[0], &model, &error);
-    if (status == WEFT_OK) status = read_tokens(model, positional[1], &tokens, &n_tokens, &error);
+    weft_token bos = status == WEFT_OK ? added_bos(model) : WEFT_NO_TOKEN;
+    if (status == WEFT_OK) status = read_tokens(model, positional[1], bos, &tokens, &n_tokens, &error);
     if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &engine, &error);
     if (status == WEFT_OK && logits_path && !(totals.logits = fopen(logits_path, "wb")))
         status = weft_fail(&error, WEFT_IO, "%s: cannot be written", logits_path);
-    if (status == WEFT_OK) {
-        weft_model_info info;
-        weft_model_describe(model, &info);
-        /* If the tokens begin with BOS, the model adds one. */
-        weft_token bos = info.bos != WEFT_NO_TOKEN && tokens[0] == info.bos ? info.bos : WEFT_NO_TOKEN;
-        status = score_all(engine, &totals, tokens, n_tokens, (size_t)settings.n_ctx, bos, &error);
-    }
+    if (status == WEFT_OK) status = score_all(engine, &totals, tokens, n_tokens, (size_t)settings.n_ctx, bos, &error);
     progress_end();
     if (totals.logits && fclose(totals.logits) != 0 && status == WEFT_OK)
         status = weft_fail(&error, WEFT_IO, "%s: cannot be written", logits_path);

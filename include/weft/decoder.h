@@ -78,7 +78,8 @@ WEFT_API weft_weight_source weft_model_source(weft_model *model);
 /* `special`: adds what the file says to add (a BOS, an EOS) and recognises control tokens written in the text. User-defined tokens
  * of the file are recognised with and without it; all else is plain text. Any bytes are accepted, as they are: nothing is
  * normalised. A byte that the vocabulary has no token for (SmolLM2 lacks 21, most of which UTF-8 never uses) is left out. `count`
- * receives the whole number of tokens, of which up to `capacity` are written; size + 8 is always enough. */
+ * receives the whole number of tokens, of which up to `capacity` are written; size + 8 is always enough. A text that begins with a
+ * BOS to which another is added is warned of through the runtime's logger. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t size, bool special, weft_token *tokens,
                                    size_t capacity, size_t *count, weft_error *error);
 /* The inverse: `size` receives the whole number of bytes, of which up to `capacity` are written (no zero is added). `special`:
