@@ -3,9 +3,11 @@
 
     python3 tests/command.py build/release/bin/weft
 """
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import re
 import signal
 import subprocess
@@ -366,6 +368,30 @@ class Files(unittest.TestCase):
         kv_cache = 256 * got["n_layers"] * 2 * got["n_kv_heads"] * got["head_dim"] * 2
         self.assertGreaterEqual(device["states"], kv_cache)
         self.assertLess(device["states"], kv_cache + 4096)
+
+    def test_controls_are_escaped(self):
+        """What a file calls itself does not steer the terminal; JSON gives it back as it is."""
+        path, name = FOLDER / "controls.gguf", "R\x1b[2J\x9b\x07é!"
+        path.write_bytes(model().read_bytes().replace(b"Random tiny", name.encode()))
+        self.assertEqual(len(name.encode()), len(b"Random tiny"))
+        for arguments in ([], ["--all"]):
+            ours, theirs = pty.openpty()
+            process = subprocess.Popen([WEFT, "inspect", path, *arguments], stdin=subprocess.DEVNULL, stdout=theirs)
+            os.close(theirs)
+            out = b""
+            with contextlib.suppress(OSError):  # the end of what is written to a terminal
+                while piece := os.read(ours, 4096):
+                    out += piece
+            os.close(ours)
+            self.assertEqual(process.wait(), 0)
+            self.assertIn("R\\x1b[2J\\u009b\\x07é! Q4_0, seed".encode(), out)
+            self.assertFalse(re.search(rb"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]", out), out)
+        got = json.loads(weft("inspect", path, "--json")[1])
+        self.assertTrue(got["name"].startswith(name), got["name"])
+        path.write_bytes(model().read_bytes().replace(b"\x05" + bytes(7) + b"llama", b"\x05" + bytes(7) + b"\x1b[31m", 1))
+        code, out, err = weft("inspect", path)
+        self.assertEqual((code, out), (1, b""))
+        self.assertIn(b"\"\\x1b[31m\"", err)
 
     def test_no_more_memory_than_stated(self):
         """A run's private memory stays below what inspect says and a process's own few megabytes; tests/reference/memory.py has both sides."""

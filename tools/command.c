@@ -8,9 +8,15 @@
 #include "command.h"
 #include "os/os.h"
 
+static void print_message(const char *message) {
+    fputs("weft: ", stderr);
+    print_escaped(stderr, message);
+    putc('\n', stderr);
+}
+
 static void log_to_stderr(void *user, weft_log_level level, const char *message) {
     (void)user;
-    if (level <= WEFT_LOG_WARNING) fprintf(stderr, "weft: %s\n", message);
+    if (level <= WEFT_LOG_WARNING) print_message(message);
 }
 
 weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error) {
@@ -29,7 +35,7 @@ weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error 
 
 int fail(const weft_error *error) {
     progress_end();
-    fprintf(stderr, "weft: %s\n", error->message);
+    print_message(error->message);
     return error->status == WEFT_CANCELLED && interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
 }
 

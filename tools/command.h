@@ -107,6 +107,12 @@ weft_status read_all(void *stream, byte_array *into, weft_error *error);
 weft_status tokenize_text(const weft_model *model, const char *text, size_t size, bool special, weft_token **tokens,
                           size_t *n_tokens, weft_error *error);
 
+/* Length of the well-formed UTF-8 character at `text`, whose size is at least 1; 0 where there is none. */
+size_t utf8_length(const char *text, size_t size);
+/* Prints text from a file to a FILE for people: control characters and what is not UTF-8 are written as escapes, so that none
+ * reaches the terminal. */
+void print_escaped(void *stream, const char *text);
+
 /* ---- JSON ---- */
 
 struct cJSON;

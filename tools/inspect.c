@@ -51,8 +51,10 @@ static void type_summary(const weft_model *model, uint64_t *counts, uint64_t *si
 static void print_text(const weft_model *model, const device_need *needs, size_t n_needs, bool all) {
     weft_model_info info;
     weft_model_describe(model, &info);
-    printf("%s\n%s %s: %.1f M parameters, %.1f MB of weights\n", info.path, info.family, info.name,
-           (double)info.n_parameters * 1e-6, (double)info.weight_bytes * 1e-6);
+    print_escaped(stdout, info.path);
+    printf("\n%s ", info.family);
+    print_escaped(stdout, info.name);
+    printf(": %.1f M parameters, %.1f MB of weights\n", (double)info.n_parameters * 1e-6, (double)info.weight_bytes * 1e-6);
     printf("%d layers, n_embd %d, n_heads %d, n_kv_heads %d, head_dim %d, n_ff %d, n_vocab %d, trained on %d positions\n",
            info.n_layers, info.n_embd, info.n_heads, info.n_kv_heads, info.head_dim, info.n_ff, info.n_vocab, info.n_ctx_train);
     printf("tokenizer %s, chat format %s%s%s\n", info.tokenizer, info.chat_format ? info.chat_format : "none",
@@ -68,7 +70,8 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
         const device_need *need = &needs[i];
         printf("%s: ", need->id);
         if (need->error.status) {
-            puts(need->error.message);
+            print_escaped(stdout, need->error.message);
+            putchar('\n');
             continue;
         }
         print_bytes(&need->bytes);
@@ -77,8 +80,11 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     if (!all) return;
     const char *key, *type;
     char value[200];
-    for (size_t i = 0; weft_model_metadata(model, i, &key, &type, value, sizeof value); i++)
-        printf("%s (%s) = %s\n", key, type, value);
+    for (size_t i = 0; weft_model_metadata(model, i, &key, &type, value, sizeof value); i++) {
+        printf("%s (%s) = ", key, type);
+        print_escaped(stdout, value);
+        putchar('\n');
+    }
     weft_model_tensor tensor;
     for (size_t i = 0; weft_model_tensor_at(model, i, &tensor); i++)
         printf("%-32s %-5s [%lld, %lld, %lld, %lld] %llu bytes at %llu\n", tensor.name, weft_type_get(tensor.tensor.type)->name,

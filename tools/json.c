@@ -20,27 +20,13 @@ bool json_print(cJSON *json, bool complete) {
     return true;
 }
 
-/* Length of the valid UTF-8 sequence at `text`, or 0 (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *text, size_t size) {
-    unsigned char first = text[0];
-    if (first < 0x80) return first ? 1 : 0;
-    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || length > size) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    unsigned char second = text[1];
-    bool bad = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-               (first == 0xf4 && second > 0x8f);
-    return bad ? 0 : length;
-}
-
 bool json_add_text(cJSON *object, const char *name, const char *text, size_t size) {
     if (size > (SIZE_MAX - 1) / 3) return false;
     char *clean = malloc(3 * size + 1);
     if (!clean) return false;
     size_t n = 0;
     for (size_t i = 0; i < size;) {
-        size_t length = utf8_length((const unsigned char *)text + i, size - i);
+        size_t length = utf8_length(text + i, size - i);
         memcpy(clean + n, length ? text + i : "\xef\xbf\xbd", length ? length : 3);
         n += length ? length : 3;
         i += length ? length : 1;
