@@ -53,23 +53,25 @@ static weft_status read_shape(weft_gguf_reader *reader, const char *name, weft_t
     return WEFT_OK;
 }
 
-static weft_status read_type(weft_gguf_reader *reader, const char *name, weft_tensor *tensor) {
-    const char *path = reader->gguf->path;
+static weft_status read_type(weft_gguf_reader *reader, const char *name, weft_gguf_tensor *entry) {
+    weft_tensor *tensor = &entry->tensor.tensor;
     uint32_t number;
     weft_status status = weft_gguf_read_u32(reader, &number);
     if (status != WEFT_OK) return status;
-    const weft_type_info *info = number < WEFT_TYPE_COUNT ? weft_type_get((weft_type)number) : NULL;
-    if (!info) {
-        const char *type = weft_gguf_tensor_type_name(number);
-        if (!type) return weft_fail(reader->error, WEFT_BAD_FILE, "%s: tensor %s has unknown type %u", path, name, number);
-        return weft_fail(reader->error, WEFT_UNSUPPORTED, "%s: tensor %s has type %s, which weft cannot read", path, name, type);
-    }
-    if (tensor->shape[0] % info->block_elements) {
-        return weft_fail(reader->error, WEFT_BAD_FILE, "%s: tensor %s has rows of %lld, which %s cannot hold in blocks of %u", path,
-                         name, (long long)tensor->shape[0], info->name, info->block_elements);
-    }
     tensor->type = (weft_type)number;
-    return WEFT_OK;
+    entry->tensor.type_name = weft_gguf_tensor_type_name(number);
+    snprintf(entry->type_number, sizeof entry->type_number, "type %u", number);
+    const weft_type_info *info = weft_type_get(tensor->type);
+    if (!info || tensor->shape[0] % info->block_elements == 0) return WEFT_OK;
+    return weft_fail(reader->error, WEFT_BAD_FILE, "%s: tensor %s has rows of %lld, which %s cannot hold in blocks of %u",
+                     reader->gguf->path, name, (long long)tensor->shape[0], info->name, info->block_elements);
+}
+
+/* No format has more than 8 elements a byte. */
+static bool may_fit(const weft_tensor *tensor, uint64_t bytes) {
+    uint64_t left = bytes * 8;
+    for (int i = 0; i < WEFT_MAX_DIMENSIONS; i++) left /= (uint64_t)tensor->shape[i];
+    return left > 0;
 }
 
 static weft_status read_tensor(weft_gguf_reader *reader, weft_gguf_tensor *entry) {
@@ -80,11 +82,13 @@ static weft_status read_tensor(weft_gguf_reader *reader, weft_gguf_tensor *entry
     if (status != WEFT_OK) return status;
     snprintf(name, sizeof name, "%s", (const char *)gguf->header + entry->name_at);
     status = read_shape(reader, name, &tensor->tensor);
-    if (status == WEFT_OK) status = read_type(reader, name, &tensor->tensor);
+    if (status == WEFT_OK) status = read_type(reader, name, entry);
     if (status == WEFT_OK) status = weft_gguf_read_u64(reader, &tensor->offset);
     if (status != WEFT_OK) return status;
-    tensor->bytes = weft_tensor_bytes(&tensor->tensor);
-    if (tensor->bytes == 0 || tensor->bytes > gguf->file.size || tensor->offset > gguf->file.size - tensor->bytes) {
+    bool readable = weft_gguf_tensor_readable(tensor);
+    tensor->bytes = readable ? weft_tensor_bytes(&tensor->tensor) : 1;
+    if (tensor->bytes == 0 || tensor->bytes > gguf->file.size || tensor->offset > gguf->file.size - tensor->bytes ||
+        !may_fit(&tensor->tensor, gguf->file.size)) {
         return weft_fail(reader->error, WEFT_BAD_FILE, "%s: tensor %s reaches past the end of the file", gguf->path, name);
     }
     return WEFT_OK;
@@ -132,7 +136,9 @@ static weft_status index_names(weft_gguf *gguf, weft_error *error) {
         gguf->entries[i].value.data = gguf->header + gguf->entries[i].data_at;
     }
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        gguf->tensors[i].tensor.name = (const char *)gguf->header + gguf->tensors[i].name_at;
+        weft_gguf_tensor *entry = &gguf->tensors[i];
+        entry->tensor.name = (const char *)gguf->header + entry->name_at;
+        if (!entry->tensor.type_name) entry->tensor.type_name = entry->type_number;
     }
     weft_gguf_sort(gguf->entry_order, gguf->n_entries, compare_keys, gguf->entries);
     weft_gguf_sort(gguf->tensor_order, gguf->n_tensors, compare_names, gguf->tensors);
@@ -184,6 +190,12 @@ static weft_status place_tensors(weft_gguf *gguf, uint64_t header_size, weft_err
         } else if (start > expected) {
             status = weft_fail(error, WEFT_BAD_FILE, "%s: %llu bytes before tensor %s belong to no tensor, or are not aligned",
                                gguf->path, (unsigned long long)(start - expected), tensor->name);
+        }
+        if (!weft_gguf_tensor_readable(tensor) && start < gguf->file.size) {
+            bool last = i + 1 == gguf->n_tensors;
+            tensor->bytes = (last ? gguf->file.size : data + gguf->tensors[order[i + 1]].tensor.offset) - start;
+            if (status == WEFT_OK && !may_fit(&tensor->tensor, tensor->bytes))
+                status = weft_fail(error, WEFT_BAD_FILE, "%s: tensor %s overlaps what is after it", gguf->path, tensor->name);
         }
         tensor->offset = start;
         end = start + tensor->bytes;
@@ -275,6 +287,10 @@ const weft_model_tensor *weft_gguf_tensor_at(const weft_gguf *gguf, size_t index
 
 size_t weft_gguf_tensor_index(const weft_gguf *gguf, const weft_model_tensor *tensor) {
     return (size_t)((const weft_gguf_tensor *)tensor - gguf->tensors);
+}
+
+bool weft_gguf_tensor_readable(const weft_model_tensor *tensor) {
+    return weft_type_get(tensor->tensor.type) != NULL;
 }
 
 const weft_model_tensor *weft_gguf_tensor_find(const weft_gguf *gguf, const char *name) {

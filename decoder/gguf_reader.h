@@ -17,6 +17,7 @@ typedef struct weft_gguf_entry {
 typedef struct weft_gguf_tensor {
     weft_model_tensor tensor;
     uint64_t name_at;
+    char type_number[16]; /* "type 200", where the type has no name */
 } weft_gguf_tensor;
 
 struct weft_gguf {

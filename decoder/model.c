@@ -42,6 +42,9 @@ static weft_status read_weights(weft_model *model, weft_text architecture, weft_
     size_t n_tensors = weft_gguf_tensor_count(model->gguf);
     model->expected = weft_allocate(model->runtime, n_tensors * sizeof *model->expected);
     if (!model->expected) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", model->path);
+    for (size_t i = n_tensors; i-- > 0;)
+        if (!weft_gguf_tensor_readable(weft_gguf_tensor_at(model->gguf, i)))
+            model->unreadable = weft_gguf_tensor_at(model->gguf, i);
     status = weft_hyperparameters_read(model, error);
     if (status == WEFT_OK) status = weft_model_expect_parts(model, error);
     if (status == WEFT_OK) status = weft_model_check_expected(model, error);

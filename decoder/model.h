@@ -19,7 +19,8 @@ struct weft_model {
     weft_hyperparameters hyper; /* all checked; zeros without weights */
     float *freq_factors;
     bool has_weights;
-    bool *expected; /* of each tensor, while the model is opened: whether the family knows it */
+    const weft_model_tensor *unreadable; /* the first tensor of a type that weft cannot read; NULL: there is none */
+    bool *expected;                      /* of each tensor, while the model is opened: whether the family knows it */
 };
 
 /* weft_model_open for a family that need not be one of those that weft_family_find knows. NULL: the one that the file names. */
@@ -34,8 +35,8 @@ weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const we
 weft_status weft_hyperparameters_read(weft_model *model, weft_error *error);
 
 /* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 an F32 vector. `tensor` may be
- * NULL, and receives NULL where an optional one is not there. Every tensor that is used is asked for while the model is opened: a
- * file that holds any other is refused, since its results would be silently wrong. */
+ * NULL, and receives NULL where an optional one is not there or weft cannot read its type. Every tensor that is used is asked for
+ * while the model is opened: a file that holds any other is refused, since its results would be silently wrong. */
 weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
                               const weft_model_tensor **tensor, weft_error *error);
 

@@ -13,16 +13,17 @@ static weft_status wrong_shape(const weft_model *model, const weft_model_tensor 
 weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
                               const weft_model_tensor **tensor, weft_error *error) {
     const weft_model_tensor *found = weft_gguf_tensor_find(model->gguf, name);
-    if (tensor) *tensor = found;
+    if (tensor) *tensor = found && weft_gguf_tensor_readable(found) ? found : NULL;
     if (!found) {
         return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no tensor %s", model->path, name);
     }
     const int64_t *shape = found->tensor.shape;
     if (shape[0] != k || shape[1] != n || shape[2] != 1 || shape[3] != 1) return wrong_shape(model, found, k, n, error);
     bool is_vector = n == 1;
-    if (is_vector ? found->tensor.type != WEFT_F32 : found->tensor.type == WEFT_I32) {
+    bool wrong_type = is_vector ? found->tensor.type != WEFT_F32 : found->tensor.type == WEFT_I32;
+    if (wrong_type && weft_gguf_tensor_readable(found)) {
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: tensor %s has type %s, which weft cannot read as %s", model->path, name,
-                         weft_type_get(found->tensor.type)->name, is_vector ? "a norm or a bias" : "a weight matrix");
+                         found->type_name, is_vector ? "a norm or a bias" : "a weight matrix");
     }
     model->expected[weft_gguf_tensor_index(model->gguf, found)] = true;
     return WEFT_OK;

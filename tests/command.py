@@ -393,6 +393,25 @@ class Files(unittest.TestCase):
         self.assertEqual((code, out), (1, b""))
         self.assertIn(b"\"\\x1b[31m\"", err)
 
+    def test_unknown_types(self):
+        """Types that weft cannot read are listed; what needs the weights is refused, and says which tensor it is."""
+        path, data, name = FOLDER / "unknown.gguf", bytearray(model().read_bytes()), b"blk.1.ffn_up.weight"
+        at = data.index(name) + len(name)
+        at += 4 + 8 * data[at]
+        for number, expected in ((10, "Q2_K"), (77, "type 77")):
+            data[at:at + 4] = number.to_bytes(4, "little")
+            path.write_bytes(data)
+            code, out, err = weft("inspect", path, "--all")
+            self.assertEqual((code, err), (0, b""))
+            self.assertRegex(out.decode(), rf"(?m)^  {expected} +1 tensors, .*cannot read$")
+            self.assertRegex(out.decode(), rf"(?m)^{name.decode()} +{expected} ")
+            self.assertIn(f"tensor {name.decode()} has type {expected}, which weft cannot read".encode(), out)
+            tensors = json.loads(weft("inspect", path, "--json")[1])["tensors"]
+            self.assertEqual([entry["type"] for entry in tensors if entry["name"] == name.decode()], [expected])
+            code, out, err = weft("run", path, "-p", "x")
+            self.assertEqual((code, out), (1, b""))
+            self.assertIn(f"has type {expected}, which weft cannot read".encode(), err)
+
     def test_no_more_memory_than_stated(self):
         """A run's private memory stays below what inspect says and a process's own few megabytes; tests/reference/memory.py has both sides."""
         path = model("tiny", "F16")

@@ -128,6 +128,61 @@ static void ignores_what_follows_the_last_tensor(void **state) {
     }
 }
 
+static const char *type_name;
+
+static void check_unreadable(const weft_gguf *gguf) {
+    const weft_model_tensor *w = weft_gguf_tensor_find(gguf, "w"), *after = weft_gguf_tensor_find(gguf, "after");
+    assert_string_equal(w->type_name, type_name);
+    assert_false(weft_gguf_tensor_readable(w));
+    assert_int_equal(w->bytes, after ? 96 : 100); /* to the next tensor, or to the end */
+    if (after) assert_true(weft_gguf_tensor_readable(after) && after->offset == w->offset + 96);
+    if (after) assert_string_equal(after->type_name, "F32");
+}
+
+/* Tensors of types that weft has no reader for have a name and a place, so that they can be listed. */
+static void names_types_it_cannot_read(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t number;
+        const char *name;
+    } types[] = {{9, "Q8_1"},
+                 {10, "Q2_K"},
+                 {11, "Q3_K"},
+                 {15, "Q8_K"},
+                 {16, "IQ2_XXS"},
+                 {17, "IQ2_XS"},
+                 {18, "IQ3_XXS"},
+                 {19, "IQ1_S"},
+                 {20, "IQ4_NL"},
+                 {21, "IQ3_S"},
+                 {22, "IQ2_S"},
+                 {23, "IQ4_XS"},
+                 {24, "I8"},
+                 {25, "I16"},
+                 {27, "I64"},
+                 {28, "F64"},
+                 {29, "IQ1_M"},
+                 {34, "TQ1_0"},
+                 {35, "TQ2_0"},
+                 {39, "MXFP4"},
+                 {40, "NVFP4"},
+                 {200, "type 200"},
+                 {UINT32_MAX, "type 4294967295"}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        type_name = types[i].name;
+        header(3, 1, 0), tensor("w", types[i].number, 256, 1, 0), data(100, 32);
+        opened(check_unreadable);
+        header(3, 2, 0), tensor("after", 0, 4, 1, 96), tensor("w", types[i].number, 256, 1, 0), data(112, 32);
+        opened(check_unreadable);
+    }
+    header(3, 1, 0), tensor("w", 200, 1 << 20, 1, 0), data(32, 32);
+    refused(WEFT_BAD_FILE, "past the end");
+    header(3, 1, 0), tensor("w", 200, INT64_MAX, INT64_MAX, 0), data(32, 32);
+    refused(WEFT_BAD_FILE, "past the end");
+    header(3, 2, 0), tensor("w", 200, 8, 1, 0), tensor("after", 0, 4, 1, 0), data(32, 32);
+    refused(WEFT_BAD_FILE, "overlaps");
+}
+
 static void check_many(const weft_gguf *gguf) {
     char name[32];
     for (int i = 0; i < 3000; i++) {
@@ -273,6 +328,7 @@ static int remove_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_both_versions),
+        cmocka_unit_test(names_types_it_cannot_read),
         cmocka_unit_test(ignores_what_follows_the_last_tensor),
         cmocka_unit_test(finds_any_of_many_keys),
         cmocka_unit_test(reads_large_headers),

@@ -140,24 +140,6 @@ static void refuses_wrong_tensors(void **state) {
     refused(WEFT_BAD_FILE, "64 bytes");
 }
 
-/* The format's tensor types that weft cannot read are refused with their names. */
-static void names_types_it_cannot_read(void **state) {
-    (void)state;
-    static const struct {
-        uint32_t number;
-        const char *name;
-    } types[] = {{9, "Q8_1"},   {10, "Q2_K"},   {11, "Q3_K"},  {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-                 {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},
-                 {27, "I64"},   {28, "F64"},    {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"},   {39, "MXFP4"},  {40, "NVFP4"}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        char part[64];
-        snprintf(part, sizeof part, "tensor w has type %s, which weft cannot read", types[i].name);
-        one_tensor(1, (uint64_t[]){256}, types[i].number, 0);
-        refused(WEFT_UNSUPPORTED, part);
-    }
-    one_tensor(1, (uint64_t[]){256}, 200, 0), refused(WEFT_BAD_FILE, "unknown type 200");
-}
-
 static int remove_file(void **state) {
     (void)state;
     remove(GGUF_PATH);
@@ -169,7 +151,6 @@ int main(void) {
         cmocka_unit_test(refuses_every_truncation),      cmocka_unit_test(refuses_wrong_starts),
         cmocka_unit_test(refuses_counts_that_cannot_be), cmocka_unit_test(refuses_headers_of_hundreds_of_megabytes),
         cmocka_unit_test(refuses_wrong_entries),         cmocka_unit_test(refuses_wrong_tensors),
-        cmocka_unit_test(names_types_it_cannot_read),
     };
     return cmocka_run_group_tests(tests, NULL, remove_file);
 }

@@ -7,7 +7,7 @@
 
 #include "command.h"
 
-enum { MAX_DEVICES = 64 };
+enum { MAX_DEVICES = 64, MAX_TYPES = 64 };
 
 typedef struct device_need {
     char id[WEFT_NAME_SIZE];
@@ -40,12 +40,28 @@ static weft_status measure(weft_runtime *runtime, weft_model *model, const engin
     return status;
 }
 
-static void type_summary(const weft_model *model, uint64_t *counts, uint64_t *sizes) {
+typedef struct type_total {
+    const char *name;
+    weft_type type;
+    uint64_t n_tensors, bytes;
+} type_total;
+
+/* The types that there are, by number; those past MAX_TYPES are left out. */
+static size_t type_summary(const weft_model *model, type_total *totals) {
     weft_model_tensor tensor;
+    size_t n = 0;
     for (size_t i = 0; weft_model_tensor_at(model, i, &tensor); i++) {
-        counts[tensor.tensor.type]++;
-        sizes[tensor.tensor.type] += tensor.bytes;
+        size_t at = 0;
+        while (at < n && totals[at].type < tensor.tensor.type) at++;
+        if (at == n || totals[at].type != tensor.tensor.type) {
+            if (n == MAX_TYPES) continue;
+            memmove(&totals[at + 1], &totals[at], (n++ - at) * sizeof *totals);
+            totals[at] = (type_total){.name = tensor.type_name, .type = tensor.tensor.type};
+        }
+        totals[at].n_tensors++;
+        totals[at].bytes += tensor.bytes;
     }
+    return n;
 }
 
 static void print_text(const weft_model *model, const device_need *needs, size_t n_needs, bool all) {
@@ -60,12 +76,11 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     printf("tokenizer %s, chat format %s%s%s\n", info.tokenizer, info.chat_format ? info.chat_format : "none",
            info.chat_format ? "" : ": ", info.chat_format ? "" : info.chat_reason);
 
-    uint64_t counts[WEFT_TYPE_COUNT] = {0}, sizes[WEFT_TYPE_COUNT] = {0};
-    type_summary(model, counts, sizes);
-    for (int type = 0; type < WEFT_TYPE_COUNT; type++)
-        if (counts[type])
-            printf("  %-5s %4llu tensors, %.1f MB\n", weft_type_get((weft_type)type)->name, (unsigned long long)counts[type],
-                   (double)sizes[type] * 1e-6);
+    type_total totals[MAX_TYPES];
+    size_t n_totals = type_summary(model, totals);
+    for (size_t i = 0; i < n_totals; i++)
+        printf("  %-5s %4llu tensors, %.1f MB%s\n", totals[i].name, (unsigned long long)totals[i].n_tensors,
+               (double)totals[i].bytes * 1e-6, weft_type_get(totals[i].type) ? "" : ", a type that weft cannot read");
     for (size_t i = 0; i < n_needs; i++) {
         const device_need *need = &needs[i];
         printf("%s: ", need->id);
@@ -87,7 +102,7 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     }
     weft_model_tensor tensor;
     for (size_t i = 0; weft_model_tensor_at(model, i, &tensor); i++)
-        printf("%-32s %-5s [%lld, %lld, %lld, %lld] %llu bytes at %llu\n", tensor.name, weft_type_get(tensor.tensor.type)->name,
+        printf("%-32s %-5s [%lld, %lld, %lld, %lld] %llu bytes at %llu\n", tensor.name, tensor.type_name,
                (long long)tensor.tensor.shape[0], (long long)tensor.tensor.shape[1], (long long)tensor.tensor.shape[2],
                (long long)tensor.tensor.shape[3], (unsigned long long)tensor.bytes, (unsigned long long)tensor.offset);
 }
@@ -142,7 +157,7 @@ static bool add_tensors(cJSON *json, const weft_model *model) {
     for (size_t i = 0; complete && weft_model_tensor_at(model, i, &tensor); i++) {
         cJSON *entry = cJSON_CreateObject(), *shape;
         complete = entry && cJSON_AddItemToArray(list, entry) && json_add_text(entry, "name", tensor.name, strlen(tensor.name)) &&
-                   cJSON_AddStringToObject(entry, "type", weft_type_get(tensor.tensor.type)->name) &&
+                   cJSON_AddStringToObject(entry, "type", tensor.type_name) &&
                    cJSON_AddNumberToObject(entry, "offset", (double)tensor.offset) &&
                    cJSON_AddNumberToObject(entry, "bytes", (double)tensor.bytes) &&
                    (shape = cJSON_AddArrayToObject(entry, "shape"));

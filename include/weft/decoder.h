@@ -31,7 +31,8 @@ typedef int32_t weft_token;
 typedef struct weft_model weft_model;
 
 /* Reads metadata, tensor directory and tokenizer of a GGUF file (version 2 or 3), checking every count, offset, size and type. No
- * device is needed. A file with a vocabulary and no weights opens too. WEFT_NOT_FOUND, WEFT_IO, WEFT_BAD_FILE, WEFT_UNSUPPORTED. */
+ * device is needed. A file with a vocabulary and no weights opens too, and one with tensors of types that weft cannot read, with
+ * which no engine can be made: that is WEFT_UNSUPPORTED. WEFT_NOT_FOUND, WEFT_IO, WEFT_BAD_FILE, WEFT_UNSUPPORTED. */
 WEFT_API weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model **model, weft_error *error);
 /* Its engines must have been destroyed. */
 WEFT_API void weft_model_close(weft_model *model);
@@ -65,7 +66,8 @@ typedef struct weft_model_tensor {
     weft_tensor tensor;
     uint64_t offset; /* in the file */
     uint64_t bytes;
-    uint64_t reserved[4];
+    const char *type_name; /* of tensor.type, also of one that weft cannot read */
+    uint64_t reserved[3];
 } weft_model_tensor;
 /* False past the last. */
 WEFT_API bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor);

@@ -73,7 +73,7 @@ static void use(weft_model *model) {
     if (weft_tokenize(model, text, sizeof text - 1, true, tokens, 64, &count, NULL) == WEFT_OK) {
         if (count > 64 || weft_detokenize(model, tokens, count, true, value, sizeof value, &size, NULL)) abort();
     }
-    if (!model->has_weights) return;
+    if (!model->has_weights || model->unreadable) return;
     if (weft_model_graph(model, &(weft_engine_options){.n_ctx = 16}, 1, 1, &graph, NULL)) abort();
     weft_graph_destroy(graph);
 }
