@@ -29,6 +29,14 @@ static const chat_style llama3 = {"llama3", "<|start_header_id|>", "<|end_header
     "{%setloop_messages=messages%}{%formessageinloop_messages%}{%setcontent=" LLAMA3_MESSAGE                                       \
     "%}{%ifloop.index0==0%}{%setcontent=bos_token+content%}{%endif%}{{content}}{%endfor%}"
 
+#define LLAMA31(set_date)                                                                                                          \
+    "{{bos_token}}*{%ifnotdate_stringisdefined%}" set_date "{%endif%}*{%ifmessages[0].role=='system'%}"                            \
+    "{%setsystem_message=messages[0].content|trim%}{%setmessages=messages[1:]%}{%else%}{%setsystem_message=''%}{%endif%}"          \
+    "{{'<|start_header_id|>system<|end_header_id|>\n\n'}}*{{'Cutting Knowledge Date: $'}}{{'Today Date: '+date_string+'\n\n'}}"    \
+    "*{{system_message}}{{'<|eot_id|>'}}*{%formessageinmessages%}"                                                                 \
+    "{%ifnot(message.role=='ipython'ormessage.role=='tool'or'tool_calls'inmessage)%}{{" LLAMA3_MESSAGE                             \
+    "}}*{%endif%}{%endfor%}" LLAMA3_ANSWER
+
 /* The holes of a template that has a system message of its own, before the user's system text or instead of it. */
 enum system { SYSTEM_NONE, SYSTEM_DEFAULT, SYSTEM_DATES };
 
@@ -44,10 +52,10 @@ static const struct chat_template {
      "{%endfor%}" CHATML_ANSWER},
     /* Qwen2.5 */
     {&chatml, SYSTEM_DEFAULT, false,
-     "{%iftools%}*{%else%}{%ifmessages[0].role=='system'%}{{'<|im_start|>system\n'+messages[0].content+'<|im_end|>\n'}}"
+     "{%iftools%}#{%else%}{%ifmessages[0].role=='system'%}{{'<|im_start|>system\n'+messages[0].content+'<|im_end|>\n'}}"
      "{%else%}" CHATML_DEFAULT "{%endif%}{%endif%}{%formessageinmessages%}{%if(message.role=='user')or(message.role=='system'"
      "andnotloop.first)or(message.role=='assistant'andnotmessage.tool_calls)%}" CHATML_MESSAGE
-     "{%elif*{%endif%}{%endfor%}" CHATML_ANSWER},
+     "*{%endif%}{%endfor%}" CHATML_ANSWER},
     /* ChatML as such */
     {&chatml, SYSTEM_NONE, false, CHATML_PLAIN},
     {&chatml, SYSTEM_NONE, false,
@@ -56,12 +64,9 @@ static const struct chat_template {
     {&llama3, SYSTEM_NONE, true, LLAMA3_PLAIN LLAMA3_ANSWER},
     {&llama3, SYSTEM_NONE, true, LLAMA3_PLAIN LLAMA3_HEADER},
     /* Llama 3.1, 3.2, 3.3 */
+    {&llama3, SYSTEM_DATES, true, LLAMA31("{%setdate_string='$'%}")},
     {&llama3, SYSTEM_DATES, true,
-     "{{bos_token}}*{%setdate_string='$'%}*{%ifmessages[0].role=='system'%}{%setsystem_message=messages[0].content|trim%}"
-     "{%setmessages=messages[1:]%}{%else%}{%setsystem_message=''%}{%endif%}{{'<|start_header_id|>system<|end_header_id|>\n\n'}}"
-     "*{{'Cutting Knowledge Date: $'}}{{'Today Date: '+date_string+'\n\n'}}*{{system_message}}{{'<|eot_id|>'}}"
-     "*{%formessageinmessages%}{%ifnot(message.role=='ipython'ormessage.role=='tool'or'tool_calls'inmessage)%}"
-     "{{" LLAMA3_MESSAGE "}}{%elif*{%endif%}{%endfor%}" LLAMA3_ANSWER},
+     LLAMA31("{%ifstrftime_nowisdefined%}{%setdate_string=strftime_now('%d %b %Y')%}{%else%}{%setdate_string='$'%}{%endif%}")},
 };
 
 struct weft_chat {

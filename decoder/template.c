@@ -158,11 +158,92 @@ static bool literal_at(weft_text plain, size_t at, const char *pattern, size_t l
     return true;
 }
 
+/* Conditions that do not hold where there are no tools. Those of messages: for the roles of a conversation, after a branch for all.
+ */
+static const char *const never[] = {
+    "toolsisnotnone",
+    "builtin_toolsisdefined",
+    "builtin_toolsisdefinedortoolsisnotnone",
+    "toolsisnotnoneandnottools_in_user_message",
+    "tools_in_user_messageandnottoolsisnone",
+    "custom_toolsisdefined",
+    "'tool_calls'inmessage",
+    "message.role=='tool'",
+    "message.role=='tool'ormessage.role=='ipython'",
+    "message.role=='assistant'",
+    NULL,
+};
+/* Blocks that change only variables of tools. */
+static const char *const settings[] = {
+    "ifnottools_in_user_messageisdefined",
+    "settools_in_user_message=true",
+    "settools_in_user_message=false",
+    "ifnottoolsisdefined",
+    "settools=none",
+    NULL,
+};
+
+static const char *const ends[] = {"endif", "endfor", NULL};
+
+static bool is_one_of(weft_text text, const char *const *list) {
+    for (; *list; list++)
+        if (strlen(*list) == text.size && literal_at(text, 0, *list, text.size)) return true;
+    return false;
+}
+
+static bool starts_with(weft_text text, const char *word) {
+    return text.size >= strlen(word) && memcmp(text.bytes, word, strlen(word)) == 0;
+}
+
+/* What a wildcard stands for is read tag by tag. */
+typedef struct quiet_text {
+    int depth;      /* open ifs and fors */
+    int dead_depth; /* of what is not run; -1: what comes is run */
+} quiet_text;
+
+static bool quiet_block(quiet_text *quiet, weft_text block) {
+    bool is_if = starts_with(block, "if"), is_elif = starts_with(block, "elif"), dead = quiet->dead_depth >= 0;
+    size_t n_word = is_if ? 2 : is_elif ? 4 : 0;
+    bool never_holds = n_word > 0 && is_one_of((weft_text){block.bytes + n_word, block.size - n_word}, never);
+    if (is_elif && quiet->depth == 0) { /* the branch before it is that of all messages */
+        quiet->dead_depth = 0;
+        return never_holds;
+    }
+    if (is_elif || starts_with(block, "else")) return dead && quiet->depth > quiet->dead_depth;
+    if (is_one_of(block, ends)) {
+        if (quiet->depth-- == 0) return false;
+        if (quiet->depth < quiet->dead_depth) quiet->dead_depth = -1;
+        return true;
+    }
+    bool opens = is_if || starts_with(block, "for");
+    if (opens) quiet->depth++;
+    if (dead) return opens || (starts_with(block, "set") && memchr(block.bytes, '=', block.size));
+    if (never_holds) quiet->dead_depth = quiet->depth;
+    return never_holds || is_one_of(block, settings);
+}
+
+/* Whether nothing of the text counts, and its blocks are whole. `dead`: it is inside of what is not run. */
+static bool is_quiet(weft_text text, bool dead) {
+    quiet_text quiet = {.dead_depth = dead ? 0 : -1};
+    for (size_t at = 0; at < text.size;) {
+        const char *close = literal_at(text, at, "{%", 2) ? "%}" : "}}";
+        size_t begin = at + 2;
+        bool in_string = false;
+        for (at = begin; at < text.size && (in_string || !literal_at(text, at, close, 2)); at++)
+            in_string ^= text.bytes[at] == WEFT_TEMPLATE_QUOTE;
+        if (begin > at || at >= text.size) return false;
+        if (close[0] == '%' ? !quiet_block(&quiet, (weft_text){text.bytes + begin, at - begin}) : quiet.dead_depth < 0)
+            return false;
+        at += 2;
+    }
+    return quiet.depth == 0;
+}
+
 bool weft_template_match(weft_text plain, const char *pattern, weft_text *holes, size_t n_holes) {
     size_t at = 0;
-    char before = 0; /* what came before the literal: *, $, or nothing */
+    char before = 0; /* what came before the literal: *, #, $, or nothing */
     for (;;) {
-        size_t length = strcspn(pattern, "*$"), begin = at;
+        size_t length = strcspn(pattern, "*#$"), begin = at;
         bool last = pattern[length] == 0;
         if (before == '*' && last && plain.size >= length) begin = plain.size - length > at ? plain.size - length : at;
         while (!literal_at(plain, begin, pattern, length)) {
@@ -170,6 +251,7 @@ bool weft_template_match(weft_text plain, const char *pattern, weft_text *holes,
             if (before == 0 || begin >= plain.size || (before == '$' && !inside)) return false;
             begin++;
         }
+        if ((before == '*' || before == '#') && !is_quiet((weft_text){plain.bytes + at, begin - at}, before == '#')) return false;
         if (before == '$' && n_holes) {
             *holes++ = (weft_text){plain.bytes + at, begin - at};
             n_holes--;

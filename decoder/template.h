@@ -12,8 +12,9 @@
  * 6 * source.size + 8 bytes. False where the template is not well-formed. */
 bool weft_template_plain(weft_text source, char *plain, size_t *size);
 
-/* Compares a plain form with a pattern, in which ' is a string's quote, * any text, and $ any text within a string, of which up to
- * `n_holes` are given back. */
+/* Compares a plain form with a pattern, in which ' is a string's quote, $ any text within a string, of which up to `n_holes` are
+ * given back, * whole blocks that write nothing and set nothing else in a conversation without tools, and # what such a
+ * conversation never runs. */
 bool weft_template_match(weft_text plain, const char *pattern, weft_text *holes, size_t n_holes);
 
 #endif

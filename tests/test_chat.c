@@ -86,7 +86,7 @@ static weft_status conversation(const opened *o, const message *messages, size_t
     "{{- \"Today Date: \" + date_string + \"\\n\\n\" }}\n{{- system_message }}\n{{- \"<|eot_id|>\" }}\n"                           \
     "{%- for message in messages %}{%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}" \
     "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}"         \
-    "{%- elif x %}{%- endif %}{%- endfor %}\n"                                                                                     \
+    "{%- elif 'tool_calls' in message %}{{ 'x' }}{%- endif %}{%- endfor %}\n"                                                      \
     "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"
 #define PLAIN "{% for message in messages %}" CHATML_TAIL
 
@@ -313,6 +313,51 @@ static void test_unknown(void **state) {
     close_chat(&o);
 }
 
+static bool is_known_with(const char *whole, size_t at, const char *added) {
+    static char source[4096];
+    opened o;
+    snprintf(source, sizeof source, "%.*s%s%s", (int)at, whole, added, whole + at);
+    open_template(&o, source, true);
+    bool known = o.chat != NULL;
+    close_chat(&o);
+    assert_int_equal(limits.n_live, 0);
+    return known;
+}
+
+/* A template to which text is added is unknown, unless a conversation without tools never comes to that text. The same holds for
+ * anything else that could change what is written. */
+static void test_added_text(void **state) {
+    (void)state;
+    static const char whole[] = LLAMA31;
+    static const char *const live[] = {
+        "{{ 'I' }}",
+        "{% if true %}{{ 'I' }}{% endif %}",
+        "{% if tools is none %}{{ 'I' }}{% endif %}",
+        "{% if tools is not none %}{% else %}{{ 'I' }}{% endif %}",
+        "{% if tools is not none %}{% elif 'x' %}{{ 'I' }}{% endif %}",
+        "{% if tools is not none %}{% endif %}{{ 'I' }}",
+        "{% if tools is not none %}{% raw %}{% if x %}{% if y %}{% endraw %}{% endif %}{{ 'I' }}{% raw %}{% endraw %}",
+        "{% set system_message = 'I' %}",
+        "{% set messages = [] %}",
+        "{% set date_string = 'I' %}",
+        "{% for x in y %}{% endfor %}",
+    };
+    static const char *const dead[] = {
+        "{% if tools is not none %}{{ 'I' }}{% if x %}a{% else %}b{% endif %}{% set y = 1 %}{% endif %}",
+        "{% if not tools is defined %}{% set tools = none %}{% endif %}",
+        "{% if custom_tools is defined %}{% for x in y %}{{ x }}{% endfor %}{% endif %}", "{# I #}"};
+    size_t n_places = 0, n_known = 0, first = (size_t)(strstr(whole, "bos_token }}") - whole) + strlen("bos_token }}");
+    for (size_t at = 2; at < sizeof whole - 1; at++) {
+        if (whole[at - 1] != '}' || (whole[at - 2] != '}' && whole[at - 2] != '%')) continue;
+        n_places++;
+        n_known += is_known_with(whole, at, live[0]);
+    }
+    assert_true(n_places > 20);
+    assert_int_equal(n_known, 2); /* before and after what a tool's call becomes */
+    for (size_t i = 0; i < COUNT(live); i++) assert_false(is_known_with(whole, first, live[i]));
+    for (size_t i = 0; i < COUNT(dead); i++) assert_true(is_known_with(whole, first, dead[i]));
+}
+
 /* A template that is cut anywhere, or lacks any one byte, is never read past its end, and is mostly unknown. */
 static void test_damaged(void **state) {
     (void)state;
@@ -381,14 +426,9 @@ static int print_conversation(const char *path) {
 int main(int argc, char **argv) {
     if (argc > 1) return print_conversation(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_plain_text),
-        cmocka_unit_test(test_markers_of_other_types),
-        cmocka_unit_test(test_end_of_answer),
-        cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_messages),      cmocka_unit_test(test_plain_text), cmocka_unit_test(test_markers_of_other_types),
+        cmocka_unit_test(test_end_of_answer), cmocka_unit_test(test_capacity),   cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_added_text),    cmocka_unit_test(test_damaged),    cmocka_unit_test(test_allocation_failures),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove(PATH);
