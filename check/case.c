@@ -1,27 +1,8 @@
-/* A case's memory, inputs and outputs, and the table of oracles. */
+/* A case's memory, inputs and outputs. */
 #include "check/case.h"
 
 #include <math.h>
 #include <string.h>
-
-static const struct op_oracle {
-    weft_op op;
-    weft_check_oracle_function oracle;
-} oracles[] = {
-#define WEFT_OP(number, stem, enum_name, inputs, outputs) {WEFT_OP_##enum_name, weft_check_oracle_##stem},
-#include "weft/ops.def"
-#undef WEFT_OP
-};
-
-/* A leaf computes nothing. */
-void weft_check_oracle_none(weft_check_case *c) {
-    (void)c;
-}
-
-void weft_check_oracle(weft_check_case *c) {
-    for (size_t i = 0; i < sizeof oracles / sizeof oracles[0]; i++)
-        if (oracles[i].op == c->op && weft_check_ready(c)) oracles[i].oracle(c);
-}
 
 /* ---- Memory ---- */
 

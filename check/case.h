@@ -84,15 +84,6 @@ struct weft_check_case {
     uint64_t limit, bytes;
 };
 
-/* Fills the outputs from the inputs and parameters: the op in double precision, from its definition in weft/ops/STEM.h. Outputs
- * have been declared; state outputs say that nothing changed. If memory runs out, the case is not ready. */
-typedef void (*weft_check_oracle_function)(weft_check_case *c);
-#define WEFT_OP(number, stem, enum_name, inputs, outputs) void weft_check_oracle_##stem(weft_check_case *c);
-#include "weft/ops.def"
-#undef WEFT_OP
-/* The oracle of the case's op. */
-void weft_check_oracle(weft_check_case *c);
-
 /* A run over the table of ops. Op files do not look inside. */
 typedef struct weft_check_run weft_check_run;
 
@@ -151,7 +142,7 @@ void weft_check_state_output(weft_check_case *c, size_t port, size_t input);
 uint16_t weft_check_to_f16(double value);
 double weft_check_round_f16(double value);
 
-/* How close a device must be to the oracle. limits.c derives the figures. */
+/* How close a device must be to the oracle. */
 typedef struct weft_check_limits {
     double nmse, error;
     double floor; /* a row's root mean square counts as at least this */
@@ -167,13 +158,6 @@ const char *weft_check_judge(const weft_check_case *c, weft_check_result *result
  * given) and fills the outputs' results. `parts`: the parts of a fused op run instead. `unstable` is set if the last two runs
  * differ in any bit. */
 weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool parts, bool *unstable, weft_error *error);
-
-/* The cases of an op. */
-typedef weft_status (*weft_check_cases)(weft_check_run *run, weft_error *error);
-#define WEFT_OP(number, stem, enum_name, inputs, outputs)                                                                          \
-    weft_status weft_check_cases_##stem(weft_check_run *run, weft_error *error);
-#include "weft/ops.def"
-#undef WEFT_OP
 
 /* The types a weight matrix can have, and rows of T every op is checked at. */
 extern const weft_type weft_check_types[];

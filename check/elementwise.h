@@ -1,7 +1,7 @@
 #ifndef WEFT_CHECK_ELEMENTWISE_H
 #define WEFT_CHECK_ELEMENTWISE_H
 
-#include "check/case.h"
+#include "check/op.h"
 
 /* The oracles of such ops. A second input of one column serves all columns. */
 void weft_oracle_binary(weft_check_case *c, double (*function)(double a, double b));

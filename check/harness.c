@@ -6,21 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct op_cases {
-    weft_op op;
-    weft_check_cases cases;
-} op_table[] = {
-#define WEFT_OP(number, stem, enum_name, inputs, outputs) {WEFT_OP_##enum_name, weft_check_cases_##stem},
-#include "weft/ops.def"
-#undef WEFT_OP
-};
-
-/* A leaf computes nothing, so there is nothing to check. */
-weft_status weft_check_cases_none(weft_check_run *run, weft_error *error) {
-    (void)run;
-    (void)error;
-    return WEFT_OK;
-}
+#include "check/op.h"
 
 weft_check_size weft_check_quick_if(bool quick) {
     return quick ? WEFT_CHECK_QUICK : WEFT_CHECK_USUAL;
@@ -75,11 +61,12 @@ weft_status weft_check_walk(weft_check_run *run, weft_error *error) {
     bool found = false;
     if (run->type && !weft_type_from_name(run->type, &type))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no element type \"%s\"", run->type);
-    for (size_t i = 0; i < sizeof op_table / sizeof op_table[0] && status == WEFT_OK; i++) {
-        run->current_op = op_table[i].op;
-        if (run->op && strcmp(run->op, weft_op_name(run->current_op)) != 0) continue;
+    for (size_t i = 0; i < weft_check_op_count() && status == WEFT_OK; i++) {
+        const weft_check_op *op = weft_check_op_get((weft_op)i);
+        run->current_op = (weft_op)i;
+        if (!op || (run->op && strcmp(run->op, weft_op_name(run->current_op)) != 0)) continue;
         found = true;
-        status = op_table[i].cases(run, error);
+        status = op->cases(run, error);
     }
     return found ? status : weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no op \"%s\"", run->op);
 }

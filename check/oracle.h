@@ -4,7 +4,7 @@
 #ifndef WEFT_CHECK_ORACLE_H
 #define WEFT_CHECK_ORACLE_H
 
-#include "check/case.h"
+#include "check/op.h"
 
 /* The product of the weight that is input `port`, read row by row, and t columns. magnitude: root of the sum of squared terms. */
 void weft_oracle_mul_mat(weft_check_case *c, size_t port, const double *x, int64_t t, double *y, double *magnitude);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check/model/track.h"
+#include "check/op.h"
 #include "weft/ops/step.h"
 
 /* ---- States ---- */
@@ -76,7 +77,7 @@ static weft_status read_version(const weft_check_track *track, weft_value value,
         memcpy(into, before->data, bytes);
         return WEFT_OK;
     }
-    if (writer && writer->op != WEFT_OP_SAMPLE && writer->op != WEFT_OP_NORM_HEAD_SAMPLE)
+    if (writer && !weft_check_op_get(writer->op)->chooses)
         return weft_fail(error, WEFT_UNSUPPORTED, "state %s is written again by %s before it can be read", leaf->name,
                          writer->name);
     weft_status status = weft_store_read_state(track->store, leaf->name, 0, into, bytes, error);
@@ -185,8 +186,8 @@ bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b) 
 
 /* A step's results are taken from the place where the host gets them. */
 static const void *given_back(const weft_check_track *track, const weft_node *node, size_t port, size_t bytes) {
-    bool chooses = node->op == WEFT_OP_SAMPLE || node->op == WEFT_OP_NORM_HEAD_SAMPLE;
-    return chooses && port < 2 && track->result_bytes[port] == bytes ? track->results[port] : NULL;
+    bool is_result = weft_check_op_get(node->op)->chooses && port < 2;
+    return is_result && track->result_bytes[port] == bytes ? track->results[port] : NULL;
 }
 
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error) {

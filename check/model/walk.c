@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check/distance.h"
+#include "check/op.h"
 #include "check/parts.h"
 
 /* A node that is checked on one device after the other. */

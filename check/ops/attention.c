@@ -44,7 +44,7 @@ static int64_t furthest(const weft_check_input *rows) {
     return most;
 }
 
-void weft_check_oracle_attention(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_attention_params block, *params = &block;
     memcpy(params, c->params, sizeof block);
     const double *q = weft_check_values(c, WEFT_ATTENTION_Q), *kv = weft_check_values(c, WEFT_ATTENTION_KV);
@@ -151,7 +151,7 @@ static weft_status check_large(weft_check_run *run, const weft_check_rows *rows,
     return status == WEFT_OK ? check(run, &(shape){128, 8, 4, 0, *rows, USUAL}, type, WEFT_CHECK_LARGE, error) : status;
 }
 
-weft_status weft_check_cases_attention(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) {
         weft_check_size size = weft_check_quick_if(shapes[i].rows.t == 8);
@@ -162,3 +162,9 @@ weft_status weft_check_cases_attention(weft_check_run *run, weft_error *error) {
         status = check_large(run, &large_rows[i], error);
     return status;
 }
+
+/* fast: queries and probabilities in F16 (v = 2^-22 / 3 each), scores of up to 10 standard deviations. A score's error is a
+ * relative error of its exponential. */
+static const weft_check_op_limits limits = {WEFT_CHECK_EXACT_SUM, {1e-5, 2e-2, 1e-30}, {1e-5, 2e-2, 1e-30}};
+
+const weft_check_op weft_check_op_attention = {.oracle = oracle, .cases = cases, .limits = &limits};

@@ -1,6 +1,6 @@
 #include "check/oracle.h"
 
-void weft_check_oracle_copy(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     const double *x = weft_check_values(c, WEFT_COPY_X);
     for (int64_t i = 0; weft_check_ready(c) && i < c->inputs[WEFT_COPY_X].n_elements; i++)
         c->outputs[WEFT_COPY_OUT_Y].oracle[i] = x[i];
@@ -24,7 +24,7 @@ static weft_status check(weft_check_run *run, weft_type type, bool weight, int64
     return weft_check_end(run, c, error);
 }
 
-weft_status weft_check_cases_copy(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     static const weft_check_matrix shapes[] = {{1, 1, 0, 1},  {31, 1, 0, 2},  {33, 3, 0, 3},
                                                {63, 2, 0, 5}, {257, 9, 0, 8}, {4099, 3, 0, 33}};
     weft_status status = WEFT_OK;
@@ -43,3 +43,5 @@ weft_status weft_check_cases_copy(weft_check_run *run, weft_error *error) {
         status = check(run, WEFT_F32, false, 4096, weft_check_large_t[i], 1, WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_copy = {.oracle = oracle, .cases = cases, .limits = &weft_check_copy_limits};

@@ -8,10 +8,12 @@ double weft_oracle_gelu(double x) {
     return x / 2.0 * (1.0 + tanh(sqrt(2.0 / pi) * (x + 0.044715 * x * x * x)));
 }
 
-void weft_check_oracle_gelu(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_oracle_unary(c, weft_oracle_gelu);
 }
 
-weft_status weft_check_cases_gelu(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     return weft_check_unary(run, error);
 }
+
+const weft_check_op weft_check_op_gelu = {.oracle = oracle, .cases = cases, .limits = &weft_check_elementary_limits};

@@ -3,7 +3,7 @@
 #include "check/oracle.h"
 
 /* A table can be large: only the rows that are looked up are expanded. */
-void weft_check_oracle_get_rows(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     const weft_check_input *table = &c->inputs[WEFT_GET_ROWS_TABLE], *index = &c->inputs[WEFT_GET_ROWS_INDEX],
                            *sequences = &c->inputs[WEFT_GET_ROWS_SEQUENCES];
     int64_t n = table->tensor.shape[0], m = table->n_elements / n;
@@ -69,7 +69,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
 
 static const weft_check_matrix tables[] = {{1, 1, 1, 1}, {31, 1, 33, 3}, {257, 3, 63, 8}, {1025, 9, 257, 33}};
 
-weft_status weft_check_cases_get_rows(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < weft_check_type_count; i++) {
         weft_type type = weft_check_types[i];
@@ -89,3 +89,5 @@ weft_status weft_check_cases_get_rows(weft_check_run *run, weft_error *error) {
     if (status != WEFT_OK) return status;
     return check(run, &(shape){WEFT_F32, 63, 33, 8, 8, false, false, 0}, WEFT_CHECK_QUICK, error);
 }
+
+const weft_check_op weft_check_op_get_rows = {.oracle = oracle, .cases = cases, .limits = &weft_check_copy_limits};

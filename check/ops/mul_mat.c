@@ -35,7 +35,7 @@ void weft_oracle_mul_mat(weft_check_case *c, size_t port, const double *x, int64
     }
 }
 
-void weft_check_oracle_mul_mat(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     const double *x = weft_check_values(c, WEFT_MUL_MAT_X);
     weft_oracle_mul_mat(c, WEFT_MUL_MAT_WEIGHT, x, c->inputs[WEFT_MUL_MAT_X].tensor.shape[1], c->outputs[WEFT_MUL_MAT_OUT_Y].oracle,
                         c->outputs[WEFT_MUL_MAT_OUT_Y].magnitude);
@@ -90,7 +90,7 @@ static weft_status check_type(weft_check_run *run, weft_type type, weft_error *e
 /* Up and gate of models of 1.5 and 8 billion weights. */
 static const weft_check_product products[] = {{1536, 8960}, {4096, 14336}};
 
-weft_status weft_check_cases_mul_mat(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     weft_type type;
     weft_check_matrix m;
@@ -100,3 +100,5 @@ weft_status weft_check_cases_mul_mat(weft_check_run *run, weft_error *error) {
         status = check(run, type, &m, WEFT_CHECK_NORMAL, WEFT_CHECK_NORMAL, 0, "", WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_mul_mat = {.oracle = oracle, .cases = cases, .limits = &weft_check_product_limits};

@@ -1,16 +1,27 @@
 #include "weft/ops/mul_mat_add.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "check/oracle.h"
+#include "check/parts.h"
 
-void weft_check_oracle_mul_mat_add(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_check_output *y = &c->outputs[WEFT_MUL_MAT_ADD_OUT_Y];
     const double *x = weft_check_values(c, WEFT_MUL_MAT_ADD_X), *bias = weft_check_values(c, WEFT_MUL_MAT_ADD_BIAS),
                  *residual = weft_check_values(c, WEFT_MUL_MAT_ADD_RESIDUAL);
     weft_oracle_mul_mat(c, WEFT_MUL_MAT_ADD_WEIGHT, x, y->n_rows, y->oracle, y->magnitude);
     for (int64_t i = 0; weft_check_ready(c) && i < y->n_row * y->n_rows; i++)
         y->oracle[i] += (bias ? bias[i % y->n_row] : 0.0) + (residual ? residual[i] : 0.0);
+}
+
+static void parts(weft_check_parts *p) {
+    weft_mul_mat_add_params params;
+    memcpy(&params, p->c->params, sizeof params);
+    weft_value y =
+        weft_check_part_mul_mat(p, p->inputs[WEFT_MUL_MAT_ADD_WEIGHT], p->inputs[WEFT_MUL_MAT_ADD_X], params.extra_precision);
+    y = weft_check_part_add(p, y, p->inputs[WEFT_MUL_MAT_ADD_BIAS]);
+    p->outputs[WEFT_MUL_MAT_ADD_OUT_Y] = weft_check_part_add(p, y, p->inputs[WEFT_MUL_MAT_ADD_RESIDUAL]);
 }
 
 static weft_status check(weft_check_run *run, weft_type type, const weft_check_matrix *m, bool bias, bool residual,
@@ -36,7 +47,7 @@ static const weft_check_matrix matrices[] = {{1, 1, 1, 1},     {31, 1, 31, 2},  
 /* The attention's output and down of models of 1.5 and 8 billion weights. */
 static const weft_check_product products[] = {{1536, 1536}, {8960, 1536}, {4096, 4096}, {14336, 4096}};
 
-weft_status weft_check_cases_mul_mat_add(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     weft_type type;
     weft_check_matrix m;
@@ -54,3 +65,6 @@ weft_status weft_check_cases_mul_mat_add(weft_check_run *run, weft_error *error)
         status = check(run, type, &m, false, true, 0, WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_mul_mat_add = {
+    .oracle = oracle, .cases = cases, .limits = &weft_check_product_limits, .parts = parts};

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "check/oracle.h"
+#include "check/parts.h"
 
-void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_norm_gated_mlp_params params;
     memcpy(&params, c->params, sizeof params);
     weft_check_output *y = &c->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
@@ -24,6 +25,18 @@ void weft_check_oracle_norm_gated_mlp(weft_check_case *c) {
         y->oracle[i] = gate * up[i];
         y->magnitude[i] = hypot(y->magnitude[i] * up[i], gate * up_size[i]); /* the slope of either activation is about 1 at most */
     }
+}
+
+static void parts(weft_check_parts *p) {
+    weft_norm_gated_mlp_params params;
+    memcpy(&params, p->c->params, sizeof params);
+    weft_op activation = params.activation == WEFT_ACTIVATION_SILU ? WEFT_OP_SILU : WEFT_OP_GELU;
+    const weft_value *inputs = p->inputs;
+    weft_value z = weft_check_part_rms_norm(p, inputs[WEFT_NORM_GATED_MLP_X], inputs[WEFT_NORM_GATED_MLP_NORM], params.epsilon, 0);
+    weft_value gate = weft_check_part_mul_mat(p, inputs[WEFT_NORM_GATED_MLP_GATE], z, params.extra_precision & 1);
+    weft_value up = weft_check_part_mul_mat(p, inputs[WEFT_NORM_GATED_MLP_UP], z, params.extra_precision >> 1);
+    gate = weft_check_part_binary(p, activation, gate, WEFT_NONE);
+    p->outputs[WEFT_NORM_GATED_MLP_OUT_Y] = weft_check_part_binary(p, WEFT_OP_MUL, gate, up);
 }
 
 static const char *const extra_notes[] = {"", " extra precision of gate", " extra precision of up", " extra precision"};
@@ -56,7 +69,7 @@ static weft_status check_small(weft_check_run *run, weft_type type, weft_type up
 /* Models of 1.5 and 8 billion weights. */
 static const weft_check_product products[] = {{1536, 8960}, {4096, 14336}};
 
-weft_status weft_check_cases_norm_gated_mlp(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < weft_check_type_count; i++) {
         weft_type type = weft_check_types[i];
@@ -75,3 +88,8 @@ weft_status weft_check_cases_norm_gated_mlp(weft_check_run *run, weft_error *err
     if (status == WEFT_OK) status = check_small(run, WEFT_Q4_K, WEFT_Q6_K, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, 0, error);
     return status == WEFT_OK ? check_small(run, WEFT_Q4_0, WEFT_F16, &matrices[3], WEFT_ACTIVATION_SILU, 1.0, 0, error) : status;
 }
+
+/* fast: the product of two results of v each, one through an activation with a slope of up to 1.1, so twice v. */
+static const weft_check_op_limits limits = {WEFT_CHECK_EXACT_SUM, {2e-5, 3e-2, 1e-30}, {8e-4, 0.2, 1e-30}};
+
+const weft_check_op weft_check_op_norm_gated_mlp = {.oracle = oracle, .cases = cases, .limits = &limits, .parts = parts};

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "check/oracle.h"
+#include "check/parts.h"
+#include "weft/ops/sample.h"
 
-void weft_check_oracle_norm_head_sample(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_norm_head_sample_params params;
     memcpy(&params, c->params, sizeof params);
     int64_t k = c->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0], t = c->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1],
@@ -26,6 +28,21 @@ void weft_check_oracle_norm_head_sample(weft_check_case *c) {
                                               .logprob_tolerance = 2.0 * tolerance + 1e-5,
                                               .heads = WEFT_NORM_HEAD_SAMPLE_HEADS,
                                               .sequences = WEFT_NORM_HEAD_SAMPLE_SEQUENCES});
+}
+
+static void parts(weft_check_parts *p) {
+    weft_norm_head_sample_params params;
+    memcpy(&params, p->c->params, sizeof params);
+    const weft_sample_params sample = {.n_top = params.n_top};
+    const weft_value *inputs = p->inputs;
+    weft_value z =
+        weft_check_part_rms_norm(p, inputs[WEFT_NORM_HEAD_SAMPLE_X], inputs[WEFT_NORM_HEAD_SAMPLE_NORM], params.epsilon, 0);
+    const weft_value sampled[] = {
+        [WEFT_SAMPLE_LOGITS] = weft_check_part_mul_mat(p, inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], z, params.extra_precision),
+        [WEFT_SAMPLE_HEADS] = inputs[WEFT_NORM_HEAD_SAMPLE_HEADS],
+        [WEFT_SAMPLE_SEQUENCES] = inputs[WEFT_NORM_HEAD_SAMPLE_SEQUENCES],
+    };
+    weft_check_part(p, WEFT_OP_SAMPLE, sampled, &sample, sizeof sample, p->outputs);
 }
 
 typedef struct shape {
@@ -58,7 +75,7 @@ static const shape shapes[] = {
 static const weft_check_product heads[] = {{1536, 151936}, {4096, 128256}};
 #define MOST_LARGE_COLUMNS 8
 
-weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     weft_type type;
     shape large = {.n_top = 0};
@@ -72,3 +89,6 @@ weft_status weft_check_cases_norm_head_sample(weft_check_run *run, weft_error *e
         if (large.matrix.t <= MOST_LARGE_COLUMNS) status = check(run, type, &large, 1, WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_norm_head_sample = {
+    .oracle = oracle, .cases = cases, .limits = &weft_check_product_limits, .parts = parts, .chooses = true};

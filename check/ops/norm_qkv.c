@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check/oracle.h"
+#include "check/parts.h"
 #include "weft/ops/rope.h"
 
 /* Inputs, in the order of the op's row. */
@@ -26,7 +27,7 @@ static void project(weft_check_case *c, const weft_norm_qkv_params *params, size
                      params->head_dim, t, params->order, y);
 }
 
-void weft_check_oracle_norm_qkv(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_norm_qkv_params params;
     memcpy(&params, c->params, sizeof params);
     int64_t n_embd = c->inputs[WEFT_NORM_QKV_X].tensor.shape[0], t = c->inputs[WEFT_NORM_QKV_X].tensor.shape[1],
@@ -46,6 +47,38 @@ void weft_check_oracle_norm_qkv(weft_check_case *c) {
     weft_oracle_kv_write(&cache, k, v, c->inputs[WEFT_NORM_QKV_ROWS].words, t, c->outputs[WEFT_NORM_QKV_OUT_KV].oracle);
     weft_oracle_kv_write(&cache, k_size, v_size, c->inputs[WEFT_NORM_QKV_ROWS].words, t,
                          c->outputs[WEFT_NORM_QKV_OUT_KV].magnitude);
+}
+
+static void parts(weft_check_parts *p) {
+    weft_norm_qkv_params params;
+    memcpy(&params, p->c->params, sizeof params);
+    const weft_rope_params rope = {.head_dim = params.head_dim, .order = params.order};
+    const weft_value *inputs = p->inputs;
+    weft_value z = weft_check_part_rms_norm(p, inputs[WEFT_NORM_QKV_X], inputs[WEFT_NORM_QKV_NORM], params.epsilon, 0), y[3],
+               outputs[WEFT_MAX_OUTPUTS];
+    for (size_t i = 0; i < 3; i++) {
+        y[i] = weft_check_part_mul_mat(p, inputs[WEFT_NORM_QKV_Q + i], z, params.extra_precision >> i & 1);
+        y[i] = weft_check_part_add(p, y[i], inputs[WEFT_NORM_QKV_Q_BIAS + i]);
+        if (WEFT_NORM_QKV_Q + i == WEFT_NORM_QKV_V) continue;
+        int32_t n_heads = (int32_t)(p->c->inputs[WEFT_NORM_QKV_Q + i].tensor.shape[1] / params.head_dim);
+        if (inputs[WEFT_NORM_QKV_Q_NORM + i] != WEFT_NONE)
+            y[i] = weft_check_part_rms_norm(p, y[i], inputs[WEFT_NORM_QKV_Q_NORM + i], params.head_epsilon, n_heads);
+        const weft_value rotated[] = {
+            [WEFT_ROPE_X] = y[i],
+            [WEFT_ROPE_ROWS] = inputs[WEFT_NORM_QKV_ROWS],
+            [WEFT_ROPE_TABLE] = inputs[WEFT_NORM_QKV_TABLE],
+        };
+        y[i] = weft_check_part(p, WEFT_OP_ROPE, rotated, &rope, sizeof rope, outputs);
+    }
+    const weft_value written[] = {
+        [WEFT_KV_WRITE_K] = y[1],
+        [WEFT_KV_WRITE_V] = y[2],
+        [WEFT_KV_WRITE_KV] = inputs[WEFT_NORM_QKV_KV],
+        [WEFT_KV_WRITE_ROWS] = inputs[WEFT_NORM_QKV_ROWS],
+        [WEFT_KV_WRITE_SEQUENCES] = inputs[WEFT_NORM_QKV_SEQUENCES],
+    };
+    p->outputs[WEFT_NORM_QKV_OUT_Y] = y[0];
+    p->outputs[WEFT_NORM_QKV_OUT_KV] = weft_check_part(p, WEFT_OP_KV_WRITE, written, NULL, 0, outputs);
 }
 
 typedef struct shape {
@@ -159,7 +192,7 @@ static weft_status check_large(weft_check_run *run, const shape *s, weft_type kv
     return status;
 }
 
-weft_status weft_check_cases_norm_qkv(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     bool exact = weft_check_precision(run) == WEFT_EXACT;
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < weft_check_type_count; i++) {
@@ -178,3 +211,6 @@ weft_status weft_check_cases_norm_qkv(weft_check_run *run, weft_error *error) {
     if (status == WEFT_OK) status = check_small(run, &shapes[3], WEFT_Q4_K, WEFT_Q6_K, kv_type, error);
     return status == WEFT_OK ? check_small(run, &shapes[3], WEFT_Q5_0, WEFT_Q8_0, kv_type, error) : status;
 }
+
+const weft_check_op weft_check_op_norm_qkv = {
+    .oracle = oracle, .cases = cases, .limits = &weft_check_product_limits, .parts = parts};

@@ -16,7 +16,7 @@ void weft_oracle_rms_norm(const double *x, const double *weight, int64_t n, int6
     }
 }
 
-void weft_check_oracle_rms_norm(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_rms_norm_params params;
     memcpy(&params, c->params, sizeof params);
     const double *x = weft_check_values(c, WEFT_RMS_NORM_X), *weight = weft_check_values(c, WEFT_RMS_NORM_WEIGHT);
@@ -61,7 +61,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     return weft_check_end(run, c, error);
 }
 
-weft_status weft_check_cases_rms_norm(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
         status = check(run, &shapes[i], weft_check_quick_if(shapes[i].quick), error);
@@ -72,3 +72,5 @@ weft_status weft_check_cases_rms_norm(weft_check_run *run, weft_error *error) {
     }
     return status;
 }
+
+const weft_check_op weft_check_op_rms_norm = {.oracle = oracle, .cases = cases, .limits = &weft_check_elementary_limits};

@@ -24,7 +24,7 @@ void weft_oracle_rope(const double *x, const int32_t *rows, const double *table,
     }
 }
 
-void weft_check_oracle_rope(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_rope_params params;
     memcpy(&params, c->params, sizeof params);
     const weft_check_output *y = &c->outputs[WEFT_ROPE_OUT_Y];
@@ -73,7 +73,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     return weft_check_end(run, c, error);
 }
 
-weft_status weft_check_cases_rope(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
         status = check(run, &shapes[i], weft_check_quick_if(shapes[i].t == 8), error);
@@ -81,3 +81,5 @@ weft_status weft_check_cases_rope(weft_check_run *run, weft_error *error) {
         status = check(run, &(shape){128, WEFT_ROPE_HALVES, 128, 32, weft_check_large_t[i], 0, false}, WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_rope = {.oracle = oracle, .cases = cases, .limits = &weft_check_elementary_limits};

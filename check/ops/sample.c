@@ -5,7 +5,7 @@
 
 #include "check/oracle.h"
 
-void weft_check_oracle_sample(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_sample_params params;
     memcpy(&params, c->params, sizeof params);
     const double *logits = weft_check_values(c, WEFT_SAMPLE_LOGITS);
@@ -63,7 +63,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     return weft_check_end(run, c, error);
 }
 
-weft_status weft_check_cases_sample(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
         status = check(run, &shapes[i], weft_check_quick_if(shapes[i].n_vocab == 257), error);
@@ -71,3 +71,5 @@ weft_status weft_check_cases_sample(weft_check_run *run, weft_error *error) {
         status = check(run, &large_shapes[i], WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_sample = {.oracle = oracle, .cases = cases, .limits = &weft_check_sum_limits, .chooses = true};

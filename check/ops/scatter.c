@@ -1,8 +1,8 @@
 #include "weft/ops/scatter.h"
 
-#include "check/case.h"
+#include "check/op.h"
 
-void weft_check_oracle_scatter(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     const weft_check_input *state = &c->inputs[WEFT_SCATTER_STATE], *updates = &c->inputs[WEFT_SCATTER_UPDATES];
     for (int64_t i = 0; i < updates->tensor.shape[1]; i++) {
         int64_t index = updates->words[2 * i + WEFT_UPDATE_INDEX];
@@ -30,7 +30,7 @@ static weft_status check(weft_check_run *run, int64_t n, int64_t m, int64_t n_up
     return weft_check_end(run, c, error);
 }
 
-weft_status weft_check_cases_scatter(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     static const int64_t shapes[][3] = {{1, 1, 1}, {31, 1, 2}, {33, 3, 63}, {5, 7, 33}, {18, 16, 257}, {65, 63, 1025}};
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
@@ -39,3 +39,5 @@ weft_status weft_check_cases_scatter(weft_check_run *run, weft_error *error) {
     if (status == WEFT_OK) status = check(run, 258, 64, 64, WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_scatter = {.oracle = oracle, .cases = cases, .limits = &weft_check_sum_limits};

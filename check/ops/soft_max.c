@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "check/case.h"
+#include "check/op.h"
 
 static void soft_max(const double *x, const double *mask, double scale, int64_t n, int64_t t, double *y) {
     for (int64_t column = 0; column < t; column++) {
@@ -21,7 +21,7 @@ static void soft_max(const double *x, const double *mask, double scale, int64_t 
     }
 }
 
-void weft_check_oracle_soft_max(weft_check_case *c) {
+static void oracle(weft_check_case *c) {
     weft_soft_max_params params;
     memcpy(&params, c->params, sizeof params);
     const double *x = weft_check_values(c, WEFT_SOFT_MAX_X), *mask = weft_check_values(c, WEFT_SOFT_MAX_MASK);
@@ -65,7 +65,7 @@ static weft_status check(weft_check_run *run, const shape *s, weft_check_size si
     return weft_check_end(run, c, error);
 }
 
-weft_status weft_check_cases_soft_max(weft_check_run *run, weft_error *error) {
+static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++)
         status = check(run, &shapes[i], weft_check_quick_if(shapes[i].t == 8), error);
@@ -73,3 +73,5 @@ weft_status weft_check_cases_soft_max(weft_check_run *run, weft_error *error) {
         status = check(run, &(shape){4096, weft_check_large_t[i], 0.125f, true, WEFT_CHECK_NORMAL, 3.0}, WEFT_CHECK_LARGE, error);
     return status;
 }
+
+const weft_check_op weft_check_op_soft_max = {.oracle = oracle, .cases = cases, .limits = &weft_check_sum_limits};
