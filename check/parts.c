@@ -39,7 +39,7 @@ weft_value weft_check_part_add(weft_check_parts *parts, weft_value a, weft_value
 
 bool weft_check_is_fused(weft_op op) {
     const weft_check_op *row = weft_check_op_get(op);
-    return row != NULL && row->parts != NULL;
+    return row && row->parts;
 }
 
 weft_status weft_check_add_parts(const weft_check_case *c, weft_graph *graph, const weft_value *inputs, weft_value *outputs,

@@ -35,7 +35,7 @@ static bool try_candidate(const weft_matcher *matcher, const weft_match *match, 
     if (op == WEFT_OP_NONE || (op != wanted->op && op != wanted->or_op) || matcher->taken[node]) return false;
     for (size_t i = 0; i < step; i++)
         if (match->nodes[i] == node) return false;
-    bool commutes = op == WEFT_OP_ADD || op == WEFT_OP_MUL;
+    bool commutes = weft_op_get(op)->rules->commutes;
     return try_node(matcher, *match, step, node, false) || (commutes && try_node(matcher, *match, step, node, true));
 }
 

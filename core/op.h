@@ -27,6 +27,8 @@ typedef struct weft_op_rules {
     void (*describe)(const void *params, char *text, size_t size);
     const struct weft_fusion *fusion; /* NULL: not a fused op */
     const char *together;             /* weights that are read together and may share a layout, or NULL: "gate up" */
+    bool commutes;                    /* exchanging the first two inputs changes nothing */
+    bool looks_up;                    /* reads only one row of a weight for each column of its first output */
 } weft_op_rules;
 
 typedef struct weft_op_row {

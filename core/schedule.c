@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/op.h"
 #include "core/plan.h"
 #include "core/query.h"
 
@@ -217,7 +218,7 @@ static uint64_t weight_bytes(const weft_plan *plan, const weft_core_node *node) 
         const weft_resident *weight = weft_residents_of(&plan->store->residents, plan->graph, input);
         if (weight->member > 0) continue; /* counted with the first of those that share its place */
         uint64_t bytes = weight->layout.bytes;
-        if (node->op == WEFT_OP_GET_ROWS) {
+        if (weft_op_get(node->op)->rules->looks_up) {
             int64_t n_rows = plan->graph->values[node->outputs[0]].tensor.shape[1];
             uint64_t looked_up = weft_type_bytes(value->tensor.type, value->tensor.shape[0]) * (uint64_t)n_rows;
             if (looked_up < bytes) bytes = looked_up;

@@ -1,8 +1,10 @@
 /* Random decoders with things in the way of fusion: the fused graph must mean the same. Meaning is a hash of how each value comes
- * about, worked out by running the nodes in their order over states that are memory; fused ops are run by their definitions. */
+ * about, worked out by running the nodes in their order over states that are memory; a fused op is run as its parts (check/ops). */
 #include "tests/graph_support.h"
-#include "weft/ops/mul_mat_add.h"
 
+#include "check/build.h"
+#include "check/harness.h"
+#include "check/parts.h"
 #include "core/graph.h"
 #include "core/op.h"
 #include "core/query.h"
@@ -26,127 +28,87 @@ static uint64_t of_words(const void *words, size_t size) {
     return h;
 }
 
-static uint64_t run2(weft_op op, uint64_t a, uint64_t b) {
-    if (op == WEFT_OP_ADD || op == WEFT_OP_MUL) return mix((uint64_t)op, a + b); /* commutes */
-    return mix(mix((uint64_t)op, a), b);
+static void run_graph(const weft_graph *graph, const uint64_t *leaves, uint64_t *values);
+
+/* The input that a leaf of a case's graph stands for. */
+static size_t port_of(const weft_core_node *leaf) {
+    return strtoul(leaf->name + strlen("input"), NULL, 10);
 }
 
-static uint64_t run_product(uint64_t weight, uint64_t x, int32_t extra_precision) {
-    return mix(run2(WEFT_OP_MUL_MAT, weight, x), (uint64_t)extra_precision);
+/* `in`: what each input means, 0 where it is left out. */
+static void run_ordinary(const weft_core_node *node, const uint64_t *in, uint64_t *out) {
+    uint64_t all = mix((uint64_t)node->op, of_words(node->params, node->params_size));
+    bool commutes = weft_op_get(node->op)->rules->commutes;
+    if (commutes) all = mix(all, in[0] + in[1]);
+    for (size_t i = commutes ? 2 : 0; i < WEFT_MAX_INPUTS; i++) all = mix(all, in[i]);
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) out[i] = mix(all, i + 1);
 }
 
-static uint64_t run_norm(uint64_t x, uint64_t weight, float epsilon, int32_t n_groups) {
-    const weft_rms_norm_params p = {epsilon, n_groups ? n_groups : 1};
-    return mix(run2(WEFT_OP_RMS_NORM, x, weight), of_words(&p, sizeof p));
+/* What a state (or any other value) is in memory. */
+static weft_value place_of(const weft_graph *graph, weft_value value) {
+    weft_value state = graph->values[value].state;
+    return state == WEFT_NONE ? value : state;
 }
 
-static uint64_t run_rope(uint64_t x, uint64_t rows, uint64_t table, int32_t head_dim, int32_t order) {
-    const weft_rope_params p = {head_dim, order};
-    return mix(mix(run2(WEFT_OP_ROPE, x, rows), table), of_words(&p, sizeof p));
-}
-
-static uint64_t run_kv_write(uint64_t k, uint64_t v, uint64_t kv, uint64_t rows, uint64_t sequences) {
-    return mix(mix(run2(WEFT_OP_KV_WRITE, k, v), kv), mix(rows, sequences));
-}
-
-static void run_sample(uint64_t logits, uint64_t heads, uint64_t sequences, int32_t n_top, uint64_t *out) {
-    uint64_t all = mix(mix(run2(WEFT_OP_SAMPLE, logits, heads), sequences), (uint64_t)n_top);
-    out[0] = mix(all, 1), out[1] = mix(all, 2), out[2] = mix(all, 3);
-}
-
-static uint64_t run_mul_mat_add(const uint64_t *in, const weft_mul_mat_add_params *p) {
-    uint64_t y = run_product(in[0], in[1], p->extra_precision);
-    if (in[2]) y = run2(WEFT_OP_ADD, y, in[2]);
-    return in[3] ? run2(WEFT_OP_ADD, y, in[3]) : y;
-}
-
-static uint64_t run_gated(const uint64_t *in, const weft_norm_gated_mlp_params *p) {
-    uint64_t z = run_norm(in[0], in[1], p->epsilon, 1), gate = run_product(in[2], z, p->extra_precision & 1);
-    gate = run2(p->activation == WEFT_ACTIVATION_GELU ? WEFT_OP_GELU : WEFT_OP_SILU, gate, 0);
-    return run2(WEFT_OP_MUL, gate, run_product(in[3], z, p->extra_precision >> 1));
-}
-
-static void run_qkv(const uint64_t *in, const weft_norm_qkv_params *p, uint64_t *out) {
-    uint64_t z = run_norm(in[0], in[1], p->epsilon, 1), y[3];
-    for (size_t i = 0; i < 3; i++) {
-        y[i] = run_product(in[2 + i], z, p->extra_precision >> i & 1);
-        if (in[5 + i]) y[i] = run2(WEFT_OP_ADD, y[i], in[5 + i]);
-        if (i == 2) continue;
-        if (in[8 + i]) y[i] = run_norm(y[i], in[8 + i], p->head_epsilon, i == 0 ? N_HEADS : N_KV_HEADS);
-        y[i] = run_rope(y[i], in[12], in[10], p->head_dim, p->order);
+/* A fused node means what the ordinary ops of its definition mean. */
+static void run_fused(const weft_graph *graph, const weft_core_node *node, const uint64_t *in, uint64_t *out) {
+    weft_check_case c = {.runtime = graph->runtime, .op = node->op};
+    weft_graph *parts = NULL;
+    weft_error error = {0};
+    weft_check_params(&c, node->params, node->params_size);
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
+        if (node->inputs[i] == WEFT_NONE) continue;
+        weft_leaf leaf = weft_graph_leaf(graph, node->inputs[i]);
+        c.inputs[i].leaf = leaf == WEFT_LEAF_NOT ? WEFT_LEAF_INPUT : leaf;
+        c.inputs[i].tensor = graph->values[node->inputs[i]].tensor;
     }
-    out[0] = y[0];
-    out[1] = run_kv_write(y[1], y[2], in[11], in[12], in[13]);
-}
-
-/* `in`: the meaning of each input, 0 if it is left out. */
-static void run_node(const weft_core_node *node, const uint64_t *in, uint64_t *out) {
-    const weft_rms_norm_params *norm = node->params;
-    const weft_rope_params *rope = node->params;
-    const weft_norm_head_sample_params *head = node->params;
-    switch (node->op) {
-    case WEFT_OP_RMS_NORM:
-        out[0] = run_norm(in[0], in[1], norm->epsilon, norm->n_groups);
-        break;
-    case WEFT_OP_ROPE:
-        out[0] = run_rope(in[0], in[1], in[2], rope->head_dim, rope->order);
-        break;
-    case WEFT_OP_KV_WRITE:
-        out[0] = run_kv_write(in[0], in[1], in[2], in[3], in[4]);
-        break;
-    case WEFT_OP_SAMPLE:
-        run_sample(in[0], in[1], in[2], ((const weft_sample_params *)node->params)->n_top, out);
-        break;
-    case WEFT_OP_NORM_QKV:
-        run_qkv(in, node->params, out);
-        break;
-    case WEFT_OP_MUL_MAT:
-        out[0] = run_product(in[0], in[1], ((const weft_mul_mat_params *)node->params)->extra_precision);
-        break;
-    case WEFT_OP_MUL_MAT_ADD:
-        out[0] = run_mul_mat_add(in, node->params);
-        break;
-    case WEFT_OP_NORM_GATED_MLP:
-        out[0] = run_gated(in, node->params);
-        break;
-    case WEFT_OP_NORM_HEAD_SAMPLE:
-        run_sample(run_product(in[2], run_norm(in[0], in[1], head->epsilon, 1), head->extra_precision), in[3], in[4], head->n_top,
-                   out);
-        break;
-    case WEFT_OP_ATTENTION:
-        out[0] = mix(mix(run2(node->op, in[0], in[1]), mix(in[2], in[3])), of_words(node->params, node->params_size));
-        break;
-    case WEFT_OP_GET_ROWS:
-        out[0] = mix(run2(node->op, in[0], in[1]), in[2]);
-        break;
-    default:
-        assert_int_equal(node->params_size, 0);
-        out[0] = run2(node->op, in[0], in[1]);
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        c.outputs[i].present = node->outputs[i] != WEFT_NONE;
+        c.outputs[i].state = weft_op_state_input(weft_op_get(node->op), i);
     }
-}
-
-/* One number for all results and final states. States are memory: a version means the content at the time it is read. */
-static uint64_t meaning(const weft_graph *graph) {
-    uint64_t *values = calloc(graph->n_values, sizeof *values), whole = 0;
+    if (weft_check_build(&c, &(weft_check_build_options){.n_nodes = 1, .parts = true}, &parts, &error) != WEFT_OK)
+        fail_msg("%s: %s", node->name, error.message);
+    uint64_t *values = calloc(parts->n_values, sizeof *values);
     assert_non_null(values);
+    run_graph(parts, in, values);
+    for (size_t i = 0, n_results = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        if (!c.outputs[i].present) continue;
+        if (c.outputs[i].state < 0) {
+            out[i] = values[place_of(parts, parts->outputs[n_results++])];
+            continue;
+        }
+        for (size_t j = 0; j < parts->n_nodes; j++)
+            if (parts->nodes[j].op == WEFT_OP_NONE && port_of(&parts->nodes[j]) == (size_t)c.outputs[i].state)
+                out[i] = values[parts->nodes[j].outputs[0]];
+    }
+    free(values);
+    weft_graph_destroy(parts);
+}
+
+/* Gives each value a number. States are memory: a version means what is there when it is read. `leaves`: what each input of a case
+ * means; NULL: leaves mean their names. */
+static void run_graph(const weft_graph *graph, const uint64_t *leaves, uint64_t *values) {
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const weft_core_node *node = &graph->nodes[i];
         uint64_t in[WEFT_MAX_INPUTS] = {0}, out[WEFT_MAX_OUTPUTS] = {0};
-        for (size_t j = 0; j < WEFT_MAX_INPUTS; j++) {
-            if (node->inputs[j] == WEFT_NONE) continue;
-            weft_value state = graph->values[node->inputs[j]].state;
-            in[j] = values[state == WEFT_NONE ? node->inputs[j] : state];
-        }
-        if (node->op == WEFT_OP_NONE)
-            for (const char *c = node->name; *c; c++) out[0] = mix(out[0], (uint64_t)*c);
+        for (size_t j = 0; j < WEFT_MAX_INPUTS; j++)
+            if (node->inputs[j] != WEFT_NONE) in[j] = values[place_of(graph, node->inputs[j])];
+        if (node->op != WEFT_OP_NONE)
+            (weft_check_is_fused(node->op) ? run_fused(graph, node, in, out) : run_ordinary(node, in, out));
+        else if (leaves)
+            out[0] = leaves[port_of(node)];
         else
-            run_node(node, in, out);
-        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
-            if (node->outputs[j] == WEFT_NONE) continue;
-            weft_value state = graph->values[node->outputs[j]].state;
-            values[state == WEFT_NONE ? node->outputs[j] : state] = out[j];
-        }
+            for (const char *c = node->name; *c; c++) out[0] = mix(out[0], (uint64_t)*c);
+        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++)
+            if (node->outputs[j] != WEFT_NONE) values[place_of(graph, node->outputs[j])] = out[j];
     }
+}
+
+/* One number for all results and final states. */
+static uint64_t meaning(const weft_graph *graph) {
+    uint64_t *values = calloc(graph->n_values, sizeof *values), whole = 0;
+    assert_non_null(values);
+    run_graph(graph, NULL, values);
     for (size_t i = 0; i < graph->n_outputs; i++) whole = mix(whole, values[graph->outputs[i]]);
     uint64_t states = 0; /* in any order */
     for (size_t i = 0; i < graph->n_nodes; i++)
@@ -276,6 +238,13 @@ static void make_random(maker *m, weft_runtime *runtime, uint64_t seed) {
     if (p.n_top) maybe_result(m, more[0]);
 }
 
+static uint64_t some_fused_ops(maker *m) {
+    uint64_t ops = 0;
+    for (size_t op = 0; op < weft_op_count(); op++)
+        if (weft_check_is_fused((weft_op)op) && draw(m, 2)) ops |= UINT64_C(1) << op;
+    return ops;
+}
+
 static void fused_means_the_same(void **state) {
     (void)state;
     enum { N_GRAPHS = 3000 };
@@ -291,7 +260,7 @@ static void fused_means_the_same(void **state) {
         make_random(&m, runtime, seed);
         /* An obstacle may have made a value of a wrong shape, or an old state: then there is no graph to fuse. */
         if (m.b.status == WEFT_OK) {
-            fake.refused = draw(&m, 4) ? 0 : (uint64_t)draw(&m, 16) << WEFT_OP_NORM_QKV;
+            fake.refused = draw(&m, 4) ? 0 : some_fused_ops(&m);
             weft_graph *fused = NULL;
             weft_error error = {0};
             if (weft_graph_fuse(m.b.graph, &fake.device, WEFT_FAST, &fused, &error) != WEFT_OK)
@@ -308,14 +277,63 @@ static void fused_means_the_same(void **state) {
         weft_graph_destroy(m.b.graph);
     }
     assert_true(n_built > N_GRAPHS * 3 / 4);
-    for (int op = WEFT_OP_NORM_QKV; op <= WEFT_OP_NORM_HEAD_SAMPLE; op++) {
+    int n_fused = 0;
+    for (size_t op = 0; op < weft_op_count(); op++) {
+        if (!weft_check_is_fused((weft_op)op)) continue;
         print_message("%s: %d\n", weft_op_name((weft_op)op), n_nodes[op]);
-        assert_true(n_nodes[op] > n_built / 4);
+        n_fused += n_nodes[op];
+    }
+    assert_true(n_fused > 4 * n_built);
+    end_runtime(runtime, &c);
+}
+
+/* ---- Each fused op ---- */
+
+static weft_status fuse_parts(weft_check_run *run, weft_check_case *c, weft_error *error) {
+    weft_graph *graph = NULL, *fused = NULL;
+    size_t n_nodes = 0;
+    if (weft_check_build(c, &(weft_check_build_options){.n_nodes = 1, .parts = true}, &graph, error) != WEFT_OK ||
+        weft_graph_fuse(graph, run->device, WEFT_EXACT, &fused, error) != WEFT_OK)
+        fail_msg("%s: %s", c->name, error->message);
+    for (size_t i = 0; i < fused->n_nodes; i++) {
+        if (fused->nodes[i].op == WEFT_OP_NONE) continue;
+        if (fused->nodes[i].op != c->op) fail_msg("%s: %s is left", c->name, weft_op_name(fused->nodes[i].op));
+        n_nodes++;
+    }
+    if (n_nodes != 1) fail_msg("%s: fused to %zu nodes", c->name, n_nodes);
+    if (meaning(graph) != meaning(fused)) fail_msg("%s: the fused op means something else", c->name);
+    weft_graph_destroy(fused);
+    weft_graph_destroy(graph);
+    return WEFT_OK;
+}
+
+static void each_pattern_is_found(void **state) {
+    (void)state;
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    fake_device fake;
+    make_device(runtime, &fake);
+    for (size_t op = 0; op < weft_op_count(); op++) {
+        const weft_op_row *row = weft_op_get((weft_op)op);
+        if (!row) continue;
+        assert_int_equal(row->rules->fusion != NULL, weft_check_is_fused((weft_op)op));
+        if (!weft_check_is_fused((weft_op)op)) continue;
+        weft_error error = {0};
+        static weft_check_run run;
+        run = (weft_check_run){.device = &fake.device,
+                               .op = row->name,
+                               .size = WEFT_CHECK_USUAL,
+                               .precision = WEFT_EXACT,
+                               .seed = 1,
+                               .end = fuse_parts};
+        assert_int_equal(weft_check_walk(&run, &error), WEFT_OK);
+        print_message("%s: %zu cases\n", row->name, run.n_cases);
+        assert_true(run.n_cases > 0);
     }
     end_runtime(runtime, &c);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(fused_means_the_same)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(fused_means_the_same), cmocka_unit_test(each_pattern_is_found)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

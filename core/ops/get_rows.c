@@ -29,4 +29,4 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
         weft_sum(weft_tensor_bytes(tensors->inputs[WEFT_GET_ROWS_INDEX]), weft_tensor_bytes(&outputs[WEFT_GET_ROWS_OUT_Y])));
 }
 
-const weft_op_rules weft_op_rules_get_rows = {.infer = infer, .cost = cost};
+const weft_op_rules weft_op_rules_get_rows = {.infer = infer, .cost = cost, .looks_up = true};

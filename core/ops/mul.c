@@ -19,4 +19,4 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
     *operations = weft_tensor_bytes(&outputs[WEFT_MUL_OUT_Y]) / sizeof(float);
 }
 
-const weft_op_rules weft_op_rules_mul = {.infer = infer, .cost = cost};
+const weft_op_rules weft_op_rules_mul = {.infer = infer, .cost = cost, .commutes = true};
