@@ -16,7 +16,7 @@
 #define WEFT_PORT_BIT(port) (UINT32_C(1) << (port))
 #define WEFT_LAYOUT_BIT(id) (UINT64_C(1) << (id))
 
-/* What a kernel takes as some of its weights. */
+/* The types and layouts of some weights that a kernel accepts. */
 typedef struct weft_kernel_weights {
     uint32_t inputs;  /* WEFT_PORT_BIT of each; 0 ends a list */
     uint64_t types;   /* WEFT_TYPE_BIT of each; 0: all */
@@ -62,7 +62,7 @@ typedef struct weft_kernel_layout {
 
 typedef struct weft_kernel_table {
     const char *backend;                /* for messages */
-    const weft_kernel_rows *const *ops; /* the rows of each op, by its number; NULL where there are none */
+    const weft_kernel_rows *const *ops; /* the rows of each op, by the op's number; NULL if an op has no rows */
     size_t n_ops, row_bytes;
     const weft_kernel_layout *layouts; /* the preferred first; the file's is not among them */
     size_t n_layouts;

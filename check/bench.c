@@ -30,7 +30,7 @@ typedef struct timing {
     weft_check_case *c;
     weft_store *store;
     weft_plan *plan;
-    double samples[MAX_ROUNDS]; /* ns a step */
+    double samples[MAX_ROUNDS]; /* ns for a step */
     size_t n_samples;
 } timing;
 
@@ -208,7 +208,7 @@ static weft_status time_case(weft_check_run *run, weft_check_case *c, weft_error
     weft_bench_result result = {.op = c->op, .name = c->name};
     weft_status status = go_on(b, &local);
     if (status == WEFT_OK && c->too_large)
-        status = weft_fail(&local, WEFT_UNSUPPORTED, "its tensors have more than the %.0f MiB that a case may have",
+        status = weft_fail(&local, WEFT_UNSUPPORTED, "its tensors need more than %.0f MiB, the limit for a case",
                            (double)b->options.memory / 0x1p20);
     if (status == WEFT_OK && !weft_check_ready(c))
         status = weft_fail(&local, WEFT_OUT_OF_MEMORY, "no memory for the data of %s", c->name);

@@ -125,7 +125,8 @@ weft_status weft_check_read_weight(void *user, const char *name, uint64_t offset
     if (port >= WEFT_MAX_INPUTS || c->inputs[port].leaf == WEFT_LEAF_NOT)
         return weft_fail(error, WEFT_NOT_FOUND, "the case has no weight %s", name);
     uint64_t bytes = weft_tensor_bytes(&c->inputs[port].tensor);
-    if (offset > bytes || size > bytes - offset) return weft_fail(error, WEFT_IO, "%s: asked for bytes past its end", name);
+    if (offset > bytes || size > bytes - offset)
+        return weft_fail(error, WEFT_IO, "%s: a read reaches past the end of the data", name);
     memcpy(into, (const char *)c->inputs[port].data + offset, size);
     return WEFT_OK;
 }

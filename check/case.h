@@ -39,7 +39,7 @@ typedef struct weft_check_input {
     weft_leaf leaf; /* WEFT_LEAF_NOT: left out */
     weft_tensor tensor;
     void *data;     /* as the device gets it */
-    double *values; /* of float types: `data` exactly, once weft_check_values was asked for it */
+    double *values; /* of float types: the exact values of `data`, set by weft_check_values */
     int32_t *words; /* of I32: `data` */
     int64_t n_elements;
 } weft_check_input;
@@ -51,8 +51,8 @@ typedef struct weft_check_output {
     int64_t n_row, n_rows;
     double *oracle;    /* of float types. NaN: an element of a state that must keep its bits */
     double *magnitude; /* root of the sum of squared terms of each element, where sums may cancel; or NULL */
-    int32_t *words;    /* of I32: what must come out */
-    void *result;      /* what came out */
+    int32_t *words;    /* of I32: the expected result */
+    void *result;      /* the device's result */
     uint64_t bytes;
 } weft_check_output;
 
@@ -65,7 +65,7 @@ struct weft_check_case {
     weft_type type;
     char name[160];
     const char *node;   /* the node's name in the graph; NULL: "node" */
-    const char *kernel; /* what runs it; set once the device was asked */
+    const char *kernel; /* the kernel that runs the case; set by the device's answer */
     weft_check_random random;
     weft_check_input inputs[WEFT_MAX_INPUTS];
     weft_check_output outputs[WEFT_MAX_OUTPUTS];

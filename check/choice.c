@@ -157,7 +157,7 @@ static const char *judge_top(const weft_check_choice *choice, const int32_t *top
     return NULL;
 }
 
-/* Last tokens are what was chosen; nothing else of the state changed. */
+/* The last tokens must be the chosen ones, and nothing else of the state may change. */
 static const char *judge_sequences(const weft_check_case *c, const weft_check_choice *choice, weft_check_result *result) {
     const weft_check_input *sequences = &c->inputs[choice->sequences], *heads = &c->inputs[choice->heads];
     const int32_t *after = c->outputs[WEFT_SAMPLE_OUT_SEQUENCES].result, *chosen = c->outputs[WEFT_SAMPLE_OUT_CHOSEN].result;

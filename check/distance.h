@@ -6,7 +6,7 @@
 
 /* A copy of a case's results, in the case's memory, kept while another device's results replace them. */
 typedef struct weft_check_saved {
-    double *reals[WEFT_MAX_OUTPUTS]; /* NaN where a state must keep what it had */
+    double *reals[WEFT_MAX_OUTPUTS]; /* NaN where a state must not change */
     int32_t *words[WEFT_MAX_OUTPUTS];
 } weft_check_saved;
 

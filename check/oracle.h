@@ -41,7 +41,7 @@ void weft_check_make_rows(weft_check_case *c, const weft_check_rows *options, si
 /* Declares a KV state filled with NaN. */
 void weft_check_make_cache(weft_check_case *c, size_t port, weft_type type, int64_t head_dim, int64_t n_kv_heads,
                            const weft_check_rows *options);
-/* Gives every position of a cache up to the furthest row of its sequence random keys and values. */
+/* Fills every position of a cache up to the furthest row of its sequence with random keys and values. */
 void weft_check_fill_cache(weft_check_case *c, size_t port, size_t rows, size_t sequences, double rms);
 /* Declares a rope table of `n_positions` rows. */
 void weft_check_make_rope_table(weft_check_case *c, size_t port, int64_t n_dims, int64_t n_positions);

@@ -38,7 +38,7 @@ weft_status weft_graph_output(weft_graph *graph, weft_value value, weft_error *e
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "value %d (%s) cannot be a result: it is a leaf or a state, copy it first",
                          value, node->name);
     if (graph->n_outputs == WEFT_MAX_GRAPH_OUTPUTS)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a graph has %d results at the most", WEFT_MAX_GRAPH_OUTPUTS);
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "the graph is full: it can have at most %d results", WEFT_MAX_GRAPH_OUTPUTS);
     graph->outputs[graph->n_outputs++] = value;
     return WEFT_OK;
 }

@@ -44,8 +44,8 @@ static weft_status check_written(const weft_op_row *row, const weft_value *input
         if (written < 0) continue;
         for (size_t j = 0; j < WEFT_MAX_INPUTS; j++)
             if (tensors->inputs[j] && (int)j != written && inputs[j] == inputs[written])
-                return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: value %d is the state it writes and another input too",
-                                 row->name, inputs[j]);
+                return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                                 "%s: value %d is both the state that the op writes and another input", row->name, inputs[j]);
         outputs[i] = *tensors->inputs[written];
     }
     return WEFT_OK;

@@ -16,7 +16,7 @@ static bool grow(weft_runtime *runtime, void **items, size_t *capacity, size_t n
 
 weft_status weft_graph_reserve(weft_graph *graph, size_t n_values, weft_error *error) {
     if (graph->n_nodes >= WEFT_MAX_NODES)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a graph has %d nodes at the most", WEFT_MAX_NODES);
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "the graph is full: it can have at most %d nodes", WEFT_MAX_NODES);
     void *nodes = graph->nodes, *values = graph->values;
     bool enough = grow(graph->runtime, &nodes, &graph->node_capacity, graph->n_nodes + 1, sizeof *graph->nodes);
     graph->nodes = nodes;

@@ -1,4 +1,4 @@
-/* What adding leaves and adding nodes share. */
+/* Shared by the functions that add leaves and nodes. */
 #ifndef WEFT_CORE_GRAPH_BUILD_H
 #define WEFT_CORE_GRAPH_BUILD_H
 

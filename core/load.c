@@ -67,7 +67,7 @@ static weft_status create_buffers(weft_store *store, weft_error *error) {
     store->steps = map(store, store->step_ring);
     store->results = map(store, store->result_ring);
     if (store->steps && store->results) return WEFT_OK;
-    return weft_fail(error, WEFT_FAILED, "the %s backend gives the host no view of its rings", store->device->backend->name);
+    return weft_fail(error, WEFT_FAILED, "the %s backend does not map its rings for the host", store->device->backend->name);
 }
 
 void weft_store_unload(weft_store *store) {
@@ -129,7 +129,7 @@ static weft_status take_piece(loader *load, uint64_t bytes, weft_error *error) {
     if (status == WEFT_OK && load->staged) {
         status = device->backend->stage(device->handle, bytes, &load->piece, &message);
         if (status == WEFT_OK && !load->piece)
-            status = weft_fail(&message, WEFT_FAILED, "the %s backend gave no piece", device->backend->name);
+            status = weft_fail(&message, WEFT_FAILED, "the %s backend returned no staging memory", device->backend->name);
     }
     status = weft_device_unlock(device, status, &message, error);
     return status != WEFT_OK || load->staged ? status : reserve_memory(load, bytes, error);

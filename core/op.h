@@ -15,7 +15,7 @@ typedef struct weft_op_tensors {
 
 typedef struct weft_op_rules {
     size_t params_size;
-    /* Checks inputs and parameters, and gives the outputs' tensors; a shape[0] of 0 switches an optional output off. State outputs
+    /* Checks inputs and parameters, and sets the outputs' tensors; a shape[0] of 0 switches an optional output off. State outputs
      * are filled in by the caller. Messages name the input and both shapes. */
     weft_status (*infer)(const weft_op_tensors *tensors, const void *params, weft_tensor *outputs, weft_error *error);
     /* Arithmetic operations of a node, and the bytes it moves: `bytes` comes as the sum of its tensors, states not counted, and is
@@ -41,7 +41,7 @@ typedef struct weft_op_row {
 const weft_op_row *weft_op_get(weft_op op);
 /* One more than the highest op. */
 size_t weft_op_count(void);
-/* Copies the name of input or output `index` and tells whether it may be left out. False past the last. */
+/* Copies the name of input or output `index`, and sets whether it may be left out. False past the last. */
 bool weft_op_port(const char *ports, size_t index, char *name, size_t size, bool *optional);
 /* Whether a list of names has `name`. */
 bool weft_op_has_port(const char *ports, const char *name);

@@ -12,7 +12,7 @@ typedef struct weft_lists {
 
 void weft_lists_release(weft_runtime *runtime, weft_lists *lists);
 
-/* For each value, the nodes that take it, ascending, once for each input it is. */
+/* For each value, the nodes that read it, ascending; a node occurs once for each input that is the value. */
 weft_status weft_graph_users(const weft_graph *graph, weft_lists *users, weft_error *error);
 
 /* For each node, the earlier nodes with an op that it must come after, each once: those that make its inputs, and where it writes

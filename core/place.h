@@ -10,8 +10,8 @@
 typedef struct weft_place_item {
     uint64_t bytes;
     int32_t first, last;
-    int32_t replaces; /* an earlier item of the same size that ends in the phase where this one begins and may give it its memory,
-                       * or -1 */
+    int32_t replaces; /* an earlier item of the same size, ending in the phase where this one begins, whose memory this item may
+                         use; or -1 */
     uint64_t offset;  /* out: a multiple of the alignment */
 } weft_place_item;
 

@@ -24,7 +24,7 @@ struct weft_plan {
     uint64_t result_offsets[WEFT_MAX_GRAPH_OUTPUTS];
 };
 
-/* A schedule and what it points to. */
+/* A schedule and the arrays that it points to. */
 typedef struct weft_built_schedule {
     weft_schedule schedule;
     weft_phase *phases;

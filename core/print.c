@@ -259,7 +259,7 @@ weft_status weft_graph_print(const weft_graph *graph, const weft_graph_print_opt
     if (p.device) status = weft_kernels_choose(p.device, graph, options->precision, &p.residents, NULL, &p.kernels, error);
     if (status == WEFT_OK) {
         put_graph(&p, options->format);
-        if (p.status != WEFT_OK) status = weft_fail(error, p.status, "the graph was not written to its end");
+        if (p.status != WEFT_OK) status = weft_fail(error, p.status, "the graph was not printed completely");
     }
     if (p.device) weft_residents_release(&p.residents);
     if (p.device && p.kernels.runtime) weft_kernels_release(&p.kernels);

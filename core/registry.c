@@ -20,7 +20,7 @@ void weft_registry_add_built_in(weft_runtime *runtime) {
     for (size_t i = 0; built_in[i]; i++) runtime->backends[runtime->n_backends++] = built_in[i];
 }
 
-/* What the first version of the ABI had. */
+/* The size of the struct in the first version of the ABI. */
 #define SMALLEST offsetof(weft_backend, read_bandwidth)
 
 /* The slots that have no meaning for NULL. */

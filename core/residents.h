@@ -31,7 +31,7 @@ weft_status weft_residents_collect(weft_runtime *runtime, const weft_graph *cons
                                    weft_residents *residents, weft_error *error);
 void weft_residents_release(weft_residents *residents);
 
-/* NULL where there is none of that name. */
+/* The resident with that name, or NULL. */
 weft_resident *weft_residents_find(const weft_residents *residents, const char *name);
 /* That of a weight, a state or a state's version. */
 weft_resident *weft_residents_of(const weft_residents *residents, const weft_graph *graph, weft_value value);

@@ -22,37 +22,37 @@ struct weft_runtime {
     weft_os_library libraries[WEFT_MAX_BACKENDS]; /* of plug-ins; handle NULL for those built in */
     weft_backend plug_ins[WEFT_MAX_BACKENDS];     /* copies, in which slots that a plug-in does not know of yet are NULL */
     size_t n_backends;
-    uint64_t grace_ns; /* a device that takes longer to end what it was told to cancel counts as lost */
+    uint64_t grace_ns; /* if a device needs longer than this to end cancelled steps, it counts as lost */
 };
 
 struct weft_device {
     weft_runtime *runtime;
     const weft_backend *backend;
     size_t index;
-    weft_device_info info; /* as it was listed when the device was opened */
+    weft_device_info info; /* from the list of devices at the time of opening */
     weft_backend_device *handle;
     uint64_t spin_ns;    /* as in weft_device_options; 0 where the device is the host */
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     const void *stager;  /* the load that uses the backend's staging memory, or NULL */
     uint64_t last_ticket;
     weft_os_mutex handing;      /* held while a step is handed over and while steps are cancelled: between the other two mutexes */
-    atomic_size_t n_wanted;     /* steps of all stores that the device has, nobody has seen the end of and nobody has cancelled */
-    atomic_ullong cancelled_ns; /* when it was told so for the first time since the last step was handed over */
-    atomic_ullong cancelled_to; /* the last ticket that it was told to end */
+    atomic_size_t n_wanted;     /* steps of all stores on the device whose end is not known yet, without cancelled ones */
+    atomic_ullong cancelled_ns; /* the time of the first cancel since the last step was handed over */
+    atomic_ullong cancelled_to; /* the last ticket that the device must cancel */
     atomic_bool lost;           /* sticky; raised after `loss` was written */
-    weft_error loss;            /* how */
+    weft_error loss;            /* the reason of the loss */
 };
 
-/* Where a message comes from a backend it may lack its end: "%.*s" with this length. */
+/* A message from a backend may lack its terminating zero: print it as "%.*s" with this length. */
 #define WEFT_MESSAGE_LENGTH ((int)sizeof((weft_error *)0)->message - 1)
 
-/* Both with the device's mutex held. The first gives WEFT_OK or how the device was lost. The second sees the status of each
+/* The caller holds the device's mutex. The first returns WEFT_OK, or how the device was lost. The second gets the status of each
  * backend call, remembers a loss, and returns the status. */
 weft_status weft_device_usable(weft_device *device, weft_error *error);
 weft_status weft_device_result(weft_device *device, weft_status status, const weft_error *message);
 
-/* Around backend calls: takes the device's mutex and tells whether the device can be used; and gives it back, with the status and
- * message of the calls between, which are passed on. */
+/* Enclose backend calls. The first locks the device's mutex and returns whether the device can be used. The second unlocks it, with
+ * the status and message of the calls in between, and returns that status. */
 weft_status weft_device_lock(weft_device *device, weft_error *message);
 weft_status weft_device_unlock(weft_device *device, weft_status status, const weft_error *message, weft_error *error);
 

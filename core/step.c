@@ -144,7 +144,7 @@ weft_status weft_plan_begin(weft_plan *plan, weft_ticket *ticket, void **inputs,
     }
     weft_os_mutex_unlock(&store->mutex);
     if (number == store->options.n_slots) {
-        return weft_fail(error, WEFT_FULL, "all %zu slots are taken: wait for a step and release it", number);
+        return weft_fail(error, WEFT_FULL, "all %zu slots are in use: wait for a step and release it", number);
     }
     char *place = store->steps + number * store->step_stride;
     memset(place, 0, (size_t)plan->step_bytes);

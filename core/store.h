@@ -12,7 +12,7 @@
 typedef struct weft_store_buffer {
     weft_leaf holds; /* weights or states; WEFT_LEAF_NOT: the arena and the rings */
     weft_memory memory;
-    uint64_t bytes, bytes_used; /* bytes_used: of the memory the device tells of */
+    uint64_t bytes, bytes_used; /* bytes_used: of the device's free memory */
     weft_backend_buffer *handle;
     uint64_t address; /* as kernels see it */
 } weft_store_buffer;
@@ -20,7 +20,7 @@ typedef struct weft_store_buffer {
 typedef enum weft_slot_state {
     WEFT_SLOT_FREE,
     WEFT_SLOT_BEGUN,     /* the host fills its step inputs */
-    WEFT_SLOT_READY,     /* submitted, behind a step that was begun before it and is still being filled */
+    WEFT_SLOT_READY,     /* submitted, but an earlier step is still being filled */
     WEFT_SLOT_HANDING,   /* being handed to the device, with its `handing` held */
     WEFT_SLOT_SUBMITTED, /* the device has it */
     WEFT_SLOT_ENDED
@@ -30,8 +30,8 @@ typedef struct weft_slot {
     weft_slot_state state;
     weft_plan *plan;
     weft_ticket ticket;     /* within the store, in the order of begin */
-    uint64_t device_ticket; /* given when it is handed to the device */
-    uint64_t generation;    /* the store's when it was begun */
+    uint64_t device_ticket; /* set when the step is handed to the device */
+    uint64_t generation;    /* the store's generation when the step was begun */
     bool unwanted;          /* cancelled while the device had it */
     weft_error outcome;     /* how it ended; before that, a failure it depends on or WEFT_OK */
 } weft_slot;
@@ -51,7 +51,7 @@ struct weft_store {
     bool loaded;
     char *steps, *results; /* the host's view of the rings */
 
-    weft_os_mutex mutex; /* for what follows; never held during a backend call or a wait; taken after the device's */
+    weft_os_mutex mutex; /* protects the members below; never held during a backend call or a wait; locked after the device's */
     weft_os_condition changed;
     weft_ticket last_ticket;
     uint64_t generation; /* raised by cancel: steps begun before do not run */
@@ -61,7 +61,7 @@ struct weft_store {
 /* Assigns weights, states, arena and rings to buffers, whose sizes are then known. */
 weft_status weft_store_plan_buffers(weft_store *store, weft_error *error);
 
-/* Gives the buffers back. */
+/* Releases the buffers. */
 void weft_store_unload(weft_store *store);
 
 /* For messages. */

@@ -47,7 +47,7 @@ static weft_status check_arguments(weft_device *device, const weft_graph *const 
         }
     }
     if (options->n_slots > WEFT_MAX_SLOTS) {
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "%u slots are asked for; there can be %d", (unsigned)options->n_slots,
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "n_slots is %u; a store has at most %d slots", (unsigned)options->n_slots,
                          WEFT_MAX_SLOTS);
     }
     if (options->precision != WEFT_FAST && options->precision != WEFT_EXACT) {

@@ -81,5 +81,5 @@ weft_status weft_graph_kernels(const weft_graph *graph, size_t index, weft_devic
     if (status != WEFT_OK) return status;
     status = weft_kernels_list(device, &chosen.kernels, &graph->nodes[index], report, user);
     release(&chosen);
-    return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the kernels were not listed to their end");
+    return status == WEFT_OK ? WEFT_OK : weft_fail(error, status, "the list of kernels was stopped early");
 }

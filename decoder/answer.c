@@ -90,7 +90,8 @@ static weft_status report_failure(weft_session *session, weft_error *error) {
         return weft_fail(error, failed,
                          "the sequence needs %d KV-cache pages and the engine has %d: create it with a larger n_cache",
                          (int)session->pages_needed, (int)engine->pages.n_pages);
-    return weft_fail(error, failed, "all %d KV-cache pages are taken: destroy sessions, or create the engine with a larger n_cache",
+    return weft_fail(error, failed,
+                     "all %d KV-cache pages are in use: destroy sessions, or create the engine with a larger n_cache",
                      (int)engine->pages.n_pages);
 }
 

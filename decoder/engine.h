@@ -88,7 +88,7 @@ struct weft_engine {
     weft_session **sessions; /* n_sessions of n_sequences, in the order in which they came to wait for pages */
     int32_t n_sessions;
     bool is_short; /* a sequence waits for pages that another has tenure of: see tenure.c */
-    bool *slots;   /* n_sequences: taken */
+    bool *slots;   /* n_sequences: whether each slot is in use */
     int32_t turn;  /* the first decoding sequence of the next step, if not all fit in a step */
     uint64_t load_ns;
     uint64_t host_ns, working_since_ns; /* see weft_engine_work */
@@ -124,8 +124,8 @@ struct weft_session {
     int32_t n_read;     /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
-    bool ready;         /* has rows to run and the pages for them; said by the scheduler */
-    bool has_tenure;    /* had all pages it needed, and has given up none since: see tenure.c */
+    bool ready;         /* has rows to run and the pages for them; set by the scheduler */
+    bool has_tenure;    /* got all pages it needed, and has given up none since: see tenure.c */
     bool in_line;       /* waits for tenure, at its place in the engine's order */
     int32_t tenure_end; /* n_tokens from which on others may take its pages */
     int32_t n_sent;     /* page table entries queued to the device */
@@ -133,7 +133,7 @@ struct weft_session {
     int32_t n_queued;   /* the same once all queued steps have ended */
     int32_t n_coming;   /* tokens that queued steps will choose */
     uint32_t epoch;
-    int32_t next_prompt_score, next_logits;  /* what the callbacks have not seen yet: the index each would get next */
+    int32_t next_prompt_score, next_logits;  /* the index that each callback gets next */
     atomic_bool cancelled, adding_cancelled; /* the second cancels only a text that is being added */
     bool adding;    /* a thread adds tokens, without the mutex; no other one adds or begins an answer meanwhile */
     bool answering; /* between the first call of next and the last piece */
@@ -148,12 +148,12 @@ struct weft_session {
     weft_logprob *tops;       /* n_choices * n_top */
     weft_logprob *prompt_top; /* n_prompt_top, for the callback */
     weft_chat_state chat_state;
-    char *text; /* of the piece last given, then what is held back */
+    char *text; /* the text of the last piece, then the bytes that are held back */
     size_t text_size, text_capacity, text_given;
     weft_session_timing timing;
 };
 
-/* As weft_engine_create, with a queue of `depth` steps; 0: what suits the device. */
+/* As weft_engine_create, with a queue of `depth` steps; 0: the depth that suits the device. */
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
                                       weft_error *error);
 /* Device and store of a configured engine; the store is not loaded. */
@@ -181,7 +181,7 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
 bool weft_session_chooses(const weft_session *session, int32_t position);
 /* Forgets what is queued and cached from `position` on; results of queued steps will be dropped. */
 void weft_session_rewind(weft_session *session, int32_t position);
-/* Gives back all pages but the first `n_pages`, with their content. */
+/* Releases all pages but the first `n_pages`; the content of the others is lost. */
 void weft_session_set_back(weft_session *session, int32_t n_pages);
 /* Ends an answer at the last token that the caller has read. */
 void weft_session_abandon(weft_session *session, weft_finish finish);

@@ -29,7 +29,7 @@ typedef enum weft_model_part {
     WEFT_PART_K_NORM,
     WEFT_PART_ATTN_OUTPUT,
     WEFT_PART_ATTN_OUTPUT_BIAS,
-    WEFT_PART_ATTN_POST_NORM, /* of what attention adds */
+    WEFT_PART_ATTN_POST_NORM, /* the norm of attention's result, before it is added */
     WEFT_PART_FFN_NORM,
     WEFT_PART_GATE, /* absent: the activation is applied to `up` */
     WEFT_PART_GATE_BIAS,
@@ -37,10 +37,10 @@ typedef enum weft_model_part {
     WEFT_PART_UP_BIAS,
     WEFT_PART_DOWN,
     WEFT_PART_DOWN_BIAS,
-    WEFT_PART_FFN_POST_NORM, /* of what the feed-forward part adds */
+    WEFT_PART_FFN_POST_NORM, /* the norm of the feed-forward part's result, before it is added */
     WEFT_PART_EMBEDDING,     /* the first that is not a layer's */
     WEFT_PART_OUTPUT_NORM,
-    WEFT_PART_OUTPUT, /* not in the file: the embedding */
+    WEFT_PART_OUTPUT, /* if the file lacks it, the embedding is used */
     WEFT_PART_COUNT
 } weft_model_part;
 
@@ -52,7 +52,7 @@ typedef enum weft_presence {
     WEFT_ABSENT
 } weft_presence;
 
-/* What a family says of a part. Zeros: as weft_part_usual says. */
+/* A family's description of a part. Zeros mean the usual one, weft_part_usual. */
 typedef struct weft_family_part {
     weft_presence presence;
     const char *stem; /* the tensor: "attn_q.weight", after "blk.N." in a layer */
@@ -68,7 +68,7 @@ typedef struct weft_family_key {
     const char *suffix;
     bool is_real;    /* a float; otherwise an int32_t */
     size_t at;       /* offsetof(weft_hyperparameters, ...) */
-    double min, max; /* of an integer at least 1 */
+    double min, max; /* the allowed range; an integer's min is at least 1 */
     bool optional;   /* where it is missing, zero stays */
 } weft_family_key;
 #define WEFT_MAX_FAMILY_KEYS 8
@@ -79,7 +79,7 @@ typedef enum weft_layer_rope {
     WEFT_LAYER_NO_ROPE
 } weft_layer_rope;
 
-/* What differs from layer to layer. */
+/* The differences between layers. */
 typedef struct weft_layer_traits {
     weft_layer_rope rope;
     int32_t window; /* how many positions attention sees, its own included; 0: all */
@@ -96,10 +96,10 @@ typedef struct weft_family {
     weft_layer_traits (*layer)(const weft_hyperparameters *hyper, int32_t layer); /* NULL: zeros */
 } weft_family;
 
-/* NULL where there is no such family. */
+/* The family of that name, or NULL. */
 const weft_family *weft_family_find(weft_text name);
 
-/* A part of a model of the family, as its file has it. */
+/* A part of a model of the family, as it is in the file. */
 typedef struct weft_part_place {
     const char *stem;
     int64_t k, n; /* of the part */
@@ -107,7 +107,7 @@ typedef struct weft_part_place {
     bool optional, common, sliced; /* common ones are optional too */
 } weft_part_place;
 
-/* False where the family has no such part. */
+/* False if the family has no such part. */
 bool weft_part_find(const weft_family *family, const weft_hyperparameters *hyper, weft_model_part part, weft_part_place *place);
 
 weft_layer_traits weft_family_layer(const weft_family *family, const weft_hyperparameters *hyper, int32_t layer);

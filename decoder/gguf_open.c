@@ -45,8 +45,8 @@ static weft_status read_shape(weft_gguf_reader *reader, const char *name, weft_t
         if (i < n_dimensions) status = weft_gguf_read_u64(reader, &size);
         if (status != WEFT_OK) return status;
         if (size < 1 || size > INT64_MAX) {
-            return weft_fail(reader->error, WEFT_BAD_FILE, "%s: dimension %u of tensor %s is %llu", path, i, name,
-                             (unsigned long long)size);
+            return weft_fail(reader->error, WEFT_BAD_FILE, "%s: dimension %u of tensor %s is %llu; it must be from 1 to 2^63 - 1",
+                             path, i, name, (unsigned long long)size);
         }
         tensor->shape[i] = (int64_t)size;
     }
@@ -186,7 +186,7 @@ static weft_status place_tensors(weft_gguf *gguf, uint64_t header_size, weft_err
         weft_model_tensor *tensor = &gguf->tensors[order[i]].tensor;
         uint64_t expected = align_up(end, alignment), start = data + tensor->offset; /* both below 2^63: see read_tensor */
         if (start < expected) {
-            status = weft_fail(error, WEFT_BAD_FILE, "%s: tensor %s overlaps what is before it", gguf->path, tensor->name);
+            status = weft_fail(error, WEFT_BAD_FILE, "%s: tensor %s overlaps the tensor before it", gguf->path, tensor->name);
         } else if (start > expected) {
             status = weft_fail(error, WEFT_BAD_FILE, "%s: %llu bytes before tensor %s belong to no tensor, or are not aligned",
                                gguf->path, (unsigned long long)(start - expected), tensor->name);

@@ -1,4 +1,4 @@
-/* What every family reads from a file: sizes, norm and rope. */
+/* The values that every family reads from a file: sizes, norm and rope. */
 #ifndef WEFT_DECODER_HYPERPARAMETERS_H
 #define WEFT_DECODER_HYPERPARAMETERS_H
 
@@ -8,7 +8,7 @@ typedef struct weft_hyperparameters {
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
     float norm_epsilon;
     weft_rope_options rope; /* freq_factors points into the model */
-    /* What a family's own keys and `complete` set; zeros otherwise. */
+    /* Set by a family's own keys and its `complete`; otherwise zeros. */
     int32_t n_window;             /* of the layers that have one */
     float embedding_scale;        /* 0: 1 */
     float attention_scale;        /* 0: 1 / sqrt(head_dim) */

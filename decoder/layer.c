@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-/* Products whose errors weigh most for what they cost (docs/benchmarks.md). */
+/* The products whose extra precision improves the result most for its cost (docs/benchmarks.md). */
 static const bool has_extra_precision[WEFT_PART_COUNT] = {[WEFT_PART_K] = true, [WEFT_PART_V] = true, [WEFT_PART_OUTPUT] = true};
 
 /* y = the part's product with x + its bias, the bias only where the file has one. */

@@ -1,4 +1,4 @@
-/* What an engine needs and has. */
+/* The memory that an engine needs, and the description of an engine. */
 #include "decoder/engine.h"
 
 weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes, weft_error *error) {
@@ -10,7 +10,7 @@ weft_status weft_engine_measure(weft_model *model, const weft_engine_options *op
     return status;
 }
 
-/* The plan of one row and one head, of whichever kind of result was asked for. */
+/* Describes the plan of one row and one head that exists, with any kind of result. */
 static void describe_decoding(const weft_engine *engine, weft_engine_info *info) {
     for (int gives = 0; gives < WEFT_GIVES_COUNT; gives++) {
         const weft_plan *plan = engine->plans[gives][0][1];

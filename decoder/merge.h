@@ -1,4 +1,4 @@
-/* Merging neighbouring symbols, best pair first: what byte-level BPE and SentencePiece's BPE have in common. */
+/* Merging of neighbouring symbols, best pair first, for byte-level BPE and SentencePiece's BPE. */
 #ifndef WEFT_DECODER_MERGE_H
 #define WEFT_DECODER_MERGE_H
 

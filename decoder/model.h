@@ -43,7 +43,7 @@ weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, in
 /* Expects every part of the family, with its shape. */
 weft_status weft_model_expect_parts(weft_model *model, weft_error *error);
 
-/* Fails with the name of the first tensor that nobody expected. */
+/* Fails with the name of the first tensor that the family does not know. */
 weft_status weft_model_check_expected(const weft_model *model, weft_error *error);
 
 #endif

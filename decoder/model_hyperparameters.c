@@ -32,7 +32,7 @@ static weft_status read_uniform(const weft_model *model, const weft_gguf_value *
                      (long long)max);
 }
 
-/* `value` keeps what it holds where the key is optional and missing. */
+/* If an optional key is missing, `value` does not change. */
 static weft_status read_size(const weft_model *model, const char *suffix, int64_t max, bool optional, int32_t *value,
                              weft_error *error) {
     char key[KEY_SIZE];
@@ -93,17 +93,18 @@ static weft_status read_heads(weft_model *model, weft_error *error) {
     }
     if (hyper->head_dim == 0) {
         if (hyper->n_embd % hyper->n_heads) {
-            return weft_fail(error, WEFT_BAD_FILE, "%s: an embedding of %d cannot be shared by %d heads", model->path,
+            return weft_fail(error, WEFT_BAD_FILE, "%s: n_embd is %d, which is not a multiple of %d heads", model->path,
                              hyper->n_embd, hyper->n_heads);
         }
         hyper->head_dim = hyper->n_embd / hyper->n_heads;
     }
     if (value_length && value_length != hyper->head_dim) {
-        return weft_fail(error, WEFT_UNSUPPORTED, "%s: keys of %d and values of %d a head; weft needs them equal", model->path,
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: a head has keys of %d and values of %d; weft needs equal sizes", model->path,
                          hyper->head_dim, value_length);
     }
     if (hyper->head_dim % 2 || (int64_t)hyper->head_dim * hyper->n_heads > MAX_WIDTH) {
-        return weft_fail(error, WEFT_BAD_FILE, "%s: %d heads of %d", model->path, hyper->n_heads, hyper->head_dim);
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %d heads of %d values; the size must be even, and the product at most %d",
+                         model->path, hyper->n_heads, hyper->head_dim, MAX_WIDTH);
     }
     return WEFT_OK;
 }
@@ -135,8 +136,9 @@ static weft_status read_yarn(weft_model *model, weft_error *error) {
     }
     if (status != WEFT_OK) return status;
     if (log_multiplier != 0 || extrapolation != 1) {
-        return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft knows YaRN without log multiplier and with extrapolation factor 1",
-                         model->path);
+        return weft_fail(error, WEFT_UNSUPPORTED,
+                         "%s: YaRN with log multiplier %g and extrapolation factor %g is not supported; they must be 0 and 1",
+                         model->path, (double)log_multiplier, (double)extrapolation);
     }
     return WEFT_OK;
 }
@@ -156,7 +158,8 @@ static weft_status read_scaling(weft_model *model, weft_error *error) {
     if (status != WEFT_OK) return status;
     if (rope->scaling_factor == 0) rope->scaling_factor = 1; /* the format's "no scaling" */
     if (rope->scaling_factor < 1e-3f) {
-        return weft_fail(error, WEFT_BAD_FILE, "%s: the rope scaling factor is %g", model->path, (double)rope->scaling_factor);
+        return weft_fail(error, WEFT_BAD_FILE, "%s: the rope scaling factor is %g; it must be at least 0.001", model->path,
+                         (double)rope->scaling_factor);
     }
     rope->scaling = rope->scaling_factor == 1 ? WEFT_ROPE_NONE : WEFT_ROPE_LINEAR;
     status = weft_gguf_text(model->gguf, key_of(model, "rope.scaling.type", key), &type, error);
@@ -166,8 +169,8 @@ static weft_status read_scaling(weft_model *model, weft_error *error) {
         rope->scaling = scalings[i].scaling;
         return rope->scaling == WEFT_ROPE_YARN ? read_yarn(model, error) : WEFT_OK;
     }
-    return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the rope scaling \"%.*s\"", model->path,
-                     type.size < 40 ? (int)type.size : 40, type.bytes);
+    return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the rope scaling \"%.*s\"; it knows none, linear and yarn",
+                     model->path, type.size < 40 ? (int)type.size : 40, type.bytes);
 }
 
 static weft_status read_freq_factors(weft_model *model, weft_error *error) {
@@ -182,8 +185,8 @@ static weft_status read_freq_factors(weft_model *model, weft_error *error) {
     for (int32_t i = 0; i < n; i++) {
         /* Written so that a NaN fails. */
         if (!(model->freq_factors[i] >= 1e-6f && model->freq_factors[i] <= 1e6f)) {
-            return weft_fail(error, WEFT_BAD_FILE, "%s: element %d of rope_freqs.weight is %g", model->path, i,
-                             (double)model->freq_factors[i]);
+            return weft_fail(error, WEFT_BAD_FILE, "%s: element %d of rope_freqs.weight is %g, not in 1e-06 .. 1e+06", model->path,
+                             i, (double)model->freq_factors[i]);
         }
     }
     model->hyper.rope.freq_factors = model->freq_factors;
@@ -198,7 +201,8 @@ static weft_status read_rope(weft_model *model, weft_error *error) {
     if (status == WEFT_OK) status = read_real(model, "rope.freq_base", 2, 1e12, true, &rope->freq_base, error);
     if (status != WEFT_OK) return status;
     if (rope->n_dims % 2)
-        return weft_fail(error, WEFT_BAD_FILE, "%s: rope turns %d dimensions, an odd number", model->path, rope->n_dims);
+        return weft_fail(error, WEFT_BAD_FILE, "%s: rope rotates %d dimensions; the number must be even", model->path,
+                         rope->n_dims);
     status = read_scaling(model, error);
     return status != WEFT_OK ? status : read_freq_factors(model, error);
 }
@@ -220,7 +224,7 @@ static weft_status check_layers(const weft_model *model, weft_error *error) {
     return WEFT_OK;
 }
 
-/* What this family alone has. */
+/* Reads the family's own keys. */
 static weft_status read_own(weft_model *model, weft_error *error) {
     weft_hyperparameters *hyper = &model->hyper;
     const weft_family_key *keys = model->family->keys;

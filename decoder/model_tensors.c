@@ -1,4 +1,4 @@
-/* Which tensors a family knows, and what shapes they must have. */
+/* The tensors that a family knows, and their shapes. */
 #include "decoder/model.h"
 
 #include <stdio.h>

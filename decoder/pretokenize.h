@@ -13,7 +13,7 @@ void weft_pretokenizer_destroy(weft_pretokenizer *pretokenizer);
 /* The name it goes by in a description, and whether a piece that is a token as a whole is not merged. */
 const char *weft_pretokenizer_name(const weft_pretokenizer *pretokenizer);
 bool weft_pretokenizer_ignores_merges(const weft_pretokenizer *pretokenizer);
-/* Whether a BOS is added where the file does not say. */
+/* Whether a BOS is added if the file does not decide it. */
 bool weft_pretokenizer_adds_bos(const weft_pretokenizer *pretokenizer);
 
 /* Calls `piece` for each piece in order. Together the pieces are the text. A run of bytes that is not UTF-8 is a piece. */

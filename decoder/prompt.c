@@ -117,7 +117,10 @@ static weft_status append_message(addition *a, weft_role role, const char *text,
 weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error) {
     if (!session || !text) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_say: session or text is missing");
     const weft_model *model = session->engine->model;
-    if (!model->chat) return weft_fail(error, WEFT_UNSUPPORTED, "%s: no known chat format: %s", model->path, model->chat_reason);
+    if (!model->chat)
+        return weft_fail(error, WEFT_UNSUPPORTED,
+                         "%s: no known chat format: %s; format the text yourself and add it with weft_session_add_text",
+                         model->path, model->chat_reason);
     if (role < WEFT_SYSTEM || role > WEFT_ASSISTANT) return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d is not a role", (int)role);
     addition a = begin_adding(session);
     a.sink.cancelled = &session->adding_cancelled;

@@ -84,7 +84,7 @@ static weft_status enter(weft_engine *engine, weft_session *session, weft_error 
         return WEFT_OK;
     }
     return weft_fail(error, WEFT_FULL,
-                     "all %d sequences of the engine are taken: destroy a session, or create the engine with more",
+                     "all %d sequences of the engine are in use: destroy a session, or create the engine with more",
                      (int)engine->config.n_sequences);
 }
 

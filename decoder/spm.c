@@ -35,7 +35,8 @@ static weft_status read_scores(weft_spm *spm, const weft_gguf *gguf, weft_error 
     if (!spm->orders) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %d scores", (int)n);
     for (int32_t i = 0; i < n; i++) {
         double score = weft_gguf_real_at(scores, (uint64_t)i);
-        if (!isfinite(score)) return weft_fail(error, WEFT_BAD_FILE, "%s: %s: that of token %d is not finite", path, key, (int)i);
+        if (!isfinite(score))
+            return weft_fail(error, WEFT_BAD_FILE, "%s: %s: the score of token %d is not finite", path, key, (int)i);
         spm->orders[i] = order_of_score(score);
     }
     return WEFT_OK;

@@ -102,7 +102,7 @@ static void block_q8_0(stream *random, float deviation, unsigned char *block) {
     store_u16(block, half(vary(random, deviation / RMS_8_BITS)));
     fill(random, block + 2, 32);
     for (int i = 2; i < 34; i++) {
-        if (block[i] == 0x80) block[i] = 0x81; /* quantisers give -127 .. 127 */
+        if (block[i] == 0x80) block[i] = 0x81; /* quantisers only make -127 .. 127 */
     }
 }
 

@@ -1,4 +1,4 @@
-/* Shapes of published models, and which type quantisation mixes give to which tensor. */
+/* Shapes of published models, and the tensor types of quantisation mixes. */
 #include "decoder/synth.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@ static const weft_synth_model models[] = {
     {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 1e-5f, 500000, false, 8},
 };
 
-/* What llama.cpp's quantisation tool gives without an importance matrix. */
+/* The types that llama.cpp's quantisation tool chooses without an importance matrix. */
 static const weft_synth_mix mixes[] = {
     {"Q4_K_M", 15, WEFT_Q4_K, WEFT_Q6_K, WEFT_Q6_K}, {"Q4_0", 2, WEFT_Q4_0, WEFT_Q4_0, WEFT_Q6_K},
     {"Q8_0", 7, WEFT_Q8_0, WEFT_Q8_0, WEFT_Q8_0},    {"F16", 1, WEFT_F16, WEFT_F16, WEFT_F16},

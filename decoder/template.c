@@ -48,7 +48,7 @@ static bool put_string(writer *w) {
     return w->at++ < w->source.size;
 }
 
-/* ['name'] at the end of what is written becomes .name */
+/* ['name'] at the end of the written text becomes .name */
 static void put_bracket(writer *w, size_t tag) {
     size_t end = w->size;
     put(w, ']');

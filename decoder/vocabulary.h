@@ -31,7 +31,7 @@ typedef struct weft_special_node {
     uint32_t bytes_at; /* its bytes, which follow those of the nodes above it, are part of a token's */
     uint32_t first_child;
     uint16_t n_bytes, n_children;
-    weft_token token; /* that ends here; WEFT_NO_TOKEN where none does */
+    weft_token token; /* the token that ends here, or WEFT_NO_TOKEN */
 } weft_special_node;
 
 typedef struct weft_vocabulary {
@@ -42,11 +42,11 @@ typedef struct weft_vocabulary {
     char *bytes;                      /* as they are written in text: the file's spelling undone */
     weft_special_node *special_nodes; /* the children of a node lie one after the other, in order of their first bytes */
     uint32_t n_special_nodes;
-    uint32_t special_first[256]; /* the node that begins with each byte; UINT32_MAX where none does */
+    uint32_t special_first[256]; /* the node that begins with each byte, or UINT32_MAX */
     weft_vocabulary_slot *slots; /* of ordinary text by its bytes; of duplicates, the lowest id */
     uint32_t mask, shift;        /* number of slots - 1; the top bits of a hash choose one */
     uint64_t factor;             /* of hashes, another one each time */
-    weft_token byte_tokens[256]; /* WEFT_NO_TOKEN where there is none */
+    weft_token byte_tokens[256]; /* the token of each byte, or WEFT_NO_TOKEN */
     bool lacks_bytes;            /* there are bytes without a token */
     size_t longest;              /* bytes of the longest token that plain text can become */
     size_t longest_special;

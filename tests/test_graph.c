@@ -176,7 +176,7 @@ static void state_versions(void **state) {
     /* A state written from itself. */
     assert_int_equal(weft_graph_add(b.graph, WEFT_OP_SCATTER, "s", (weft_value[]){first, first}, NULL, 0, outputs, &error),
                      WEFT_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.message, "the state it writes"));
+    assert_non_null(strstr(error.message, "both the state that the op writes"));
     weft_value second = NODE0(&b, WEFT_OP_SCATTER, "s1", first, updates);
     assert_int_equal(b.status, WEFT_OK);
     assert_int_equal(b.graph->values[second].state, first);

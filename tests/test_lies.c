@@ -298,8 +298,8 @@ static void success_without_a_result_is_a_failure(void **state) {
         weft_backend lies;
         const char *says;
     } cases[] = {
-        {{.buffer_create = make_no_buffer}, "made no buffer"}, {{.plan_create = make_no_plan}, "recorded no plan"},
-        {{.buffer_map = map_nothing}, "no view of its rings"}, {{.stage = stage_nothing}, "gave no piece"},
+        {{.buffer_create = make_no_buffer}, "made no buffer"},   {{.plan_create = make_no_plan}, "recorded no plan"},
+        {{.buffer_map = map_nothing}, "does not map its rings"}, {{.stage = stage_nothing}, "returned no staging memory"},
         {{.weight_layout = choose_layout}, "cannot pack"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

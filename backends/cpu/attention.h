@@ -4,7 +4,7 @@
 
 #include "backends/cpu/rows.h"
 
-/* The queries of some rows of one sequence for the heads of one KV head, and what has been gathered for them so far. */
+/* The queries of some rows of one sequence for the heads of one KV head, and their sums so far. */
 typedef struct weft_cpu_block {
     int32_t sequence;
     int64_t head, n_queries; /* of the KV cache; rows times heads that share it */

@@ -67,7 +67,7 @@ static weft_status cpu_open(const weft_host *host, size_t index, const weft_devi
     if (index != 0) return host->fail(error, WEFT_NOT_FOUND, "cpu: there is no device %zu, only device 0", index);
     uint32_t n_threads = options == NULL ? 0 : options->n_threads;
     if (n_threads > MAX_THREADS)
-        return host->fail(error, WEFT_INVALID_ARGUMENT, "cpu: %u threads asked for, the most is %d", n_threads, MAX_THREADS);
+        return host->fail(error, WEFT_INVALID_ARGUMENT, "cpu: n_threads is %u; the maximum is %d", n_threads, MAX_THREADS);
     const weft_cpu_kernels *kernels = NULL;
     weft_status status = choose_kernels(host, options == NULL ? NULL : options->simd, &kernels, error);
     if (status != WEFT_OK) return status;
@@ -100,7 +100,8 @@ static weft_status cpu_buffer_create(weft_backend_device *device, weft_memory me
     if (bytes == 0) bytes = 64;
     void *data = bytes > SIZE_MAX ? NULL : weft_os_pages_allocate((size_t)bytes);
     if (data == NULL)
-        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: the system has no %llu bytes", (unsigned long long)bytes);
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: the system cannot allocate %llu bytes",
+                                  (unsigned long long)bytes);
     weft_backend_buffer *created = allocate(device->host, sizeof *created);
     if (created == NULL) {
         weft_os_pages_free(data, (size_t)bytes);

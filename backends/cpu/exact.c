@@ -1,4 +1,4 @@
-/* What `exact` shares between its instruction sets. */
+/* Code of `exact` shared by its instruction sets. */
 #include "backends/cpu/exact.h"
 
 #include <math.h>

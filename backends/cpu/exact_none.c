@@ -1,4 +1,4 @@
-/* `exact` in whatever vectors every processor of the target has. */
+/* `exact` in vectors that every processor of the target has. */
 #include "backends/cpu/exact.h"
 
 #define WEFT_EXACT_WIDTH 4

@@ -18,10 +18,10 @@ static inline float half_at(const uint8_t *bytes) {
     return real_of_half((uint16_t)(bytes[0] | bytes[1] << 8));
 }
 
-/* What is added after scaling; a type without a minimum must not add even a zero, which would turn -0 into 0. */
+/* The minimum that is added after scaling. A type without one must not even add a zero, which would change -0 to 0. */
 typedef struct affine {
     float scale, minimum;
-    int offset; /* taken from the quant before scaling */
+    int offset; /* subtracted from the quant before scaling */
     bool has_minimum;
 } affine;
 

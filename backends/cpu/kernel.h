@@ -16,7 +16,7 @@ typedef struct weft_cpu_call {
 
 struct weft_cpu_kernel {
     weft_kernel kernel;
-    const char *set;   /* the kernel set it computes with; NULL: none, it is `exact` */
+    const char *set;   /* the kernel set that the row uses; NULL: the row is `exact` */
     uint32_t matrices; /* WEFT_PORT_BIT of the inputs that are multiplied; a row of a set must multiply one of them with it */
     void (*run)(const weft_cpu_call *call);
     uint64_t (*scratch_bytes)(const weft_cpu_call *call); /* NULL: none */

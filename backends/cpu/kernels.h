@@ -37,7 +37,7 @@ typedef struct weft_cpu_kernels {
     void (*layout)(const weft_tensor *weight, weft_layout *layout);
     /* Packs rows first_row .. first_row + n_rows - 1 into `place`, the start of the packed weight. */
     void (*pack)(const weft_tensor *weight, uint32_t layout, void *place, int64_t first_row, int64_t n_rows, const void *from);
-    /* Row `row` as floats, bit for bit what weft_dequantise gives. */
+    /* Row `row` as floats, bit for bit those of weft_dequantise. */
     void (*unpack_row)(const weft_cpu_matrix *matrix, int64_t row, float *values);
 
     /* Whether type and layout can be multiplied, and rows to hand out together (a multiple of the kernel's tile). 0: not supported.

@@ -31,7 +31,7 @@ void weft_cpu_plan_free(weft_backend_device *device, weft_backend_plan *plan) {
     release(host, plan, sizeof *plan);
 }
 
-/* The memory of a plan, with the rest of the schedule taken over. */
+/* Allocates a plan and copies everything but the phases from the schedule. */
 static weft_backend_plan *make_plan(weft_backend_device *device, const weft_schedule *schedule) {
     const weft_host *host = device->host;
     weft_backend_plan *plan = allocate(host, sizeof *plan);

@@ -1,11 +1,11 @@
-/* What a recorded plan and a queued step are. */
+/* The structs of a recorded plan and of a queued step. */
 #ifndef WEFT_CPU_PLAN_H
 #define WEFT_CPU_PLAN_H
 
 #include "backends/cpu/kernel.h"
 
 struct weft_backend_plan {
-    weft_cpu_call *calls;  /* n_phases: what is run */
+    weft_cpu_call *calls;  /* n_phases: the calls of a step */
     weft_phase *phases;    /* copies, whose parameters stand in `params` */
     unsigned char *params; /* each at a multiple of 8 */
     size_t n_phases, params_bytes;

@@ -46,7 +46,7 @@ static size_t owner_of_columns(const weft_cpu_products *products, size_t index) 
     return index;
 }
 
-/* Gives the fast products their columns. */
+/* Takes scratch for the columns of the fast products. */
 static void take_columns(weft_cpu_products *products, weft_cpu_scratch *scratch) {
     const weft_cpu_kernels *kernels = products->device->kernels;
     for (size_t i = 0; i < products->n_products; i++) {
@@ -90,7 +90,7 @@ static void norm_column(const weft_cpu_products *p, int64_t t) {
         weft_cpu_exact_rms_norm(p->device->exact, x, p->norm, p->k, p->epsilon, y);
 }
 
-/* x = coarse + rest, where the coarse part is what the quantised form holds of x. A block with an infinity or a NaN is all coarse.
+/* x = coarse + rest. The coarse part is x rounded to int8, the rest is the rounding error. With an infinity or a NaN the rest is 0.
  */
 static void split_column(const float *x, int64_t k, float *coarse, float *rest) {
     for (int64_t first = 0; first < k; first += WEFT_CPU_BLOCK) {

@@ -9,10 +9,10 @@
 typedef struct weft_cpu_product {
     weft_cpu_matrix matrix;
     bool fast;
-    bool extra_precision; /* fast: each column is quantised as two, a coarse one and what that leaves of it */
-    int64_t unit;         /* rows are handed out in multiples of this */
+    bool extra_precision; /* fast: each column is quantised as two, its rounded values and the rounding errors */
+    int64_t unit;         /* chunks have a multiple of this many rows */
     int32_t form;         /* fast: of the quantised columns */
-    int64_t n_columns;    /* fast: quantised columns; extra precision: the coarse ones, then the rests */
+    int64_t n_columns;    /* fast: quantised columns; extra precision: the rounded values, then the rounding errors */
     void *columns;
 } weft_cpu_product;
 
@@ -29,7 +29,8 @@ typedef struct weft_cpu_products {
     float *normed;
     float *rows;  /* exact: unpacked rows, a block for each thread */
     float *split; /* extra precision: the two parts of a column, for each thread */
-    float *parts; /* extra precision: products with coarse columns and rests, a block of rows for each thread */
+    float *
+        parts; /* extra precision: products with the rounded values and with the rounding errors, a block of rows for each thread */
 } weft_cpu_products;
 
 /* Whether the kernel set can multiply the matrix in its layout, or in the one it will get. */

@@ -21,9 +21,9 @@ struct weft_cpu_queue {
     weft_os_condition changed; /* a ticket ended, or the runner left */
     weft_cpu_step *steps;      /* a ring */
     size_t capacity, first, count;
-    weft_cpu_step current; /* taken out of the ring, perhaps partly run */
+    weft_cpu_step current; /* the step that was removed from the ring and may have run in part */
     bool has_current;
-    bool busy;    /* somebody has the pool */
+    bool busy;    /* a thread runs the queue with the pool */
     bool running; /* to run `current` just now */
     uint64_t last_submitted, last_ended, cancelled_to;
     weft_cpu_ending endings[MAX_ENDINGS]; /* a ring of the last n_endings */
@@ -39,7 +39,7 @@ weft_status weft_cpu_queue_create(weft_backend_device *device, weft_error *error
     if (!has_mutex || !weft_os_condition_init(&queue->changed)) {
         if (has_mutex) weft_os_mutex_destroy(&queue->mutex);
         host->release(host->user, queue, sizeof *queue);
-        return host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: the system has no more locks");
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "cpu: the system cannot create another mutex");
     }
     device->queue = queue;
     return WEFT_OK;

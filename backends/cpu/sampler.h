@@ -4,7 +4,7 @@
 
 #include "backends/cpu/kernel.h"
 
-/* Columns whose logits a fused head keeps at once: bounds the scratch of a step with many heads. */
+/* The most columns whose logits a fused head keeps at once, which bounds the scratch of a step with many heads. */
 #define WEFT_CPU_HEAD_COLUMNS 32
 
 typedef struct weft_cpu_sampler {

@@ -129,7 +129,7 @@ static weft_status cuda_open(const weft_host *host, size_t index, const weft_dev
     made->host = host;
     if (!weft_os_mutex_init(&made->mutex)) {
         host->release(host->user, made, sizeof *made);
-        return host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: the system has no more locks");
+        return host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: the system cannot create another mutex");
     }
     weft_status status = weft_cuda_driver_open(host, &made->driver, error);
     if (status == WEFT_OK) status = open_context(made, index, error);

@@ -30,7 +30,8 @@ static weft_status allocate_memory(weft_backend_device *device, weft_memory kind
     }
     weft_cuda_result result = driver->memory_allocate(&buffer->address, bytes);
     if (result == WEFT_CUDA_OUT_OF_MEMORY)
-        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: the device has no %.1f MiB left", (double)bytes / 1048576.0);
+        return device->host->fail(error, WEFT_OUT_OF_MEMORY, "cuda: the device has no %.1f MiB of free memory",
+                                  (double)bytes / 1048576.0);
     weft_status status = weft_cuda_result_of(device, result, "allocate memory", error);
     if (status != WEFT_OK) return status;
     return weft_cuda_result_of(device, driver->fill(buffer->address, 0, bytes, device->stream), "clear memory", error);

@@ -50,5 +50,5 @@ weft_status weft_cuda_find_kernel(weft_backend_device *device, const char *file,
         weft_cuda_result result = device->driver.module_function(function, device->modules[i], name);
         return weft_cuda_result_of(device, result, name, error);
     }
-    return device->host->fail(error, WEFT_UNSUPPORTED, "cuda: there are no kernels of the name %s", file);
+    return device->host->fail(error, WEFT_UNSUPPORTED, "cuda: this build has no kernel file %s", file);
 }

@@ -15,7 +15,7 @@ struct weft_cuda_recorder {
     const char *file;      /* of kernels/ */
     weft_cuda_node *last;  /* of each phase */
     bool *has_next;        /* for each phase: another comes after it */
-    weft_cuda_node *after; /* what the next launch comes after */
+    weft_cuda_node *after; /* the nodes before the next launch */
     size_t n_after;
     size_t n_phases, n_launches;
     weft_status status;

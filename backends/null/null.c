@@ -13,7 +13,7 @@
 #include "os/os.h"
 #include "weft/backend.h"
 
-#define MAX_QUEUED 64 /* steps; when they are used up plan_submit says WEFT_FULL */
+#define MAX_QUEUED 64 /* steps; if all are queued, plan_submit returns WEFT_FULL */
 #define ALIGNMENT 64
 
 struct weft_backend_buffer {
@@ -226,7 +226,7 @@ static void null_supports(weft_backend_device *device, const weft_phase *phase, 
     *support = (weft_support){.supported = true, .name = "nothing"};
 }
 
-/* What is left where a phase should have written is whatever had the memory before. */
+/* Since no phase writes its outputs, they hold the earlier content of the memory. */
 static bool is_made(const weft_schedule *schedule, const weft_ring_copy *result) {
     for (size_t i = 0; i < schedule->n_phases; i++) {
         for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
@@ -266,7 +266,7 @@ const weft_backend weft_null_backend = {
     .abi = WEFT_BACKEND_ABI,
     .size = sizeof(weft_backend),
     .name = "null",
-    .rank = -1, /* never what "auto" takes */
+    .rank = -1, /* so that "auto" never chooses it */
     .devices = null_devices,
     .open = null_open,
     .close = null_close,

@@ -28,7 +28,8 @@ weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const ch
     weft_status status = weft_tokenize(model, text, size, true, made, capacity, &count, error);
     if (status == WEFT_OK && count == 0) status = weft_fail(error, WEFT_INVALID_ARGUMENT, "the prompt has no tokens");
     if (status == WEFT_OK && info.has_weights && count + (size_t)n_more > (size_t)info.n_ctx_train)
-        status = weft_fail(error, WEFT_INVALID_ARGUMENT, "%zu tokens and %d more are more than the model's %d positions", count,
+        status = weft_fail(error, WEFT_INVALID_ARGUMENT,
+                           "a prompt of %zu tokens and %d steps exceed the model's %d positions: shorten the prompt", count,
                            (int)n_more, (int)info.n_ctx_train);
     if (status != WEFT_OK) {
         weft_release(runtime, made);

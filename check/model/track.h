@@ -16,7 +16,7 @@ typedef struct weft_check_step {
 typedef struct weft_check_script {
     weft_runtime *runtime;
     weft_model *model;
-    weft_engine_options engine; /* what the graphs are built for */
+    weft_engine_options engine; /* the options that the graphs are built for */
     int32_t *tokens;            /* the prompt, then the first device's choices */
     int32_t n_prompt, n_positions;
     weft_check_step *steps;
@@ -51,7 +51,7 @@ typedef struct weft_check_track {
     const weft_graph *graph;
     weft_node *nodes;
     size_t n_nodes;
-    int32_t *producers; /* the node that gives each value */
+    int32_t *producers; /* the node that computes each value */
     size_t n_values;
     weft_check_copy *inputs, *states; /* states: before the step */
     size_t n_inputs, n_states;
@@ -63,7 +63,7 @@ typedef struct weft_check_track {
 weft_status weft_check_track_create(const weft_check_script *script, weft_device *device, weft_check_track *track,
                                     weft_error *error);
 void weft_check_track_release(weft_check_track *track);
-/* Runs a step. While it waits, `go_on` is asked; false cancels. */
+/* Runs a step. During the wait it calls `go_on`; false cancels. */
 weft_status weft_check_track_run(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
                                  bool (*go_on)(void *user), void *user, weft_error *error);
 
@@ -78,7 +78,7 @@ int32_t weft_check_state_port(weft_op op, size_t port);
  * be NULL), a case of the same node on another track that lives longer. WEFT_UNSUPPORTED where an input cannot be read any more. */
 weft_status weft_check_node_case(const weft_check_track *track, weft_model *model, weft_precision precision, size_t index,
                                  const weft_check_case *like, weft_check_case *c, weft_error *error);
-/* Fills the case's results with what the node gave in that step. */
+/* Fills the case's results with the node's results in that step. */
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error);
 /* Whether two cases of a node have the same inputs, bit for bit. */
 bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b);

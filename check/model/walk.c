@@ -14,7 +14,7 @@ typedef struct subject {
     weft_check_walk *walk;
     size_t index;                    /* in the first track's graph */
     weft_check_case c, own;          /* with the first device's inputs, and with those of another one */
-    weft_check_saved alone, in_step; /* what the first device gave */
+    weft_check_saved alone, in_step; /* the first device's results */
     bool alone_known;
     weft_error message; /* of the current device */
 } subject;

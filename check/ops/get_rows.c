@@ -30,7 +30,7 @@ typedef struct shape {
     int64_t matrices; /* that the m rows lie in; 0: 1 */
 } shape;
 
-/* Mostly rows of the table; some of a last token, some of none. */
+/* Mostly row numbers; some entries name a sequence's last token, some no row. */
 static void fill_index(weft_check_case *c, const shape *s, int32_t *index, int32_t *sequences) {
     static const int32_t outside[] = {-2, INT32_MIN, INT32_MAX};
     for (int64_t column = 0; column < s->t; column++) {

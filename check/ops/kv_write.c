@@ -43,7 +43,7 @@ static const shape shapes[] = {
     {WEFT_F16, 64, 2, {.t = 5, .n_sequences = 1, .n_ctx = 65, .page_size = 64, .n_padding = 5}, false},
 };
 
-/* F16 has what F32 lacks: values too large and too small. */
+/* Values that are too large or too small for F16. */
 static void add_extremes(weft_check_case *c, weft_check_input *input) {
     static const double values[] = {65504.0, 65519.0, 65520.0,   -1e30, 0x1p-14,      0x1.ffcp-15,
                                     0x1p-24, 0x1p-25, 0x1.8p-25, -0.0,  1.00048828125};

@@ -2,7 +2,7 @@
 #if defined(__AVX512VNNI__)
 #include "backends/cpu/simd/avx512vnni.h"
 
-#define POSITIONS 32   /* of keys taken together */
+#define POSITIONS 32   /* keys that are processed together */
 #define DIMENSIONS 128 /* of keys transposed together */
 #define QUERIES 48     /* that share transposed keys */
 #define SCORE_QUERIES 6
@@ -120,7 +120,8 @@ static void scores_of(const chunk *part, const float *queries, int64_t stride, i
     }
 }
 
-/* Scores to exponentials, zero past the `visible` first positions; the factor for what was summed before. */
+/* Replaces scores by exponentials, with zeros past the first `visible` positions. Returns the correction factor of the earlier
+ * sums. */
 static float soften(float *scores, int64_t visible, float scale, weft_cpu_softmax_state *state) {
     __mmask16 lanes[2] = {first_lanes(visible), first_lanes(visible - 16)};
     __m512 factor = _mm512_set1_ps(scale), lowest = _mm512_set1_ps(-__builtin_inff());

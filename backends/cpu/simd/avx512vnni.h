@@ -9,7 +9,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #define ROWS 16
-#define GROUP 6  /* columns a multiplication of tiles takes at once: 2 tiles by 6 columns fill the registers */
+#define GROUP 6  /* columns in one multiplication of tiles: 2 tiles by 6 columns fill the registers */
 #define DIRECT 8 /* up to this many columns weights go from memory straight into the product */
 
 typedef struct weft_avx512_planes {

@@ -2,7 +2,7 @@
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "backends/cpu/simd/avx2.h"
 
-#define AHEAD 2048 /* bytes that weights are asked for in advance */
+#define AHEAD 2048 /* how many bytes ahead weights are prefetched */
 
 /* What the kernels need to know of a type; constant wherever they are expanded. `run` groups of 4 weights can be summed in 16 bits
  * without overflow; 0: the weights have a sign, which is moved to the column's values. */
@@ -112,7 +112,7 @@ INLINE void add_groups(const kind type, const int n_columns, const planes *tile,
     }
 }
 
-/* What the products of unsigned weights start with, to make up for their offset: -offset times the column's half sums. */
+/* The start value of products of unsigned weights, which corrects their offset: -offset times the column's half sums. */
 INLINE __m256i offset_product(const kind type, const char *half_sums, bool low, bool high) {
     if (type.offset == 0) return _mm256_setzero_si256();
     uint32_t factor = (uint32_t)(uint16_t)-type.offset, factors = (low ? factor : 0) | (high ? factor << 16 : 0);

@@ -2,7 +2,7 @@
 #if defined(__AVX512VNNI__)
 #include "backends/cpu/simd/avx512vnni.h"
 
-#define AHEAD 12288 /* bytes that weights are asked for in advance: docs/benchmarks.md */
+#define AHEAD 12288 /* how many bytes ahead weights are prefetched: docs/benchmarks.md */
 
 INLINE void prefetch(const uint8_t *from, int bytes) {
     for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)from + AHEAD + i, _MM_HINT_T0);

@@ -104,7 +104,7 @@ static void row_as_floats(weft_type type, const void *rows, int64_t row, int64_t
     weft_cpu_unpack_row(&part, 0, values);
 }
 
-#define POSITIONS 32 /* of keys taken together in the online softmax */
+#define POSITIONS 32 /* keys that are processed together in the online softmax */
 #define DIMENSIONS 64
 
 /* Scores of positions first .. first + n - 1, their largest and the state's: the new largest. */

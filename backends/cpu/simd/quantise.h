@@ -1,4 +1,4 @@
-/* Quantising columns in plain C, which a compiler turns into the vectors of whatever set includes this. */
+/* Quantising columns in plain C. The compiler vectorises it for the kernel set that includes this file. */
 #ifndef WEFT_CPU_QUANTISE_H
 #define WEFT_CPU_QUANTISE_H
 

@@ -171,7 +171,7 @@ static void multiply_floats(const weft_cpu_matrix *matrix, const float *columns,
 /* ---- Attention: FlashAttention's online softmax; keys are transposed, so that lanes are positions, and shared by all queries ----
  */
 
-#define POSITIONS 32   /* of keys taken together */
+#define POSITIONS 32   /* keys that are processed together */
 #define DIMENSIONS 128 /* of keys transposed together */
 #define QUERIES 48     /* that share transposed keys */
 #define PARTS (POSITIONS / LANES)
@@ -215,7 +215,8 @@ static void scores_of(const chunk *part, const float *queries, int64_t stride, i
     }
 }
 
-/* Scores to exponentials, zero past the `visible` first positions; the factor for what was summed before. */
+/* Replaces scores by exponentials, with zeros past the first `visible` positions. Returns the correction factor of the earlier
+ * sums. */
 static float soften(float *scores, int64_t visible, float scale, weft_cpu_softmax_state *state) {
     float before = state->max;
     for (int64_t j = 0; j < POSITIONS; j++) scores[j] = j < visible ? scores[j] * scale : -INFINITY;
