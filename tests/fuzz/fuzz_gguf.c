@@ -1,5 +1,5 @@
-/* Opens whatever libFuzzer makes as a model file. It needs no corpus: empty inputs become a small good model, which is what is
- * mutated then. Runs until something crashes, leaks or takes long:
+/* Opens libFuzzer's inputs as model files. It needs no corpus: an empty input becomes a small valid model, which libFuzzer then
+ * mutates. Runs until an input makes it crash, leak or run for long:
  *     cmake --preset fuzz -G Ninja && cmake --build --preset fuzz && build/fuzz/bin/fuzz_gguf -max_len=131072 [-max_total_time=60]
  */
 #include "decoder/model.h"
