@@ -216,7 +216,7 @@ static weft_status look_at_cancelling(weft_device *device, uint64_t device_ticke
         return WEFT_TIMEOUT;
     }
     if (weft_os_now() - device->cancelled_ns < device->runtime->grace_ns) return WEFT_TIMEOUT;
-    return weft_fail(message, WEFT_DEVICE_LOST, "it did not end a step within %.3g s of being told to cancel it",
+    return weft_fail(message, WEFT_DEVICE_LOST, "it did not end a step within %.3g s after a cancel",
                      (double)device->runtime->grace_ns * 1e-9);
 }
 

@@ -138,7 +138,7 @@ static weft_status read_types(weft_vocabulary *vocabulary, const weft_gguf *gguf
     const char *path = weft_gguf_path(gguf);
     const weft_gguf_value *types = weft_gguf_find(gguf, types_key);
     if (!types && spelling == WEFT_SPELLING_SENTENCEPIECE)
-        return weft_fail(error, WEFT_BAD_FILE, "%s: %s is missing, which says what the byte tokens are", path, types_key);
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s is missing, which marks the byte tokens", path, types_key);
     if (!types) {
         memset(vocabulary->types, WEFT_TOKEN_NORMAL, (size_t)vocabulary->n_tokens);
         return WEFT_OK;

@@ -29,7 +29,7 @@ static weft_status check_heads(const weft_op_tensors *tensors, const weft_norm_q
                          (long long)kv->shape[0]);
     if (n_q % (p->head_dim * kv->shape[2]) != 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                         "norm_qkv: input q gives %lld values, but must give a multiple of head_dim %d times n_kv_heads %lld",
+                         "norm_qkv: input q has %lld values, but must have a multiple of head_dim %d times n_kv_heads %lld",
                          (long long)n_q, p->head_dim, (long long)kv->shape[2]);
     if (n_dims % 2 != 0 || n_dims > p->head_dim)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,

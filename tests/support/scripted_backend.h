@@ -1,6 +1,6 @@
 /* A backend for tests of the core: `add`, `mul`, `copy` and `scatter` in plain C over host memory, run by the waiting thread, with
- * faults on demand. It makes wrong assumptions visible: memory starts as NaNs, scratch is overwritten, and the phases run in a random
- * order that only keeps the `after` lists.
+ * faults on demand. It makes wrong assumptions visible: memory starts as NaNs, scratch is overwritten, and the phases run in a
+ * random order that only keeps the `after` lists.
  */
 #ifndef WEFT_TESTS_SCRIPTED_BACKEND_H
 #define WEFT_TESTS_SCRIPTED_BACKEND_H
