@@ -1,14 +1,15 @@
-/* What a backend implements and what it may call: the plug-in ABI.
+/* The plug-in ABI: the functions that a backend implements, and those that it may call.
  *
- * Two structs carry their size, because their ends grow: `weft_host` and `weft_backend`. Every other struct here is fixed by
- * WEFT_BACKEND_ABI: a library and a plug-in of the same number agree on all of them.
+ * A backend is one `struct weft_backend`. The core checks everything first, so a backend may assume that nodes follow their op's
+ * rules, that offsets are inside of buffers and that handles are its own. The core serialises the calls on one device, except
+ * `wait` and `cancel`, which may come at any time from any thread. Statuses and out-parameters follow weft.h. No pointer is NULL
+ * unless its description says so.
  *
- * A backend is one `struct weft_backend`. The core validates before it dispatches, so a backend may assume that nodes follow their
- * op's rules, that offsets lie inside buffers and that handles are its own. The core serialises the calls on one device except
- * `wait` and `cancel`, which may come at any time from any thread.
+ * Two structs carry their size because members may be appended: `weft_host` and `weft_backend`. WEFT_BACKEND_ABI fixes all others:
+ * a library and a plug-in of the same number agree on them.
  *
- * A plug-in is a shared library that exports `weft_backend_entry`, gets its host services as an argument and calls nothing else of
- * weft (os/ is compiled into it).
+ * A plug-in is a shared library that exports `weft_backend_entry`. It gets its host services as an argument and calls nothing else
+ * of weft (os/ is compiled into it).
  */
 #ifndef WEFT_BACKEND_H
 #define WEFT_BACKEND_H
@@ -20,14 +21,15 @@
 extern "C" {
 #endif
 
-/* Raised when a slot or a struct changes. Within one number slots are only ever appended; `size` tells how many there are. */
+/* A change of a slot or a struct raises this number. Within one number slots are only appended, and `size` says how many there are.
+ */
 #define WEFT_BACKEND_ABI 2
 
 typedef struct weft_host {
-    uint32_t size; /* of this struct, bytes */
-    uint32_t abi;
-    void *user;
-    void *(*allocate)(void *user, size_t size, size_t alignment); /* NULL: out of memory; not zeroed */
+    uint32_t size;                                                /* bytes of this struct */
+    uint32_t abi;                                                 /* WEFT_BACKEND_ABI */
+    void *user;                                                   /* the first argument of the next three */
+    void *(*allocate)(void *user, size_t size, size_t alignment); /* not zeroed; NULL: out of memory */
     void (*release)(void *user, void *memory, size_t size);
     void (*log)(void *user, weft_log_level level, const char *message);
     weft_status (*fail)(weft_error *error, weft_status status, const char *format, ...);
@@ -43,24 +45,24 @@ typedef struct weft_backend_plan weft_backend_plan;
 typedef struct weft_backend_event weft_backend_event;
 
 typedef enum weft_memory {
-    WEFT_MEMORY_DEVICE, /* fastest for kernels */
-    WEFT_MEMORY_RING    /* mapped: the host writes steps and reads results */
+    WEFT_MEMORY_DEVICE, /* the fastest for kernels */
+    WEFT_MEMORY_RING    /* mapped by the host, which writes steps and reads results */
 } weft_memory;
 
 /* ---- Weights ---- */
 
 #define WEFT_LAYOUT_FILE 0
-/* The layout of a weight before the core has asked for one: in the questions that fusion asks. */
+/* The layout of a weight in questions that fusion asks, before the core has asked for a layout. */
 #define WEFT_LAYOUT_UNCHOSEN UINT32_MAX
 
-/* Weights that can share one layout: those that one node reads together, such as gate and up, or Q, K and V. */
+/* Max weights that share one layout. One node reads them together: gate and up, or Q, K and V. */
 #define WEFT_MAX_MEMBERS 4
 
-/* How a weight lies in memory. Layout WEFT_LAYOUT_FILE is the file's own. The others are the backend's business. */
+/* The order of a weight's bytes in memory. WEFT_LAYOUT_FILE is that of the file; the backend defines the others. */
 typedef struct weft_layout {
     uint32_t id;
-    uint32_t rows_at_once; /* weight_pack is given multiples of this many rows, the last call the rest; 0: 1 */
-    uint64_t bytes;        /* of the whole packed weight; of all members together where weights share it */
+    uint32_t rows_at_once; /* weight_pack gets a multiple of this many rows, except in the last call; 0: 1 */
+    uint64_t bytes;        /* of the whole packed weight; if weights share the layout, of all together */
     const char *name;      /* "file", "q4_k 8 rows": for people; static */
 } weft_layout;
 
@@ -71,75 +73,76 @@ typedef struct weft_layout {
 /* The storage of a value before the kernels on both sides have agreed on one. */
 #define WEFT_STORAGE_UNCHOSEN UINT32_MAX
 
-/* F32 numbers that come with a value, `group` of its values (of a column, in order) to each: what a kernel computes on the side and
- * the next one would otherwise compute again. */
+/* F32 numbers that are stored beside a value, one for each `group` consecutive elements of a column. One kernel writes them, so
+ * that the next one need not compute them again. */
 typedef enum weft_companion_kind {
     WEFT_COMPANION_NONE,
-    WEFT_COMPANION_SUM_SQUARES, /* the sum of the squares of a group's values, before they were rounded to the storage type */
-    WEFT_COMPANION_SCALE        /* what a group's stored values must be multiplied with: a part of every value that is not F32 */
+    WEFT_COMPANION_SUM_SQUARES, /* the sum of squares of a group's elements, before they were rounded to the storage type */
+    WEFT_COMPANION_SCALE        /* the factor for a group's stored elements; without it these are not the value */
 } weft_companion_kind;
 
 typedef struct weft_companion {
     weft_companion_kind kind;
-    uint32_t group; /* values to each number; 0: the whole column */
+    uint32_t group; /* elements for each number; 0: the whole column */
 } weft_companion;
 
-/* How a value between two nodes lies in memory. */
+/* The storage of a value between two nodes. */
 typedef struct weft_storage {
     uint32_t type; /* weft_type: F32, F16, BF16 or Q8_0 (blocks of int8); WEFT_STORAGE_UNCHOSEN */
     weft_companion companion;
 } weft_storage;
 
-/* What a kernel can read or write of one input or output, in place of plain F32. All zeros: F32 alone. */
+/* The storages that a kernel can read or write for one input or output. All zeros: F32 only. */
 typedef struct weft_storage_set {
-    uint64_t types;           /* WEFT_TYPE_BIT of each; 0: F32 */
-    weft_companion companion; /* read where it is there and `types` allows, or can be written; a kernel that only works with one
-                                 says so when it is asked about a value that has none */
+    uint64_t types;           /* WEFT_TYPE_BIT of each type; 0: F32 only */
+    weft_companion companion; /* of an input: it is read if the value has it; of an output: it can be written. A kernel that needs a
+                                 companion answers a question about a value without one with `supported` false */
 } weft_storage_set;
 
-/* ---- Nodes, as a backend is asked about them and as it runs them ---- */
+/* ---- Nodes, in questions and in schedules ---- */
 
 /* One input or output. In a question `buffer`, `offset` and the addresses are 0. */
 typedef struct weft_place {
-    bool present; /* false: an optional tensor left out, and all else is 0 */
+    bool present; /* false: an optional tensor that is left out; all other members are 0 */
     weft_leaf leaf;
-    weft_tensor tensor;   /* as the graph has it: a value between nodes is F32 here, however it is stored */
-    uint32_t layout;      /* of a weight; WEFT_LAYOUT_UNCHOSEN */
-    uint32_t member;      /* which of the weights that share the layout */
-    weft_storage storage; /* of a value between nodes; otherwise the tensor's type */
+    weft_tensor tensor;   /* as in the graph, where a value between nodes is F32, whatever its storage */
+    uint32_t layout;      /* of a weight; may be WEFT_LAYOUT_UNCHOSEN */
+    uint32_t member;      /* the weight's index among those that share the layout */
+    weft_storage storage; /* of a value between nodes; for all others the tensor's type */
     weft_backend_buffer *buffer;
     uint64_t offset;    /* bytes, a multiple of 64 */
     uint64_t address;   /* buffer_address plus offset */
     uint64_t companion; /* the address of its companion, or 0 */
 } weft_place;
 
-/* No number of a kernel: the best that fits. */
+/* In place of a kernel's number: the best kernel that fits. */
 #define WEFT_KERNEL_ANY UINT32_MAX
 
-/* A node as one entry of a schedule. The same struct asks whether a device can run it, then without places in memory. */
+/* One entry of a schedule: a node, its kernel and its places in memory. The same struct, without places in memory, is the question
+ * whether a device can run a node. */
 typedef struct weft_phase {
     weft_op op;
     weft_precision precision;
-    uint32_t kernel;    /* the number `supports` gave; in a question WEFT_KERNEL_ANY, or the only one that may run it */
+    uint32_t kernel;    /* the number that `supports` gave; in a question WEFT_KERNEL_ANY, or the only kernel allowed */
     const char *name;   /* of the kernel; NULL in a question */
-    const void *params; /* copied by plan_create if needed later */
+    const void *params; /* the op's parameter block (weft/ops/STEM.h); valid during the call */
     size_t params_size;
     weft_place inputs[WEFT_MAX_INPUTS];
-    weft_place outputs[WEFT_MAX_OUTPUTS]; /* a new state version is at its state's place */
-    weft_place scratch;                   /* `present` is false where scratch_bytes was 0 */
-    const uint32_t *after;                /* phases this one must come after: read after write, write after read or write */
+    weft_place outputs[WEFT_MAX_OUTPUTS]; /* a new version of a state has the state's place */
+    weft_place scratch;                   /* `present` is false if scratch_bytes was 0 */
+    const uint32_t *after;                /* indices of phases that must end before: read after write, write after read or write */
     uint32_t n_after;
 } weft_phase;
 
 /* The answer of `supports`. */
 typedef struct weft_support {
     bool supported;
-    uint32_t kernel;        /* the row of the backend's table of kernels that will run it; plan_create obeys it */
+    uint32_t kernel;        /* the index in the backend's table of kernels; plan_create uses this kernel */
     const char *name;       /* "mul_mat q4_k avx512vnni": static */
-    char reason[160];       /* why not; or why this kernel rather than a faster one; or "" */
-    uint64_t scratch_bytes; /* needed only while the phase runs */
-    bool in_place;          /* output 0 may share memory with an input of the same size and storage that dies here */
-    weft_storage_set inputs[WEFT_MAX_INPUTS], outputs[WEFT_MAX_OUTPUTS]; /* what the kernel can read and write */
+    char reason[160];       /* why no kernel fits; or why not a faster one; or "" */
+    uint64_t scratch_bytes; /* memory that the phase needs while it runs */
+    bool in_place;          /* output 0 may have the memory of an input of the same size and storage that nothing reads later */
+    weft_storage_set inputs[WEFT_MAX_INPUTS], outputs[WEFT_MAX_OUTPUTS]; /* that the kernel can read and write */
 } weft_support;
 
 /* One row of a backend's table of kernels, for people. */
@@ -148,7 +151,7 @@ typedef struct weft_kernel_info {
     const char *name;
 } weft_kernel_info;
 
-/* One use of weights: the question about a node, and which of its inputs they are, in the members' order. */
+/* One use of weights: the question about the node that reads them, and the index of each weight among the node's inputs. */
 typedef struct weft_use {
     const weft_phase *phase;
     uint32_t inputs[WEFT_MAX_MEMBERS];
@@ -158,11 +161,11 @@ typedef struct weft_use {
 typedef struct weft_packing {
     const weft_tensor *weight;
     const weft_layout *layout;
-    uint32_t member, n_members;  /* of the weights that share the layout; 0 and 1 where it is alone */
-    weft_backend_buffer *buffer; /* the place of the layout begins at `offset` */
+    uint32_t member, n_members; /* the weight's index among those that share the layout, and their number: 0 and 1 if it is alone */
+    weft_backend_buffer *buffer; /* the packed weights begin at `offset` bytes */
     uint64_t offset;
     int64_t first_row, n_rows;
-    const void *from; /* the rows as they are in the file */
+    const void *from; /* n_rows rows in the file's layout */
 } weft_packing;
 
 /* ---- Plans ---- */
@@ -173,8 +176,8 @@ typedef struct weft_ring_copy {
     uint64_t offset, ring_offset, bytes;
 } weft_ring_copy;
 
-/* A plan to record. A step first copies its `step` slot to the fixed places, then runs the phases, then copies the results out.
- * Slot i of a ring begins at i * its stride. */
+/* A plan to record. A step first copies its slot of the step ring to the places of the step inputs, then runs the phases, then
+ * copies the results to its slot of the result ring. Slot i of a ring begins at byte i * stride. */
 typedef struct weft_schedule {
     const weft_phase *phases;
     size_t n_phases;
@@ -188,13 +191,13 @@ typedef struct weft_schedule {
 
 typedef struct weft_backend {
     uint32_t abi;  /* WEFT_BACKEND_ABI */
-    uint32_t size; /* of this struct, bytes */
+    uint32_t size; /* bytes of this struct */
     const char *name;
-    int32_t rank; /* "auto" takes the usable device of the highest rank */
+    int32_t rank; /* "auto" opens the usable device with the highest rank */
 
-    /* Describes up to `capacity` devices; `count` gets how many there are. Never fails because a driver is missing: it then lists
-     * one with `unusable` set. The core sets `backend` and `id`, and writes the backend's name before `stable_id`, which is to be a
-     * UUID or "". */
+    /* Writes the number of devices to `count` and describes up to `capacity` of them. A missing driver is no failure: the list is
+     * then one device with `unusable` set. The core sets `backend` and `id`. `stable_id` is a UUID or "", and the core writes the
+     * backend's name before it. */
     weft_status (*devices)(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);
     /* Opens device `index` of that list. `host` lives longer than the device. */
     weft_status (*open)(const weft_host *host, size_t index, const weft_device_options *options, weft_backend_device **device,
@@ -202,84 +205,85 @@ typedef struct weft_backend {
     void (*close)(weft_backend_device *device);
     weft_status (*memory_info)(weft_backend_device *device, uint64_t *total, uint64_t *free, weft_error *error);
 
-    /* Memory that reads as zeros. */
+    /* Creates a buffer of zeros. */
     weft_status (*buffer_create)(weft_backend_device *device, weft_memory memory, uint64_t bytes, weft_backend_buffer **buffer,
                                  weft_error *error);
     void (*buffer_destroy)(weft_backend_device *device, weft_backend_buffer *buffer);
-    /* Where kernels find a buffer: what a phase's addresses are counted from. NULL: addresses are 0, and the backend resolves
-     * `buffer` and `offset` itself. */
+    /* The buffer's address for kernels; the addresses of places are this plus the offset. NULL: all addresses are 0, and the
+     * backend uses `buffer` and `offset`. */
     uint64_t (*buffer_address)(weft_backend_device *device, const weft_backend_buffer *buffer);
-    /* The host's view of a ring buffer, and of any other where the device's memory is the host's (`host_memory`): weights that stay
-     * as they are in the file are then read straight into it. NULL: the host cannot see it. */
+    /* The host's pointer to a ring buffer. On a device with `host_memory` it maps other buffers too, and weights in the file's
+     * layout are read from the file into them. Returns NULL if the host cannot map the buffer. */
     void *(*buffer_map)(weft_backend_device *device, weft_backend_buffer *buffer);
-    /* Ordered after everything submitted before, and finished on return but for what came from `stage`. */
+    /* Copy bytes to or from a buffer, after everything that was submitted before. They have ended on return, except a `write` from
+     * memory of `stage`. */
     weft_status (*write)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from, size_t bytes,
                          weft_error *error);
     weft_status (*read)(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, void *into, size_t bytes,
                         weft_error *error);
 
-    /* Whether and how a node would run: picks the best row of the backend's table of kernels that fits the question, or says why
-     * none does. Must not depend on anything but the question and the device. A layout or a storage that has not been chosen fits
-     * every kernel that could get its own. With `phase->kernel` set only that row may be picked. */
+    /* Whether and how the device runs a node: picks the best kernel in the backend's table that fits the question, or says why none
+     * does. The answer depends on nothing but the question and the device. An unchosen layout or storage fits each kernel whose own
+     * layout or storage could still be chosen. If `phase->kernel` is a number, only this kernel may be picked. */
     void (*supports)(weft_backend_device *device, const weft_phase *phase, weft_support *support);
-    /* Describes row `number` of the table: false past the last. NULL: the table cannot be listed. */
+    /* Describes kernel `number` of the table; false past the last one. NULL: the table cannot be listed. */
     bool (*kernel_at)(weft_backend_device *device, uint32_t number, weft_kernel_info *info);
-    /* Picks one lossless layout from all uses of a weight; some kernel must read it in each use. With more than one weight: a
-     * layout that they share, where the backend has one for them; WEFT_LAYOUT_FILE leaves each to itself, and it is asked about
-     * each alone. `layout` comes as all zeros. NULL: always the file's. */
+    /* Picks one lossless layout for a weight from all its uses; in each use some kernel must read it. For several weights it picks
+     * a layout that they share, or WEFT_LAYOUT_FILE: the core then asks about each weight alone. `layout` is all zeros before the
+     * call. NULL: always the file's layout. */
     void (*weight_layout)(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights, const weft_use *uses,
                           size_t n_uses, weft_layout *layout);
-    /* Converts rows from the file's layout into the weight's place; when it returns, `from` has been taken, but for what came from
-     * `stage`. NULL: only the file's layout, which the core writes itself. */
+    /* Converts rows from the file's layout and writes them to the weight's place. On return `from` is no longer needed, unless it
+     * is memory of `stage`. NULL: there is only the file's layout, which the core writes with `write`. */
     weft_status (*weight_pack)(weft_backend_device *device, const weft_packing *packing, weft_error *error);
 
-    /* Records a schedule; nothing in it needs to live on but the buffers. */
+    /* Records a schedule. Of the schedule only the buffers live longer than the call. */
     weft_status (*plan_create)(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                weft_error *error);
     void (*plan_destroy)(weft_backend_device *device, weft_backend_plan *plan);
-    /* Queues one step. Tickets of a device rise by one or more from call to call; steps run in that order. */
+    /* Queues one step. Tickets of a device rise from call to call, and steps run in their order. */
     weft_status (*plan_submit)(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
                                uint32_t result_slot, weft_error *error);
-    /* Waits until the step of the ticket has ended and says how. See weft_plan_wait for the statuses. */
+    /* Waits until the step of the ticket has ended, and returns how. Time and statuses are as in weft_plan_wait. */
     weft_status (*wait)(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error);
-    /* Drops what is queued and makes the running step end early; the tickets end as WEFT_CANCELLED. */
+    /* Drops queued steps and stops the running one early. Their tickets end as WEFT_CANCELLED. */
     void (*cancel)(weft_backend_device *device);
-    /* WEFT_OK, or why the device can no longer be used. NULL: always usable. */
+    /* WEFT_OK, or WEFT_DEVICE_LOST and the reason. NULL: the device is never lost. */
     weft_status (*status)(weft_backend_device *device, weft_error *error);
-    /* Measures reading the device's memory with nothing else running. NULL: cannot tell. */
+    /* Measures how fast the device reads its memory while nothing else runs. NULL: it cannot. */
     weft_status (*read_bandwidth)(weft_backend_device *device, double *bytes_per_s, weft_error *error);
-    /* Host memory through which weights stream: `memory` gets at least `bytes` of it, 64-byte aligned, which the device reads by
-     * itself. The core fills them and hands them on once, from their beginning, as `from` of `write` or `weight_pack`. For that
-     * memory these may return before the device has taken it, so that the next piece of a file is read while this one travels;
-     * everything submitted, written, read or packed later comes after it. The next call takes the piece back, whether it was used
-     * or not, and waits only where none is free. `bytes` 0 (`memory` NULL) ends it: waits for what still travels, says if any of it
-     * failed, and gives all of this memory back, whatever the status and also on a device that is lost. A failed call gives no
-     * piece. One load of a device does this at a time; other calls, with other memory, may come between. NULL: the core reads into
-     * memory of its own. */
+    /* Gives a piece of host memory for loading weights: at least `bytes` bytes, 64-byte aligned, which the device can read by
+     * itself. The core fills the piece and passes its beginning once as `from` of `write` or `weight_pack`. These may then return
+     * before the device has read the piece, so that the core reads the next part of a file meanwhile. Everything that is submitted,
+     * written, read or packed later comes after it. The next call of `stage` takes the piece back, used or not, and waits only if
+     * no piece is free. With `bytes` 0 (`memory` is NULL) the load is over: the call waits for all copies, returns the failure of
+     * any, and frees all pieces, whatever the status and also on a lost device. A call that fails gives no piece. Only one load of
+     * a device runs at a time; calls with other memory may come in between. NULL: the core uses memory of its own. */
     weft_status (*stage)(weft_backend_device *device, uint64_t bytes, void **memory, weft_error *error);
-    /* How many launches the plan recorded for a step, those around the phases included. NULL: not known. */
+    /* The number of launches in a step of the plan, including those that copy its inputs and results. NULL: unknown. */
     size_t (*plan_dispatches)(weft_backend_device *device, const weft_backend_plan *plan);
-    /* The bytes of the memory that memory_info tells of that a buffer would use, and that a plan's recording uses. NULL: `bytes`,
-     * and none. */
+    /* By how much a buffer of `bytes` bytes, and a plan's recording, lower the free memory of memory_info. NULL: by `bytes`, and by
+     * 0. */
     uint64_t (*buffer_bytes_used)(weft_backend_device *device, weft_memory memory, uint64_t bytes);
     uint64_t (*plan_bytes_used)(weft_backend_device *device, const weft_backend_plan *plan);
 
-    /* What several devices of one backend need to work together. All of them NULL: the host copies, and waits in between. */
+    /* For several devices of one backend that work together. If all are NULL, the host copies and waits. */
 
-    /* Queues a copy from a buffer of another device of this backend, ordered on this device as a step is. */
+    /* Queues a copy from a buffer of another device of this backend. Its place in this device's order is that of a step. */
     weft_status (*copy_from)(weft_backend_device *device, weft_backend_buffer *into, uint64_t offset,
                              weft_backend_device *from_device, weft_backend_buffer *from, uint64_t from_offset, uint64_t bytes,
                              weft_error *error);
-    /* An event that occurs when everything queued on the device so far has ended. Destroyed on the device that made it, after
-     * whoever waits for it. */
+    /* Creates an event, which occurs when everything that was queued on the device before has ended. It is destroyed on the device
+     * that made it, after all waits for it have ended. */
     weft_status (*event_create)(weft_backend_device *device, weft_backend_event **event, weft_error *error);
     void (*event_destroy)(weft_backend_device *device, weft_backend_event *event);
-    /* What is queued on the device later begins after the event, of this or another device of this backend. Does not block. */
+    /* Makes everything that is queued on the device later begin after the event, which is of this or another device of this
+     * backend. Returns at once. */
     weft_status (*event_wait)(weft_backend_device *device, weft_backend_event *event, weft_error *error);
 } weft_backend;
 
-/* The symbol a plug-in exports: returns the backend, which lives as long as the library is loaded, or NULL where `host` is of an
- * ABI it does not know. */
+/* The symbol that a plug-in exports: a function that returns the backend, which lives as long as the library is loaded, or NULL if
+ * the plug-in does not know the ABI of `host`. */
 #define WEFT_BACKEND_ENTRY "weft_backend_entry"
 typedef const weft_backend *(*weft_backend_entry_function)(const weft_host *host);
 

@@ -1,5 +1,9 @@
-/* Oracles, op cases and the comparison of devices: what a maintainer of a backend or a driver runs. The tests and the benchmarks
- * use the same tables.
+/* Checks and benchmarks of devices, for maintainers of backends and drivers: op cases with an oracle in double precision, and
+ * models node by node. The tests use the same cases.
+ *
+ * The conventions of weft.h hold. Texts in what a `report` function gets live during its call. `report` and `progress` may be NULL
+ * and are called by the calling thread. If `report` returns a status other than WEFT_OK, the run ends and returns it; if `progress`
+ * returns false, the run returns WEFT_CANCELLED.
  */
 #ifndef WEFT_CHECK_H
 #define WEFT_CHECK_H
@@ -14,24 +18,27 @@ typedef struct weft_check_options {
     const char *op;   /* only this op; NULL: all */
     const char *type; /* only cases with a weight of this type; NULL: all */
     weft_precision precision;
-    uint64_t seed; /* 0: 1 */
-    bool quick;    /* a subset for a first look */
-    bool large;    /* the cases that weft_bench_ops times, in place of the others: the oracle needs seconds or minutes for each */
-    const char *name; /* only cases with this in their names; NULL: all */
+    uint64_t seed;    /* 0: 1 */
+    bool quick;       /* a subset for a first look */
+    bool large;       /* instead of the usual cases those of weft_bench_ops: the oracle needs seconds or minutes for each */
+    const char *name; /* only cases whose name contains this; NULL: all */
     uint64_t reserved[7];
 } weft_check_options;
 
-/* How far a device's result lies from the double-precision oracle's. */
+/* The difference between a device's result and the oracle's. */
 typedef struct weft_check_result {
     weft_op op;
     const char *name;    /* of the case: "mul_mat Q4_K 257x33 T=7" */
-    const char *kernel;  /* what ran it */
-    const char *skipped; /* why it did not run, or NULL */
-    const char *failure; /* why it did not pass, or NULL */
+    const char *kernel;  /* the kernel that ran it */
+    const char *skipped; /* why the case did not run, or NULL */
+    const char *failure; /* why the case did not pass, or NULL */
     uint64_t seed;
-    double nmse, nmse_limit;   /* sum (y - oracle)^2 / sum oracle^2; a sum that cancels counts as what its terms add up to */
-    double error, error_limit; /* largest |y - oracle| over its row of the oracle's root mean square, or its own size if larger */
-    int32_t worst_output;      /* which of the op's outputs the worst element is in */
+    /* sum (y - oracle)^2 / sum oracle^2. For an element whose terms cancel, the magnitude of the terms replaces the oracle's value.
+     */
+    double nmse, nmse_limit;
+    /* max |y - oracle| / max(root mean square of the element's row in the oracle, magnitude of the element). */
+    double error, error_limit;
+    int32_t worst_output; /* the output that has the element with the largest error */
     int64_t worst_row, worst_column;
     double worst_value, worst_oracle;
     bool passed;
@@ -43,8 +50,8 @@ typedef struct weft_check_summary {
     uint64_t reserved[4];
 } weft_check_summary;
 
-/* Runs every case of the op table on `device` and compares with the oracle. `report` (may be NULL) sees each result; a status it
- * returns ends the run. A failed case is counted, not an error. */
+/* Runs the cases of all ops on `device` and compares the results with the oracle. `options` and `summary` may be NULL. `report`
+ * gets each result. A case that fails is counted in `summary`; the status is then WEFT_OK all the same. */
 WEFT_API weft_status weft_check_ops(weft_device *device, const weft_check_options *options,
                                     weft_status (*report)(void *user, const weft_check_result *result), void *user,
                                     weft_check_summary *summary, weft_error *error);
@@ -53,47 +60,46 @@ WEFT_API weft_status weft_check_ops(weft_device *device, const weft_check_option
 
 typedef struct weft_bench_options {
     const char *op, *type; /* as in weft_check_options */
-    const char *name;      /* only cases with this in their names; NULL: all */
+    const char *name;      /* only cases whose name contains this; NULL: all */
     weft_precision precision;
-    bool quick;      /* the small cases of the check's `quick`, in place of those of models' shapes */
-    double seconds;  /* that a case is timed for, after warming up; 0: 0.25, 3600 at most */
-    uint64_t memory; /* bytes that the tensors of a case may have, on the host and on the device; 0: 1 GiB; never more than half of
-                        the memory that the device has free */
-    bool (*progress)(void *user, uint64_t done, uint64_t total); /* cases; between steps, too. False cancels */
+    bool quick;      /* instead of cases with the shapes of models the small ones of weft_check_options.quick */
+    double seconds;  /* time for each case, after warming up: up to 3600; 0: 0.25 */
+    uint64_t memory; /* max bytes of a case's tensors, on the host and on the device; 0: 1 GiB. Never more than half of the device's
+                        free memory */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* cases; called between steps too */
     void *progress_user;
     uint64_t reserved[8];
 } weft_bench_options;
 
-/* Times are those of one run of the op, in steps of a plan with `n_nodes` of them. */
+/* The time of one run of the op, measured in steps of a plan with n_nodes nodes of this op. */
 typedef struct weft_bench_result {
     weft_op op;
     const char *name;           /* of the case: "mul_mat Q4_K 4096x14336 T=1" */
-    const char *kernel;         /* what ran it */
-    const char *skipped;        /* why it was not timed, or NULL */
+    const char *kernel;         /* the kernel that ran it */
+    const char *skipped;        /* why the case was not timed, or NULL */
     int64_t n_columns;          /* T */
-    uint64_t bytes, operations; /* of a run, as weft_graph_node_cost tells */
-    int32_t n_nodes;            /* of the plan, run one after the other, each with weights and a KV cache of its own */
-    uint64_t own_bytes;         /* that a step reads and writes of those: the device's caches may hold them where they are few */
-    int32_t n_rounds;           /* that the median and the range are of; a round is one step or many */
-    double us_median, us_min, us_max; /* microseconds */
+    uint64_t bytes, operations; /* of one run, as weft_graph_node_cost counts them */
+    int32_t n_nodes;            /* they run one after the other, each with weights and a KV cache of its own */
+    uint64_t own_bytes;         /* of these that a step reads and writes; if they are few, the device's caches may hold them */
+    int32_t n_rounds;           /* measurements, each of one or more steps */
+    double us_median, us_min, us_max; /* of all rounds, in microseconds for each run of the op */
     uint64_t reserved[8];
 } weft_bench_result;
 
-/* Times the op table's cases on `device`: steps of one plan, with the queue kept full. Results are not looked at: weft_check_ops
- * with `large` checks the same cases. `options` and `report` may be NULL. `report` sees each result; a status it returns ends the
- * run. A case that the device cannot run is reported as skipped. */
+/* Times the cases on `device`, with a full queue of steps. It does not check results: weft_check_ops does, with `large` for the
+ * same cases. `options` may be NULL. `report` gets each result. A case that the device cannot run is reported with `skipped`. */
 WEFT_API weft_status weft_bench_ops(weft_device *device, const weft_bench_options *options,
                                     weft_status (*report)(void *user, const weft_bench_result *result), void *user,
                                     weft_error *error);
 
 /* ---- Models: each node of real steps on several devices ---- */
 
-/* How far values lie from what they are held against. */
+/* The difference between values and their reference. */
 typedef struct weft_check_measure {
-    bool present;              /* false: there was nothing to measure */
-    const char *failure;       /* why it is not good enough, or NULL */
-    double nmse, nmse_limit;   /* as in weft_check_result; limits are 0 where nothing is asked */
-    double error, error_limit; /* of a chosen token: of its log-probability */
+    bool present;              /* false: nothing was measured */
+    const char *failure;       /* why the difference is too large, or NULL */
+    double nmse, nmse_limit;   /* as in weft_check_result; a limit of 0 means that there is none */
+    double error, error_limit; /* likewise; for a chosen token the error of its log-probability */
     int32_t worst_output;
     int64_t worst_row, worst_column;
     double worst_value, worst_expected;
@@ -102,23 +108,24 @@ typedef struct weft_check_measure {
 
 /* One node of one step on one device. */
 typedef struct weft_check_node {
-    int32_t step, n_rows; /* from 0; rows of the step, padding counted */
-    size_t index;         /* in the order of the first device's graph; behind them, nodes that only this device's graph has */
-    size_t device;
+    int32_t step, n_rows; /* the step's number, from 0; its rows, including padding */
+    size_t index;     /* in the order of the first device's graph; nodes that only another device's graph has come after these */
+    size_t device;    /* index in `devices` */
     const char *name; /* "blk.3.attention" */
     int32_t layer;    /* -1 outside the layers */
     weft_op op;
     const char *kernel;
-    const char *skipped; /* why the device did not run it by itself, or NULL */
-    /* Run by itself on the inputs it has in the first device's run, against the oracle; and then against the first device's result,
-     * without a limit. */
+    const char *skipped; /* why the device did not run the node alone, or NULL */
+    /* The node runs alone, with the inputs that it had in the first device's step. `alone`: its result against the oracle.
+     * `difference`: its result against the first device's, without a limit. */
     weft_check_measure alone, difference;
-    /* What the device's own run of the whole step gave, against the oracle on the inputs the node had in that run: what `alone`
-     * finds is a kernel's fault, what only this finds is the plan's (order, barriers, memory). */
+    /* The node's result in the device's own run of the whole step, against the oracle for the inputs of that run. A fault that
+     * `alone` shows is the kernel's. A fault that only this shows is the plan's: order, barriers, memory. */
     weft_check_measure in_step;
-    /* The same values against those of the first device's run: what the errors of all nodes before it have added up to. */
+    /* The same result against the first device's in the step: the sum of the errors of all nodes before. */
     weft_check_measure drift;
-    /* With `fused`: the result of its parts by themselves against the oracle, and of the fused node against that of its parts. */
+    /* With `fused`. `parts`: the result of the node's parts, run alone, against the oracle. `fused`: the node's result against that
+     * of its parts. */
     weft_check_measure parts, fused;
     bool passed;
     uint64_t reserved[8];
@@ -128,55 +135,56 @@ typedef struct weft_check_model_options {
     weft_precision precision;
     const char *prompt; /* NULL: a sentence of some 16 tokens */
     int32_t n_decode;   /* steps of one row after the prompt, with the first device's tokens; 0: 3 */
-    int32_t max_rows;   /* of a prompt's step, a power of two; 0: 512 */
-    int32_t page_size;  /* 0: the engine's */
-    bool fused;         /* hold each fused node against its parts, on the first device alone, in place of everything else */
-    bool (*progress)(void *user, uint64_t done, uint64_t total); /* nodes; false cancels */
+    int32_t max_rows;   /* max rows in a step of the prompt, a power of two; 0: 512 */
+    int32_t page_size;  /* positions in a page; 0: the engine's default */
+    bool fused;         /* only compare each fused node with its parts, on the first device */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* nodes */
     void *progress_user;
     uint64_t reserved[8];
 } weft_check_model_options;
 
 typedef struct weft_check_model_summary {
-    size_t n_passed, n_failed, n_skipped; /* nodes, once for each device and step */
-    bool failed;                          /* the rest is of the first one that did */
+    size_t n_passed, n_failed, n_skipped; /* nodes, counted for each device and step */
+    bool failed;                          /* a node failed; the other members say which one did first */
     char first_name[WEFT_NAME_SIZE];
     size_t first_device;
     int32_t first_step;
     uint64_t reserved[8];
 } weft_check_model_summary;
 
-/* Runs the same steps (the prompt, then single rows) on every device and examines every node of the fused graphs. Needs host memory
- * for the largest node's tensors in double precision (matrices as they are in the file) and a KV cache for each device. `options`
- * may be NULL. `report` sees the nodes in the order of the first device's graph, the devices of a node in theirs; a status it
- * returns ends the run. A node that fails is counted, not an error. */
+/* Runs the same steps (the prompt, then single rows) on all devices and examines every node of the fused graphs. The devices are of
+ * the model's runtime. Needs host memory for the tensors of the largest node, in double precision except for weights, and for a KV
+ * cache for each device. `options` and `summary` may be NULL. `report` gets the nodes in the order of the first device's graph, and
+ * each node for all devices in their order. A node that fails is counted in `summary`; the status is then WEFT_OK all the same. */
 WEFT_API weft_status weft_check_model(weft_model *model, weft_device *const *devices, size_t n_devices,
                                       const weft_check_model_options *options,
                                       weft_status (*report)(void *user, const weft_check_node *node), void *user,
                                       weft_check_model_summary *summary, weft_error *error);
 
-/* ---- Models: what they say ---- */
+/* ---- Models: the tokens that they choose ---- */
 
-/* A token that a device chose and the first one did not. */
+/* A token for which a device's choice differs from the first device's. */
 typedef struct weft_check_parting {
     size_t device;
-    int32_t index;           /* of the token, from 0 after the prompt */
-    weft_token tokens[2];    /* the first device's and this one's */
-    double logits[2][2];     /* logits[i][j]: on the first device (i = 0) or this one, of tokens[j] */
-    double nmse, nmse_limit; /* of this device's logits against the first one's there */
-    double gap, gap_limit;   /* the larger of both devices' differences of the two logits; what a tie may have */
-    bool tie;                /* the logits are as close as they should be, and the gap is within what they differ by everywhere */
+    int32_t index;           /* of the token; 0 is the first one after the prompt */
+    weft_token tokens[2];    /* the first device's choice and this device's */
+    double logits[2][2];     /* logits[i][j]: of tokens[j], on the first device (i = 0) or this one (i = 1) */
+    double nmse, nmse_limit; /* of all logits of this device against the first device's */
+    double gap, gap_limit;   /* |logit of tokens[0] - logit of tokens[1]|, the larger one of both devices; its limit for a tie */
+    bool tie;                /* both are within their limits, so the difference is no fault */
     uint64_t reserved[8];
 } weft_check_parting;
 
 typedef struct weft_check_greedy_summary {
-    int32_t n_tokens;             /* compared on each device; fewer than asked for where one parted 64 times */
-    size_t n_ties, n_differences; /* of all devices; after either the device goes on with the first one's token */
+    int32_t n_tokens;             /* compared on each device; fewer than asked for if a device differed 64 times */
+    size_t n_ties, n_differences; /* of all devices; after each of these the device goes on with the first device's token */
     uint64_t reserved[4];
 } weft_check_greedy_summary;
 
-/* Lets each engine choose `n_tokens` greedily after the prompt (NULL: as weft_check_model), end tokens counting as others, and
- * tells where one parts from the first: its own device, options and precision for each, of which n_ctx, n_sequences and logits are
- * chosen here. Differences are counted, not errors. `progress` counts tokens. */
+/* Creates an engine for each of the options, lets each choose `n_tokens` tokens greedily after the prompt (NULL: as in
+ * weft_check_model), and compares the tokens with the first engine's. End tokens end nothing. The options may differ in device,
+ * precision and others, but this call sets n_ctx, n_sequences and logits. `report` gets each token that differs. `summary` may be
+ * NULL and counts them; the status is then WEFT_OK all the same. `progress` counts tokens. */
 WEFT_API weft_status weft_check_greedy(weft_model *model, const weft_engine_options *engines, size_t n_engines, const char *prompt,
                                        int32_t n_tokens, weft_status (*report)(void *user, const weft_check_parting *parting),
                                        bool (*progress)(void *user, uint64_t done, uint64_t total), void *user,

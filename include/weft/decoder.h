@@ -8,11 +8,9 @@
  *     weft_session_say(chat, WEFT_USER, "What is the capital of Portugal?", &error);
  *     while (weft_session_next(chat, &piece, &error) == WEFT_OK && !piece.last) show(piece.text, piece.size);
  *
- * The conventions of weft.h hold. A model may be used from any thread; calls on one engine and its sessions are serialised inside.
- * Text is tokenised beside that: only calls that add to the same session, or read its answer, wait for it.
- *
- * Where a function needs a handle, a text or an array and gets NULL, it returns WEFT_INVALID_ARGUMENT with a message; one that
- * returns no status does nothing, and gives false, NULL, zeros or WEFT_NO_TOKEN. An array or a text of size 0 may be NULL.
+ * The conventions of weft.h hold; an array or a text of size 0 may be NULL. A model may be used by several threads at once. The
+ * library serialises the calls on one engine and its sessions. Only tokenising a text runs outside of this order: calls that add to
+ * the same session or read its answer wait for it, and no others.
  */
 #ifndef WEFT_DECODER_H
 #define WEFT_DECODER_H
@@ -36,7 +34,7 @@ typedef struct weft_model weft_model;
 WEFT_API weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model **model, weft_error *error);
 /* Its engines must have been destroyed. */
 WEFT_API void weft_model_close(weft_model *model);
-/* The runtime it was opened with. */
+/* The runtime that opened the model. */
 WEFT_API weft_runtime *weft_model_runtime(const weft_model *model);
 
 typedef struct weft_model_info {
@@ -46,18 +44,20 @@ typedef struct weft_model_info {
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab;
     int32_t n_ctx_train; /* positions the model was trained on */
     bool has_weights;
-    uint64_t n_parameters;
-    uint64_t weight_bytes;   /* in the file */
+    uint64_t n_parameters;   /* elements of all tensors in the file */
+    uint64_t weight_bytes;   /* bytes of all tensors in the file */
     const char *tokenizer;   /* "bpe smollm", "spm" */
-    const char *chat_format; /* "chatml", "llama3", or NULL */
-    const char *chat_reason; /* why there is no chat format, or "" */
-    weft_token bos, eos;     /* WEFT_NO_TOKEN where the file has none */
+    const char *chat_format; /* "chatml", "llama3"; NULL: no known format */
+    const char *chat_reason; /* why there is no known chat format, or "" */
+    weft_token bos, eos;     /* WEFT_NO_TOKEN if the file has none */
     uint64_t reserved[8];
 } weft_model_info;
+/* Describes the model; its texts live as long as the model. The counts of a file without weights are 0, except n_vocab. */
 WEFT_API void weft_model_describe(const weft_model *model, weft_model_info *info);
 
-/* Metadata entry `index` as (key, type name, value as text, cut to `size` with "..."), each of which may be NULL where it is not
- * wanted: false past the last. */
+/* Metadata entry `index`: its key and the name of its type, which live as long as the model, and its value as text. The text is
+ * written to `value`, which has room for `size` bytes with the final zero; a longer text is cut and ends in "...". Each of the
+ * three may be NULL. False past the last entry. */
 WEFT_API bool weft_model_metadata(const weft_model *model, size_t index, const char **key, const char **type, char *value,
                                   size_t size);
 
@@ -71,8 +71,8 @@ typedef struct weft_model_tensor {
 } weft_model_tensor;
 /* False past the last. */
 WEFT_API bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor);
-/* Where the weights of a graph of weft_model_graph come from: the file's tensors, and "rope_table", which is computed. The model
- * must outlive it. */
+/* The source of the weights for a graph of weft_model_graph: the file's tensors, and weights that are computed, such as
+ * "rope_table". Valid as long as the model, from any thread. */
 WEFT_API weft_weight_source weft_model_source(weft_model *model);
 
 /* ---- Tokens ---- */
@@ -84,11 +84,12 @@ WEFT_API weft_weight_source weft_model_source(weft_model *model);
  * BOS to which another is added is warned of through the runtime's logger. */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t size, bool special, weft_token *tokens,
                                    size_t capacity, size_t *count, weft_error *error);
-/* The inverse: `size` receives the whole number of bytes, of which up to `capacity` are written (no zero is added). `special`:
- * special tokens are written out; otherwise they are left out. An id outside the vocabulary is WEFT_INVALID_ARGUMENT. */
+/* The inverse. `size` receives the number of bytes of the whole text. The first `capacity` of them are written, without a final
+ * zero. With `special` control tokens are written as text; without it they are left out. A token outside of the vocabulary is
+ * WEFT_INVALID_ARGUMENT. */
 WEFT_API weft_status weft_detokenize(const weft_model *model, const weft_token *tokens, size_t n_tokens, bool special, char *text,
                                      size_t capacity, size_t *size, weft_error *error);
-/* Whether the token ends an answer (end of sequence, end of turn). */
+/* Whether the token ends an answer: an end of sequence or of turn. */
 WEFT_API bool weft_token_ends(const weft_model *model, weft_token token);
 
 /* ---- Engines: a model's weights on a device, a page pool and the scheduler ---- */
@@ -96,31 +97,34 @@ WEFT_API bool weft_token_ends(const weft_model *model, weft_token token);
 typedef struct weft_engine weft_engine;
 
 typedef struct weft_engine_options {
-    const char *device; /* as weft_device_open takes it; NULL: "auto" */
+    const char *device; /* a name for weft_device_open; NULL: "auto" */
     weft_device_options device_options;
     weft_precision precision;
-    bool kv_f32;           /* KV cache in F32 in `fast` too; `exact` always has F32 */
-    int32_t n_ctx;         /* positions of the longest sequence; 0: the model's, 4096 at most */
-    int32_t n_sequences;   /* that can run at once; 0: 1 */
-    int64_t n_cache;       /* positions in the page pool, shared by all; 0: n_ctx * n_sequences */
-    int32_t page_size;     /* positions a page: a power of two; 0: 64 */
-    int32_t max_rows;      /* tokens a step: a power of two up to 512; 0: 512 */
-    int32_t max_top;       /* the largest number of log-probabilities a session may ask for; 0: none */
-    bool logits;           /* sessions may ask for whole rows of logits */
-    bool refuse_when_full; /* out of pages: the newest sequence fails with WEFT_OUT_OF_PAGES instead of waiting its turn */
-    bool unfused;          /* run the parts instead of fused nodes */
-    bool (*progress)(void *user, uint64_t done, uint64_t total); /* bytes loaded; false cancels */
+    bool kv_f32;           /* the KV cache is F32 in `fast` too, instead of F16; in `exact` it always is */
+    int32_t n_ctx;         /* max positions of a sequence; 0: min(n_ctx_train of the model, 4096) */
+    int32_t n_sequences;   /* max sessions at once; 0: 1 */
+    int64_t n_cache;       /* positions in the page pool, which all sessions share; 0: n_ctx * n_sequences */
+    int32_t page_size;     /* positions in a page: a power of two; 0: 64 */
+    int32_t max_rows;      /* max tokens in a step: a power of two up to 512; 0: 512 */
+    int32_t max_top;       /* max n_top and n_prompt_top of a session; 0: none */
+    bool logits;           /* sessions may use on_logits */
+    bool refuse_when_full; /* if pages run out, the newest sequence fails with WEFT_OUT_OF_PAGES and does not wait for pages */
+    bool unfused;          /* plans run the graph's own nodes and fuse none */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* loaded bytes and all bytes; false cancels; NULL: none */
     void *progress_user;
     uint64_t reserved[8];
 } weft_engine_options;
 
-/* Opens the device, plans, and loads the weights. `options` may be NULL. */
+/* Opens the device, makes the plans and loads the weights. `options` may be NULL. The model must outlive the engine.
+ * WEFT_NOT_FOUND and others: as weft_device_open. WEFT_OUT_OF_MEMORY: as weft_store_load. WEFT_UNSUPPORTED: the model has no
+ * weights, or the device cannot run it. WEFT_CANCELLED: `progress` returned false. WEFT_IO. */
 WEFT_API weft_status weft_engine_create(weft_model *model, const weft_engine_options *options, weft_engine **engine,
                                         weft_error *error);
 /* Its sessions must have been destroyed. */
 WEFT_API void weft_engine_destroy(weft_engine *engine);
 
-/* What weft_engine_create would need on the device, without allocating or loading. */
+/* Writes how much memory weft_engine_create would need on the device. Opens the device, but allocates and loads nothing on it.
+ * Fails as weft_engine_create does. */
 WEFT_API weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes,
                                          weft_error *error);
 
@@ -131,22 +135,24 @@ typedef struct weft_engine_info {
     int64_t n_pages, n_pages_free;
     uint64_t load_ns;
     uint64_t n_steps;
-    uint64_t host_ns; /* spent in calls that step the engine, waiting for the device not counted */
-    /* Of the plan that decodes one sequence, as in weft_plan_info; 0 before it was used. */
+    uint64_t host_ns; /* time spent in calls that run steps, without waits for the device */
+    /* As in weft_plan_info, of the plan that decodes one sequence; 0 before it was used. */
     uint64_t decode_weight_bytes;
     size_t decode_phases, decode_dispatches;
     uint64_t reserved[8];
 } weft_engine_info;
+/* Describes the engine as it is now. */
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);
 
-/* Runs one shared step: a row for each decoding sequence first, the rest of the rows for prompts, oldest first. `n_rows` (may be
- * NULL) receives how many rows it had; 0 when there was nothing to do. */
+/* Runs one step for all sessions: first a row for each sequence that decodes, then rows of prompts, the oldest prompt first.
+ * `n_rows` (may be NULL) receives the number of rows, also on failure; 0: there was nothing to do. weft_session_next and
+ * weft_session_prefill run steps by themselves, so a program need not call this. */
 WEFT_API weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error);
 
-/* Builds the graph the engine would plan for T = n_rows of which n_heads reach the output head, to print or examine. Its step
- * inputs are "rows", "updates" and, where n_heads > 0, "heads"; its states "sequences" and "kv.LAYER" (weft/ops/step.h); its
- * results the chosen tokens, the max_top most likely where there are any, and the logits where asked for. The caller destroys it.
- */
+/* Builds the graph that an engine of these options (may be NULL) would plan for T = n_rows rows (1 to 512), of which n_heads (0 to
+ * n_rows) reach the output head. It is for printing or examining, and the caller destroys it. Step inputs: "rows", "updates" and,
+ * if n_heads > 0, "heads". States: "sequences" and "kv.LAYER" (weft/ops/step.h). Results, if n_heads > 0: the chosen tokens, then
+ * the max_top most likely tokens if max_top > 0, then the logits if `logits` is set. WEFT_UNSUPPORTED: the model has no weights. */
 WEFT_API weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
                                       weft_graph **graph, weft_error *error);
 
@@ -156,24 +162,25 @@ typedef struct weft_session weft_session;
 
 typedef struct weft_logprob {
     weft_token id;
-    float logprob; /* natural logarithm of the softmax of the logits, before any sampling option */
+    float logprob; /* natural logarithm of the token's softmax probability, whatever the sampling options */
 } weft_logprob;
 
 typedef struct weft_session_options {
-    int32_t n_ctx;     /* 0: the engine's */
-    int32_t n_predict; /* tokens an answer may have; 0: as many as fit */
-    float temperature; /* 0: greedy */
-    int32_t top_k;     /* 0: off */
-    float top_p;       /* 0: off */
-    float min_p;       /* 0: off */
-    uint64_t seed;
-    bool ignore_end;      /* go on past end tokens: for measuring */
-    int32_t n_top;        /* log-probabilities with each generated token; 0: none, not even the chosen one's */
-    int32_t n_prompt_top; /* and for each prompt token after the first, through on_prompt */
-    /* Prompt token `index` (from 1), its log-probability and the n_prompt_top most likely. The callbacks are called in order, by
-     * whoever steps the engine, and may call nothing of the engine but weft_session_cancel. */
+    int32_t n_ctx;        /* max tokens in the session; 0: the engine's */
+    int32_t n_predict;    /* max tokens of an answer; 0: as many as fit */
+    float temperature;    /* 0: greedy */
+    int32_t top_k;        /* 0: off */
+    float top_p;          /* 0 to 1; 0: off */
+    float min_p;          /* 0 to 1; 0: off */
+    uint64_t seed;        /* of the random draws, which do not depend on other sessions */
+    bool ignore_end;      /* end tokens do not end an answer: for measuring */
+    int32_t n_top;        /* most likely tokens in each piece; 0: none, and no log-probability of the chosen token either */
+    int32_t n_prompt_top; /* most likely tokens in each call of on_prompt */
+    /* Gets prompt token `index` (1 or more) with its log-probability, and the n_prompt_top most likely tokens in its place, best
+     * first. Both callbacks are called in the order of `index`, by the thread that runs the step, and their pointers live during
+     * the call. They may call no function on the engine or its sessions except weft_session_cancel. NULL: none. */
     void (*on_prompt)(void *user, size_t index, weft_logprob token, const weft_logprob *top, size_t n_top);
-    /* All logits of position `index` (those that predict token index + 1), prompt and answer. */
+    /* Gets the n_vocab logits of position `index`, which predict token index + 1, for prompt and answer. */
     void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
     void *user;
     uint64_t reserved[8];
@@ -181,62 +188,69 @@ typedef struct weft_session_options {
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
 
+/* Creates an empty session. `options` may be NULL. WEFT_FULL: the engine has n_sequences sessions already. */
 WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
                                          weft_error *error);
-/* Gives its pages back. */
+/* Gives the session's pages back to the engine. No other call on the session may be under way. */
 WEFT_API void weft_session_destroy(weft_session *session);
 
-/* Adds a message in the model's chat format: only the format's own markers become control tokens. WEFT_UNSUPPORTED where the model
- * has no known format. A system message comes first or not at all. Ends as weft_session_add_text does. */
+/* Adds a message in the model's chat format. `text` is plain: only the format's own markers become control tokens. A system message
+ * can only be the first. WEFT_UNSUPPORTED: the model has no known format. Everything else is as in weft_session_add_text. */
 WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
-/* Adds text (see weft_tokenize; what the file says to add is added to an empty session only) or tokens as they are. More than n_ctx
- * in all is WEFT_INVALID_ARGUMENT and adds nothing; a text that is far too long is refused without being tokenised, in little
- * memory. WEFT_CANCELLED where weft_session_cancel is called meanwhile, which adds nothing either. An answer that is not over ends
- * where it was read. */
+/* Add `size` bytes of text (`special`: as in weft_tokenize, but a BOS or EOS is added to an empty session only), or tokens as they
+ * are. On failure nothing is added. WEFT_INVALID_ARGUMENT: the session would have more than n_ctx tokens, or a token is outside of
+ * the vocabulary. A text that is far too long is refused without tokenising it, in little memory. WEFT_CANCELLED:
+ * weft_session_cancel was called meanwhile. If an answer is not over, it ends after the last token that was read. */
 WEFT_API weft_status weft_session_add_text(weft_session *session, const char *text, size_t size, bool special, weft_error *error);
 WEFT_API weft_status weft_session_add_tokens(weft_session *session, const weft_token *tokens, size_t n_tokens, weft_error *error);
-/* Everything the session holds: prompts and answers. Valid until the next call on the session. */
+/* The session's tokens: prompts, and answers as far as they were read. Both pointers may be NULL. The array is valid until the next
+ * call on the session. */
 WEFT_API void weft_session_tokens(const weft_session *session, const weft_token **tokens, size_t *n_tokens);
 
 typedef enum weft_finish { WEFT_FINISH_NOT, WEFT_FINISH_STOP, WEFT_FINISH_LENGTH, WEFT_FINISH_CANCELLED } weft_finish;
 
 typedef struct weft_piece {
-    const char *text; /* whole UTF-8 characters, where the model writes UTF-8; may be empty. Valid until the next call */
-    size_t size;
-    weft_token token; /* WEFT_NO_TOKEN with the last piece */
-    weft_logprob chosen;
-    const weft_logprob *top; /* n_top, best first */
+    const char *text;        /* whole UTF-8 characters if the model writes UTF-8, without a final zero; valid until the next call */
+    size_t size;             /* bytes; may be 0 */
+    weft_token token;        /* WEFT_NO_TOKEN in the last piece */
+    weft_logprob chosen;     /* the token and its log-probability, if n_top of the options is more than 0 */
+    const weft_logprob *top; /* n_top tokens, best first; valid until the next call */
     size_t n_top;
-    bool last; /* the answer is over; `text` is what was held back of an unfinished character */
-    weft_finish finish;
+    bool last;          /* the answer is over; `text` is the rest of an incomplete character */
+    weft_finish finish; /* of the last piece: why the answer is over */
     uint64_t reserved[8];
 } weft_piece;
 
-/* The next token of the answer, stepping the engine as often as needed. After the last piece, say or add more to go on; an answer
- * that did not end by an end token goes on without. The token that ended an answer is kept in the session but not returned as a
- * piece. Other sessions' tokens that the steps give wait until they are read; a session more than a few ahead pauses.
+/* Gives the next token of the answer, and runs steps of the engine until there is one. After the last piece, say or add something
+ * for the next answer. An answer that was not ended by an end token goes on without that. The end token stays in the session but is
+ * not in a piece. The steps also choose tokens of other sessions, which wait for their readers: a session pauses a few tokens ahead
+ * of its reader.
  *
- * Where the page pool is too small for all, sessions take turns, in the order in which they come to wait: one that has pages keeps
- * them for half as many tokens as it had to run rows, and goes on for them without its reader; what it gives up is run again later.
- * Idle sessions give up their pages first.
+ * If the page pool is too small for all sessions, they take turns in the order in which they began to wait. A session that has
+ * pages keeps them for a time: it may choose half as many tokens as the rows that it had to run, and does so without its reader. It
+ * runs the rows of lost pages again later. Idle sessions lose their pages first.
  *
- * Two calls at once on one session each get tokens of the answer; when it is over, each gets a last piece. */
+ * If two threads call this on one session, each gets some tokens of the answer, and each gets a last piece.
+ *
+ * WEFT_INVALID_ARGUMENT: the session is empty, or the answer has ended by an end token and nothing was added since.
+ * WEFT_OUT_OF_PAGES: see refuse_when_full. The status of a failed step is returned; the next call tries again. */
 WEFT_API weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error);
-/* Steps until the whole prompt is in the cache, without generating. It may not be there any more when the call returns: another
- * session may need the pages. WEFT_CANCELLED. */
+/* Runs steps until the whole prompt has been in the cache, and chooses no token. When the call returns, other sessions may have
+ * taken its pages again. WEFT_CANCELLED: weft_session_cancel was called. Other failures are those of weft_session_next. */
 WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);
-/* Ends what the session does: all calls of weft_session_next and weft_session_prefill that are under way on it, a text that is
- * being added, and the answer. Of next that is a last piece, WEFT_FINISH_CANCELLED; where none is under way while an answer is, the
- * next call of next gives it. Of the others it is WEFT_CANCELLED. Without any call or answer under way, the next call of next or
- * prefill ends so. A call that begins after the cancel goes on where there were others to end. Adding to the session begins anew: a
- * cancel from before, with no call under way, is over. From any thread and from a signal handler. */
+/* Ends everything that the session does now, and returns at once. A waiting weft_session_next returns a last piece with
+ * WEFT_FINISH_CANCELLED. A waiting weft_session_prefill, and a call that adds text, return WEFT_CANCELLED. The answer is over.
+ * If an answer is under way and no call waits, the next weft_session_next returns that last piece. If there is neither an answer
+ * nor a call, the next weft_session_next or weft_session_prefill ends so, unless something is added to the session before. If the
+ * cancel ended calls, it does not end calls that begin later. May be called from any thread and from a signal handler. */
 WEFT_API void weft_session_cancel(weft_session *session);
 
 typedef struct weft_session_timing {
-    uint64_t n_prefill, n_decode; /* tokens */
-    uint64_t prefill_ns, decode_ns;
+    uint64_t n_prefill, n_decode;   /* tokens that steps ran: of prompts, and of answers */
+    uint64_t prefill_ns, decode_ns; /* the time of those steps */
     uint64_t reserved[8];
 } weft_session_timing;
+/* The times since the session was created. */
 WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
 
 /* ---- Synthetic models ---- */
@@ -245,14 +259,15 @@ typedef struct weft_synth_options {
     const char *shape; /* "tiny", "tiny-qwen2", "qwen2.5-0.5b", "qwen2.5-1.5b", "llama-3.2-1b", "llama-3.1-8b" */
     const char *mix;   /* "Q4_K_M", "Q4_0", "Q8_0", "F16", "BF16" */
     uint64_t seed;
-    bool (*progress)(void *user, uint64_t done, uint64_t total);
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* written bytes and all bytes; false cancels; NULL: none */
     void *progress_user;
     uint64_t reserved[8];
 } weft_synth_options;
-/* The shapes' names, NULL past the last. */
+/* The name of shape `index`; NULL past the last. Static. */
 WEFT_API const char *weft_synth_shape(size_t index);
-/* Writes a GGUF file of that shape and quantisation mix with random weights scaled to give sane activations, and a byte-level
- * vocabulary of the right size. The same seed gives the same file. On failure no file is left. */
+/* Writes a GGUF file of that shape and quantisation mix. Its weights are random, scaled so that activations stay in a usual range,
+ * and its vocabulary is byte-level, of the shape's size. The same seed gives the same file. On failure no file is left.
+ * WEFT_INVALID_ARGUMENT: there is no such shape or mix. WEFT_CANCELLED: `progress` returned false. WEFT_IO. */
 WEFT_API weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options, const char *path, weft_error *error);
 
 #ifdef __cplusplus
