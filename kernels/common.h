@@ -11,6 +11,11 @@
 #ifndef WEFT_KERNEL
 #define WEFT_KERNEL(name, type, argument) extern "C" __global__ void name(const __grid_constant__ type argument)
 #endif
+/* The same, with the largest number of threads of a block, and how many blocks a multiprocessor is to have at a time. */
+#ifndef WEFT_KERNEL_OF
+#define WEFT_KERNEL_OF(name, type, argument, threads, blocks)                                                                      \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ type argument)
+#endif
 #define WEFT_LANES 32
 #define WEFT_ALL_LANES 0xffffffffu
 #define WEFT_INFINITY weft_bits_to_real(0x7f800000)

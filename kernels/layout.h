@@ -11,7 +11,7 @@
 #endif
 
 /* Values of weft_layout.id; 0 is the file's layout. */
-enum { WEFT_CUDA_Q6_K_PLANAR = 1, WEFT_CUDA_Q8_0_UNITS = 2 };
+enum { WEFT_CUDA_Q6_K_PLANAR = 1, WEFT_CUDA_UNITS = 2 };
 
 /* A Q6_K block has 256 values in 210 bytes: low nibbles, high bits, scales and an f16 scale of the scales. So a file's block is
  * aligned to only 2 bytes. A planar row has the low nibbles of all its blocks, then the high bits of all, the scales of all and the

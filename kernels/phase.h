@@ -55,12 +55,6 @@ typedef struct weft_cuda_phase {
     int64_t first_column, n_columns;        /* for ops that process their columns in several launches */
 } weft_cuda_phase;
 
-/* The same for a kernel that writes output 0 with a scale for each group of its values. */
-typedef struct weft_cuda_scaled_phase {
-    weft_cuda_phase phase;
-    uint64_t scales;
-} weft_cuda_scaled_phase;
-
 /* rms_norm over groups of n values; `weight` may be 0. */
 typedef struct weft_cuda_norm {
     uint64_t control, x, weight, y;

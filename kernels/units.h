@@ -1,47 +1,130 @@
-/* A layout of weights for matrix units. Host and device share this file. A unit is 16 rows of 256 values, and a warp reads it in
- * aligned pieces of 16 bytes a lane, which are the lane's A fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for
- * mma.m16n8k16"): of each step of 16 values, lane l has rows l / 4 and l / 4 + 8, values 2 (l % 4) and the next, and the same 8
- * further on.
+/* A layout of weights for matrix units. Host and device share this file. A unit is 16 rows of 256 values. A warp reads it in
+ * aligned pieces, which give each lane its A fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"): of each step
+ * of 16 values, lane l has rows l / 4 and l / 4 + 8, values 2 (l % 4) and the next, and the same 8 further on. These are registers
+ * 0 to 3 in the order (row, row + 8, row at + 8, row + 8 at + 8), each with two values.
  *
- * q8_0 units: for each of the 8 blocks of 32 values there are 512 bytes of codes, 16 a lane: for two steps, two codes each of row,
- * row + 8, row at + 8 and row + 8 at + 8. Then come the blocks' F16 scales, [row][block]. A unit has as many bytes as in the file.
- * The units of a band of 16 rows lie one after the other. Zeros fill up the last band.
+ * The units of a band of 16 rows lie one after the other, then those of the next band. Zeros fill up the last band and the last
+ * unit of a row. Then comes an F32 number for each row, a power of two. A row's values are divided by it, so that half floats can
+ * hold them: weights of any size keep their precision. kernels/fast/fragments.h reads units.
+ *
+ * Words below are of 32 bits. `half` is which of a register's two values. Nibbles lie where one shift and one mask make each pair
+ * of them half floats that are too small by a power of two, which is then in the scale.
+ *
+ * nibbles (Q4_0, Q4_1): 4 codes of 64 values: word [64][lane][step of 16], a nibble a value, rotated left by 16 * half + 6, 2, 10
+ * or 14 for register 0 to 3. At 2048, [row][32 values]: scale * 2^18 and offset as half floats. Q4_K: the same codes. At 2048, 16
+ * bytes a row: three words of 6-bit scales and minimums (weft_q4_k_pair), then d * 2^18 and -dmin. Q6_K: word [64][lane][step], the
+ * low nibbles, at 16 * half + 4, 0, 8 or 12. At 2048, words [128][lane][step / 2]: two high bits a value, at 16 * half + 8 * (step
+ * % 2) + 2 * register. At 3072, [row]: 16 scales, plus 128. At 3328, [row]: d * 2^20. Q8_0: [32][lane][step][register][half], a
+ * byte a value. At 4096, [row][32 values]: scales. f16 (F16, BF16): [step][lane][register][half].
  */
 #ifndef WEFT_KERNELS_UNITS_H
 #define WEFT_KERNELS_UNITS_H
 
 #include "kernels/layout.h"
+#include "kernels/phase.h"
 
 #define WEFT_UNIT_ROWS 16
 #define WEFT_UNIT_VALUES 256
-#define WEFT_UNIT_BLOCKS 8 /* of 32 values */
-#define WEFT_Q8_0_UNIT_BYTES 4352
-#define WEFT_Q8_0_UNIT_SCALES 4096 /* where they begin */
-#define WEFT_Q8_0_BLOCK_BYTES 34   /* in the file: an F16 scale and 32 codes */
+#define WEFT_UNIT_GROUPS 8   /* of 32 values */
+#define WEFT_UNIT_HEADS 2048 /* where the scales of nibbles begin */
+#define WEFT_Q6_K_UNIT_HIGH 2048
+#define WEFT_Q6_K_UNIT_SCALES 3072
+#define WEFT_Q6_K_UNIT_D 3328
+#define WEFT_Q8_0_UNIT_SCALES 4096
+
+enum { WEFT_UNIT_NIBBLES, WEFT_UNIT_Q4_K, WEFT_UNIT_Q6_K, WEFT_UNIT_Q8_0, WEFT_UNIT_F16 };
+
+WEFT_SHARED int weft_unit_bytes(int format) {
+    switch (format) {
+    case WEFT_UNIT_NIBBLES:
+        return 2560;
+    case WEFT_UNIT_Q4_K:
+        return 2304;
+    case WEFT_UNIT_Q6_K:
+        return 3360;
+    case WEFT_UNIT_Q8_0:
+        return 4352;
+    default:
+        return 8192;
+    }
+}
 
 WEFT_SHARED int64_t weft_unit_bands(int64_t n_rows) {
     return (n_rows + WEFT_UNIT_ROWS - 1) / WEFT_UNIT_ROWS;
 }
 
-/* The place in a q8_0 unit of the code of value `i` (0 .. 255) of a row (0 .. 15), in bytes. */
-WEFT_SHARED int64_t weft_q8_0_unit_place(int row, int i) {
-    int block = i / 32, step = i / 16 % 2, within = i % 16;
-    int lane = row % 8 * 4 + within % 8 / 2;
-    int pair = row / 8 + 2 * (within / 8);
-    return block * 512 + lane * 16 + step * 8 + pair * 2 + within % 2;
+/* Units of a row. */
+WEFT_SHARED int64_t weft_units_of(int64_t k) {
+    return (k + WEFT_UNIT_VALUES - 1) / WEFT_UNIT_VALUES;
 }
 
-/* Argument of the kernel that packs whole bands, or the rows of the last one. Addresses are the device's. */
+/* Where the rows' powers of two begin. */
+WEFT_SHARED int64_t weft_unit_powers_at(int format, int64_t k, int64_t n_rows) {
+    return weft_unit_bands(n_rows) * weft_units_of(k) * weft_unit_bytes(format);
+}
+
+/* Where value `i` (0 .. 255) of row `row` (0 .. 15) is in a fragment. */
+typedef struct weft_unit_place {
+    int lane, reg, half, step;
+} weft_unit_place;
+
+WEFT_SHARED weft_unit_place weft_unit_place_of(int row, int i) {
+    weft_unit_place place;
+    place.step = i / 16;
+    place.lane = row % 8 * 4 + i % 8 / 2;
+    place.reg = row / 8 + i % 16 / 8 * 2;
+    place.half = i % 2;
+    return place;
+}
+
+/* In bytes. */
+WEFT_SHARED int weft_f16_unit_place(int row, int i) {
+    weft_unit_place place = weft_unit_place_of(row, i);
+    return place.step * 512 + place.lane * 16 + place.reg * 4 + place.half * 2;
+}
+
+WEFT_SHARED int weft_q8_0_unit_place(int row, int i) {
+    weft_unit_place place = weft_unit_place_of(row, i);
+    return place.step / 2 * 512 + place.lane * 16 + place.step % 2 * 8 + place.reg * 2 + place.half;
+}
+
+/* How far left a nibble is rotated in its word: of the formats with four bits, and of Q6_K. */
+WEFT_SHARED int weft_nibble_rotation(int reg, int half) {
+    return (reg == 0 ? 6 : reg == 1 ? 2 : reg == 2 ? 10 : 14) + 16 * half;
+}
+
+WEFT_SHARED int weft_q6_k_rotation(int reg, int half) {
+    return (reg == 0 ? 4 : reg == 1 ? 0 : reg == 2 ? 8 : 12) + 16 * half;
+}
+
+/* Scale and minimum of group 0 .. 7 of a Q4_K row (the minimum 16 bits further left), in three words. Groups 0 to 2 are at bit 4 of
+ * words 0 to 2, groups 3 to 5 at bit 10, and groups 6 and 7 are spread over the bits that are left. */
+WEFT_SHARED void weft_q4_k_put_pair(uint32_t *words, int group, uint32_t scale, uint32_t minimum) {
+    uint32_t pair = scale | minimum << 16;
+    if (group < 6) {
+        words[group % 3] |= pair << (group < 3 ? 4 : 10);
+        return;
+    }
+    words[group - 6] |= pair & 0x000f000f;
+    words[2] |= (pair >> 4 & 0x00030003) << 2 * (group - 6);
+}
+
+WEFT_SHARED uint32_t weft_q4_k_pair(const uint32_t *words, int group) {
+    if (group < 6) return words[group % 3] >> (group < 3 ? 4 : 10) & 0x003f003f;
+    return (words[group - 6] & 0x000f000f) | (words[2] >> 2 * (group - 6) & 0x00030003) << 4;
+}
+
+/* Argument of the kernels that pack whole bands, or the rows of the last one. Addresses are the device's. */
 typedef struct weft_cuda_unit_packing {
-    uint64_t from, to;
-    int64_t n_rows, n_units; /* of a band */
+    uint64_t from, to, powers; /* of the first row */
+    int64_t n_rows, k, row_bytes;
+    int32_t type, format; /* weft_type, WEFT_UNIT_... */
 } weft_cuda_unit_packing;
 
-/* Argument of products: y = weight x + bias + residual. If `x_scales` is 0, `x` is F32; otherwise `x` is F16, with a scale for each
- * 32 values of a column at `x_scales`. `bias` and `residual` may be 0. */
-typedef struct weft_cuda_unit_product {
-    uint64_t control, weight, x, x_scales, bias, residual, y;
-    int64_t k, n, n_columns;
-} weft_cuda_unit_product;
+/* get_rows from a table in units. */
+typedef struct weft_cuda_unit_rows {
+    weft_cuda_phase phase;
+    int32_t format;
+} weft_cuda_unit_rows;
 
 #endif

@@ -324,6 +324,12 @@ weft_cuda_result fake_module_function(weft_cuda_function *function, weft_cuda_mo
     return WEFT_CUDA_SUCCESS;
 }
 
+weft_cuda_result fake_function_set(weft_cuda_function function, int attribute, int value) {
+    (void)function, (void)attribute, (void)value;
+    RETURN_FAILURE(called_inside);
+    return WEFT_CUDA_SUCCESS;
+}
+
 static void pack(const weft_cuda_packing *packing) {
     const uint8_t *from = (const uint8_t *)(uintptr_t)packing->from;
     uint8_t *to = (uint8_t *)(uintptr_t)packing->to;

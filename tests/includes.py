@@ -34,7 +34,7 @@ def rules(path):
     parts = path.parts
     if parts[0] == "backends":
         own = "/".join(parts[:2])
-        shared = {"backends/cuda": ["kernels/attention.h", "kernels/layout.h", "kernels/phase.h", "kernels/units.h"]}.get(own, [])  # with its device code
+        shared = {"backends/cuda": ["kernels/attention.h", "kernels/layout.h", "kernels/phase.h", "kernels/units.h", "kernels/products.h"]}.get(own, [])  # with its device code
         return own, [own + "/", "backends/table.h", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"] + shared
     return parts[0], ALLOWED.get(parts[0])
 

@@ -56,6 +56,7 @@ static weft_status set_up(weft_backend_device *device, int number, weft_error *e
     if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&device->multiprocessors, WEFT_CUDA_MULTIPROCESSORS, number);
     if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&major, WEFT_CUDA_CAPABILITY_MAJOR, number);
     if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&minor, WEFT_CUDA_CAPABILITY_MINOR, number);
+    if (result == WEFT_CUDA_SUCCESS) result = driver->device_attribute(&device->shared_bytes, WEFT_CUDA_SHARED_BYTES, number);
     device->capability = 10 * major + minor;
     weft_status status = weft_cuda_check(device->host, driver, result, "make a stream", error);
     if (status == WEFT_OK) status = weft_cuda_queue_create(device, error);

@@ -43,7 +43,8 @@ struct weft_backend_device {
     weft_cuda_module *modules;      /* one for each of weft_cuda_images */
     weft_cuda_ring staging, copies; /* for loading weights; for all other copies */
     int multiprocessors;
-    int capability; /* 10 times major plus minor */
+    int capability;   /* 10 times major plus minor */
+    int shared_bytes; /* that a block can have */
     /* Steps: queue.c. */
     uint64_t control; /* the device's address of weft_cuda_control */
     weft_cuda_queue *queue;
@@ -116,13 +117,15 @@ weft_status weft_cuda_weight_pack(weft_backend_device *device, const weft_packin
 #define WEFT_CUDA_N_LAYOUTS 2
 extern const weft_kernel_layout weft_cuda_layouts[WEFT_CUDA_N_LAYOUTS];
 
+/* The types that can lie in units (kernels/units.h). */
+#define WEFT_CUDA_UNIT_TYPES                                                                                                       \
+    (WEFT_TYPE_BIT(WEFT_Q4_0) | WEFT_TYPE_BIT(WEFT_Q4_1) | WEFT_TYPE_BIT(WEFT_Q8_0) | WEFT_TYPE_BIT(WEFT_Q4_K) |                   \
+     WEFT_TYPE_BIT(WEFT_Q6_K) | WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_BF16))
+/* WEFT_UNIT_... of one of them. */
+int weft_cuda_unit_format(weft_type type);
+
 /* The layouts that kernels of `exact` can read. */
 #define WEFT_CUDA_EXACT_LAYOUTS (WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE) | WEFT_LAYOUT_BIT(WEFT_CUDA_Q6_K_PLANAR))
-
-/* Half floats with a scale for each 32 values (kernels/scaled.h), or F32: what kernels of `fast` can exchange. */
-#define WEFT_CUDA_SCALED_GROUP 32
-#define WEFT_CUDA_SCALED_HALVES                                                                                                    \
-    { .types = WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_F32), .companion = {WEFT_COMPANION_SCALE, WEFT_CUDA_SCALED_GROUP}, }
 
 /* ---- The table of kernels: table.c, whose rows are in ops/ ---- */
 
@@ -130,8 +133,9 @@ typedef struct weft_cuda_recorder weft_cuda_recorder;
 
 typedef struct weft_cuda_kernel {
     weft_kernel kernel;
-    int min_capability; /* 10 times major plus minor; 0: any device that the backend supports */
-    const char *file;   /* of kernels/; a build without this file does not have the kernel */
+    int min_capability;   /* 10 times major plus minor; 0: any device that the backend supports */
+    int min_shared_bytes; /* that a block can have; 0: what every device has */
+    const char *file;     /* of kernels/; a build without this file does not have the kernel */
     /* Records the launches of one phase, in order. The recorder remembers a failure. */
     void (*record)(weft_cuda_recorder *recorder, const weft_phase *phase);
     uint64_t (*scratch_bytes)(const weft_phase *phase); /* NULL: none */
@@ -167,11 +171,14 @@ typedef struct weft_cuda_columns {
 
 /* Adds a launch of `entry` of a file of kernels/. `argument` is the kernel's only argument, of any size. It is copied. */
 void weft_cuda_launch(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape, void *argument);
-/* The same for an entry of the kernel's own file that takes a weft_cuda_phase, here for some of the node's columns. */
-void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase,
-                              weft_cuda_columns columns);
+/* The same for an entry that takes a weft_cuda_phase, here for some of the node's columns. `file` NULL: the row's own file. */
+void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape,
+                              const weft_phase *phase, weft_cuda_columns columns);
 void weft_cuda_record(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase);
+void weft_cuda_record_entry(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape,
+                            const weft_phase *phase);
 weft_cuda_phase weft_cuda_phase_of(const weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_columns columns);
+weft_backend_device *weft_cuda_recorder_device(const weft_cuda_recorder *recorder);
 /* The address of weft_cuda_control. Every argument begins with it. */
 uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder);
 

@@ -36,8 +36,16 @@ enum { /* CUdevice_attribute */
        WEFT_CUDA_MULTIPROCESSORS = 16,
        WEFT_CUDA_INTEGRATED = 18,
        WEFT_CUDA_CAPABILITY_MAJOR = 75,
-       WEFT_CUDA_CAPABILITY_MINOR = 76
+       WEFT_CUDA_CAPABILITY_MINOR = 76,
+       WEFT_CUDA_SHARED_BYTES = 97 /* that a block can have, if its kernel asks for so many */
 };
+
+enum { /* CUfunction_attribute */
+       WEFT_CUDA_FUNCTION_SHARED_BYTES = 8,
+       WEFT_CUDA_FUNCTION_CARVEOUT = 9 /* percent of a multiprocessor's cache to become shared memory */
+};
+
+#define WEFT_CUDA_PLAIN_SHARED_BYTES 49152 /* which a block can have without asking */
 
 #define WEFT_CUDA_CONTEXT_BLOCKING 0x04u /* waits sleep */
 #define WEFT_CUDA_CONTEXT_MAP_HOST 0x08u

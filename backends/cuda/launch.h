@@ -42,11 +42,12 @@ static inline void weft_cuda_record_product(weft_cuda_recorder *recorder, const 
                                             const weft_phase *phase, int64_t n_rows, weft_cuda_columns columns) {
     const int64_t warps = 8, tile_columns = 16;
     weft_cuda_shape shape = {{weft_cuda_ceil(n_rows, warps), weft_cuda_ceil(columns.n, tile_columns)}, 256, 0};
-    weft_cuda_record_columns(recorder, columns.n == 1 ? of_one : entry, shape, phase, columns);
+    weft_cuda_record_columns(recorder, NULL, columns.n == 1 ? of_one : entry, shape, phase, columns);
 }
 
-/* kernels/sampler.h, for some of the node's columns. */
+/* kernels/sampler.h, for some of the node's columns; `file` has these kernels. */
 uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns);
-void weft_cuda_record_sample(weft_cuda_recorder *recorder, const weft_phase *phase, int64_t n_vocab, weft_cuda_columns columns);
+void weft_cuda_record_sample(weft_cuda_recorder *recorder, const char *file, const weft_phase *phase, int64_t n_vocab,
+                             weft_cuda_columns columns);
 
 #endif

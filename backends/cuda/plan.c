@@ -24,8 +24,19 @@ struct weft_cuda_recorder {
 
 /* ---- Launches ---- */
 
+weft_backend_device *weft_cuda_recorder_device(const weft_cuda_recorder *recorder) {
+    return recorder->device;
+}
+
 uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder) {
     return recorder->device->control;
+}
+
+/* Lets a kernel's blocks have as much shared memory as there is. */
+static weft_cuda_result ask_for_shared(weft_backend_device *device, weft_cuda_function function) {
+    weft_cuda_result result = device->driver.function_set(function, WEFT_CUDA_FUNCTION_SHARED_BYTES, device->shared_bytes);
+    if (result != WEFT_CUDA_SUCCESS) return result;
+    return device->driver.function_set(function, WEFT_CUDA_FUNCTION_CARVEOUT, 100);
 }
 
 void weft_cuda_launch(weft_cuda_recorder *r, const char *file, const char *entry, weft_cuda_shape shape, void *argument) {
@@ -38,7 +49,9 @@ void weft_cuda_launch(weft_cuda_recorder *r, const char *file, const char *entry
     r->status = weft_cuda_find_kernel(r->device, file, entry, &node.function, r->error);
     if (r->status != WEFT_OK) return;
     weft_cuda_node added = NULL;
-    weft_cuda_result result = r->device->driver.graph_add_kernel(&added, r->graph, r->after, r->n_after, &node);
+    weft_cuda_result result = WEFT_CUDA_SUCCESS;
+    if (shape.shared_bytes > WEFT_CUDA_PLAIN_SHARED_BYTES) result = ask_for_shared(r->device, node.function);
+    if (result == WEFT_CUDA_SUCCESS) result = r->device->driver.graph_add_kernel(&added, r->graph, r->after, r->n_after, &node);
     r->status = weft_cuda_result_of(r->device, result, "record a kernel", r->error);
     r->after[0] = added;
     r->n_after = 1;
@@ -62,14 +75,19 @@ weft_cuda_phase weft_cuda_phase_of(const weft_cuda_recorder *recorder, const wef
     return argument;
 }
 
-void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase,
-                              weft_cuda_columns columns) {
+void weft_cuda_record_columns(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape,
+                              const weft_phase *phase, weft_cuda_columns columns) {
     weft_cuda_phase argument = weft_cuda_phase_of(recorder, phase, columns);
-    weft_cuda_launch(recorder, recorder->file, entry, shape, &argument);
+    weft_cuda_launch(recorder, file != NULL ? file : recorder->file, entry, shape, &argument);
 }
 
 void weft_cuda_record(weft_cuda_recorder *recorder, const char *entry, weft_cuda_shape shape, const weft_phase *phase) {
-    weft_cuda_record_columns(recorder, entry, shape, phase, (weft_cuda_columns){0});
+    weft_cuda_record_columns(recorder, NULL, entry, shape, phase, (weft_cuda_columns){0});
+}
+
+void weft_cuda_record_entry(weft_cuda_recorder *recorder, const char *file, const char *entry, weft_cuda_shape shape,
+                            const weft_phase *phase) {
+    weft_cuda_record_columns(recorder, file, entry, shape, phase, (weft_cuda_columns){0});
 }
 
 /* ---- Phases ---- */

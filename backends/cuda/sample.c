@@ -10,11 +10,12 @@ uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns) {
     return (uint64_t)(3 * n_ranges(n_vocab) * n_columns) * sizeof(float);
 }
 
-void weft_cuda_record_sample(weft_cuda_recorder *recorder, const weft_phase *phase, int64_t n_vocab, weft_cuda_columns columns) {
+void weft_cuda_record_sample(weft_cuda_recorder *recorder, const char *file, const weft_phase *phase, int64_t n_vocab,
+                             weft_cuda_columns columns) {
     const int64_t warps = 4;
     weft_cuda_shape ranges = weft_cuda_blocks(weft_cuda_ceil(n_ranges(n_vocab), warps), columns.n, 128);
-    weft_cuda_record_columns(recorder, "weft_largest_logits", ranges, phase, columns);
-    weft_cuda_record_columns(recorder, "weft_sum_exponentials", ranges, phase, columns);
-    weft_cuda_record_columns(recorder, "weft_choose", weft_cuda_blocks(columns.n, 1, 1024), phase, columns);
-    weft_cuda_record_columns(recorder, "weft_remember", weft_cuda_blocks(1, 1, 128), phase, columns);
+    weft_cuda_record_columns(recorder, file, "weft_largest_logits", ranges, phase, columns);
+    weft_cuda_record_columns(recorder, file, "weft_sum_exponentials", ranges, phase, columns);
+    weft_cuda_record_columns(recorder, file, "weft_choose", weft_cuda_blocks(columns.n, 1, 1024), phase, columns);
+    weft_cuda_record_columns(recorder, file, "weft_remember", weft_cuda_blocks(1, 1, 128), phase, columns);
 }

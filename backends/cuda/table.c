@@ -29,6 +29,11 @@ static const char *refuses(weft_backend_device *device, const weft_kernel *kerne
                  row->min_capability % 10, device->capability / 10, device->capability % 10);
         return text;
     }
+    if (device->shared_bytes < row->min_shared_bytes) {
+        snprintf(text, size, "needs %d bytes of shared memory a block, and the device has %d", row->min_shared_bytes,
+                 device->shared_bytes);
+        return text;
+    }
     if (!weft_cuda_has_file(row->file)) {
         snprintf(text, size, "this build has no kernels/%s", row->file);
         return text;

@@ -82,7 +82,10 @@ EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
     ENTER();
-    *value = attribute == WEFT_CUDA_CAPABILITY_MAJOR ? 9 : attribute == WEFT_CUDA_MULTIPROCESSORS ? 2 : 0;
+    *value = attribute == WEFT_CUDA_CAPABILITY_MAJOR  ? 9
+             : attribute == WEFT_CUDA_MULTIPROCESSORS ? 2
+             : attribute == WEFT_CUDA_SHARED_BYTES    ? WEFT_EMULATED_SHARED_BYTES
+                                                      : 0;
     return 0;
 }
 
@@ -345,4 +348,13 @@ EXPORT int cuModuleGetFunction(weft_cuda_function *function, weft_cuda_module mo
     module->functions = made;
     *function = made;
     return 0;
+}
+
+EXPORT int cuFuncSetAttribute(weft_cuda_function function, int attribute, int value) {
+    (void)function;
+    ENTER();
+    int most = attribute == WEFT_CUDA_FUNCTION_SHARED_BYTES ? WEFT_EMULATED_SHARED_BYTES
+               : attribute == WEFT_CUDA_FUNCTION_CARVEOUT   ? 100
+                                                            : -1;
+    return value <= most ? 0 : INVALID_VALUE;
 }

@@ -46,7 +46,7 @@ typedef struct weft_emulated_kernel {
 /* An image also exports these two. */
 #define WEFT_EMULATED_SERVICES "weft_emulated"      /* const weft_emulated_services *, set before kernels run */
 #define WEFT_EMULATED_SHARED "weft_emulated_shared" /* uint32_t *(void): dynamic shared memory */
-#define WEFT_EMULATED_SHARED_BYTES (100 * 1024)
+#define WEFT_EMULATED_SHARED_BYTES (227 * 1024)
 
 typedef struct weft_emulated_launch {
     const weft_emulated_kernel *kernel;

@@ -12,6 +12,12 @@
 #define __shared__ thread_local /* static in a function, and may be `extern`; a launch has one thread of the processor */
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
+#define __noinline__ __attribute__((noinline))
+
+struct alignas(8) uint2 {
+    uint32_t x, y;
+};
+
 struct alignas(16) uint4 {
     uint32_t x, y, z, w;
 };
@@ -24,6 +30,8 @@ extern "C" __attribute__((visibility("default"))) const weft_emulated_services *
     extern __attribute__((visibility("default"))) const weft_emulated_kernel name##_kernel __asm__(#name);                         \
     const weft_emulated_kernel name##_kernel = {[](const void *given) { name##_body(*(const type *)given); }, sizeof(type)};       \
     static void name##_body(const type &argument)
+
+#define WEFT_KERNEL_OF(name, type, argument, threads, blocks) WEFT_KERNEL(name, type, argument)
 
 #define threadIdx (weft_emulated->place->thread)
 #define blockIdx (weft_emulated->place->block)
@@ -64,6 +72,15 @@ static inline unsigned __match_any_sync(unsigned, uint32_t value) {
     unsigned same = 0;
     for (int lane = 0; lane < 32; lane++) same |= (unsigned)(values[lane] == value) << lane;
     return same;
+}
+
+/* Rounded, and never part of a fused operation. */
+static inline float __fadd_rn(float a, float b) {
+    return a + b;
+}
+
+static inline float __fmul_rn(float a, float b) {
+    return a * b;
 }
 
 static inline int __ffs(int value) {

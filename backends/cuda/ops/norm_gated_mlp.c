@@ -1,6 +1,6 @@
 #include "weft/ops/norm_gated_mlp.h"
 
-#include "backends/cuda/launch.h"
+#include "backends/cuda/products.h"
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
     return (uint64_t)weft_cuda_elements(&phase->inputs[WEFT_NORM_GATED_MLP_X]) * sizeof(float); /* the normalised columns */
@@ -25,40 +25,45 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
                              phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape[1], weft_cuda_all(n_columns));
 }
 
-/* The same arithmetic, with a result in half floats and scales. For one column the other kernel is faster, since each of its warps
- * has a row of its own. A kernel that reads its F32 result rounds it to the same half floats. */
-static void record_scaled(weft_cuda_recorder *recorder, const weft_phase *phase) {
-    const int64_t tile_columns = 16;
-    const weft_place *y = &phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y];
-    int64_t n_columns = y->tensor.shape[1];
-    weft_cuda_scaled_phase scaled = {.phase = weft_cuda_phase_of(recorder, phase, weft_cuda_all(n_columns)),
-                                     .scales = y->companion};
-    weft_cuda_shape shape =
-        weft_cuda_blocks(weft_cuda_ceil(y->tensor.shape[0], WEFT_CUDA_SCALED_GROUP), weft_cuda_ceil(n_columns, tile_columns), 256);
-    record_norm(recorder, phase);
-    weft_cuda_launch(recorder, "gated_scaled", "weft_gated_scaled", shape, &scaled);
+static uint64_t units_bytes(const weft_phase *phase) {
+    const int64_t *shape = phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.shape;
+    return weft_cuda_product_bytes(shape[0], 2 * shape[1], 2, phase->inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[1]);
 }
 
-/* The other kernel writes F32. */
-static const char *refuses_scaled(const weft_phase *phase) {
-    const weft_storage *storage = &phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].storage;
-    bool open = storage->type == WEFT_STORAGE_UNCHOSEN;
-    return open || storage->type == WEFT_F16 ? NULL : "nothing reads its result as half floats";
+static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
+    const weft_norm_gated_mlp_params *params = phase->params;
+    const weft_place *x = &phase->inputs[WEFT_NORM_GATED_MLP_X];
+    weft_cuda_product product = {.x = x->address,
+                                 .norm = phase->inputs[WEFT_NORM_GATED_MLP_NORM].address,
+                                 .k = x->tensor.shape[0],
+                                 .n_columns = x->tensor.shape[1],
+                                 .gated = 1,
+                                 .activation = params->activation,
+                                 .epsilon = params->epsilon};
+    uint64_t y = phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].address;
+    weft_cuda_add_matrix(&product, &phase->inputs[WEFT_NORM_GATED_MLP_GATE], NULL, y);
+    weft_cuda_add_matrix(&product, &phase->inputs[WEFT_NORM_GATED_MLP_UP], NULL, y);
+    weft_cuda_record_units(recorder, &product, phase->scratch.address);
+}
+
+static const char *refuses_units(const weft_phase *phase) {
+    return weft_cuda_unit_format(phase->inputs[WEFT_NORM_GATED_MLP_GATE].tensor.type) !=
+                   weft_cuda_unit_format(phase->inputs[WEFT_NORM_GATED_MLP_UP].tensor.type)
+               ? "gate and up are not stored alike"
+               : NULL;
 }
 
 static const weft_cuda_kernel kernels[] = {
     {.kernel = {.op = WEFT_OP_NORM_GATED_MLP,
-                .name = "norm_gated_mlp exact, to f16",
+                .name = "norm_gated_mlp f16 mma, units",
                 .precisions = WEFT_RUNS_FAST,
-                .rank = 1,
-                .min_columns = 2,
-                .weights = {{.inputs = WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_GATE) | WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_UP),
-                             .layouts = WEFT_CUDA_EXACT_LAYOUTS}},
-                .writes = {{.ports = WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_OUT_Y), .set = WEFT_CUDA_SCALED_HALVES}}},
-     .file = "gated_scaled",
-     .record = record_scaled,
-     .scratch_bytes = scratch_bytes,
-     .refuses = refuses_scaled},
+                .rank = 2,
+                .weights = {WEFT_CUDA_UNIT_WEIGHTS(WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_GATE) |
+                                                   WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_UP))}},
+     WEFT_CUDA_PRODUCT_ROW,
+     .record = record_units,
+     .scratch_bytes = units_bytes,
+     .refuses = refuses_units},
     {.kernel = {.op = WEFT_OP_NORM_GATED_MLP,
                 .name = "norm_gated_mlp exact",
                 .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,

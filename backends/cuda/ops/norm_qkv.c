@@ -1,14 +1,28 @@
 #include "weft/ops/norm_qkv.h"
 
-#include "backends/cuda/launch.h"
+#include "backends/cuda/products.h"
 
 /* Scratch: the normalised columns, the keys, the values. */
+
+static uint64_t aligned(uint64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
     int64_t n_columns = phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
     int64_t n_floats =
         weft_cuda_elements(&phase->inputs[WEFT_NORM_QKV_X]) + 2 * phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1] * n_columns;
     return (uint64_t)n_floats * sizeof(float);
+}
+
+/* Rotates queries and keys, and writes keys and values into the cache. */
+static void record_rest(weft_cuda_recorder *recorder, const weft_phase *phase) {
+    const weft_norm_qkv_params *params = phase->params;
+    int64_t n_columns = phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1], n_q = phase->inputs[WEFT_NORM_QKV_Q].tensor.shape[1],
+            n_kv = phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1];
+    weft_cuda_record_entry(recorder, "norm_qkv", "weft_rotate", weft_cuda_blocks(n_columns, (n_q + n_kv) / params->head_dim, 64),
+                           phase);
+    weft_cuda_record_entry(recorder, "norm_qkv", "weft_store", weft_cuda_blocks(n_kv / params->head_dim, 2, 128), phase);
 }
 
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
@@ -24,11 +38,44 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     };
     weft_cuda_record_norm(recorder, &norm, n_columns);
     weft_cuda_record_product(recorder, "weft_project", "weft_project_of_one", phase, n_q + 2 * n_kv, weft_cuda_all(n_columns));
-    weft_cuda_record(recorder, "weft_rotate", weft_cuda_blocks(n_columns, (n_q + n_kv) / params->head_dim, 64), phase);
-    weft_cuda_record(recorder, "weft_store", weft_cuda_blocks(n_kv / params->head_dim, 2, 128), phase);
+    record_rest(recorder, phase);
+}
+
+/* After the scratch of the other kernels. */
+static uint64_t units_bytes(const weft_phase *phase) {
+    int64_t n_q = phase->inputs[WEFT_NORM_QKV_Q].tensor.shape[1], n_kv = phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1];
+    const int64_t *x = phase->inputs[WEFT_NORM_QKV_X].tensor.shape;
+    return aligned(scratch_bytes(phase)) + weft_cuda_product_bytes(x[0], n_q + 2 * n_kv, 3, x[1]);
+}
+
+static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
+    const weft_norm_qkv_params *params = phase->params;
+    const weft_place *inputs = phase->inputs, *x = &inputs[WEFT_NORM_QKV_X];
+    uint64_t keys = phase->scratch.address + (uint64_t)weft_cuda_elements(x) * sizeof(float);
+    uint64_t values = keys + (uint64_t)(inputs[WEFT_NORM_QKV_K].tensor.shape[1] * x->tensor.shape[1]) * sizeof(float);
+    weft_cuda_product product = {.x = x->address,
+                                 .norm = inputs[WEFT_NORM_QKV_NORM].address,
+                                 .k = x->tensor.shape[0],
+                                 .n_columns = x->tensor.shape[1],
+                                 .epsilon = params->epsilon};
+    weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_Q], &inputs[WEFT_NORM_QKV_Q_BIAS],
+                         phase->outputs[WEFT_NORM_QKV_OUT_Y].address);
+    weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_K], &inputs[WEFT_NORM_QKV_K_BIAS], keys);
+    weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_V], &inputs[WEFT_NORM_QKV_V_BIAS], values);
+    weft_cuda_record_units(recorder, &product, phase->scratch.address + aligned(scratch_bytes(phase)));
+    record_rest(recorder, phase);
 }
 
 static const weft_cuda_kernel kernels[] = {
+    {.kernel = {.op = WEFT_OP_NORM_QKV,
+                .name = "norm_qkv f16 mma, units",
+                .precisions = WEFT_RUNS_FAST,
+                .rank = 2,
+                .weights = {WEFT_CUDA_UNIT_WEIGHTS(WEFT_PORT_BIT(WEFT_NORM_QKV_Q) | WEFT_PORT_BIT(WEFT_NORM_QKV_K) |
+                                                   WEFT_PORT_BIT(WEFT_NORM_QKV_V))}},
+     WEFT_CUDA_PRODUCT_ROW,
+     .record = record_units,
+     .scratch_bytes = units_bytes},
     {.kernel = {.op = WEFT_OP_NORM_QKV,
                 .name = "norm_qkv exact",
                 .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,

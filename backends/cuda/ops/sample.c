@@ -7,7 +7,7 @@ static uint64_t scratch_bytes(const weft_phase *phase) {
 
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const int64_t *shape = phase->inputs[WEFT_SAMPLE_LOGITS].tensor.shape;
-    weft_cuda_record_sample(recorder, phase, shape[0], (weft_cuda_columns){0, shape[1]});
+    weft_cuda_record_sample(recorder, "sample", phase, shape[0], (weft_cuda_columns){0, shape[1]});
 }
 
 static const weft_cuda_kernel kernels[] = {

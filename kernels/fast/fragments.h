@@ -1,0 +1,142 @@
+/* A fragments of mma.m16n8k16 from the units of kernels/units.h: 32 values of 16 rows at a time, as half floats. */
+#ifndef WEFT_KERNELS_FAST_FRAGMENTS_H
+#define WEFT_KERNELS_FAST_FRAGMENTS_H
+
+#include "kernels/common.h"
+#include "kernels/fast/halves.h"
+#include "kernels/fast/mma.h"
+#include "kernels/units.h"
+
+/* What a lane keeps of a unit. Its rows are `top` and `bottom`, 8 further on. `begin` comes first; `group` 0 .. 7 has the values
+ * 32 * group and on, as the fragments of two steps. The group must be known to the compiler. */
+template <int FORMAT> struct weft_fragments;
+
+/* Codes in bits 6 to 9 are the half floats code * 2^-18. So one fused operation gives scale * code + offset, rounded once. Scale
+ * and offset are the halves of `top` and `bottom`. */
+static __device__ inline void weft_nibble_step(uint32_t codes, uint32_t top, uint32_t bottom, uint32_t (&a)[4]) {
+    const uint32_t mask = 0x03c003c0;
+    a[0] = weft_halves_fma(codes & mask, weft_low_twice(top), weft_high_twice(top));
+    a[1] = weft_halves_fma(codes << 4 & mask, weft_low_twice(bottom), weft_high_twice(bottom));
+    a[2] = weft_halves_fma(codes >> 4 & mask, weft_low_twice(top), weft_high_twice(top));
+    a[3] = weft_halves_fma((codes >> 8 | codes << 24) & mask, weft_low_twice(bottom), weft_high_twice(bottom));
+}
+
+static __device__ inline void weft_nibble_group(const uint8_t *unit, int group, uint32_t top, uint32_t bottom,
+                                                uint32_t (&a)[2][4]) {
+    const uint2 codes = *(const uint2 *)(unit + group / 2 * 512 + weft_lane() * 16 + group % 2 * 8);
+    weft_nibble_step(codes.x, top, bottom, a[0]);
+    weft_nibble_step(codes.y, top, bottom, a[1]);
+}
+
+template <> struct weft_fragments<WEFT_UNIT_NIBBLES> {
+    __device__ inline void begin(const uint8_t *) {}
+
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
+        const uint32_t *scales = (const uint32_t *)(unit + WEFT_UNIT_HEADS) + weft_lane() / 4 * WEFT_UNIT_GROUPS + group;
+        weft_nibble_group(unit, group, scales[0], scales[8 * WEFT_UNIT_GROUPS], a);
+    }
+};
+
+/* One row's scales of a Q4_K unit. */
+struct weft_q4_k_head {
+    uint32_t words[3], d; /* d and -dmin */
+
+    __device__ inline void begin(const uint4 &head) {
+        words[0] = head.x, words[1] = head.y, words[2] = head.z;
+        d = head.w;
+    }
+
+    /* d * scale and -dmin * minimum, each rounded once: 6-bit numbers become 64 + number with the bits of 64 before them. */
+    __device__ inline uint32_t scales(int group) const {
+        uint32_t bits;
+        if (group < 6)
+            bits = words[group % 3] >> (group < 3 ? 0 : 6) & 0x03f003f0;
+        else
+            bits = (words[group - 6] << 4 & 0x00f000f0) | (words[2] << (group == 6 ? 8 : 6) & 0x03000300);
+        return weft_halves_fma(bits | 0x54005400, d, weft_halves_mul(d, 0xd400d400u)); /* less 64 times both */
+    }
+};
+
+template <> struct weft_fragments<WEFT_UNIT_Q4_K> {
+    weft_q4_k_head top, bottom;
+
+    __device__ inline void begin(const uint8_t *unit) {
+        const uint4 *heads = (const uint4 *)(unit + WEFT_UNIT_HEADS) + weft_lane() / 4;
+        top.begin(heads[0]);
+        bottom.begin(heads[8]);
+    }
+
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
+        weft_nibble_group(unit, group, top.scales(group), bottom.scales(group), a);
+    }
+};
+
+/* Codes in bits 4 to 9 are the half floats code * 2^-20; the codes are 32 too large. */
+template <> struct weft_fragments<WEFT_UNIT_Q6_K> {
+    uint32_t top_d, bottom_d;
+
+    __device__ inline void begin(const uint8_t *unit) {
+        const uint16_t *d = (const uint16_t *)(unit + WEFT_Q6_K_UNIT_D) + weft_lane() / 4;
+        top_d = d[0] | (uint32_t)d[0] << 16;
+        bottom_d = d[8] | (uint32_t)d[8] << 16;
+    }
+
+    /* The group's two scales times d. */
+    static __device__ inline uint32_t scales(const uint8_t *unit, int row, int group, uint32_t d) {
+        uint32_t bytes = *(const uint16_t *)(unit + WEFT_Q6_K_UNIT_SCALES + row * 16 + group * 2);
+        uint32_t halves = (bytes & 0xff) | (bytes & 0xff00) << 8 | 0x64006400; /* 1024 + 128 + scale */
+        return weft_halves_mul(weft_halves_sub(halves, 0x64806480u), d);
+    }
+
+    static __device__ inline uint32_t value(uint32_t codes, uint32_t high, int place, uint32_t scale, uint32_t offset) {
+        uint32_t bits = place < 4 ? high << (8 - 2 * place) : high >> (2 * place - 8);
+        return weft_halves_fma((codes & 0x00f000f0) | (bits & 0x03000300), scale, offset);
+    }
+
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
+        const uint2 codes = *(const uint2 *)(unit + group / 2 * 512 + weft_lane() * 16 + group % 2 * 8);
+        uint32_t high = *(const uint32_t *)(unit + WEFT_Q6_K_UNIT_HIGH + group / 4 * 512 + weft_lane() * 16 + group % 4 * 4);
+        uint32_t top = scales(unit, weft_lane() / 4, group, top_d), bottom = scales(unit, weft_lane() / 4 + 8, group, bottom_d);
+#pragma unroll
+        for (int step = 0; step < 2; step++) {
+            uint32_t word = step == 0 ? codes.x : codes.y;
+            uint32_t scale = step == 0 ? weft_low_twice(top) : weft_high_twice(top);
+            uint32_t other = step == 0 ? weft_low_twice(bottom) : weft_high_twice(bottom);
+            uint32_t offset = weft_halves_mul(scale, 0x82008200u), other_offset = weft_halves_mul(other, 0x82008200u); /* -2^-15 */
+            a[step][0] = value(word, high, step * 4, scale, offset);
+            a[step][1] = value(word << 4, high, step * 4 + 1, other, other_offset);
+            a[step][2] = value(word >> 4, high, step * 4 + 2, scale, offset);
+            a[step][3] = value(word >> 8, high, step * 4 + 3, other, other_offset);
+        }
+    }
+};
+
+template <> struct weft_fragments<WEFT_UNIT_Q8_0> {
+    __device__ inline void begin(const uint8_t *) {}
+
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
+        const uint4 codes = *(const uint4 *)(unit + group * 512 + weft_lane() * 16);
+        const uint16_t *scales = (const uint16_t *)(unit + WEFT_Q8_0_UNIT_SCALES) + weft_lane() / 4 * WEFT_UNIT_GROUPS + group;
+        uint32_t top = scales[0] * 0x10001u, bottom = scales[8 * WEFT_UNIT_GROUPS] * 0x10001u;
+        const uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            a[i / 2][i % 2 * 2] = weft_halves_mul(weft_half_codes(words[i], 0), top);
+            a[i / 2][i % 2 * 2 + 1] = weft_halves_mul(weft_half_codes(words[i], 2), bottom);
+        }
+    }
+};
+
+template <> struct weft_fragments<WEFT_UNIT_F16> {
+    __device__ inline void begin(const uint8_t *) {}
+
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
+#pragma unroll
+        for (int step = 0; step < 2; step++) {
+            const uint4 words = *(const uint4 *)(unit + (group * 2 + step) * 512 + weft_lane() * 16);
+            a[step][0] = words.x, a[step][1] = words.y, a[step][2] = words.z, a[step][3] = words.w;
+        }
+    }
+};
+
+#endif

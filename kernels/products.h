@@ -1,0 +1,102 @@
+/* Products of weights in units (kernels/units.h) with columns: the kernels' argument, and how a sum is split. Host and device share
+ * this file.
+ *
+ * The sum over K is split into slices of whole units. A slice's sum adds up the units in their order. A unit's sum is a chain of 16
+ * mma, one for each 16 values, in their order, times the power of two that the column's 256 values were divided by. The slices'
+ * sums are added in their order. So a result depends on its row and its column, never on how many columns there are or which kernel
+ * computes it.
+ */
+#ifndef WEFT_KERNELS_PRODUCTS_H
+#define WEFT_KERNELS_PRODUCTS_H
+
+#include "kernels/units.h"
+
+#define WEFT_PRODUCT_MATRICES 3
+#define WEFT_SLICE_UNITS 16 /* at most */
+#define WEFT_FEW_COLUMNS 8  /* that a block of the kernel for few columns has */
+#define WEFT_FEW_WARPS 8    /* at most */
+#define WEFT_TILE_WARPS 8
+#define WEFT_TILE_BANDS 8
+
+/* Bytes of a unit of a column, as half floats in the order of B fragments (kernels/fast/columns.h). */
+#define WEFT_COLUMN_UNIT_BYTES 512
+#define WEFT_COLUMN_PAD 64 /* between columns in shared memory, so that the loads of two columns come from all banks */
+
+typedef struct weft_cuda_matrix {
+    uint64_t units, powers, bias, y; /* `bias` may be 0 */
+    int64_t n;
+    int32_t format, n_bands;
+} weft_cuda_matrix;
+
+/* Addresses are the device's. */
+typedef struct weft_cuda_product {
+    uint64_t control, x, norm, residual; /* `norm` (weights of the norm before the product) and `residual` may be 0 */
+    uint64_t sums;                       /* [slices, columns, rows]: where there are several slices */
+    uint64_t halves, scales, squares;    /* of prepared columns: [columns, units] */
+    int64_t k, n_columns;
+    int32_t has_norm, gated; /* gated: y = activation(matrix 0) * matrix 1 */
+    int32_t activation;
+    float epsilon;
+    int32_t n_matrices, n_bands; /* bands of all matrices; where gated, of one */
+    int32_t n_units, n_slices;
+    /* Of the kernel for few columns: */
+    int32_t block_bands; /* bands at a time */
+    int32_t n_slots, slot_bytes;
+    weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
+} weft_cuda_product;
+
+WEFT_SHARED int weft_slices_of(int n_units) {
+    return (n_units + WEFT_SLICE_UNITS - 1) / WEFT_SLICE_UNITS;
+}
+
+WEFT_SHARED int weft_slice_begin(int n_units, int n_slices, int slice) {
+    return (int)((int64_t)n_units * slice / n_slices);
+}
+
+/* Units of the longest slice. */
+WEFT_SHARED int weft_slice_units(int n_units, int n_slices) {
+    return (n_units + n_slices - 1) / n_slices;
+}
+
+/* ---- Shared memory of the kernel for few columns ---- */
+
+/* Bands that a block multiplies at a time, one unit a warp; one band, with two units a warp, where a slice is long. */
+WEFT_SHARED int weft_few_bands(int slice_units) {
+    return slice_units > WEFT_FEW_WARPS ? 1 : WEFT_FEW_WARPS / slice_units;
+}
+
+WEFT_SHARED int weft_few_warps(int slice_units) {
+    return slice_units > WEFT_FEW_WARPS ? (slice_units + 1) / 2 : weft_few_bands(slice_units) * slice_units;
+}
+
+typedef struct weft_few_places {
+    int halves, scales, squares, factors, partial, barriers, end; /* after the slots, in bytes */
+    int partial_floats;                                           /* of one of the two sets */
+} weft_few_places;
+
+WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product, int n_columns) {
+    int units = weft_slice_units(product->n_units, product->n_slices), n_warps = weft_few_warps(units);
+    weft_few_places places;
+    places.partial_floats = (product->gated ? 2 : 1) * product->block_bands * units * n_columns * WEFT_UNIT_ROWS;
+    places.halves = n_warps * product->n_slots * product->slot_bytes;
+    places.barriers = places.halves + n_columns * (units * WEFT_COLUMN_UNIT_BYTES + WEFT_COLUMN_PAD);
+    places.scales = places.barriers + n_warps * product->n_slots * 8;
+    places.squares = places.scales + n_columns * units * 4;
+    places.factors = places.squares + (product->has_norm ? n_columns * product->n_units * 4 : 0);
+    places.partial = places.factors + WEFT_FEW_COLUMNS * 4;
+    places.end = places.partial + 2 * places.partial_floats * 4;
+    return places;
+}
+
+/* ---- Shared memory of the kernel for tiles: two stages of a unit of all rows and columns of a tile, and the norms' factors ----
+ */
+
+WEFT_SHARED int weft_tile_stage_bytes(int format, int n_columns) {
+    return WEFT_TILE_BANDS * weft_unit_bytes(format) + n_columns * (WEFT_COLUMN_UNIT_BYTES + WEFT_COLUMN_PAD + 4);
+}
+
+WEFT_SHARED int weft_tile_bytes(int format, int n_columns) {
+    return 2 * weft_tile_stage_bytes(format, n_columns) + n_columns * 4;
+}
+
+#endif

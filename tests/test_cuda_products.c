@@ -1,0 +1,227 @@
+/* CUDA's products of weights in units (kernels/products.h): right, for weights and activations of any size, and a column has the
+ * same bits whatever the number of columns. Skipped where the device has no such kernels.
+ */
+#include <math.h>
+
+#include "tests/graph_support.h"
+
+#include "tests/cuda_device.h" /* last: it has a variable `runtime` */
+
+enum { MOST_K = 4352, MOST_N = 144, MOST_T = 130 };
+
+/* A product, or gate and up after a norm. */
+typedef struct question {
+    weft_type type;
+    int64_t k, n;
+    bool gated;
+    double weights, x; /* their magnitudes */
+} question;
+
+static const question questions[] = {
+    {WEFT_Q4_K, 512, 144, false, 1e-2, 1.0}, {WEFT_Q4_K, 4352, 33, false, 1e-2, 1.0}, /* two slices of the sum */
+    {WEFT_Q6_K, 2304, 40, false, 1e-2, 1.0}, {WEFT_Q8_0, 288, 50, false, 1e-2, 1.0},  {WEFT_Q4_0, 96, 16, false, 1e-2, 1.0},
+    {WEFT_Q4_1, 1056, 17, false, 1e-2, 1.0}, {WEFT_F16, 320, 40, false, 1e-2, 1.0},   {WEFT_BF16, 2080, 24, false, 1e-2, 1.0},
+    {WEFT_Q4_K, 512, 33, true, 1e-2, 1.0},   {WEFT_Q8_0, 4128, 20, true, 1e-2, 1.0}, /* two slices */
+    {WEFT_Q4_K, 512, 33, false, 1e2, 1e6},   {WEFT_Q4_K, 512, 33, false, 1e-5, 1e-6}, {WEFT_Q6_K, 512, 33, false, 1e2, 1e6},
+    {WEFT_Q4_1, 512, 33, false, 1e3, 1e-6},  {WEFT_BF16, 512, 33, false, 1e9, 1e6},   {WEFT_BF16, 512, 33, false, 1e-12, 1e-6},
+};
+
+static const int64_t widths[] = {1, 2, 3, 4, 8, 16, 17, 33, 64, 130};
+
+typedef struct data {
+    const question *asked;
+    uint8_t weights[2][MOST_K * MOST_N * 2];
+    size_t bytes; /* of each */
+    float norm[MOST_K], x[MOST_K * MOST_T];
+    double expected[MOST_N * MOST_T];
+    bool in_units;
+} data;
+
+static void check(weft_status status, const weft_error *error) {
+    if (status != WEFT_OK) fail_msg("%s", error->message);
+}
+
+static uint64_t random_state;
+static double random_real(void) { /* -1 .. 1 */
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(int64_t)random_state * 0x1p-63;
+}
+
+/* Of a number that is normal, or 0, as a half float; rounded down. */
+static uint16_t to_half(double value) {
+    int exponent;
+    double fraction = frexp(fabs(value), &exponent);
+    uint16_t sign = value < 0.0 ? 0x8000 : 0;
+    if (value == 0.0 || exponent < -23) return sign;
+    if (exponent < -13) return (uint16_t)(sign | (unsigned)ldexp(fabs(value), 24));
+    return (uint16_t)(sign | ((unsigned)(exponent + 14) << 10) | ((unsigned)(fraction * 2048.0) & 1023));
+}
+
+static uint16_t to_bfloat(double value) {
+    float real = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &real, sizeof bits);
+    return (uint16_t)(bits >> 16);
+}
+
+/* Random codes, and scales for weights of about the magnitude; scales of rows differ. */
+static void fill_weights(uint8_t *blocks, const question *q, size_t bytes) {
+    static const struct {
+        weft_type type;
+        size_t scale_at, minimum_at;
+        double scale, minimum;
+    } formats[] = {{WEFT_Q4_0, 0, 0, 0.2, 0},
+                   {WEFT_Q4_1, 0, 2, 0.2, -1.5},
+                   {WEFT_Q8_0, 0, 0, 0.01, 0},
+                   {WEFT_Q4_K, 0, 2, 0.004, 0.03},
+                   {WEFT_Q6_K, 208, 208, 0.0007, 0}};
+    size_t block = weft_type_get(q->type)->block_bytes;
+    for (size_t i = 0; i < bytes; i++) blocks[i] = (uint8_t)(127.9 * random_real());
+    for (size_t i = 0; i < bytes; i += block) {
+        double own = q->weights * exp(2.0 * random_real());
+        uint16_t half = q->type == WEFT_BF16 ? to_bfloat(own * random_real()) : to_half(own * random_real());
+        if (block == 2) memcpy(blocks + i, &half, 2);
+        for (size_t f = 0; f < COUNT(formats); f++) {
+            if (formats[f].type != q->type) continue;
+            uint16_t scale = to_half(own * formats[f].scale), minimum = to_half(own * formats[f].minimum);
+            if (formats[f].minimum_at != formats[f].scale_at) memcpy(blocks + i + formats[f].minimum_at, &minimum, 2);
+            memcpy(blocks + i + formats[f].scale_at, &scale, 2);
+        }
+    }
+}
+
+static void fill(data *d) {
+    const question *q = d->asked;
+    const weft_type_info *info = weft_type_get(q->type);
+    d->bytes = (size_t)(q->k * q->n) / info->block_elements * info->block_bytes;
+    fill_weights(d->weights[0], q, d->bytes);
+    fill_weights(d->weights[1], q, d->bytes);
+    for (int64_t i = 0; i < q->k; i++) d->norm[i] = (float)(q->x * (1.0 + 0.5 * random_real()));
+    for (int64_t i = 0; i < q->k * MOST_T; i++) d->x[i] = (float)(q->x * random_real());
+}
+
+static double dot(const float *weights, const double *x, int64_t k) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < k; i++) sum += (double)weights[i] * x[i];
+    return sum;
+}
+
+static void compute(data *d) {
+    static float values[2][MOST_K * MOST_N];
+    static double x[MOST_K];
+    const question *q = d->asked;
+    weft_error error;
+    for (int i = 0; i < 2; i++) check(weft_dequantise(q->type, d->weights[i], q->k * q->n, values[i], &error), &error);
+    for (int64_t t = 0; t < MOST_T; t++) {
+        double squares = 0.0;
+        for (int64_t i = 0; i < q->k; i++) squares += (double)d->x[t * q->k + i] * (double)d->x[t * q->k + i];
+        double factor = q->gated ? 1.0 / sqrt(squares / (double)q->k + 1e-5) : 1.0;
+        for (int64_t i = 0; i < q->k; i++) x[i] = (double)d->x[t * q->k + i] * factor * (q->gated ? (double)d->norm[i] : 1.0);
+        for (int64_t j = 0; j < q->n; j++) {
+            double sum = dot(values[0] + j * q->k, x, q->k);
+            if (q->gated) sum = sum / (1.0 + exp(-sum)) * dot(values[1] + j * q->k, x, q->k);
+            d->expected[t * q->n + j] = sum;
+        }
+    }
+}
+
+static weft_status read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    const data *d = user;
+    const void *from = strcmp(name, "norm") == 0 ? (const void *)d->norm : d->weights[strcmp(name, "up") == 0];
+    (void)error;
+    memcpy(into, (const char *)from + offset, size);
+    return WEFT_OK;
+}
+
+static weft_graph *build(const question *q, int64_t n_columns) {
+    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
+    builder b;
+    begin_graph(&b, runtime);
+    weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, q->k, n_columns, 1, 1), y;
+    weft_value weight = add_leaf(&b, weft_graph_weight, "weight", q->type, q->k, q->n, 1, 1);
+    if (q->gated) {
+        weft_value norm = add_leaf(&b, weft_graph_weight, "norm", WEFT_F32, q->k, 1, 1, 1);
+        weft_value up = add_leaf(&b, weft_graph_weight, "up", q->type, q->k, q->n, 1, 1);
+        y = NODE(&b, WEFT_OP_NORM_GATED_MLP, "y", &params, x, norm, weight, up);
+    } else {
+        y = NODE0(&b, WEFT_OP_MUL_MAT, "y", weight, x);
+    }
+    check(b.status, &b.error);
+    check(weft_graph_output(b.graph, y, &b.error), &b.error);
+    return b.graph;
+}
+
+static weft_status find_kernel(void *user, const char *text, size_t size) {
+    char line[512];
+    snprintf(line, sizeof line, "%.*s", (int)size, text);
+    if (strstr(line, "f16 mma, units") != NULL) ((data *)user)->in_units = true;
+    return WEFT_OK;
+}
+
+static void run(weft_device *device, data *d, int64_t n_columns, float *y) {
+    weft_graph *graph = build(d->asked, n_columns);
+    const weft_graph *graphs[] = {graph};
+    weft_store *store;
+    weft_plan *plan;
+    weft_ticket ticket;
+    weft_error error;
+    void *inputs[1];
+    const void *outputs[1];
+    check(weft_graph_print(graph, &(weft_graph_print_options){.device = device}, find_kernel, d, &error), &error);
+    check(weft_store_create(device, graphs, 1, NULL, &store, &error), &error);
+    check(weft_store_load(store, &(weft_weight_source){.read = read_weight, .user = d}, &error), &error);
+    check(weft_plan_create(store, graph, &plan, &error), &error);
+    check(weft_plan_begin(plan, &ticket, inputs, &error), &error);
+    memcpy(inputs[0], d->x, (size_t)(n_columns * d->asked->k) * sizeof *d->x);
+    check(weft_plan_submit(plan, ticket, &error), &error);
+    check(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
+    memcpy(y, outputs[0], (size_t)(n_columns * d->asked->n) * sizeof *y);
+    weft_plan_release(plan, ticket);
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(graph);
+}
+
+static void expect_right(const data *d, size_t number, int64_t n_columns, const float *y) {
+    double errors = 0.0, squares = 0.0;
+    for (int64_t i = 0; i < n_columns * d->asked->n; i++) {
+        double difference = (double)y[i] - d->expected[i];
+        errors += difference * difference;
+        squares += d->expected[i] * d->expected[i];
+    }
+    if (!(errors <= 2e-6 * squares)) fail_msg("question %zu, T = %d: nmse %.2g", number, (int)n_columns, errors / squares);
+}
+
+static void every_width_has_the_same_bits(void **state) {
+    static data d;
+    static float y[COUNT(widths)][MOST_N * MOST_T];
+    weft_device *device = NULL;
+    weft_error error;
+    (void)state;
+    check(weft_device_open(runtime, "cuda:0", NULL, &device, &error), &error);
+    for (size_t i = 0; i < COUNT(questions); i++) {
+        d.asked = &questions[i];
+        random_state = 1000 + i;
+        fill(&d);
+        compute(&d);
+        for (size_t w = 0; w < COUNT(widths); w++) {
+            run(device, &d, widths[w], y[w]);
+            if (!d.in_units) break;
+            expect_right(&d, i, widths[w], y[w]);
+            for (size_t other = 0; other < w; other++)
+                if (memcmp(y[w], y[other], (size_t)(widths[other] * d.asked->n) * sizeof(float)) != 0)
+                    fail_msg("question %zu: T = %d and T = %d differ", i, (int)widths[w], (int)widths[other]);
+        }
+    }
+    if (!d.in_units) print_message("skipped: the device has no products of weights in units\n");
+    if (WEFT_CUDA_EMULATED) assert_true(d.in_units);
+    weft_device_close(device);
+}
+
+int main(void) {
+    if (!find_cuda()) return 0;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_width_has_the_same_bits)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    weft_runtime_destroy(runtime);
+    return failed;
+}
