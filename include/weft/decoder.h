@@ -64,12 +64,12 @@ WEFT_API bool weft_model_metadata(const weft_model *model, size_t index, const c
 typedef struct weft_model_tensor {
     const char *name;
     weft_tensor tensor;
-    uint64_t offset; /* in the file */
+    uint64_t offset; /* in the file, in bytes */
     uint64_t bytes;
     const char *type_name; /* of tensor.type, also of one that weft cannot read */
     uint64_t reserved[3];
 } weft_model_tensor;
-/* False past the last. */
+/* Describes tensor `index` of the file, in the file's order; false past the last. Its texts live as long as the model. */
 WEFT_API bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor);
 /* The source of the weights for a graph of weft_model_graph: the file's tensors, and weights that are computed, such as
  * "rope_table". Valid as long as the model, from any thread. */
@@ -77,11 +77,11 @@ WEFT_API weft_weight_source weft_model_source(weft_model *model);
 
 /* ---- Tokens ---- */
 
-/* `special`: adds what the file says to add (a BOS, an EOS) and recognises control tokens written in the text. User-defined tokens
- * of the file are recognised with and without it; all else is plain text. Any bytes are accepted, as they are: nothing is
- * normalised. A byte that the vocabulary has no token for (SmolLM2 lacks 21, most of which UTF-8 never uses) is left out. `count`
- * receives the whole number of tokens, of which up to `capacity` are written; size + 8 is always enough. A text that begins with a
- * BOS to which another is added is warned of through the runtime's logger. */
+/* Converts `size` bytes of text to tokens. `count` receives the number of all tokens. The first `capacity` of them are written to
+ * `tokens`; a capacity of size + 8 is always enough. With `special`, a BOS and an EOS are added if the file says so, and control
+ * tokens written in the text are recognised; if the text then begins with two BOS, the runtime's logger gets a warning.
+ * User-defined tokens of the file are always recognised. Everything else is plain text. The text may be any bytes and is not
+ * normalised. A byte for which the vocabulary has no token is left out (SmolLM2 lacks 21 bytes, most of which UTF-8 never uses). */
 WEFT_API weft_status weft_tokenize(const weft_model *model, const char *text, size_t size, bool special, weft_token *tokens,
                                    size_t capacity, size_t *count, weft_error *error);
 /* The inverse. `size` receives the number of bytes of the whole text. The first `capacity` of them are written, without a final

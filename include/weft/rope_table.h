@@ -19,7 +19,7 @@ typedef struct weft_rope_options {
     float scaling_factor;                 /* context extension factor; 0: 1 */
     int32_t n_ctx_original;               /* YaRN: positions the model was trained on */
     float yarn_beta_fast, yarn_beta_slow; /* YaRN: rotations within n_ctx_original; 0: 32 and 1 */
-    float attn_factor;                    /* cos and sin are multiplied by it, in YaRN beside 1 + 0.1 ln(scaling_factor); 0: 1 */
+    float attn_factor;                    /* factor of cos and sin; YaRN multiplies it by 1 + 0.1 ln(scaling_factor); 0: 1 */
     const float *freq_factors;            /* n_dims / 2 divisors of the frequencies, or NULL: all 1. Read only during the call */
     uint64_t reserved[8];
 } weft_rope_options;

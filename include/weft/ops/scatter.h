@@ -1,4 +1,4 @@
-/* scatter: state[updates[INDEX, i]] = updates[VALUE, i], for ascending i; an index outside the state does nothing.
+/* scatter: state[updates[INDEX, i]] = updates[VALUE, i], for ascending i. An index outside of the state does nothing.
  * state: I32; updates: I32 [2, N]. No parameters.
  */
 #ifndef WEFT_OPS_SCATTER_H

@@ -1,4 +1,4 @@
-/* What the headers of this folder are written in: structs of 32-bit words that C, CUDA C++ and GLSL read alike. */
+/* Macros for the headers of this folder: structs of 32-bit words that C, CUDA C++ and GLSL all read in the same way. */
 #ifndef WEFT_OPS_SHARED_H
 #define WEFT_OPS_SHARED_H
 

@@ -1,8 +1,8 @@
-/* Words of the step inputs and of the per-sequence state, which differ from step to step.
+/* The words of the step inputs and of the state "sequences".
  *
- * rows      I32 [4, T]: one column a token
- * heads     I32 [8, R]: one column a row that reaches the output head
- * sequences I32 [2 + max_pages, n_sequences]: state; what the device keeps for each sequence slot
+ * rows      I32 [4, T]: a column for each token of the step
+ * heads     I32 [8, R]: a column for each row that reaches the output head
+ * sequences I32 [2 + max_pages, n_sequences]: a state with a column for each sequence slot
  * updates   I32 [2, N]: (flat index into a state, new value); index -1 does nothing
  */
 #ifndef WEFT_OPS_STEP_H
@@ -11,7 +11,7 @@
 #define WEFT_ROW_WORDS 4
 #define WEFT_ROW_TOKEN 0         /* a token id, or -1: the sequence's last token */
 #define WEFT_ROW_SEQUENCE 1      /* sequence slot; -1 marks a padding row, which reads as zeros and writes nothing */
-#define WEFT_ROW_CACHE_INDEX 2   /* position in the KV cache: page table entry index / page_size, place index % page_size */
+#define WEFT_ROW_CACHE_INDEX 2   /* position c in the KV cache: entry c / page_size of the page table, place c % page_size */
 #define WEFT_ROW_ROPE_POSITION 3 /* row of the rope table */
 
 #define WEFT_HEAD_WORDS 8
@@ -25,8 +25,8 @@
 #define WEFT_HEAD_RANDOM 7      /* 32 random bits for this draw, from seed and position: weft_sample_bits */
 
 #define WEFT_SEQUENCE_LAST_TOKEN 0
-#define WEFT_SEQUENCE_RESERVED 1
-#define WEFT_SEQUENCE_PAGES 2 /* the page table begins here */
+#define WEFT_SEQUENCE_RESERVED 1 /* not used */
+#define WEFT_SEQUENCE_PAGES 2    /* the page table begins here */
 
 #define WEFT_UPDATE_INDEX 0
 #define WEFT_UPDATE_VALUE 1
