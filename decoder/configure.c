@@ -68,7 +68,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
                                   weft_error *error) {
     if (!model->has_weights || !model->family)
         return weft_fail(error, WEFT_UNSUPPORTED, "%s holds a vocabulary and no weights", model->path);
-    if (model->unreadable != NULL)
+    if (model->unreadable)
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: tensor %s has type %s, which weft cannot read", model->path,
                          model->unreadable->name, model->unreadable->type_name);
     const weft_engine_options none = {.n_ctx = 0};
