@@ -108,11 +108,12 @@ weft_value weft_build_part(weft_builder *builder, weft_model_part part) {
     weft_builder_name(builder, place.stem, file_name);
     const weft_model_tensor *found = weft_gguf_tensor_find(model->gguf, file_name);
     if (!found || builder->status != WEFT_OK) return WEFT_NONE;
+    const weft_tensor in_graph = weft_model_graph_tensor(found);
     if (!place.sliced) {
-        keep(builder, weft_graph_weight(builder->graph, file_name, &found->tensor, &value, builder->error));
+        keep(builder, weft_graph_weight(builder->graph, file_name, &in_graph, &value, builder->error));
         return value;
     }
-    const weft_tensor tensor = {.type = found->tensor.type, .shape = {place.k, place.n, 1, 1}};
+    const weft_tensor tensor = {.type = in_graph.type, .shape = {place.k, place.n, 1, 1}};
     const weft_slice slice = {
         .source = file_name, .shape = {place.whole_k, place.whole_n, 1, 1}, .first = {place.first_k, place.first_n}};
     weft_builder_name(builder, weft_part_usual[part].stem, name);

@@ -34,11 +34,18 @@ weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const we
  * not support a value. */
 weft_status weft_hyperparameters_read(weft_model *model, weft_error *error);
 
-/* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 an F32 vector. `tensor` may be
- * NULL, and receives NULL where an optional one is not there or weft cannot read its type. Every tensor that is used is asked for
- * while the model is opened: a file that holds any other is refused, since its results would be silently wrong. */
+/* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 a vector in F32, F16 or BF16.
+ * `tensor` may be NULL, and receives NULL where an optional one is not there or weft cannot read its type. Every tensor that is
+ * used is asked for while the model is opened: a file that holds any other is refused, since its results would be silently wrong.
+ */
 weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
                               const weft_model_tensor **tensor, weft_error *error);
+
+/* The tensor as graphs have it: a vector (norm, bias) is F32 there, whether the file has F32, F16 or BF16. */
+weft_tensor weft_model_graph_tensor(const weft_model_tensor *tensor);
+/* Reads bytes of it, in that type. */
+weft_status weft_model_read_tensor(const weft_model *model, const weft_model_tensor *tensor, uint64_t offset, void *into,
+                                   size_t size, weft_error *error);
 
 /* Expects every part of the family, with its shape. */
 weft_status weft_model_expect_parts(weft_model *model, weft_error *error);

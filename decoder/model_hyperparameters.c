@@ -180,7 +180,7 @@ static weft_status read_freq_factors(weft_model *model, weft_error *error) {
     if (status != WEFT_OK || !tensor) return status;
     model->freq_factors = weft_allocate(model->runtime, (size_t)n * sizeof(float));
     if (!model->freq_factors) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its rope factors", model->path);
-    status = weft_gguf_read(model->gguf, tensor, 0, model->freq_factors, (size_t)n * sizeof(float), error);
+    status = weft_model_read_tensor(model, tensor, 0, model->freq_factors, (size_t)n * sizeof(float), error);
     if (status != WEFT_OK) return status;
     for (int32_t i = 0; i < n; i++) {
         /* Written so that a NaN fails. */

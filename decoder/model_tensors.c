@@ -10,6 +10,13 @@ static weft_status wrong_shape(const weft_model *model, const weft_model_tensor 
                      (long long)k, (long long)n);
 }
 
+weft_tensor weft_model_graph_tensor(const weft_model_tensor *tensor) {
+    weft_tensor in_graph = tensor->tensor;
+    bool is_vector = in_graph.shape[1] == 1 && in_graph.shape[2] == 1 && in_graph.shape[3] == 1;
+    if (is_vector && (in_graph.type == WEFT_F16 || in_graph.type == WEFT_BF16)) in_graph.type = WEFT_F32;
+    return in_graph;
+}
+
 weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
                               const weft_model_tensor **tensor, weft_error *error) {
     const weft_model_tensor *found = weft_gguf_tensor_find(model->gguf, name);
@@ -20,7 +27,7 @@ weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, in
     const int64_t *shape = found->tensor.shape;
     if (shape[0] != k || shape[1] != n || shape[2] != 1 || shape[3] != 1) return wrong_shape(model, found, k, n, error);
     bool is_vector = n == 1;
-    bool wrong_type = is_vector ? found->tensor.type != WEFT_F32 : found->tensor.type == WEFT_I32;
+    bool wrong_type = is_vector ? weft_model_graph_tensor(found).type != WEFT_F32 : found->tensor.type == WEFT_I32;
     if (wrong_type && weft_gguf_tensor_readable(found)) {
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: tensor %s has type %s, which weft cannot read as %s", model->path, name,
                          found->type_name, is_vector ? "a norm or a bias" : "a weight matrix");

@@ -39,6 +39,35 @@ static weft_status fill(float value, uint64_t offset, unsigned char *into, size_
     return WEFT_OK;
 }
 
+/* Elements of two bytes become floats, of which the caller asks for a range of bytes. */
+static weft_status read_halves(const weft_model *model, const weft_model_tensor *tensor, uint64_t offset, unsigned char *into,
+                               size_t size, weft_error *error) {
+    enum { N = 256 };
+    unsigned char halves[2 * N];
+    float values[N];
+    weft_status status = WEFT_OK;
+    while (size > 0 && status == WEFT_OK) {
+        uint64_t first = offset / sizeof *values;
+        size_t skipped = (size_t)(offset % sizeof *values), n_bytes = sizeof values - skipped;
+        if (n_bytes > size) n_bytes = size;
+        size_t n = (skipped + n_bytes + sizeof *values - 1) / sizeof *values;
+        status = weft_gguf_read(model->gguf, tensor, 2 * first, halves, 2 * n, error);
+        if (status == WEFT_OK) status = weft_dequantise(tensor->tensor.type, halves, (int64_t)n, values, error);
+        if (status == WEFT_OK) memcpy(into, (const unsigned char *)values + skipped, n_bytes);
+        offset += n_bytes;
+        into += n_bytes;
+        size -= n_bytes;
+    }
+    return status;
+}
+
+weft_status weft_model_read_tensor(const weft_model *model, const weft_model_tensor *tensor, uint64_t offset, void *into,
+                                   size_t size, weft_error *error) {
+    bool converted = weft_model_graph_tensor(tensor).type != tensor->tensor.type;
+    return converted ? read_halves(model, tensor, offset, into, size, error)
+                     : weft_gguf_read(model->gguf, tensor, offset, into, size, error);
+}
+
 static weft_status read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
     weft_model *model = user;
     if (strcmp(name, "rope_table") == 0) return read_rope_table(model, &model->hyper.rope, offset, into, size, error);
@@ -46,7 +75,7 @@ static weft_status read_weight(void *user, const char *name, uint64_t offset, vo
     if (strcmp(name, "embedding_scale") == 0) return fill(model->hyper.embedding_scale, offset, into, size);
     const weft_model_tensor *tensor = weft_gguf_tensor_find(model->gguf, name);
     if (!tensor) return weft_fail(error, WEFT_NOT_FOUND, "%s: there is no tensor %s", model->path, name);
-    return weft_gguf_read(model->gguf, tensor, offset, into, size, error);
+    return weft_model_read_tensor(model, tensor, offset, into, size, error);
 }
 
 weft_weight_source weft_model_source(weft_model *model) {

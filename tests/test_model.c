@@ -163,6 +163,72 @@ static void reads_vocabularies_of_any_family(void **state) {
     refused(&(change){.family = ""}, WEFT_UNSUPPORTED, "model family");
 }
 
+/* ---- Vectors of two bytes an element ---- */
+
+/* Writes 1, 2, 3 ... into the vector's data. */
+static void fill_vector(const weft_model_tensor *tensor) {
+    FILE *file = fopen(MODEL_PATH, "r+b");
+    assert_true(file && fseek(file, (long)tensor->offset, SEEK_SET) == 0);
+    for (int64_t i = 0; i < tensor->tensor.shape[0]; i++) {
+        float value = (float)(i + 1);
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        uint32_t half = tensor->tensor.type == WEFT_BF16 ? bits >> 16 : ((bits >> 23) - 112) << 10 | (bits >> 13 & 0x3FF);
+        assert_true(fputc((int)(half & 0xFF), file) != EOF && fputc((int)(half >> 8), file) != EOF);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Every range of bytes is that of the floats. */
+static void check_ranges(weft_weight_source source, const char *name, int64_t n) {
+    float values[N_FF];
+    unsigned char read[sizeof values];
+    for (int64_t i = 0; i < n; i++) values[i] = (float)(i + 1);
+    size_t total = (size_t)n * sizeof *values;
+    for (size_t offset = 0; offset < total; offset += 3)
+        for (size_t size = 1; size <= total - offset; size += 1 + size / 3) {
+            memset(read, 0xEE, sizeof read);
+            assert_int_equal(source.read(source.user, name, offset, read, size, NULL), WEFT_OK);
+            assert_memory_equal(read, (const unsigned char *)values + offset, size);
+            if (size < sizeof read) assert_int_equal(read[size], 0xEE);
+        }
+    assert_int_equal(source.read(source.user, name, total - 4, read, 8, NULL), WEFT_INVALID_ARGUMENT);
+}
+
+/* Norms and biases in F16 and BF16 are F32 in graphs, and converted as they are read. */
+static void converts_vectors(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t n;
+        weft_type type;
+    } vectors[] = {{"output_norm.weight", N_EMBD, WEFT_BF16},
+                   {"blk.0.attn_norm.weight", N_EMBD, WEFT_F16},
+                   {"blk.1.attn_k.bias", N_KV_HEADS * HEAD_DIM, WEFT_F16},
+                   {"blk.1.ffn_up.bias", N_FF, WEFT_BF16}};
+    weft_error error = {.message = ""};
+    limited_allocator limits = {0};
+    weft_runtime *runtime = limited_runtime(&limits);
+    change changed = {.family = "qwen2"};
+    for (size_t i = 0; i < 4; i++) changed.tensors[i] = (shape){vectors[i].name, vectors[i].n, 1, vectors[i].type};
+    write_model(runtime, &changed);
+    for (int filled = 0; filled < 2; filled++) {
+        weft_model *model = NULL;
+        weft_graph *graph = NULL;
+        weft_model_tensor tensor;
+        if (weft_model_open(runtime, MODEL_PATH, &model, &error) != WEFT_OK) fail_msg("%s", error.message);
+        for (size_t k = 0; !filled && weft_model_tensor_at(model, k, &tensor); k++)
+            for (size_t i = 0; i < 4; i++)
+                if (strcmp(tensor.name, vectors[i].name) == 0) fill_vector(&tensor);
+        for (size_t i = 0; filled && i < 4; i++) check_ranges(weft_model_source(model), vectors[i].name, vectors[i].n);
+        if (weft_model_graph(model, NULL, 1, 1, &graph, &error) != WEFT_OK) fail_msg("%s", error.message);
+        weft_graph_destroy(graph);
+        weft_model_close(model);
+    }
+    weft_runtime_destroy(runtime);
+    assert_int_equal(limits.n_live, 0);
+}
+
 /* ---- Rope ---- */
 
 static weft_rope_options expected_rope;
@@ -313,6 +379,7 @@ int main(void) {
         cmocka_unit_test(reads_models),
         cmocka_unit_test(reads_what_converters_write),
         cmocka_unit_test(reads_vocabularies_of_any_family),
+        cmocka_unit_test(converts_vectors),
         cmocka_unit_test(reads_rope_scaling),
         cmocka_unit_test(refuses_wrong_arguments),
         cmocka_unit_test(survives_every_failing_allocation),

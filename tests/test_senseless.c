@@ -127,7 +127,7 @@ static void refuses_wrong_tensors(void **state) {
         {{"output.weight", N_EMBD, N_VOCAB + 1, WEFT_F32}, WEFT_BAD_FILE, "output.weight"},
         {{"output_norm.weight", 0, 0, WEFT_F32}, WEFT_BAD_FILE, "no tensor output_norm.weight"},
         {{"output_norm.weight", N_EMBD, 2, WEFT_F32}, WEFT_BAD_FILE, "output_norm.weight"},
-        {{"output_norm.weight", N_EMBD, 1, WEFT_F16}, WEFT_UNSUPPORTED, "type F16"},
+        {{"output_norm.weight", N_EMBD, 1, WEFT_Q8_0}, WEFT_UNSUPPORTED, "type Q8_0"},
         {{"blk.0.attn_norm.weight", 32, 1, WEFT_F32}, WEFT_BAD_FILE, "blk.0.attn_norm.weight is [32"},
         {{"blk.1.attn_q.weight", 32, 64, WEFT_F32}, WEFT_BAD_FILE, "blk.1.attn_q.weight is [32"},
         {{"blk.1.ffn_down.weight", N_EMBD, N_FF, WEFT_F32}, WEFT_BAD_FILE, "blk.1.ffn_down.weight is [64, 96"},
