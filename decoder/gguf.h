@@ -39,6 +39,7 @@ typedef struct weft_gguf_value {
 
 typedef struct weft_gguf weft_gguf;
 
+/* Of a model in several files, `path` is that of the first, -00001-of-00003.gguf; the others lie beside it. */
 weft_status weft_gguf_open(weft_runtime *runtime, const char *path, weft_gguf **gguf, weft_error *error);
 void weft_gguf_close(weft_gguf *gguf);
 /* For messages. */

@@ -59,7 +59,6 @@ static weft_status read_type(weft_gguf_reader *reader, const char *name, weft_gg
     weft_status status = weft_gguf_read_u32(reader, &number);
     if (status != WEFT_OK) return status;
     tensor->type = (weft_type)number;
-    entry->tensor.type_name = weft_gguf_tensor_type_name(number);
     snprintf(entry->type_number, sizeof entry->type_number, "type %u", number);
     const weft_type_info *info = weft_type_get(tensor->type);
     if (!info || tensor->shape[0] % info->block_elements == 0) return WEFT_OK;
@@ -127,27 +126,33 @@ static int compare_offsets(const void *items, uint32_t a, uint32_t b) {
 /* Called when the header no longer moves: sets the pointers into it, sorts both directories, and finds duplicates. */
 static weft_status index_names(weft_gguf *gguf, weft_error *error) {
     gguf->entry_order = weft_allocate(gguf->runtime, (gguf->n_entries + 1) * sizeof *gguf->entry_order);
-    gguf->tensor_order = weft_allocate(gguf->runtime, (gguf->n_tensors + 1) * sizeof *gguf->tensor_order);
-    if (!gguf->entry_order || !gguf->tensor_order) {
-        return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its directory", gguf->path);
-    }
+    if (!gguf->entry_order) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its directory", gguf->path);
     for (size_t i = 0; i < gguf->n_entries; i++) {
         gguf->entries[i].value.key = (char *)gguf->header + gguf->entries[i].key_at;
         gguf->entries[i].value.data = gguf->header + gguf->entries[i].data_at;
     }
     for (size_t i = 0; i < gguf->n_tensors; i++) {
-        weft_gguf_tensor *entry = &gguf->tensors[i];
-        entry->tensor.name = (const char *)gguf->header + entry->name_at;
-        if (!entry->tensor.type_name) entry->tensor.type_name = entry->type_number;
+        gguf->tensors[i].tensor.name = (const char *)gguf->header + gguf->tensors[i].name_at;
     }
     weft_gguf_sort(gguf->entry_order, gguf->n_entries, compare_keys, gguf->entries);
-    weft_gguf_sort(gguf->tensor_order, gguf->n_tensors, compare_names, gguf->tensors);
     for (size_t i = 1; i < gguf->n_entries; i++) {
         if (compare_keys(gguf->entries, gguf->entry_order[i - 1], gguf->entry_order[i]) == 0) {
             return weft_fail(error, WEFT_BAD_FILE, "%s: the key %.80s is there twice", gguf->path,
                              gguf->entries[gguf->entry_order[i]].value.key);
         }
     }
+    return weft_gguf_index_tensors(gguf, error);
+}
+
+weft_status weft_gguf_index_tensors(weft_gguf *gguf, weft_error *error) {
+    weft_release(gguf->runtime, gguf->tensor_order);
+    gguf->tensor_order = weft_allocate(gguf->runtime, (gguf->n_tensors + 1) * sizeof *gguf->tensor_order);
+    if (!gguf->tensor_order) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its directory", gguf->path);
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        const char *name = weft_gguf_tensor_type_name((uint32_t)gguf->tensors[i].tensor.tensor.type);
+        gguf->tensors[i].tensor.type_name = name ? name : gguf->tensors[i].type_number;
+    }
+    weft_gguf_sort(gguf->tensor_order, gguf->n_tensors, compare_names, gguf->tensors);
     for (size_t i = 1; i < gguf->n_tensors; i++) {
         if (compare_names(gguf->tensors, gguf->tensor_order[i - 1], gguf->tensor_order[i]) == 0) {
             return weft_fail(error, WEFT_BAD_FILE, "%s: the tensor %s is there twice", gguf->path,
@@ -237,6 +242,17 @@ static weft_status read_all(weft_gguf *gguf, weft_error *error) {
 }
 
 weft_status weft_gguf_open(weft_runtime *runtime, const char *path, weft_gguf **gguf, weft_error *error) {
+    weft_gguf *opened = NULL;
+    weft_status status = weft_gguf_open_file(runtime, path, &opened, error);
+    if (status == WEFT_OK) status = weft_gguf_join(opened, error);
+    if (status == WEFT_OK)
+        *gguf = opened;
+    else
+        weft_gguf_close(opened);
+    return status;
+}
+
+weft_status weft_gguf_open_file(weft_runtime *runtime, const char *path, weft_gguf **gguf, weft_error *error) {
     weft_gguf *opened = weft_allocate(runtime, sizeof *opened);
     size_t path_size = strlen(path) + 1;
     char *path_copy = weft_allocate(runtime, path_size);
@@ -266,6 +282,8 @@ weft_status weft_gguf_open(weft_runtime *runtime, const char *path, weft_gguf **
 void weft_gguf_close(weft_gguf *gguf) {
     if (!gguf) return;
     weft_runtime *runtime = gguf->runtime;
+    for (size_t i = 0; i < gguf->n_parts; i++) weft_gguf_close(gguf->parts[i]);
+    weft_release(runtime, gguf->parts);
     for (size_t i = 0; i < gguf->n_entries; i++) weft_release(runtime, gguf->entries[i].value.offsets);
     weft_release(runtime, gguf->entries);
     weft_release(runtime, gguf->tensors);
@@ -316,7 +334,8 @@ weft_status weft_gguf_read(const weft_gguf *gguf, const weft_model_tensor *tenso
                          (unsigned long long)offset, (unsigned long long)offset + size, tensor->name,
                          (unsigned long long)tensor->bytes);
     }
-    return weft_os_file_read(&gguf->file, tensor->offset + offset, into, size, error);
+    const weft_gguf *part = ((const weft_gguf_tensor *)tensor)->part;
+    return weft_os_file_read(part ? &part->file : &gguf->file, tensor->offset + offset, into, size, error);
 }
 
 const char *weft_gguf_path(const weft_gguf *gguf) {

@@ -17,7 +17,8 @@ typedef struct weft_gguf_entry {
 typedef struct weft_gguf_tensor {
     weft_model_tensor tensor;
     uint64_t name_at;
-    char type_number[16]; /* "type 200", where the type has no name */
+    const weft_gguf *part; /* whose file has the data; NULL: that of the directory */
+    char type_number[16];  /* "type 200", where the type has no name */
 } weft_gguf_tensor;
 
 struct weft_gguf {
@@ -31,6 +32,8 @@ struct weft_gguf {
     weft_gguf_tensor *tensors;
     size_t n_tensors, tensor_capacity;
     uint32_t *entry_order, *tensor_order; /* sorted by key and by name */
+    weft_gguf **parts;                    /* of a model in several files, those after the first */
+    size_t n_parts;
 };
 
 /* Reads from `position` on; a failure is kept by the caller, who stops at the first. */
@@ -45,6 +48,13 @@ size_t weft_gguf_type_size(weft_gguf_type type);
 const char *weft_gguf_type_name(weft_gguf_type type);
 /* The name of a tensor type of the format, even if weft cannot read the type. NULL: unknown number. */
 const char *weft_gguf_tensor_type_name(uint32_t number);
+
+/* weft_gguf_open for one file of a model that may have several. */
+weft_status weft_gguf_open_file(weft_runtime *runtime, const char *path, weft_gguf **gguf, weft_error *error);
+/* Opens the other files of the model, if there are any, and adds their tensors. */
+weft_status weft_gguf_join(weft_gguf *gguf, weft_error *error);
+/* Sorts the tensors by name. WEFT_BAD_FILE if two have the same. */
+weft_status weft_gguf_index_tensors(weft_gguf *gguf, weft_error *error);
 
 weft_status weft_gguf_read_u32(weft_gguf_reader *reader, uint32_t *value);
 weft_status weft_gguf_read_u64(weft_gguf_reader *reader, uint64_t *value);

@@ -22,30 +22,18 @@ static weft_status read_names(weft_model *model, const char *path, weft_text *ar
     return WEFT_OK;
 }
 
-/* A model can come in several files, each with a part of the tensors. */
-static weft_status check_whole(const weft_model *model, weft_error *error) {
-    int64_t n_parts = 1;
-    weft_status status = weft_gguf_integer(model->gguf, "split.count", 0, UINT16_MAX, &n_parts, error);
-    if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
-    if (n_parts < 2) return WEFT_OK;
-    return weft_fail(error, WEFT_UNSUPPORTED, "%s is one of %lld parts of a model; weft reads models of one file: merge them first",
-                     model->path, (long long)n_parts);
-}
-
 static weft_status read_weights(weft_model *model, weft_text architecture, weft_error *error) {
     if (!model->family) {
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the model family \"%.*s\"", model->path,
                          architecture.size < 40 ? (int)architecture.size : 40, architecture.bytes);
     }
-    weft_status status = check_whole(model, error);
-    if (status != WEFT_OK) return status;
     size_t n_tensors = weft_gguf_tensor_count(model->gguf);
     model->expected = weft_allocate(model->runtime, n_tensors * sizeof *model->expected);
     if (!model->expected) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to open it", model->path);
     for (size_t i = n_tensors; i-- > 0;)
         if (!weft_gguf_tensor_readable(weft_gguf_tensor_at(model->gguf, i)))
             model->unreadable = weft_gguf_tensor_at(model->gguf, i);
-    status = weft_hyperparameters_read(model, error);
+    weft_status status = weft_hyperparameters_read(model, error);
     if (status == WEFT_OK) status = weft_model_expect_parts(model, error);
     if (status == WEFT_OK) status = weft_model_check_expected(model, error);
     weft_release(model->runtime, model->expected);

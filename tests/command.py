@@ -10,6 +10,7 @@ import pathlib
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,32 @@ def model(shape="tiny", mix="Q4_0"):
         code, _, err = weft("synth", shape, path, "--type", mix)
         assert code == 0, err
     return path
+
+
+def gguf_text(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def split_model(path, n_parts):
+    """Writes the model as n_parts files, the first of which has the metadata and no tensors, and gives the path of the first."""
+    data = path.read_bytes()
+    n_tensors, n_entries = struct.unpack_from("<QQ", data, 8)
+    tensors = json.loads(weft("inspect", path, "--json")[1])["tensors"]
+    entries = data[24:data.index(gguf_text(tensors[0]["name"]))]
+    types = {"F32": 0, "F16": 1, "Q4_0": 2, "Q6_K": 14}
+    paths = [path.parent / f"split-{part + 1:05}-of-{n_parts:05}.gguf" for part in range(n_parts)]
+    for part, part_path in enumerate(paths):
+        mine = tensors[(part - 1) * n_tensors // (n_parts - 1):part * n_tensors // (n_parts - 1)] if part else []
+        split = b"".join(gguf_text(f"split.{name}") + struct.pack("<IH", 2, value) for name, value in (("no", part), ("count", n_parts)))
+        split += gguf_text("split.tensors.count") + struct.pack("<Ii", 5, n_tensors)
+        directory, body = b"", b""
+        for tensor in mine:
+            directory += gguf_text(tensor["name"]) + struct.pack("<I4QIQ", 4, *tensor["shape"], types[tensor["type"]], len(body))
+            body += data[tensor["offset"]:tensor["offset"] + tensor["bytes"]]
+            body += bytes(-len(body) % 32)
+        header = b"GGUF" + struct.pack("<IQQ", 3, len(mine), 3 + (0 if part else n_entries)) + split + (b"" if part else entries) + directory
+        part_path.write_bytes(header + bytes(-len(header) % 32) + body)
+    return paths[0]
 
 
 def interrupt(process):
@@ -392,6 +419,17 @@ class Files(unittest.TestCase):
         code, out, err = weft("inspect", path)
         self.assertEqual((code, out), (1, b""))
         self.assertIn(b"\"\\x1b[31m\"", err)
+
+    def test_split_files(self):
+        whole, first = model(), split_model(model(), 4)
+        run = ["--raw", "-p", "abc", "-n", "8", "--ignore-end", "--precision", "exact"]
+        self.assertEqual(weft("run", first, *run)[:2], weft("run", whole, *run)[:2])
+        inspected = [json.loads(weft("inspect", path, "--json")[1]) for path in (first, whole)]
+        self.assertEqual(*({tensor["name"]: tensor["bytes"] for tensor in entry["tensors"]} for entry in inspected))
+        (FOLDER / "split-00003-of-00004.gguf").unlink()
+        code, out, err = weft("run", first, *run)
+        self.assertEqual((code, out), (1, b""))
+        self.assertIn(b"split-00003-of-00004.gguf", err)
 
     def test_unknown_types(self):
         """Types that weft cannot read are listed; what needs the weights is refused, and says which tensor it is."""

@@ -30,7 +30,8 @@ typedef struct weft_model weft_model;
 
 /* Reads metadata, tensor directory and tokenizer of a GGUF file (version 2 or 3), checking every count, offset, size and type. No
  * device is needed. A file with a vocabulary and no weights opens too, and one with tensors of types that weft cannot read, with
- * which no engine can be made: that is WEFT_UNSUPPORTED. WEFT_NOT_FOUND, WEFT_IO, WEFT_BAD_FILE, WEFT_UNSUPPORTED. */
+ * which no engine can be made: that is WEFT_UNSUPPORTED. Of a model in several files `path` is that of the first,
+ * NAME-00001-of-00003.gguf, and the others lie beside it. WEFT_NOT_FOUND, WEFT_IO, WEFT_BAD_FILE, WEFT_UNSUPPORTED. */
 WEFT_API weft_status weft_model_open(weft_runtime *runtime, const char *path, weft_model **model, weft_error *error);
 /* Its engines must have been destroyed. */
 WEFT_API void weft_model_close(weft_model *model);
