@@ -73,6 +73,14 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
     return weft_pages_create(&engine->pages, engine->runtime, engine->config.n_pages, error);
 }
 
+/* A file that is written while its model is open would give weights that do not belong together. */
+static weft_status load(weft_engine *engine, weft_error *error) {
+    weft_weight_source source = weft_model_source(engine->model);
+    weft_status status = weft_gguf_check_unchanged(engine->model->gguf, error);
+    if (status == WEFT_OK) status = weft_store_load(engine->store, &source, error);
+    return status == WEFT_OK ? weft_gguf_check_unchanged(engine->model->gguf, error) : status;
+}
+
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
                                       weft_error *error) {
     uint64_t start = weft_os_now();
@@ -85,10 +93,9 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
     created->model = model;
     created->depth = depth;
     created->pages.runtime = model->runtime;
-    weft_weight_source source = weft_model_source(model);
     weft_status status = weft_engine_open(created, options, error);
     if (status == WEFT_OK) status = create_tables(created, error);
-    if (status == WEFT_OK) status = weft_store_load(created->store, &source, error);
+    if (status == WEFT_OK) status = load(created, error);
     if (status != WEFT_OK) {
         weft_engine_destroy(created);
         return status;

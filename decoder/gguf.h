@@ -69,6 +69,8 @@ size_t weft_gguf_tensor_index(const weft_gguf *gguf, const weft_model_tensor *te
 const weft_model_tensor *weft_gguf_tensor_find(const weft_gguf *gguf, const char *name);
 /* Whether weft knows its type. Of one that it does not, the size is what lies between it and the next. */
 bool weft_gguf_tensor_readable(const weft_model_tensor *tensor);
+/* WEFT_IO if a file of the model was changed after it was opened. */
+weft_status weft_gguf_check_unchanged(const weft_gguf *gguf, weft_error *error);
 /* Reads part of a tensor's data; the range is checked. */
 weft_status weft_gguf_read(const weft_gguf *gguf, const weft_model_tensor *tensor, uint64_t offset, void *into, size_t size,
                            weft_error *error);

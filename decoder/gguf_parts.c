@@ -84,6 +84,14 @@ static weft_status join_tensors(weft_gguf *gguf, weft_error *error) {
     return weft_gguf_index_tensors(gguf, error);
 }
 
+weft_status weft_gguf_check_unchanged(const weft_gguf *gguf, weft_error *error) {
+    weft_error reason = {.message = ""};
+    weft_status status = weft_os_file_check_unchanged(&gguf->file, &reason);
+    if (status != WEFT_OK) return weft_fail(error, status, "%s: %s: open the model again", gguf->path, reason.message);
+    for (size_t i = 0; i < gguf->n_parts && status == WEFT_OK; i++) status = weft_gguf_check_unchanged(gguf->parts[i], error);
+    return status;
+}
+
 weft_status weft_gguf_join(weft_gguf *gguf, weft_error *error) {
     int64_t n_parts = 1;
     weft_status status = read_count(gguf, "split.count", MAX_PARTS, &n_parts, error);

@@ -13,7 +13,8 @@
 /* ---- Files: read by position, from any thread ---- */
 typedef struct weft_os_file {
     intptr_t handle;
-    uint64_t size; /* when it was opened */
+    uint64_t size;    /* when it was opened; likewise the next */
+    int64_t modified; /* in nanoseconds; 0: unknown */
 } weft_os_file;
 
 /* Regular files only. WEFT_NOT_FOUND, WEFT_IO; the message names the path. */
@@ -22,6 +23,8 @@ weft_status weft_os_file_open(weft_os_file *file, const char *path, weft_error *
  * is a symbolic link. */
 weft_status weft_os_file_open_own(weft_os_file *file, const char *path, weft_error *error);
 void weft_os_file_close(weft_os_file *file);
+/* WEFT_IO if its size or the time of its last change is no longer that of when it was opened. */
+weft_status weft_os_file_check_unchanged(const weft_os_file *file, weft_error *error);
 /* Reads exactly `size` bytes; a shorter file is WEFT_IO. */
 weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *into, size_t size, weft_error *error);
 

@@ -49,6 +49,15 @@ static const char *foreign(const struct stat *status) {
     return status->st_mode & (S_IWGRP | S_IWOTH) ? "others than its owner may write it" : NULL;
 }
 
+static int64_t modified(const struct stat *status) {
+#ifdef __APPLE__
+    const struct timespec *time = &status->st_mtimespec;
+#else
+    const struct timespec *time = &status->st_mtim;
+#endif
+    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
 static weft_status open_file(weft_os_file *file, const char *path, bool own, weft_error *error) {
     /* Not blocking: opening a pipe must not wait for its writer. */
     int handle = open_repeatedly(path, O_RDONLY | O_NONBLOCK | (own ? O_NOFOLLOW : 0));
@@ -71,7 +80,7 @@ static weft_status open_file(weft_os_file *file, const char *path, bool own, wef
         close(handle);
         return fail(error, WEFT_IO, "%s is not trusted: %s", path, foreign(&status));
     }
-    *file = (weft_os_file){.handle = handle, .size = (uint64_t)status.st_size};
+    *file = (weft_os_file){.handle = handle, .size = (uint64_t)status.st_size, .modified = modified(&status)};
     return WEFT_OK;
 }
 
@@ -86,6 +95,14 @@ weft_status weft_os_file_open_own(weft_os_file *file, const char *path, weft_err
 void weft_os_file_close(weft_os_file *file) {
     close((int)file->handle);
     file->handle = -1;
+}
+
+weft_status weft_os_file_check_unchanged(const weft_os_file *file, weft_error *error) {
+    struct stat status;
+    if (fstat((int)file->handle, &status) != 0) return fail(error, WEFT_IO, "cannot look at the file: %s", strerror(errno));
+    if ((uint64_t)status.st_size == file->size && modified(&status) == file->modified) return WEFT_OK;
+    return fail(error, WEFT_IO, "the file was changed after it was opened (%llu bytes then, %llu now)",
+                (unsigned long long)file->size, (unsigned long long)status.st_size);
 }
 
 weft_status weft_os_file_read(const weft_os_file *file, uint64_t offset, void *into, size_t size, weft_error *error) {

@@ -229,6 +229,29 @@ static void converts_vectors(void **state) {
     assert_int_equal(limits.n_live, 0);
 }
 
+/* A file that is changed while its model is open gives no engine. */
+static void notices_changed_files(void **state) {
+    (void)state;
+    weft_error error = {.message = ""};
+    weft_runtime *runtime = NULL;
+    assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
+    write_model(runtime, &(change){0});
+    for (int changed = 0; changed < 2; changed++) {
+        weft_model *model = NULL;
+        weft_engine *engine = NULL;
+        assert_int_equal(weft_model_open(runtime, MODEL_PATH, &model, &error), WEFT_OK);
+        FILE *file = changed ? fopen(MODEL_PATH, "ab") : NULL;
+        if (changed) assert_true(file && fputc(0, file) == 0 && fclose(file) == 0);
+        const weft_engine_options options = {.device = "null", .n_ctx = 64, .max_rows = 2};
+        weft_status status = weft_engine_create(model, &options, &engine, &error);
+        assert_int_equal(status, changed ? WEFT_IO : WEFT_OK);
+        if (changed) assert_non_null(strstr(error.message, MODEL_PATH ": the file was changed"));
+        weft_engine_destroy(engine);
+        weft_model_close(model);
+    }
+    weft_runtime_destroy(runtime);
+}
+
 /* ---- Rope ---- */
 
 static weft_rope_options expected_rope;
@@ -380,6 +403,7 @@ int main(void) {
         cmocka_unit_test(reads_what_converters_write),
         cmocka_unit_test(reads_vocabularies_of_any_family),
         cmocka_unit_test(converts_vectors),
+        cmocka_unit_test(notices_changed_files),
         cmocka_unit_test(reads_rope_scaling),
         cmocka_unit_test(refuses_wrong_arguments),
         cmocka_unit_test(survives_every_failing_allocation),

@@ -71,6 +71,31 @@ static void refuses_what_is_not_a_file(void **state) {
     remove(path);
 }
 
+static void put(const char *path, const char *content);
+
+static void notices_changes(void **state) {
+    (void)state;
+    static const char *const contents[] = {"0123456789", "012345678", "9876543210"};
+    char path[512];
+    weft_error error = {0};
+    make_path(path, sizeof path, "changed");
+    for (size_t i = 0; i < 3; i++) {
+        weft_os_file file;
+        put(path, contents[0]);
+        assert_int_equal(weft_os_file_open(&file, path, &error), WEFT_OK);
+        assert_int_equal(weft_os_file_check_unchanged(&file, &error), WEFT_OK);
+        weft_os_sleep(50000000); /* the system's clock for files may tick slowly */
+        put(path, contents[i]);
+        assert_int_equal(weft_os_file_check_unchanged(&file, &error), WEFT_IO);
+        assert_non_null(strstr(error.message, "changed"));
+        weft_os_file_close(&file);
+        assert_int_equal(weft_os_file_open(&file, path, &error), WEFT_OK);
+        assert_int_equal(weft_os_file_check_unchanged(&file, NULL), WEFT_OK);
+        weft_os_file_close(&file);
+    }
+    remove(path);
+}
+
 static void assert_content(const char *path, const char *content) {
     weft_os_file file;
     char bytes[64] = "";
@@ -368,6 +393,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_by_position),
         cmocka_unit_test(refuses_what_is_not_a_file),
+        cmocka_unit_test(notices_changes),
         cmocka_unit_test(trusts_its_own_files_only),
         cmocka_unit_test(replaces_whole_files),
         cmocka_unit_test(a_size_limit_is_an_error),
