@@ -1,4 +1,4 @@
-/* The layouts of kernels/layout.h: every byte of the file has one place, aligned as promised. */
+/* The layouts of kernels/layout.h and kernels/units.h: everything in the file has one place, aligned as promised. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/layout.h"
+#include "kernels/units.h"
 #include "weft/weft.h"
 
 static void q6_k_is_lossless(void **state) {
@@ -47,7 +47,41 @@ static void q6_k_parts(void **state) {
     assert_int_equal(weft_q6_k_row_bytes(5), 1056);
 }
 
+/* Each value of a unit has a place of its own. */
+static void units_are_lossless(void **state) {
+    (void)state;
+    char halves[8192] = {0}, codes[4096] = {0};
+    static char nibbles[512][32];
+    for (int row = 0; row < WEFT_UNIT_ROWS; row++) {
+        for (int i = 0; i < WEFT_UNIT_VALUES; i++) {
+            weft_unit_place place = weft_unit_place_of(row, i);
+            assert_true(halves[weft_f16_unit_place(row, i)]++ == 0 && weft_f16_unit_place(row, i) % 2 == 0);
+            assert_true(codes[weft_q8_0_unit_place(row, i)]++ == 0);
+            assert_in_range(place.step, 0, 15);
+            assert_in_range(place.lane, 0, 31);
+            char *word = nibbles[place.step * 32 + place.lane];
+            for (int bit = 0; bit < 4; bit++) assert_true(word[(weft_nibble_rotation(place.reg, place.half) + bit) % 32]++ == 0);
+            assert_int_equal(weft_q6_k_rotation(place.reg, place.half) % 4, 0);
+        }
+    }
+    for (int format = WEFT_UNIT_NIBBLES; format <= WEFT_UNIT_F16; format++) assert_int_equal(weft_unit_bytes(format) % 16, 0);
+}
+
+/* Scales and minimums of a Q4_K row come back from their three words. */
+static void q4_k_pairs(void **state) {
+    (void)state;
+    for (uint32_t seed = 0; seed < 64; seed++) {
+        uint32_t words[3] = {0, 0, 0};
+        for (int group = 0; group < 8; group++)
+            weft_q4_k_put_pair(words, group, (seed * 7 + (uint32_t)group * 11) % 64, (seed * 5 + (uint32_t)group * 23) % 64);
+        for (int group = 0; group < 8; group++)
+            assert_int_equal(weft_q4_k_pair(words, group),
+                             (seed * 7 + (uint32_t)group * 11) % 64 | (seed * 5 + (uint32_t)group * 23) % 64 << 16);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(q6_k_is_lossless), cmocka_unit_test(q6_k_parts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(q6_k_is_lossless), cmocka_unit_test(q6_k_parts),
+                                       cmocka_unit_test(units_are_lossless), cmocka_unit_test(q4_k_pairs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
