@@ -73,7 +73,7 @@ static void test_user_defined(void **state) {
         check_ids(&o, "a <tool><tool>\nx     b", special, expected);
         snprintf(expected, sizeof expected, special ? "%d" : "%d 115", special ? n - 1 : n - 4);
         check_ids(&o, "<tool>s", special, expected);
-        check_back(&o, "     <tool>x\n\n <tool", 22, special);
+        check_back(&o, "     <tool>x\n\n <tool", 20, special);
     }
     weft_token tokens[8];
     weft_token_sink sink = {.tokens = tokens, .capacity = 3, .bounded = true};
