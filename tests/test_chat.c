@@ -337,6 +337,7 @@ static void test_added_text(void **state) {
         "{% if tools is not none %}{% elif 'x' %}{{ 'I' }}{% endif %}",
         "{% if tools is not none %}{% endif %}{{ 'I' }}",
         "{% if tools is not none %}{% raw %}{% if x %}{% if y %}{% endraw %}{% endif %}{{ 'I' }}{% raw %}{% endraw %}",
+        "{% if tools is not none %}",
         "{% set system_message = 'I' %}",
         "{% set messages = [] %}",
         "{% set date_string = 'I' %}",
