@@ -90,9 +90,7 @@ weft_status weft_expect_sequences(const weft_op_tensors *tensors, weft_op op, si
     weft_status status = weft_expect_matrix(tensors, op, index, WEFT_EXPECT_I32_STATE, WEFT_ANY_EXTENT, WEFT_ANY_EXTENT, error);
     if (status != WEFT_OK || !tensors->inputs[index]) return status;
     if (tensors->inputs[index]->shape[0] >= WEFT_SEQUENCE_PAGES + n_pages) return WEFT_OK;
-    return refuse(tensors, op, index,
-                  n_pages ? "an I32 state [2 + pages, sequences] with a page or more" : "an I32 state [2 + pages, sequences]",
-                  error);
+    return refuse(tensors, op, index, "an I32 state [1 + pages, sequences] with a page or more", error);
 }
 
 weft_status weft_expect_kv(const weft_op_tensors *tensors, weft_op op, size_t index, weft_error *error) {

@@ -24,7 +24,7 @@ weft_status weft_expect_matrix(const weft_op_tensors *tensors, weft_op op, size_
                                int64_t n1, weft_error *error);
 /* The same for any shape. */
 weft_status weft_expect_type(const weft_op_tensors *tensors, weft_op op, size_t index, weft_expected expected, weft_error *error);
-/* A sequence table with at least `n_pages` page entries: I32 state [2 + max_pages, n_sequences]. */
+/* A sequence table with at least `n_pages` page entries: I32 state [1 + max_pages, n_sequences]. */
 weft_status weft_expect_sequences(const weft_op_tensors *tensors, weft_op op, size_t index, int64_t n_pages, weft_error *error);
 /* A KV state [head_dim, page_size, n_kv_heads, 2 * n_pages]. */
 weft_status weft_expect_kv(const weft_op_tensors *tensors, weft_op op, size_t index, weft_error *error);

@@ -33,7 +33,6 @@ typedef struct weft_cuda_entry {
     uint64_t ticket;
     uint32_t step_slot, result_slot;
     uint32_t ending; /* written by the device; 0: it has not ended */
-    uint32_t reserved;
 } weft_cuda_entry;
 
 /* In host memory that the device can access. Step `position` uses entry position % WEFT_CUDA_QUEUE_STEPS. */

@@ -173,7 +173,7 @@ static inline void add_decoder(builder *b, const decoder_shape *s) {
     in.rows = add_leaf(b, weft_graph_input, "rows", WEFT_I32, 4, s->n_rows, 1, 1);
     in.heads = add_leaf(b, weft_graph_input, "heads", WEFT_I32, 8, s->n_heads_rows, 1, 1);
     weft_value updates = add_leaf(b, weft_graph_input, "updates", WEFT_I32, 2, 10, 1, 1);
-    in.sequences = add_leaf(b, weft_graph_state, "sequences", WEFT_I32, 2 + 5, 3, 1, 1);
+    in.sequences = add_leaf(b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + 5, 3, 1, 1);
     in.table = add_leaf(b, weft_graph_weight, "rope_table", WEFT_F32, HEAD_DIM, 40, 1, 1);
     in.sequences = NODE0(b, WEFT_OP_SCATTER, "updates", in.sequences, updates);
     weft_value embedding = add_weight(b, "embedding", 0, WEFT_Q8_0, N_EMBD, N_VOCAB);

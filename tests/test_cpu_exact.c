@@ -110,7 +110,7 @@ static void fill_updates(int32_t *updates) {
     for (int i = 0; i < N_UPDATES; i++) updates[2 * i] = -1;
     for (int s = 0; s < 2; s++)
         for (int p = 0; p < 2; p++) {
-            updates[2 * (2 * s + p)] = s * (2 + MAX_PAGES) + 2 + p;
+            updates[2 * (2 * s + p)] = s * (WEFT_SEQUENCE_PAGES + MAX_PAGES) + WEFT_SEQUENCE_PAGES + p;
             updates[2 * (2 * s + p) + 1] = pages[s][p];
         }
 }
@@ -238,7 +238,7 @@ static void begin_attention(runner *r, weft_runtime *runtime, const attention_ca
     weft_value q = add_leaf(&b, weft_graph_input, "q", WEFT_F32, A_DIM * A_HEADS, a->n_rows, 1, 1);
     weft_value row_words = add_leaf(&b, weft_graph_input, "rows", WEFT_I32, 4, a->n_rows, 1, 1);
     weft_value kv = add_leaf(&b, weft_graph_state, "kv", a->type, A_DIM, a->page_size, A_KV_HEADS, 2 * page_count(a));
-    weft_value sequences = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, 2 + page_count(a), 1, 1, 1);
+    weft_value sequences = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + page_count(a), 1, 1, 1);
     const weft_attention_params params = {A_HEADS, 0.3f, a->window};
     weft_value out = NODE(&b, WEFT_OP_ATTENTION, "attention", &params, q, kv, row_words, sequences);
     check(b.status, &b.error);
@@ -259,7 +259,7 @@ static void write_cache(runner *r, const attention_case *a) {
     size_t n = (size_t)(A_DIM * a->page_size * A_KV_HEADS * 2 * n_pages);
     float *reals = calloc(n, sizeof *reals);
     uint16_t *halves = calloc(n, sizeof *halves);
-    int32_t *table = calloc((size_t)(2 + n_pages), sizeof *table);
+    int32_t *table = calloc((size_t)(WEFT_SEQUENCE_PAGES + n_pages), sizeof *table);
     assert_true(reals != NULL && halves != NULL && table != NULL);
     uint32_t seed = 99;
     for (int64_t i = 0; i < (int64_t)CONTEXT * A_KV_HEADS * 2 * A_DIM; i++) {
@@ -269,10 +269,10 @@ static void write_cache(runner *r, const attention_case *a) {
         reals[at] = pseudo_random(&seed);
         halves[at] = (uint16_t)((reals[at] < 0.0f ? 0xb000 : 0x3000) + (int)(reals[at] * reals[at] * 2000.0f));
     }
-    for (int32_t p = 0; p < n_pages; p++) table[2 + p] = (int32_t)n_pages - 1 - p;
+    for (int32_t p = 0; p < n_pages; p++) table[WEFT_SEQUENCE_PAGES + p] = (int32_t)n_pages - 1 - p;
     const void *state = a->type == WEFT_F32 ? (const void *)reals : halves;
     check(weft_store_write_state(r->store, "kv", 0, state, n * (a->type == WEFT_F32 ? 4 : 2), &error), &error);
-    check(weft_store_write_state(r->store, "sequences", 0, table, (size_t)(2 + n_pages) * 4, &error), &error);
+    check(weft_store_write_state(r->store, "sequences", 0, table, (size_t)(WEFT_SEQUENCE_PAGES + n_pages) * 4, &error), &error);
     free(reals);
     free(halves);
     free(table);

@@ -282,7 +282,7 @@ static weft_graph *graph_by_hand(weft_runtime *runtime, bool bare) {
     h.rows = add_leaf(&h.b, weft_graph_input, "rows", WEFT_I32, 4, N_TOKENS, 1, 1);
     weft_value updates = add_leaf(&h.b, weft_graph_input, "updates", WEFT_I32, 2, UPDATES, 1, 1);
     weft_value heads = add_leaf(&h.b, weft_graph_input, "heads", WEFT_I32, 8, N_ASKED, 1, 1);
-    h.sequences = add_leaf(&h.b, weft_graph_state, "sequences", WEFT_I32, 2 + PAGES, 1, 1, 1);
+    h.sequences = add_leaf(&h.b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + PAGES, 1, 1, 1);
     h.tables[0] = add_leaf(&h.b, weft_graph_weight, "global", WEFT_F32, HEAD_DIM, N_CTX, 1, 1);
     h.tables[1] = add_leaf(&h.b, weft_graph_weight, "local", WEFT_F32, HEAD_DIM, N_CTX, 1, 1);
     weft_value table = add_leaf(&h.b, weft_graph_weight, "token_embd.weight", WEFT_Q8_0, N_EMBD, N_VOCAB + 20, 1, 1);
@@ -326,7 +326,8 @@ static void run(weft_device *device, const weft_graph *graph, const weft_weight_
     must(weft_plan_create(store, graph, &plan, &error), &error);
     must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
     for (int i = 0; i < N_TOKENS; i++) memcpy((int32_t *)inputs[0] + 4 * i, (int32_t[]){i * 37 % N_VOCAB, 0, i, i}, 16);
-    for (int i = 0; i < UPDATES; i++) memcpy((int32_t *)inputs[1] + 2 * i, (int32_t[]){i < PAGES ? 2 + i : -1, PAGES - 1 - i}, 8);
+    for (int i = 0; i < UPDATES; i++)
+        memcpy((int32_t *)inputs[1] + 2 * i, (int32_t[]){i < PAGES ? WEFT_SEQUENCE_PAGES + i : -1, PAGES - 1 - i}, 8);
     for (int i = 0; i < N_ASKED; i++) memcpy((int32_t *)inputs[2] + 8 * i, (int32_t[]){4 * i + 3, 0, -1, 0, 0, 0, 0, 0}, 32);
     must(weft_plan_submit(plan, ticket, &error), &error);
     must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);

@@ -269,7 +269,7 @@ static void qkv(builder *b, const qkv_change *change) {
     const weft_rms_norm_params norm = {1e-5f, 0};
     weft_value rows = add_leaf(b, weft_graph_input, "rows", WEFT_I32, 4, T, 1, 1);
     weft_value updates = add_leaf(b, weft_graph_input, "updates", WEFT_I32, 2, 3, 1, 1);
-    weft_value sequences = add_leaf(b, weft_graph_state, "sequences", WEFT_I32, 7, 3, 1, 1);
+    weft_value sequences = add_leaf(b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + 5, 3, 1, 1);
     weft_value kv = add_leaf(b, weft_graph_state, "kv", WEFT_F32, HEAD_DIM, 8, N_HEADS, 4);
     weft_value table = add_weight(b, "table", 0, WEFT_F32, HEAD_DIM, 40),
                table2 = add_weight(b, "table", 2, WEFT_F32, HEAD_DIM, 40);

@@ -227,7 +227,7 @@ static void make_random(maker *m, weft_runtime *runtime, uint64_t seed) {
     m->rows = add_leaf(&m->b, weft_graph_input, "rows", WEFT_I32, 4, n_rows, 1, 1);
     m->heads = add_leaf(&m->b, weft_graph_input, "heads", WEFT_I32, 8, n_rows, 1, 1);
     m->updates = add_leaf(&m->b, weft_graph_input, "updates", WEFT_I32, 2, 9, 1, 1);
-    m->sequences = add_leaf(&m->b, weft_graph_state, "sequences", WEFT_I32, 7, 3, 1, 1);
+    m->sequences = add_leaf(&m->b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + 5, 3, 1, 1);
     m->table = add_leaf(&m->b, weft_graph_weight, "table", WEFT_F32, HEAD_DIM, 40, 1, 1);
     weft_value kv = add_leaf(&m->b, weft_graph_state, "kv", WEFT_F16, HEAD_DIM, 8, N_KV_HEADS, 10), logits, more[2];
     weft_value x = pass(m, NODE0(&m->b, WEFT_OP_GET_ROWS, "embed", weight(m, N_EMBD, N_VOCAB), m->rows, m->sequences));

@@ -183,7 +183,7 @@ static void costs(void **state) {
     weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, n, n, 1, 1);
     NODE0(&b, WEFT_OP_MUL_MAT, "y", w, x);
     weft_value rows = add_leaf(&b, weft_graph_input, "rows", WEFT_I32, 4, 3, 1, 1);
-    weft_value sequences = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, 2 + 10, 2, 1, 1);
+    weft_value sequences = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + 10, 2, 1, 1);
     weft_value kv = add_leaf(&b, weft_graph_state, "kv", WEFT_F16, 8, 16, 2, 2 * 100);
     weft_value q = add_leaf(&b, weft_graph_input, "q", WEFT_F32, 32, 3, 1, 1);
     const weft_attention_params all = {4, 1.0f, 0}, window = {4, 1.0f, 20};

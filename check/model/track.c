@@ -1,6 +1,7 @@
 /* Making tracks, running their steps and keeping what the steps began with. */
 #include "check/model/track.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "weft/ops/step.h"
@@ -41,7 +42,7 @@ static weft_status make_copies(weft_runtime *runtime, const weft_graph *graph, w
         weft_check_copy *copy = &(*copies)[*n_copies];
         status = weft_graph_tensor(graph, node.outputs[0], &copy->tensor, error);
         if (status != WEFT_OK) return status;
-        strncpy(copy->name, node.name, sizeof copy->name - 1);
+        snprintf(copy->name, sizeof copy->name, "%s", node.name);
         copy->data = weft_allocate(runtime, (size_t)weft_tensor_bytes(&copy->tensor));
         if (!copy->data) return no_memory(leaf == WEFT_LEAF_STATE ? "states" : "inputs", error);
         ++*n_copies;

@@ -2,7 +2,7 @@
  *
  * rows      I32 [4, T]: a column for each token of the step
  * heads     I32 [8, R]: a column for each row that reaches the output head
- * sequences I32 [2 + max_pages, n_sequences]: a state with a column for each sequence slot
+ * sequences I32 [1 + max_pages, n_sequences]: a state with a column for each sequence slot
  * updates   I32 [2, N]: (flat index into a state, new value); index -1 does nothing
  */
 #ifndef WEFT_OPS_STEP_H
@@ -25,8 +25,7 @@
 #define WEFT_HEAD_RANDOM 7      /* 32 random bits for this draw, from seed and position: weft_sample_bits */
 
 #define WEFT_SEQUENCE_LAST_TOKEN 0
-#define WEFT_SEQUENCE_RESERVED 1 /* not used */
-#define WEFT_SEQUENCE_PAGES 2    /* the page table begins here */
+#define WEFT_SEQUENCE_PAGES 1 /* the page table begins here */
 
 #define WEFT_UPDATE_INDEX 0
 #define WEFT_UPDATE_VALUE 1
