@@ -218,15 +218,27 @@ static bool adds_space_after(const weft_tokenizer *tokenizer, weft_token token) 
     return weft_tokenizer_bytes(tokenizer, token).size > 1;
 }
 
-static weft_status encode(const weft_tokenizer *tokenizer, const char *text, size_t size, bool find_control, weft_token_sink *sink,
-                          weft_error *error) {
+/* The longest special token at a place of a text. `own` (may be NULL) says of which bytes control tokens can be made. */
+static weft_token special_at(const weft_vocabulary *vocabulary, const char *text, const unsigned char *own, size_t size,
+                             bool find_control) {
+    weft_token token = weft_special_at(vocabulary, text, size, find_control && !own);
+    if (!find_control || !own || !own[0]) return token;
+    size_t n = size < vocabulary->longest_special ? size : vocabulary->longest_special;
+    const unsigned char *end = memchr(own, 0, n);
+    weft_token control = weft_special_at(vocabulary, text, end ? (size_t)(end - own) : n, true);
+    if (control == WEFT_NO_TOKEN || token == WEFT_NO_TOKEN) return control == WEFT_NO_TOKEN ? token : control;
+    return weft_vocabulary_text(vocabulary, control).size >= weft_vocabulary_text(vocabulary, token).size ? control : token;
+}
+
+static weft_status encode(const weft_tokenizer *tokenizer, const char *text, const unsigned char *own, size_t size,
+                          bool find_control, weft_token_sink *sink, weft_error *error) {
     const weft_vocabulary *vocabulary = &tokenizer->vocabulary;
     size_t begin = 0;
     bool add_space = true;
     weft_status status = check_room(vocabulary, text, size, longest_token(vocabulary, find_control), sink);
     bool any = find_control ? vocabulary->longest_special > 0 : vocabulary->longest_user_defined > 0;
     for (size_t at = 0; any && status == WEFT_OK && at < size;) {
-        weft_token token = weft_special_at(vocabulary, text + at, size - at, find_control);
+        weft_token token = special_at(vocabulary, text + at, own ? own + at : NULL, size - at, find_control);
         if (token == WEFT_NO_TOKEN) {
             if (at++ % LOOK_EVERY == 0) status = weft_token_go_on(sink);
             continue;
@@ -274,8 +286,15 @@ weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *t
         if (find_special && weft_special_at(&tokenizer->vocabulary, text, size, true) == tokenizer->bos)
             warn_of_second_bos(tokenizer);
     }
-    weft_status status = encode(tokenizer, text, size, find_special, sink, error);
+    weft_status status = encode(tokenizer, text, NULL, size, find_special, sink, error);
     if (status == WEFT_OK && add_bos_eos && tokenizer->adds_eos) weft_token_put(sink, tokenizer->eos);
+    return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);
+}
+
+weft_status weft_tokenizer_append_marked(const weft_tokenizer *tokenizer, const char *text, const unsigned char *own, size_t size,
+                                         weft_token_sink *sink, weft_error *error) {
+    if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
+    weft_status status = size ? encode(tokenizer, text, own, size, true, sink, error) : WEFT_OK;
     return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);
 }
 

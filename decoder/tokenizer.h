@@ -39,6 +39,9 @@ weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *t
  * capacity times the bytes of the longest token, however long the text is. WEFT_CANCELLED soon after the sink's flag is set. */
 weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token_sink *sink, weft_error *error);
+/* The same with special tokens found, but control tokens only where `own` is set for each of their bytes. */
+weft_status weft_tokenizer_append_marked(const weft_tokenizer *tokenizer, const char *text, const unsigned char *own, size_t size,
+                                         weft_token_sink *sink, weft_error *error);
 /* WEFT_FULL as above if text of these bytes cannot fit, without `find_special`. */
 weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
                                       weft_error *error);

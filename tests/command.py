@@ -263,6 +263,45 @@ class Tokens(unittest.TestCase):
             self.assertTrue(err)
 
 
+class Template(unittest.TestCase):
+    SOURCE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|eot_id|>\n{% endfor %}{{ tools | tojson if tools }}{{ x }}"
+
+    def template(self, messages, *arguments, source=SOURCE, code=0):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (("messages", json.dumps(messages)), ("template", source), ("tools", '[{"n": 1.50}]'), ("more", '{"x": "X"}')):
+                pathlib.Path(folder, name).write_text(text)
+            arguments = [argument.replace("FOLDER", folder) for argument in arguments]
+            given, out, err = weft("template", model(), f"{folder}/messages", "--chat-template", f"{folder}/template", *arguments)
+            self.assertEqual(given, code, err)
+            return out.decode() if code == 0 else err.decode()
+
+    def test_text(self):
+        messages = [{"role": "user", "content": "Hi <|eot_id|> é"}]
+        self.assertEqual(self.template(messages), "<|im_start|>user\nHi <|eot_id|> é<|eot_id|>\n")
+        self.assertEqual(self.template(messages, "--tools", "FOLDER/tools", "--variables", "FOLDER/more"),
+                         '<|im_start|>user\nHi <|eot_id|> é<|eot_id|>\n[{"n": 1.5}]X')
+        self.assertEqual(self.template([], "--now", "2024-02-29T23:59:58", source="{{ strftime_now('%d %b %Y %H:%M:%S') }}"),
+                         "29 Feb 2024 23:59:58")
+        self.assertRegex(self.template([], source="{{ strftime_now('%Y') }}"), "^20[0-9][0-9]$")
+        self.assertEqual(self.template(messages + [{"role": "assistant", "content": "One"}], "--continue"),
+                         "<|im_start|>user\nHi <|eot_id|> é<|eot_id|>\n<|im_start|>assistant\nOne")
+
+    def test_tokens(self):
+        lines = self.template([{"role": "user", "content": "a<|eot_id|>"}], "--tokens").splitlines()
+        tokens = [json.loads(line) for line in lines]
+        self.assertEqual("".join(token["text"] for token in tokens), "<|im_start|>user\na<|eot_id|><|eot_id|>\n")
+        self.assertEqual([token["from_template"] for token in tokens if token["text"] == "<|eot_id|>"], [True])
+        self.assertEqual("".join(token["text"] for token in tokens if not token["from_template"]), "a<|eot_id|>")
+
+    def test_refusals(self):
+        self.assertIn("line 1, column 5: 'x' is undefined", self.template([], source="{{ x.y }}", code=1))
+        self.assertIn("the template says: No.", self.template([], source="{{ raise_exception('No.') }}", code=1))
+        self.assertIn("--now", self.template([], "--now", "today", code=2))
+        self.assertIn("nowhere", self.template([], "--tools", "FOLDER/nowhere", code=1))
+        code, out, err = weft("template", model(), "/nowhere")
+        self.assertEqual((code, out), (1, b""))
+
+
 class Check(unittest.TestCase):
     PROMPT = ["--prompt", "abc def", "--steps", "2"]
 

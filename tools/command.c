@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "command.h"
 #include "os/os.h"
@@ -125,6 +126,24 @@ weft_status read_all(void *stream, byte_array *into, weft_error *error) {
     if (ferror((FILE *)stream) && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped while the input was read");
     if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input");
     return WEFT_OK;
+}
+
+weft_status read_file(const char *path, byte_array *into, weft_error *error) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
+    weft_status status = read_all(file, into, error);
+    fclose(file);
+    if (status == WEFT_OK && !bytes_append(into, "", 1)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: out of memory", path);
+    return status;
+}
+
+bool clock_now(void *user, weft_date *now) {
+    (void)user;
+    time_t seconds = time(NULL);
+    const struct tm *local = seconds == (time_t)-1 ? NULL : localtime(&seconds);
+    if (!local) return false;
+    *now = (weft_date){local->tm_year + 1900, local->tm_mon + 1, local->tm_mday, local->tm_hour, local->tm_min, local->tm_sec};
+    return true;
 }
 
 weft_status tokenize_text(const weft_model *model, const char *text, size_t size, bool special, weft_token **tokens,

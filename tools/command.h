@@ -14,7 +14,7 @@ typedef struct weft_command {
 } weft_command;
 
 extern const weft_command command_bench, command_chat, command_check, command_detokenize, command_devices, command_graph,
-    command_inspect, command_perplexity, command_run, command_synth, command_tokenize;
+    command_inspect, command_perplexity, command_run, command_synth, command_template, command_tokenize;
 
 /* ---- Options ---- */
 
@@ -102,6 +102,10 @@ bool bytes_append(byte_array *bytes, const void *data, size_t size);
 void bytes_free(byte_array *bytes);
 /* Reads a whole stream as bytes. */
 weft_status read_all(void *stream, byte_array *into, weft_error *error);
+/* All of a file, with a zero after it. */
+weft_status read_file(const char *path, byte_array *into, weft_error *error);
+/* The clock's local time, for chat templates. */
+bool clock_now(void *user, weft_date *now);
 
 /* Tokens of text; `*tokens` is from malloc. */
 weft_status tokenize_text(const weft_model *model, const char *text, size_t size, bool special, weft_token **tokens,

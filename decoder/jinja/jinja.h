@@ -12,11 +12,6 @@
 
 #include "decoder/gguf.h"
 
-/* What the host calls now. */
-typedef struct weft_date {
-    int year, month, day, hour, minute, second; /* of the usual calendar; month and day from 1 */
-} weft_date;
-
 /* 0 is the default. */
 typedef struct weft_jinja_limits {
     size_t steps;  /* 16 Mi: a node run, or some 32 bytes copied */

@@ -93,6 +93,52 @@ WEFT_API weft_status weft_detokenize(const weft_model *model, const weft_token *
 /* Whether the token ends an answer: an end of sequence or of turn. */
 WEFT_API bool weft_token_ends(const weft_model *model, weft_token token);
 
+/* ---- Chat templates ---- */
+
+/* A day and time as the host's clock has it: of the usual calendar, month and day from 1. */
+typedef struct weft_date {
+    int year, month, day, hour, minute, second;
+} weft_date;
+
+typedef struct weft_render_options {
+    const char *template_text; /* NULL: the file's tokenizer.chat_template */
+    /* JSON, each as the template's variable of that name; NULL: not defined. Messages are a list of objects, of which templates
+     * read "role", "content", "tool_calls" and more. */
+    const char *messages, *tools, *documents;
+    const char *variables;     /* a JSON object whose members are variables too, such as enable_thinking; NULL: none */
+    bool no_generation_prompt; /* add_generation_prompt is false: nothing that begins an answer */
+    bool continue_last;        /* the last message is an answer that the assistant has begun: the text ends where it ends */
+    /* What strftime_now writes; false: there is no date, an error. NULL: strftime_now is not defined, and templates write a date
+     * of their own. */
+    bool (*clock)(void *user, weft_date *now);
+    void *clock_user;
+    uint64_t reserved[8];
+} weft_render_options;
+
+typedef struct weft_rendered weft_rendered;
+
+/* Runs a chat template (docs/templates.md). It gets bos_token and eos_token, where the file has them, and the options' variables.
+ * Nothing is taken from the file but these, and a template has no way to anything else. Work, memory and output are bounded.
+ * WEFT_NOT_FOUND where there is no template, WEFT_BAD_FILE where it is no template, WEFT_UNSUPPORTED where it uses what weft has
+ * not or reaches a limit, WEFT_INVALID_ARGUMENT where JSON is broken or the template refuses what it is given: the message has a
+ * line and a column. The caller destroys the result; the model must outlive it. */
+WEFT_API weft_status weft_model_render(const weft_model *model, const weft_render_options *options, weft_rendered **rendered,
+                                       weft_error *error);
+WEFT_API void weft_rendered_destroy(weft_rendered *rendered);
+
+typedef struct weft_rendered_part {
+    const char *text; /* not ended by a zero; lives as long as what was rendered */
+    size_t size;
+    bool from_template; /* false: it was given in the options, whatever the template has made of it since */
+    uint64_t reserved[4];
+} weft_rendered_part;
+/* The text's parts in order, no two neighbours of one origin; false past the last. */
+WEFT_API bool weft_rendered_part_at(const weft_rendered *rendered, size_t index, weft_rendered_part *part);
+/* The text's tokens, as weft_tokenize gives them: only what the template itself has written becomes control tokens. No BOS or EOS
+ * is added; templates write theirs. */
+WEFT_API weft_status weft_rendered_tokens(const weft_rendered *rendered, weft_token *tokens, size_t capacity, size_t *count,
+                                          weft_error *error);
+
 /* ---- Engines: a model's weights on a device, a page pool and the scheduler ---- */
 
 typedef struct weft_engine weft_engine;
