@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "random_numbers.h"
+
 #define MAX_ANSWER 96
 #define N_TOP 3
 
@@ -52,11 +54,6 @@ static inline uint32_t bits_of(float real) {
     uint32_t bits;
     memcpy(&bits, &real, sizeof bits);
     return bits;
-}
-
-static inline uint32_t next_random(uint32_t *random) {
-    *random = *random * 1664525u + 1013904223u;
-    return *random >> 8;
 }
 
 static inline void question_tokens(const question *q, int32_t n_vocab, weft_token *tokens) {

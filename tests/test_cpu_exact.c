@@ -7,6 +7,7 @@
 #include "backends/cpu/exact.h"
 #include "backends/cpu/kernels.h"
 #include "graph_support.h"
+#include "random_numbers.h"
 
 enum { N_SEQUENCES = 3, MAX_PAGES = 5, N_UPDATES = 10, N_TOP = 6, MOST_ROWS = 16 };
 
@@ -210,11 +211,6 @@ static void test_same_bits(void **state) {
 /* ---- Attention alone, at lengths of several ranges ---- */
 
 enum { CONTEXT = 1333, A_HEADS = 6, A_KV_HEADS = 2, A_DIM = 40, A_ROWS = 24 };
-
-static float pseudo_random(uint32_t *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return (float)(int32_t)(*seed >> 8) / 8388608.0f - 1.0f;
-}
 
 typedef struct attention_case {
     const run_options *options;

@@ -12,6 +12,7 @@
 #include "backends/cpu/pool.h"
 #include "core/runtime.h"
 #include "limited_allocator.h"
+#include "tests/random_numbers.h"
 
 #define MAX_CHUNKS 5000
 
@@ -46,11 +47,6 @@ static weft_runtime *make_runtime(void) {
     weft_runtime *runtime = NULL;
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
     return runtime;
-}
-
-static uint32_t next_random(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return *state >> 8;
 }
 
 static void stress(uint32_t n_threads, int n_jobs, uint32_t seed) {

@@ -12,17 +12,13 @@
 #include <cmocka.h>
 
 #include "decoder/gguf_write.h"
+#include "random_numbers.h"
 
 #define PATH "test_special.tmp"
 #define MAX_TOKENS 2048
 #define MAX_SIZE 1030
 
 static uint32_t seed = 20240607;
-
-static uint32_t random_number(uint32_t *random) {
-    *random = *random * 1664525u + 1013904223u;
-    return *random >> 8;
-}
 
 typedef struct special_token {
     int32_t type;
@@ -100,7 +96,7 @@ static weft_token longest_at(const char *text, size_t size, bool control) {
 }
 
 static void random_bytes(uint32_t *random, char *bytes, size_t size, const char *alphabet, size_t n_alphabet) {
-    for (size_t i = 0; i < size; i++) bytes[i] = alphabet[random_number(random) % n_alphabet];
+    for (size_t i = 0; i < size; i++) bytes[i] = alphabet[next_random(random) % n_alphabet];
 }
 
 /* Few bytes, so that tokens begin alike, with zeros and bytes above 127. */
@@ -115,11 +111,11 @@ static void the_longest_is_found(void **state) {
     for (int round = 0; round < 120; round++) {
         opened o;
         char bytes[MAX_SIZE];
-        size_t n_alphabet = 1 + random_number(&random) % sizeof alphabet, most = round % 4 == 3 ? MAX_SIZE : 12;
-        for (uint32_t n = 1 + random_number(&random) % 60; n > 0; n--) {
-            size_t size = random_number(&random) % (most + 1);
+        size_t n_alphabet = 1 + next_random(&random) % sizeof alphabet, most = round % 4 == 3 ? MAX_SIZE : 12;
+        for (uint32_t n = 1 + next_random(&random) % 60; n > 0; n--) {
+            size_t size = next_random(&random) % (most + 1);
             random_bytes(&random, bytes, size, alphabet, n_alphabet);
-            add(types[random_number(&random) % 3], bytes, size);
+            add(types[next_random(&random) % 3], bytes, size);
         }
         open_list(&o);
         random_bytes(&random, text, sizeof text, alphabet, n_alphabet);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "random_numbers.h"
 #include "vocabulary_builder.h"
 
 #define PATH "test_token_sink.tmp"
@@ -16,11 +17,6 @@
 #define N_TEXTS 400
 
 static uint32_t seed = 20240607;
-
-static uint32_t random_number(uint32_t *random) {
-    *random = *random * 1664525u + 1013904223u;
-    return *random >> 8;
-}
 
 typedef struct opened {
     limited_allocator limits;
@@ -54,14 +50,14 @@ static size_t make_text(uint32_t *random, char *text) {
     static const char *const parts[] = {"the",  " the", "<|im_start|>", "<longest of all>", "</s>",
                                         "\x04", "\n",   "123",          "\xE2\x82\xAC"};
     size_t size = 0;
-    for (uint32_t n = random_number(random) % 12; n > 0; n--) {
-        uint32_t pick = random_number(random) % (COUNT(parts) + 2);
+    for (uint32_t n = next_random(random) % 12; n > 0; n--) {
+        uint32_t pick = next_random(random) % (COUNT(parts) + 2);
         if (pick < COUNT(parts)) {
             memcpy(text + size, parts[pick], strlen(parts[pick]));
             size += strlen(parts[pick]);
         } else {
-            size_t length = pick == COUNT(parts) ? 1 : 1 + random_number(random) % 30;
-            memset(text + size, (int)(random_number(random) & 255), length);
+            size_t length = pick == COUNT(parts) ? 1 : 1 + next_random(random) % 30;
+            memset(text + size, (int)(next_random(random) & 255), length);
             size += length;
         }
     }

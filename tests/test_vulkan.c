@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "graph_support.h"
+#include "random_numbers.h"
 
 static weft_device *open_vulkan(weft_runtime *runtime, const char *cache_folder) {
     weft_device *device = NULL;
@@ -20,11 +21,6 @@ static weft_device *open_vulkan(weft_runtime *runtime, const char *cache_folder)
 
 static void check(weft_status status, const weft_error *error) {
     if (status != WEFT_OK) fail_msg("%s", error->message);
-}
-
-static float pseudo_random(uint32_t *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return (float)(int32_t)(*seed >> 8) / 8388608.0f - 1.0f;
 }
 
 /* ---- One op on one device, its inputs all step inputs ---- */

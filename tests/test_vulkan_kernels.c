@@ -5,6 +5,7 @@
 
 #include "core/runtime.h"
 #include "graph_support.h"
+#include "random_numbers.h"
 #include "vulkan_faults.h"
 #include "weft/check.h"
 
@@ -139,11 +140,6 @@ typedef struct mlp {
     double middle[MAX_T * N_MIDDLE]; /* the oracle's */
     float results[MAX_T * N_OUT];
 } mlp;
-
-static float pseudo_random(uint32_t *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return (float)(int32_t)(*seed >> 8) / 8388608.0f - 1.0f;
-}
 
 static void fill(mlp *m) {
     uint32_t seed = 3;
