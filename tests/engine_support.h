@@ -31,6 +31,20 @@ static inline weft_model *open_synth(weft_runtime *runtime, const char *shape, c
     return model;
 }
 
+/* What a group of tests has in common; `path` is the model's file. */
+static inline int begin_tiny(weft_runtime **runtime, weft_model **model, const char *path) {
+    weft_error error = {0};
+    CHECK(weft_runtime_create(NULL, runtime, &error));
+    *model = open_synth(*runtime, "tiny", "Q8_0", path);
+    return 0;
+}
+
+static inline int end_tiny(weft_runtime *runtime, weft_model *model, const char *path) {
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+    return remove(path);
+}
+
 /* One question: random tokens, and the options of the answer. */
 typedef struct question {
     uint32_t seed;

@@ -318,17 +318,12 @@ static void random_readers(void **state) {
 
 static int setup(void **state) {
     (void)state;
-    weft_error error = {0};
-    CHECK(weft_runtime_create(NULL, &runtime, &error));
-    model = open_synth(runtime, "tiny", "Q8_0", PATH);
-    return 0;
+    return begin_tiny(&runtime, &model, PATH);
 }
 
 static int teardown(void **state) {
     (void)state;
-    weft_model_close(model);
-    weft_runtime_destroy(runtime);
-    return remove(PATH);
+    return end_tiny(runtime, model, PATH);
 }
 
 int main(int argc, char **argv) {

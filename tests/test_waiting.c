@@ -375,17 +375,12 @@ static void random_schedules(void **state) {
 
 static int setup(void **state) {
     (void)state;
-    weft_error error = {0};
-    CHECK(weft_runtime_create(NULL, &runtime, &error));
-    model = open_synth(runtime, "tiny", "Q8_0", PATH);
-    return 0;
+    return begin_tiny(&runtime, &model, PATH);
 }
 
 static int teardown(void **state) {
     (void)state;
-    weft_model_close(model);
-    weft_runtime_destroy(runtime);
-    return remove(PATH);
+    return end_tiny(runtime, model, PATH);
 }
 
 #define WATCHED(test) cmocka_unit_test_setup_teardown(test, begin_watch, end_watch)
