@@ -3,6 +3,7 @@
 #define WEFT_KERNELS_ATTENTION_H
 
 #include "kernels/layout.h"
+#include "kernels/phase.h"
 #include "weft/ops/attention.h"
 
 #define WEFT_ATTENTION_COMBINED 128     /* threads of the combining kernel, and ranges it combines at a time */
@@ -12,5 +13,23 @@
 WEFT_SHARED int64_t weft_attention_ranges(int64_t max_pages, int64_t page_size) {
     return (max_pages * page_size + WEFT_ATTENTION_RANGE - 1) / WEFT_ATTENTION_RANGE;
 }
+
+/* ---- Attention in half floats: kernels/fast/attention.h ---- */
+
+#define WEFT_ATTENTION_PIECE 64       /* positions; pages hold whole pieces */
+#define WEFT_ATTENTION_TILE 16        /* pairs of a row and a head, the rows of one operand of the matrix unit */
+#define WEFT_ATTENTION_WARPS 4        /* of a block */
+#define WEFT_ATTENTION_MOST_RANGES 64 /* of a row without a window; one more with a window */
+#define WEFT_ATTENTION_FEW_PIECES 4   /* that one block computes */
+#define WEFT_ATTENTION_PART_EXTRA 4   /* values of a range's result before its head_dim sums: largest score, weight, two unused */
+
+/* Argument of both kernels. A segment is up to `segment_rows` consecutive rows of one sequence. A launch computes the segments of
+ * min_rows to max_rows rows. */
+typedef struct weft_cuda_attention {
+    weft_cuda_phase phase;
+    uint64_t counters;   /* with several blocks a segment: a counter for each segment and KV head, which is 0 between steps */
+    int32_t most_ranges; /* the device's number of ranges of a row */
+    int32_t segment_rows, min_rows, max_rows;
+} weft_cuda_attention;
 
 #endif

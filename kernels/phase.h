@@ -24,6 +24,10 @@ typedef struct weft_cuda_control {
     uint64_t cancelled;    /* whether the running step does nothing: decided once, so that all its kernels agree */
 } weft_cuda_control;
 
+/* Words that follow weft_cuda_control in memory. Each belongs to one launch of a plan, for its blocks to count themselves, and is 0
+ * between launches. */
+#define WEFT_CUDA_COUNTERS 32768
+
 #define WEFT_CUDA_QUEUE_STEPS 256
 
 #define WEFT_CUDA_STEP_DONE 1

@@ -181,6 +181,9 @@ weft_cuda_phase weft_cuda_phase_of(const weft_cuda_recorder *recorder, const wef
 weft_backend_device *weft_cuda_recorder_device(const weft_cuda_recorder *recorder);
 /* The address of weft_cuda_control. Every argument begins with it. */
 uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder);
+/* The address of `n` words that no other launch of the plan uses and that are 0 whenever a launch begins, if it leaves them so. 0:
+ * the plan has used all. */
+uint64_t weft_cuda_counters(weft_cuda_recorder *recorder, size_t n);
 
 weft_status weft_cuda_plan_create(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                   weft_error *error);

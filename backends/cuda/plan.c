@@ -17,7 +17,7 @@ struct weft_cuda_recorder {
     bool *has_next;        /* for each phase: another comes after it */
     weft_cuda_node *after; /* the nodes before the next launch */
     size_t n_after;
-    size_t n_phases, n_launches;
+    size_t n_phases, n_launches, n_counters;
     weft_status status;
     weft_error *error;
 };
@@ -30,6 +30,12 @@ weft_backend_device *weft_cuda_recorder_device(const weft_cuda_recorder *recorde
 
 uint64_t weft_cuda_recorder_control(const weft_cuda_recorder *recorder) {
     return recorder->device->control;
+}
+
+uint64_t weft_cuda_counters(weft_cuda_recorder *recorder, size_t n) {
+    if (WEFT_CUDA_COUNTERS - recorder->n_counters < n) return 0;
+    recorder->n_counters += n;
+    return recorder->device->control + sizeof(weft_cuda_control) + (recorder->n_counters - n) * sizeof(uint32_t);
 }
 
 /* Lets a kernel's blocks have as much shared memory as there is. */

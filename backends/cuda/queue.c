@@ -17,9 +17,10 @@
 
 weft_status weft_cuda_queue_create(weft_backend_device *device, weft_error *error) {
     const weft_cuda_driver *driver = &device->driver;
+    const size_t bytes = sizeof(weft_cuda_control) + WEFT_CUDA_COUNTERS * sizeof(uint32_t);
     void *queue = NULL, *word = NULL;
-    weft_cuda_result result = driver->memory_allocate(&device->control, sizeof(weft_cuda_control));
-    if (result == WEFT_CUDA_SUCCESS) result = driver->fill(device->control, 0, sizeof(weft_cuda_control), device->stream);
+    weft_cuda_result result = driver->memory_allocate(&device->control, bytes);
+    if (result == WEFT_CUDA_SUCCESS) result = driver->fill(device->control, 0, bytes, device->stream);
     if (result == WEFT_CUDA_SUCCESS) result = driver->host_allocate(&queue, sizeof *device->queue, WEFT_CUDA_HOST_MAPPED);
     if (result == WEFT_CUDA_SUCCESS) {
         device->queue = queue;

@@ -97,12 +97,13 @@ static const shape shapes[] = {
     {80, 1, 2, 0, {.t = 5, .n_sequences = 3, .n_ctx = 1500, .page_size = 32, .n_padding = 2, .shuffled = true}, USUAL},
     {257, 1, 1, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1100, .page_size = 64}, USUAL},
     {64, 2, 2, 0, {.t = 3, .n_sequences = 3, .n_ctx = 200, .page_size = 64, .n_padding = 3}, USUAL},
-    /* Backends divide work by rows times heads and by ranges. So there are cases with more than 512 rows times heads, and with few
-     * and many ranges. */
+    /* Backends divide work by rows times heads and by ranges. So there are cases with more than 512 and 3,072 rows times heads, and
+     * with few and many ranges. */
     {33, 8, 2, 0, {.t = 33, .n_sequences = 3, .n_ctx = 200, .page_size = 16, .n_padding = 2}, USUAL},
     {64, 4, 4, 31, {.t = 33, .n_sequences = 2, .n_ctx = 200, .page_size = 64, .n_padding = 1}, USUAL},
     {8, 2, 7, 0, {.t = 33, .n_sequences = 2, .n_ctx = 800, .page_size = 32, .n_padding = 2}, USUAL},
     {33, 1, 2, 0, {.t = 2, .n_sequences = 2, .n_ctx = 8300, .page_size = 64, .decode = true}, USUAL},
+    {64, 4, 16, 0, {.t = 48, .n_sequences = 2, .n_ctx = 70, .page_size = 64, .n_padding = 1}, USUAL},
     {64, 1, 3, 0, {.t = 1, .n_sequences = 1, .n_ctx = 700, .page_size = 16}, USUAL},
     {64, 1, 1, 0, {.t = 3, .n_sequences = 2, .n_ctx = 300, .page_size = 64, .n_padding = 1}, USUAL},
     {33, 1, 1, 4200, {.t = 3, .n_sequences = 1, .n_ctx = 8300, .page_size = 64}, USUAL},

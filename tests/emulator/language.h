@@ -51,6 +51,10 @@ static inline void __syncwarp() {
     weft_emulated->exchange(0);
 }
 
+static inline void __threadfence() {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 static inline void __threadfence_system() {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -85,6 +89,10 @@ static inline float __fmul_rn(float a, float b) {
 
 static inline int __ffs(int value) {
     return __builtin_ffs(value);
+}
+
+static inline int __clz(int value) {
+    return value == 0 ? 32 : __builtin_clz((unsigned)value);
 }
 
 static inline int __popc(unsigned value) {

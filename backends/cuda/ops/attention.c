@@ -69,12 +69,114 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     weft_cuda_record(recorder, "weft_attention", shape, phase);
 }
 
+/* ---- Half floats: kernels/fast/attention.h ---- */
+
+#define MANY_PAIRS 3072     /* of a row and a head: they fill the device without sharing a segment's ranges among blocks */
+#define SHARED_SEGMENTS 128 /* and KV heads at most, if blocks share their ranges */
+#define MOST_SLOTS 64       /* segments that a kernel for mixed steps begins at the same time */
+
+static int64_t head_dim_of(const weft_phase *phase) {
+    return phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0];
+}
+
+static int64_t kv_heads_of(const weft_phase *phase) {
+    return phase->inputs[WEFT_ATTENTION_KV].tensor.shape[2];
+}
+
+static int64_t rows_of(const weft_phase *phase) {
+    return phase->inputs[WEFT_ATTENTION_Q].tensor.shape[1];
+}
+
+static int64_t heads_of(const weft_phase *phase) {
+    return ((const weft_attention_params *)phase->params)->n_heads;
+}
+
+static const char *halves_refuse(const weft_phase *phase) {
+    const weft_tensor *kv = &phase->inputs[WEFT_ATTENTION_KV].tensor;
+    if (kv->type != WEFT_F16) return "the KV cache is not F16";
+    if (kv->shape[0] != 64 && kv->shape[0] != 128) return "heads have neither 64 nor 128 values";
+    if (kv->shape[1] % WEFT_ATTENTION_PIECE != 0) return "pages do not hold whole pieces of 64 positions";
+    if (kv->shape[0] * kv->shape[1] * kv->shape[2] > INT32_MAX / 2) return "pages are too large";
+    return heads_of(phase) / kv->shape[2] > WEFT_ATTENTION_TILE ? "more than 16 query heads share a KV head" : NULL;
+}
+
+/* The pieces of the longest possible sequence. */
+static int64_t most_pieces(const weft_phase *phase) {
+    int64_t max_pages = phase->inputs[WEFT_ATTENTION_SEQUENCES].tensor.shape[0] - WEFT_SEQUENCE_PAGES;
+    return max_pages * (phase->inputs[WEFT_ATTENTION_KV].tensor.shape[1] / WEFT_ATTENTION_PIECE);
+}
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* With this many ranges one segment has two blocks for each multiprocessor. If a sequence cannot have so many pieces, each is a
+ * range. */
+static int64_t most_ranges(const weft_phase *phase, int multiprocessors) {
+    int64_t wanted = 2 * multiprocessors / kv_heads_of(phase);
+    return smaller(wanted < 16 ? 16 : smaller(wanted, WEFT_ATTENTION_MOST_RANGES), most_pieces(phase));
+}
+
+static bool has_tiles(const weft_phase *phase) {
+    return rows_of(phase) * heads_of(phase) >= MANY_PAIRS;
+}
+
+static uint64_t parts_bytes(const weft_phase *phase) {
+    int64_t n_ranges = smaller(WEFT_ATTENTION_MOST_RANGES, most_pieces(phase)) + 1;
+    return (uint64_t)(rows_of(phase) * heads_of(phase) * n_ranges * (head_dim_of(phase) + WEFT_ATTENTION_PART_EXTRA)) *
+           sizeof(float);
+}
+
+/* Whether several blocks share a segment's ranges. */
+static bool is_shared(const weft_phase *phase) {
+    return !has_tiles(phase) && rows_of(phase) * kv_heads_of(phase) <= SHARED_SEGMENTS &&
+           most_pieces(phase) > WEFT_ATTENTION_FEW_PIECES && parts_bytes(phase) <= MAX_SCRATCH;
+}
+
+static uint64_t halves_scratch_bytes(const weft_phase *phase) {
+    return is_shared(phase) ? parts_bytes(phase) : 0;
+}
+
+/* Segments of more rows than are in one operand of the matrix unit. */
+static void record_tiles(weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_attention *argument, int64_t split_rows) {
+    argument->min_rows = (int32_t)split_rows + 1;
+    argument->max_rows = argument->segment_rows;
+    int64_t n_segments = weft_cuda_ceil(rows_of(phase), argument->segment_rows) + 1;
+    weft_cuda_launch(recorder, "attention_tiles", head_dim_of(phase) == 64 ? "weft_attention_tiles_64" : "weft_attention_tiles_128",
+                     weft_cuda_blocks(kv_heads_of(phase), n_segments, WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP), argument);
+}
+
+static void record_halves(weft_cuda_recorder *recorder, const weft_phase *phase) {
+    int64_t group = heads_of(phase) / kv_heads_of(phase), split_rows = WEFT_ATTENTION_TILE / group, n_blocks = 1;
+    int64_t n_slots = smaller(rows_of(phase), has_tiles(phase) ? MOST_SLOTS : 65535 / kv_heads_of(phase));
+    weft_cuda_attention argument = {.phase = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0})};
+    argument.most_ranges = (int32_t)most_ranges(phase, weft_cuda_recorder_device(recorder)->multiprocessors);
+    argument.segment_rows = (int32_t)split_rows;
+    if (has_tiles(phase)) {
+        argument.segment_rows = (int32_t)(WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE / group);
+        record_tiles(recorder, phase, &argument, split_rows);
+    } else if (is_shared(phase)) {
+        argument.counters = weft_cuda_counters(recorder, (size_t)(n_slots * kv_heads_of(phase)));
+        if (argument.counters != 0) n_blocks = argument.most_ranges;
+    }
+    argument.min_rows = 1;
+    argument.max_rows = (int32_t)split_rows;
+    weft_cuda_launch(recorder, "attention_split", head_dim_of(phase) == 64 ? "weft_attention_split_64" : "weft_attention_split_128",
+                     weft_cuda_blocks(n_blocks, n_slots * kv_heads_of(phase), WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP), &argument);
+}
+
 static const weft_cuda_kernel kernels[] = {
     {.kernel = {.op = WEFT_OP_ATTENTION, .name = "attention exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST},
      .file = "attention",
      .record = record,
      .scratch_bytes = scratch_bytes,
      .refuses = refuses},
+    {.kernel = {.op = WEFT_OP_ATTENTION, .name = "attention halves", .precisions = WEFT_RUNS_FAST, .rank = 1},
+     .min_capability = 80,
+     .file = "attention_split",
+     .record = record_halves,
+     .scratch_bytes = halves_scratch_bytes,
+     .refuses = halves_refuse},
 };
 
 const weft_kernel_rows weft_cuda_op_attention = WEFT_KERNEL_ROWS(kernels);

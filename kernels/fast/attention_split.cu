@@ -1,0 +1,369 @@
+/* Attention in half floats of segments of few rows: up to 16 pairs of a row and a head of one KV head. Blocks share a segment's
+ * ranges, so that one row of a long sequence uses the whole device. The last of them to end adds up all ranges. Keys and values go
+ * from memory to registers: of a piece, each warp multiplies the keys of 16 positions, and then a quarter of the values of all 64.
+ */
+#include "kernels/fast/attention.h"
+
+#define PAD 8 /* halves, so that a warp's loads come from all banks */
+
+struct workplace {
+    float largest[WARPS][TILE];
+    uint16_t weights[TILE][PIECE + PAD];
+};
+
+/* What the last block needs of each range: its factors, and the sum of its weights. */
+struct adding {
+    float before[TILE][WEFT_LANES], own[TILE][WEFT_LANES], weights[TILE][WEFT_LANES];
+    float largest[TILE]; /* of all ranges before */
+};
+
+/* A lane's keys and values of one piece: keys of positions lane / 4 and 8 more of its warp's 16, 8 values of each 32; of every 16
+ * positions, values of 2 (lane % 4), the next, and the same 8 further on. */
+template <int HEAD> struct piece {
+    uint4 keys[2][HEAD / 32];
+    uint32_t values[PIECE / 16][4][HEAD / 64];
+};
+
+/* Sums of a range, or of all ranges so far, of the pairs lane / 4 and 8 more. Place j of a pair is value
+ * warp * HEAD / 4 + lane % 4 * HEAD / 16 + j of the head. */
+template <int HEAD> struct sums { float largest[2], weights[2], places[2][HEAD / 16]; };
+
+/* `key`: the piece's first, or null. */
+template <int HEAD> static __device__ inline void load_keys(const uint16_t *key, piece<HEAD> &to) {
+    int lane = weft_lane(), warp = (int)threadIdx.x / WEFT_LANES;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const uint16_t *own = key + (warp * 16 + half * 8 + lane / 4) * HEAD + lane % 4 * 8;
+#pragma unroll
+        for (int i = 0; i < HEAD / 32; i++) to.keys[half][i] = key == nullptr ? uint4{0, 0, 0, 0} : *(const uint4 *)(own + i * 32);
+    }
+}
+
+/* Values outside [seen.low, seen.high) become zeros: they may be NaN, which would make a NaN with a weight of 0 too. */
+template <int HEAD>
+static __device__ inline void load_values(const uint16_t *key, int32_t to_values, const weft_seen &seen, int first,
+                                          piece<HEAD> &to) {
+    int lane = weft_lane(), warp = (int)threadIdx.x / WEFT_LANES;
+    const uint16_t *values = key + to_values + warp * (HEAD / 4) + lane / 4 * (HEAD / 32);
+#pragma unroll
+    for (int step = 0; step < PIECE / 16; step++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int at = step * 16 + i / 2 * 8 + lane % 4 * 2 + i % 2;
+            bool present = key != nullptr && first + at >= seen.low && first + at < seen.high;
+            const uint32_t *words = (const uint32_t *)(values + at * HEAD);
+#pragma unroll
+            for (int word = 0; word < HEAD / 64; word++) to.values[step][i][word] = present ? words[word] : 0;
+        }
+}
+
+template <int HEAD>
+static __device__ inline void multiply_keys(const weft_queries<HEAD> &q, const piece<HEAD> &from, float (&scores)[2][4]) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        for (int i = 0; i < 4; i++) scores[half][i] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < HEAD / 32; i++)
+            weft_multiply_keys(q.steps[2 * i], q.steps[2 * i + 1], from.keys[half][i], scores[half]);
+    }
+}
+
+/* Makes weights of the scores, in shared memory. Multiplies the sums so far by the factors that the new largest scores demand. */
+template <int HEAD>
+static __device__ inline void weigh(const weft_queries<HEAD> &q, int first, float (&scores)[2][4], sums<HEAD> &range,
+                                    float (&o)[HEAD / 32][4], float (&weights)[4], workplace &shared_work) {
+    int lane = weft_lane(), warp = (int)threadIdx.x / WEFT_LANES;
+    float largest[2] = {-WEFT_INFINITY, -WEFT_INFINITY};
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+        weft_scale_scores<HEAD>(q, first + warp * 16 + half * 8 + lane % 4 * 2, scores[half], largest);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        for (int distance = 1; distance < 4; distance *= 2) {
+            float other = __shfl_xor_sync(WEFT_ALL_LANES, largest[i], distance);
+            largest[i] = other > largest[i] ? other : largest[i];
+        }
+        if (lane % 4 == 0) shared_work.largest[warp][lane / 4 + i * 8] = largest[i];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float larger = range.largest[i];
+        for (int other = 0; other < WARPS; other++) {
+            float of_warp = shared_work.largest[other][lane / 4 + i * 8];
+            larger = of_warp > larger ? of_warp : larger;
+        }
+        float factor = weft_weight(range.largest[i], larger);
+        range.largest[i] = larger;
+        weights[2 * i] = weft_times(weights[2 * i], factor);
+#pragma unroll
+        for (int n = 0; n < HEAD / 32; n++) {
+            o[n][2 * i] = weft_times(o[n][2 * i], factor);
+            o[n][2 * i + 1] = weft_times(o[n][2 * i + 1], factor);
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            *(uint32_t *)&shared_work.weights[lane / 4 + i * 8][warp * 16 + half * 8 + lane % 4 * 2] =
+                weft_halves(weft_weight(scores[half][2 * i], larger), weft_weight(scores[half][2 * i + 1], larger));
+    }
+    __syncthreads();
+}
+
+template <int HEAD>
+static __device__ inline void multiply_values(const piece<HEAD> &from, const workplace &shared_work, float (&o)[HEAD / 32][4],
+                                              float (&weights)[4]) {
+    int row = weft_lane() / 4, column = weft_lane() % 4 * 2;
+#pragma unroll
+    for (int step = 0; step < PIECE / 16; step++) {
+        const uint16_t *top = &shared_work.weights[row][step * 16 + column],
+                       *bottom = &shared_work.weights[row + 8][step * 16 + column];
+        const uint32_t a[4] = {*(const uint32_t *)top, *(const uint32_t *)bottom, *(const uint32_t *)(top + 8),
+                               *(const uint32_t *)(bottom + 8)};
+        weft_mma(weights, a, ONES, ONES);
+#pragma unroll
+        for (int word = 0; word < HEAD / 64; word++) {
+            const uint32_t v[4] = {from.values[step][0][word], from.values[step][1][word], from.values[step][2][word],
+                                   from.values[step][3][word]};
+            weft_mma(o[2 * word], a, weft_first_halves(v[0], v[1]), weft_first_halves(v[2], v[3]));
+            weft_mma(o[2 * word + 1], a, weft_second_halves(v[0], v[1]), weft_second_halves(v[2], v[3]));
+        }
+    }
+}
+
+/* The pieces [from, to) of one range. The loads of a piece's keys and values begin as soon as those of the piece before were
+ * multiplied. */
+template <int HEAD>
+static __device__ inline void attend_range(const weft_pieces &pieces, const weft_seen &seen, const weft_queries<HEAD> &q, int from,
+                                           int to, sums<HEAD> &range, workplace &shared_work) {
+    float o[HEAD / 32][4] = {}, weights[4] = {};
+    piece<HEAD> loaded;
+    const uint16_t *key = weft_keys_of<HEAD>(pieces, from);
+    load_keys<HEAD>(key, loaded);
+    load_values<HEAD>(key, pieces.to_values, seen, from * PIECE, loaded);
+    range.largest[0] = range.largest[1] = -WEFT_INFINITY;
+    for (int i = from; i < to; i++) {
+        float scores[2][4];
+        bool is_last = i + 1 == to;
+        if (!is_last) key = weft_keys_of<HEAD>(pieces, i + 1);
+        multiply_keys<HEAD>(q, loaded, scores);
+        if (!is_last) load_keys<HEAD>(key, loaded);
+        weigh<HEAD>(q, i * PIECE, scores, range, o, weights, shared_work);
+        multiply_values<HEAD>(loaded, shared_work, o, weights);
+        if (!is_last) load_values<HEAD>(key, pieces.to_values, seen, (i + 1) * PIECE, loaded);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        range.weights[i] = weights[2 * i];
+#pragma unroll
+        for (int j = 0; j < HEAD / 16; j++) range.places[i][j] = o[j % (HEAD / 32)][2 * i + j / (HEAD / 32)];
+    }
+}
+
+template <int HEAD> static __device__ inline void add_range(const sums<HEAD> &range, sums<HEAD> &all) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        weft_factors factors = weft_factors_of(all.largest[i], range.largest[i]);
+        all.largest[i] = factors.largest;
+        all.weights[i] = weft_attention_add(all.weights[i], range.weights[i], factors);
+#pragma unroll
+        for (int j = 0; j < HEAD / 16; j++) all.places[i][j] = weft_attention_add(all.places[i][j], range.places[i][j], factors);
+    }
+}
+
+/* ---- Results of ranges in memory ---- */
+
+/* The result of a pair's range: largest score, sum of the weights, two unused, HEAD sums. */
+template <int HEAD> static __device__ inline float *part_of(const weft_cuda_attention &argument, int64_t column, int range) {
+    return (float *)argument.phase.scratch + (column * (argument.most_ranges + 1) + range) * (HEAD + WEFT_ATTENTION_PART_EXTRA);
+}
+
+/* Another block wrote it, so this multiprocessor's own cache may have it from before. */
+static __device__ inline weft_four read_part(const float *from) {
+#ifdef __CUDA_ARCH__
+    weft_four read;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(read.values[0]), "=f"(read.values[1]), "=f"(read.values[2]), "=f"(read.values[3])
+                 : "l"(from));
+    return read;
+#else
+    return *(const weft_four *)from;
+#endif
+}
+
+/* The column, a row and head, of a segment's pair. */
+static __device__ inline int64_t column_of(const weft_segment &segment, int pair, int group, int kv_head, int n_heads) {
+    return (int64_t)(segment.first_row + pair / group) * n_heads + kv_head * group + pair % group;
+}
+
+/* Writes a lane's values of its two pairs: each at to(column), if the pair is the segment's. */
+template <int HEAD, typename places>
+static __device__ inline void write_pairs(const weft_segment &segment, int group, int kv_head, int n_heads,
+                                          const float (&values)[2][HEAD / 16], places to) {
+    int lane = weft_lane(), warp = (int)threadIdx.x / WEFT_LANES;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int pair = lane / 4 + i * 8;
+        if (pair >= segment.n_rows * group) continue;
+        float *place = to(column_of(segment, pair, group, kv_head, n_heads)) + warp * (HEAD / 4) + lane % 4 * (HEAD / 16);
+#pragma unroll
+        for (int j = 0; j < HEAD / 16; j += 4)
+            *(weft_four *)(place + j) = {{values[i][j], values[i][j + 1], values[i][j + 2], values[i][j + 3]}};
+    }
+}
+
+template <int HEAD>
+static __device__ inline void write_part(const weft_cuda_attention &argument, const weft_segment &segment, int group, int kv_head,
+                                         int n_heads, int range, const sums<HEAD> &from) {
+    write_pairs<HEAD>(segment, group, kv_head, n_heads, from.places,
+                      [&](int64_t column) { return part_of<HEAD>(argument, column, range) + WEFT_ATTENTION_PART_EXTRA; });
+    if (threadIdx.x >= WEFT_LANES || threadIdx.x % 4 != 0) return;
+    for (int i = 0; i < 2; i++) {
+        int pair = weft_lane() / 4 + i * 8;
+        if (pair >= segment.n_rows * group) continue;
+        float *part = part_of<HEAD>(argument, column_of(segment, pair, group, kv_head, n_heads), range);
+        *(weft_four *)part = {{from.largest[i], from.weights[i], 0.0f, 0.0f}};
+    }
+}
+
+/* Whether this block is the last of `n` to come here. What the others wrote is then visible to it. */
+static __device__ inline bool is_last_block(uint32_t *counter, uint32_t n) {
+    __shared__ uint32_t before;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        before = atomicAdd(counter, 1u);
+        if (before == n - 1) *counter = 0;
+    }
+    __syncthreads();
+    bool last = before == n - 1;
+    if (last) __threadfence();
+    return last;
+}
+
+/* The factors of up to 32 ranges of all pairs; a warp computes those of every fourth pair, a lane those of a range. */
+template <int HEAD>
+static __device__ inline void prepare_factors(const weft_cuda_attention &argument, const weft_segment &segment, int group,
+                                              int kv_head, int n_heads, int first, int count, adding &to) {
+    int lane = weft_lane();
+    for (int pair = (int)threadIdx.x / WEFT_LANES; pair < segment.n_rows * group; pair += WARPS) {
+        float own = -WEFT_INFINITY, weights = 0.0f, so_far = to.largest[pair];
+        if (lane < count) {
+            weft_four part = read_part(part_of<HEAD>(argument, column_of(segment, pair, group, kv_head, n_heads), first + lane));
+            own = part.values[0];
+            weights = part.values[1];
+        }
+        float larger = own;
+        for (int distance = 1; distance < WEFT_LANES; distance *= 2) {
+            float other = __shfl_sync(WEFT_ALL_LANES, larger, (lane + WEFT_LANES - distance) % WEFT_LANES);
+            if (lane >= distance && other > larger) larger = other;
+        }
+        larger = so_far > larger ? so_far : larger;
+        float before = __shfl_sync(WEFT_ALL_LANES, larger, (lane + WEFT_LANES - 1) % WEFT_LANES);
+        weft_factors factors = weft_factors_of(lane == 0 ? so_far : before, own);
+        to.before[pair][lane] = factors.before;
+        to.own[pair][lane] = factors.own;
+        to.weights[pair][lane] = weights;
+        if (lane == WEFT_LANES - 1) to.largest[pair] = factors.largest;
+    }
+}
+
+/* Adds up all ranges of the segment. A thread has 4 values of a pair and, with 16 pairs, of every 4th or 8th pair more. */
+template <int HEAD>
+static __device__ inline void add_parts(const weft_cuda_attention &argument, const weft_segment &segment, int group, int kv_head,
+                                        int n_heads, int n_ranges, adding &shared_adding) {
+    constexpr int THREADS = HEAD / 4, PAIRS = WARPS * WEFT_LANES / THREADS, TURNS = TILE / PAIRS;
+    int d = (int)threadIdx.x % THREADS * 4, n_pairs = segment.n_rows * group;
+    float totals[TURNS][4] = {}, weights[TURNS] = {};
+    if (threadIdx.x < TILE) shared_adding.largest[threadIdx.x] = -WEFT_INFINITY;
+    for (int first = 0; first < n_ranges; first += WEFT_LANES) {
+        int count = n_ranges - first < WEFT_LANES ? n_ranges - first : WEFT_LANES;
+        __syncthreads();
+        prepare_factors<HEAD>(argument, segment, group, kv_head, n_heads, first, count, shared_adding);
+        __syncthreads();
+#pragma unroll
+        for (int turn = 0; turn < TURNS; turn++) {
+            int pair = turn * PAIRS + (int)threadIdx.x / THREADS;
+            if (pair >= n_pairs) continue;
+            const float *parts =
+                part_of<HEAD>(argument, column_of(segment, pair, group, kv_head, n_heads), first) + WEFT_ATTENTION_PART_EXTRA + d;
+#pragma unroll 8
+            for (int i = 0; i < count; i++) {
+                weft_factors factors = {shared_adding.before[pair][i], shared_adding.own[pair][i], 0.0f};
+                weft_four part = read_part(parts + i * (HEAD + WEFT_ATTENTION_PART_EXTRA));
+                weights[turn] = weft_attention_add(weights[turn], shared_adding.weights[pair][i], factors);
+                for (int j = 0; j < 4; j++) totals[turn][j] = weft_attention_add(totals[turn][j], part.values[j], factors);
+            }
+        }
+    }
+    float *y = weft_at<float>(argument.phase.outputs[WEFT_ATTENTION_OUT_Y]);
+#pragma unroll
+    for (int turn = 0; turn < TURNS; turn++) {
+        int pair = turn * PAIRS + (int)threadIdx.x / THREADS;
+        weft_four result;
+        for (int j = 0; j < 4; j++) result.values[j] = weft_attention_result(totals[turn][j], weights[turn]);
+        if (pair < n_pairs) *(weft_four *)(y + column_of(segment, pair, group, kv_head, n_heads) * HEAD + d) = result;
+    }
+}
+
+/* ---- Kernels ---- */
+
+/* One segment and KV head, whose ranges the blocks blockIdx.x = 0 ... share. */
+template <int HEAD>
+static __device__ inline void attend(const weft_cuda_attention &argument, const weft_kv &kv, const weft_segment &segment, int slot,
+                                     int kv_head, workplace &shared_work, adding &shared_adding) {
+    const weft_attention_params &params = weft_params<weft_attention_params>(argument.phase);
+    int n_heads = params.n_heads, group = n_heads / (int)kv.n_kv_heads;
+    weft_seen seen = weft_seen_by_all(kv, segment, params.window);
+    int first = seen.low / PIECE, end = (seen.high + PIECE - 1) / PIECE, length = segment.range_pieces;
+    int first_range = first / length, n_ranges = seen.high == 0 ? 0 : (end - 1) / length - first_range + 1;
+    bool alone = gridDim.x == 1 || n_ranges > argument.most_ranges + 1 || end - first <= WEFT_ATTENTION_FEW_PIECES;
+    int n_blocks = alone ? 1 : n_ranges < (int)gridDim.x ? n_ranges : (int)gridDim.x;
+    if ((int)blockIdx.x >= n_blocks) return;
+    weft_pieces pieces = weft_pieces_of<HEAD>(kv, segment.sequence, kv_head);
+    weft_queries<HEAD> q;
+    weft_load_queries<HEAD>(argument, kv, segment, kv_head, 0, q);
+    sums<HEAD> all = {};
+    all.largest[0] = all.largest[1] = -WEFT_INFINITY;
+    for (int range = (int)blockIdx.x; range < n_ranges; range += n_blocks) {
+        sums<HEAD> own;
+        int from = (first_range + range) * length, to = from + length < end ? from + length : end;
+        attend_range<HEAD>(pieces, seen, q, from > first ? from : first, to, own, shared_work);
+        if (n_blocks == 1)
+            add_range<HEAD>(own, all);
+        else
+            write_part<HEAD>(argument, segment, group, kv_head, n_heads, range, own);
+    }
+    if (n_blocks > 1) {
+        uint32_t *counter = (uint32_t *)argument.counters + slot * kv.n_kv_heads + kv_head;
+        if (is_last_block(counter, (uint32_t)n_blocks))
+            add_parts<HEAD>(argument, segment, group, kv_head, n_heads, n_ranges, shared_adding);
+        return;
+    }
+    float *y = weft_at<float>(argument.phase.outputs[WEFT_ATTENTION_OUT_Y]);
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < HEAD / 16; j++) all.places[i][j] = weft_attention_result(all.places[i][j], all.weights[i]);
+    write_pairs<HEAD>(segment, group, kv_head, n_heads, all.places, [&](int64_t column) { return y + column * HEAD; });
+}
+
+/* Grid: blocks of a segment; KV heads of as many segments at a time as there is room for. */
+template <int HEAD> static __device__ inline void attend_segments(const weft_cuda_attention &argument) {
+    __shared__ workplace shared_work;
+    __shared__ adding shared_adding;
+    weft_kv kv = weft_attention_kv(argument);
+    int window = weft_params<weft_attention_params>(argument.phase).window, n_kv_heads = (int)kv.n_kv_heads;
+    int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1], kv_head = (int)blockIdx.y % n_kv_heads;
+    for (int slot = (int)blockIdx.y / n_kv_heads;; slot += (int)gridDim.y / n_kv_heads) {
+        weft_segment segment = weft_find_segment(argument, kv, n_rows, window, slot);
+        if (segment.n_rows == 0) return;
+        if (segment.n_rows < argument.min_rows || segment.n_rows > argument.max_rows) continue;
+        attend<HEAD>(argument, kv, segment, slot, kv_head, shared_work, shared_adding);
+    }
+}
+
+WEFT_KERNEL(weft_attention_split_64, weft_cuda_attention, argument) {
+    if (!weft_cancelled(argument.phase)) attend_segments<64>(argument);
+}
+
+WEFT_KERNEL(weft_attention_split_128, weft_cuda_attention, argument) {
+    if (!weft_cancelled(argument.phase)) attend_segments<128>(argument);
+}
