@@ -13,6 +13,10 @@ static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) 
                      weft_cuda_blocks(phase->outputs[WEFT_GET_ROWS_OUT_Y].tensor.shape[1], 1, 128), &rows);
 }
 
+static const char *needs_a_weight(const weft_phase *phase) {
+    return phase->inputs[WEFT_GET_ROWS_TABLE].leaf == WEFT_LEAF_WEIGHT ? NULL : "only a weight can be in units";
+}
+
 /* For a table that is an output matrix too: alone it stays as in the file. */
 static const weft_cuda_kernel kernels[] = {
     {.kernel = {.op = WEFT_OP_GET_ROWS,
@@ -23,7 +27,8 @@ static const weft_cuda_kernel kernels[] = {
                              .types = WEFT_CUDA_UNIT_TYPES,
                              .layouts = WEFT_LAYOUT_BIT(WEFT_CUDA_UNITS)}}},
      .file = "get_rows_units",
-     .record = record_units},
+     .record = record_units,
+     .refuses = needs_a_weight},
     {.kernel = {.op = WEFT_OP_GET_ROWS,
                 .name = "get_rows exact",
                 .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,
