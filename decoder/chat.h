@@ -1,5 +1,5 @@
-/* Chat formats: the token sequences that frame messages. weft does not run the file's template (Jinja). It compares the template
- * with the known ones, and takes from it the texts that it adds. */
+/* Chat formats: the token sequences that frame messages. Sessions do not run the file's template, as decoder/render.c does. It is
+ * compared with the known ones, and the texts that it adds are taken from it. */
 #ifndef WEFT_DECODER_CHAT_H
 #define WEFT_DECODER_CHAT_H
 

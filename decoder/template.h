@@ -1,5 +1,5 @@
-/* Chat templates (Jinja) are recognised, not run: one is brought to a form without the freedoms of its language that change
- * nothing, and that is compared with the known ones. */
+/* For sessions chat templates (Jinja) are recognised, not run: one is brought to a form without the freedoms of its language that
+ * change nothing, and that is compared with the known ones. */
 #ifndef WEFT_DECODER_TEMPLATE_H
 #define WEFT_DECODER_TEMPLATE_H
 
