@@ -6,13 +6,10 @@
 import contextlib
 import json
 import os
-import pathlib
 import pty
 import re
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 
 import command
@@ -116,10 +113,4 @@ class Files(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    command.WEFT = os.path.abspath(sys.argv.pop(1))
-    with tempfile.TemporaryDirectory() as folder:
-        command.FOLDER = pathlib.Path(folder)
-        os.environ["XDG_CACHE_HOME"] = str(command.FOLDER / "cache")  # not the user's own
-        unittest.main()
+    command.run_tests(__doc__)

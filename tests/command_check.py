@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Tests `weft check` as a user runs it: ops and models on several devices, its JSON, what it refuses, Ctrl-C.
+
+    python3 tests/command_check.py build/release/bin/weft
+"""
+import json
+import subprocess
+import unittest
+
+import command
+
+
+class Check(unittest.TestCase):
+    PROMPT = ["--prompt", "abc def", "--steps", "2"]
+
+    def check(self, *arguments, code=0):
+        got, out, err = command.weft("check", *arguments)
+        self.assertEqual(got, code, (out, err))
+        return out, err
+
+    def check_json(self, *arguments):
+        out, err = self.check(*arguments, "--json")
+        self.assertEqual((out.count(b"\n"), err), (1, b""))
+        return json.loads(out)
+
+    def test_ops(self):
+        out, _ = self.check("--quick", "--op", "rope")
+        self.assertRegex(out, rb"^[1-9]\d* passed, 0 failed, 0 skipped\n$")
+        out, _ = self.check("--ops", "--on", "cpu,cpu", "--quick", "--op", "mul_mat", "--type", "Q4_K")
+        self.assertRegex(out, rb"^(cpu:0: [1-9]\d* passed, 0 failed, 0 skipped\n){2}$")
+        got = self.check_json("--quick", "--op", "mul_mat", "--seed", "7")
+        self.assertEqual((got["n_failed"], got["n_passed"]), (0, len(got["cases"])))
+        for case in got["cases"]:
+            self.assertTrue(case["passed"] and case["nmse"] <= case["nmse_limit"] and case["error"] <= case["error_limit"] and case["kernel"])
+            self.assertEqual((case["device"], case["op"], case["seed"]), ("cpu:0", "mul_mat", 7))
+
+    def test_model(self):
+        for precision in "exact", "fast":
+            got = self.check_json(command.model(), "--on", "cpu,cpu", "--nodes", "all", "--precision", precision, *self.PROMPT)
+            self.assertEqual((got["precision"], got["n_failed"], got["n_skipped"], got["first_failure"]), (precision, 0, 0, None))
+            self.assertEqual(got["n_passed"], len(got["nodes"]))
+            names = [node["name"] for node in got["nodes"] if node["step"] == 1 and "drift" not in node]
+            for name in "embedding", "blk.0.kv_write", "blk.1.attention", "blk.2.ffn_residual", "sample":
+                self.assertIn(name, names)
+            for node in got["nodes"]:
+                for measure in "alone", "in_step":
+                    self.assertLessEqual(node[measure]["nmse"], node[measure]["nmse_limit"])
+                    self.assertLessEqual(node[measure]["error"], node[measure]["error_limit"])
+            self.assertTrue(any("drift" in node and "difference" in node for node in got["nodes"]))
+
+    def test_layers(self):
+        got = self.check_json(command.model(), "--on", "cpu,cpu", *self.PROMPT)
+        # Before the layers, the layers and after them, in each step on each device.
+        n_layers = json.loads(command.weft("inspect", command.model(), "--json")[1])["n_layers"]
+        self.assertEqual(len(got["nodes"]), 3 * 2 * (n_layers + 2))
+        out, _ = self.check(command.model(), "--on", "cpu,cpu", *self.PROMPT)
+        lines = out.decode().splitlines()
+        self.assertEqual(sum(line.startswith("step ") for line in lines), 3)
+        self.assertRegex(lines[-1], r"^[1-9]\d* passed, 0 failed, 0 skipped$")
+        self.assertFalse(any("FAIL" in line for line in lines))
+
+    def test_fused(self):
+        got = self.check_json(command.model(), "--fused", "--nodes", "all", *self.PROMPT)
+        self.assertEqual({node["op"] for node in got["nodes"]}, {"norm_qkv", "mul_mat_add", "norm_gated_mlp", "norm_head_sample"})
+        for node in got["nodes"]:
+            self.assertTrue(node["passed"])
+            self.assertEqual((node["fused"]["nmse"], node["fused"]["error"]), (0, 0), node["name"])
+
+    def test_greedy(self):
+        got = self.check_json(command.model(), "--on", "cpu,cpu", "--nodes", "none", "--greedy", "12")
+        self.assertEqual(got["greedy"], {"partings": [], "n_tokens": 12, "n_ties": 0, "n_differences": 0})
+        out, _ = self.check(command.model(), "--on", "cpu,cpu", "--nodes", "none", "--greedy", "12")
+        self.assertEqual(out, b"12 greedy tokens: 0 ties, 0 differences\n")
+
+    def test_refusals(self):
+        model = command.model()
+        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], [model, model],
+                 [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"]]
+        for arguments in usage:
+            out, err = self.check(*arguments, code=2)
+            self.assertTrue(not out and err.startswith(b"weft check: "), arguments)
+        failures = [([model, "--on", "nonsense"], b"nonsense"), (["--on", "cpu,nonsense"], b"nonsense"), (["--on", "cpu,"], b"commas"),
+                    (["/nonexistent.gguf"], b"nonexistent"), ([__file__], b"command_check.py"), (["--op", "mulmat"], b"mulmat"),
+                    (["--type", "Q4_Z"], b"Q4_Z"), ([model, "--max-rows", "3"], b"power of two"),
+                    ([model, "--prompt", "abc " * 3000], b"positions")]
+        for arguments, expected in failures:
+            out, err = self.check(*arguments, code=1)
+            self.assertTrue(not out and err.startswith(b"weft: ") and expected in err, (arguments, out, err))
+        # A device that computes nothing is over every limit.
+        out, _ = self.check(command.model(), "--on", "cpu,null", *self.PROMPT, code=1)
+        self.assertIn(b"FAIL", out)
+        self.assertIn(b"the first node over its limit is sequences.update on null:0 in step 0\n", out)
+        self.check("--on", "null", "--op", "add", "--quick", code=1)
+
+    def test_interrupt(self):
+        # Few rows and many steps: a node, after which the check looks for Ctrl-C, is short on a busy machine too.
+        process = subprocess.Popen([command.WEFT, "check", command.model(), "--prompt", "abc", "--steps", "1000"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        command.interrupt(process)
+        out, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(err, b"ended|cancelled")
+
+
+if __name__ == "__main__":
+    command.run_tests(__doc__)
