@@ -112,23 +112,7 @@ static void checks_each_part(void **state) {
 static void survives_every_failing_allocation(void **state) {
     (void)state;
     write_parts();
-    for (int after = 0; after < 2; after++) {
-        weft_status status = WEFT_OUT_OF_MEMORY;
-        size_t n_failed = 0;
-        for (; status; n_failed++) {
-            limited_allocator limits = {0};
-            weft_runtime *runtime = limited_runtime(&limits);
-            weft_gguf *gguf = NULL;
-            limits.fail_at = limits.n_all + n_failed + 1;
-            limits.fail_after = after;
-            status = weft_gguf_open(runtime, GGUF_PATH, &gguf, NULL);
-            assert_true(status == WEFT_OK || status == WEFT_OUT_OF_MEMORY);
-            weft_gguf_close(gguf);
-            weft_runtime_destroy(runtime);
-            assert_int_equal(limits.n_live, 0);
-        }
-        assert_in_range(n_failed, 20, 1000);
-    }
+    assert_opening_survives_failing_allocations(20);
 }
 
 static int remove_files(void **state) {

@@ -205,8 +205,6 @@ static void loads_runs(void **state) {
             weft_graph *graph;
             weft_value copy = WEFT_NONE;
             weft_store *store;
-            weft_plan *plan;
-            weft_ticket ticket;
             const void *output;
             assert_int_equal(fixture_open(&all, NULL), WEFT_OK);
             assert_int_equal(weft_graph_create(all.runtime, &graph, NULL), WEFT_OK);
@@ -216,18 +214,12 @@ static void loads_runs(void **state) {
             assert_int_equal(weft_store_load(store, &(weft_weight_source){.read = read_fused, .user = &log}, &error), WEFT_OK);
             assert_int_equal(log.n_reads, parts[i].n_reads);
             assert_int_equal(log.bytes, 4 * parts[i].n[0] * parts[i].n[1] * parts[i].n[2]);
-            assert_int_equal(weft_plan_create(store, graph, &plan, &error), WEFT_OK);
-            assert_int_equal(weft_plan_begin(plan, &ticket, NULL, &error), WEFT_OK);
-            assert_int_equal(weft_plan_submit(plan, ticket, &error), WEFT_OK);
-            assert_int_equal(weft_plan_wait(plan, ticket, UINT64_MAX, &output, &error), WEFT_OK);
+            weft_plan *plan = run_step(store, graph, &output);
             check_part(&parts[i], output);
             weft_plan_destroy(plan);
             weft_store_destroy(store);
             weft_graph_destroy(graph);
-            fixture_close(&all);
-            if (script.broken) fail_msg("%s", script.complaint);
-            assert_int_equal(all.limits.n_live, 0);
-            script_end();
+            assert_given_back(&all);
         }
     }
 }

@@ -283,6 +283,14 @@ static void cancels_what_runs_and_what_waits(void **state) {
     close_counter(&all);
 }
 
+/* A plan of another store on the same device. */
+static void open_second(const counter *all, weft_store **second, weft_plan **plan) {
+    weft_graph *graph = make_graph(all->base.runtime);
+    make_store(all->base.device, graph, 4, second);
+    assert_int_equal(weft_plan_create(*second, graph, plan, NULL), WEFT_OK);
+    weft_graph_destroy(graph);
+}
+
 /* Another store's steps on the same device are not cancelled along. */
 static void cancels_its_own_steps_only(void **state) {
     (void)state;
@@ -290,10 +298,7 @@ static void cancels_its_own_steps_only(void **state) {
     open_counter(&all, 4);
     weft_store *second;
     weft_plan *plan;
-    weft_graph *graph = make_graph(all.base.runtime);
-    make_store(all.base.device, graph, 4, &second);
-    assert_int_equal(weft_plan_create(second, graph, &plan, NULL), WEFT_OK);
-    weft_graph_destroy(graph);
+    open_second(&all, &second, &plan);
     script.slow_step = 2;
     weft_ticket own = submit(plan, 1), mine = submit(all.plan, 2), later = submit(plan, 3), last = submit(all.plan, 4);
     waiter waiting = {.plan = plan, .ticket = later};
@@ -322,10 +327,7 @@ static void cancels_what_no_store_wants(void **state) {
         open_counter(&all, 4);
         weft_store *second;
         weft_plan *plan;
-        weft_graph *graph = make_graph(all.base.runtime);
-        make_store(all.base.device, graph, 4, &second);
-        assert_int_equal(weft_plan_create(second, graph, &plan, NULL), WEFT_OK);
-        weft_graph_destroy(graph);
+        open_second(&all, &second, &plan);
         script.slow_step = 2;
         weft_ticket own = submit(plan, 1), mine = submit(all.plan, 2);
         waiter waiting[2] = {{.plan = all.plan, .ticket = mine}, {.plan = all.plan, .ticket = mine}};

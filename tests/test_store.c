@@ -280,8 +280,6 @@ static void loads_in_pieces(void **state) {
         weft_store_options options = {.progress = log_progress, .progress_user = &progress, .n_slots = 1};
         weft_weight_source source = {.read = read_and_log, .user = &reads};
         weft_store *store;
-        weft_plan *plan;
-        weft_ticket ticket;
         weft_error error = {0};
         const void *output;
         assert_int_equal(weft_store_create(all.device, (const weft_graph *const[]){graph}, 1, &options, &store, &error), WEFT_OK);
@@ -294,18 +292,12 @@ static void loads_in_pieces(void **state) {
         assert_int_equal(script.live_pieces, 0);
         assert_int_equal(progress.n_calls, reads.n_reads + 1);
         assert_true(progress.done == bytes && progress.total == bytes);
-        assert_int_equal(weft_plan_create(store, graph, &plan, &error), WEFT_OK);
-        assert_int_equal(weft_plan_begin(plan, &ticket, NULL, &error), WEFT_OK);
-        assert_int_equal(weft_plan_submit(plan, ticket, &error), WEFT_OK);
-        assert_int_equal(weft_plan_wait(plan, ticket, UINT64_MAX, &output, &error), WEFT_OK);
+        weft_plan *plan = run_step(store, graph, &output);
         for (uint64_t i = 0; i < bytes / 4; i++) assert_true(((const float *)output)[i] == weight_element("w", i));
         weft_plan_destroy(plan);
         weft_store_destroy(store);
         weft_graph_destroy(graph);
-        fixture_close(&all);
-        if (script.broken) fail_msg("%s", script.complaint);
-        assert_int_equal(all.limits.n_live, 0);
-        script_end();
+        assert_given_back(&all);
     }
 }
 

@@ -58,4 +58,24 @@ static inline weft_status read_weight(void *user, const char *name, uint64_t off
 
 static const weft_weight_source weight_source = {.read = read_weight};
 
+/* One step of a plan without inputs. The output is valid until the plan's next step. */
+static inline weft_plan *run_step(weft_store *store, const weft_graph *graph, const void **output) {
+    weft_error error = {0};
+    weft_plan *plan = NULL;
+    weft_ticket ticket;
+    assert_int_equal(weft_plan_create(store, graph, &plan, &error), WEFT_OK);
+    assert_int_equal(weft_plan_begin(plan, &ticket, NULL, &error), WEFT_OK);
+    assert_int_equal(weft_plan_submit(plan, ticket, &error), WEFT_OK);
+    assert_int_equal(weft_plan_wait(plan, ticket, UINT64_MAX, output, &error), WEFT_OK);
+    return plan;
+}
+
+/* Ends the script of a fixture from which everything was given back. */
+static inline void assert_given_back(fixture *all) {
+    fixture_close(all);
+    if (script.broken) fail_msg("%s", script.complaint);
+    assert_int_equal(all->limits.n_live, 0);
+    script_end();
+}
+
 #endif
