@@ -77,7 +77,7 @@ weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *d
     weft_status status = load(host, driver, error);
     if (status == WEFT_OK) status = create_instance(host, driver, error);
     if (status == WEFT_OK) status = enumerate(host, driver, error);
-    if (status == WEFT_OK) weft_os_libraries_keep(&libraries);
+    weft_os_libraries_keep(&libraries); /* after a failure as well: the drivers may have been loaded by then */
     if (status != WEFT_OK) weft_vulkan_driver_close(host, driver);
     return status;
 }
