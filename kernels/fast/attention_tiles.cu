@@ -2,6 +2,7 @@
  * them. Each piece's keys and values are read once into shared memory, for all warps.
  */
 #include "kernels/fast/attention.h"
+#include "kernels/fast/copy_async.h"
 
 #define THREADS (WARPS * WEFT_LANES)
 
@@ -32,20 +33,6 @@ static __device__ inline void copy_16(uint4 *to, const uint4 *from, bool present
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(present ? 16 : 0) : "memory");
 #else
     *to = present ? *from : uint4{0, 0, 0, 0};
-#endif
-}
-
-/* Ends a group of copies. */
-static __device__ inline void end_copies() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-/* Waits for all groups of this thread's copies but the last. */
-static __device__ inline void wait_for_copies() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group 1;" ::: "memory");
 #endif
 }
 
@@ -209,9 +196,9 @@ static __device__ inline void attend(const weft_cuda_attention &argument, const 
     weft_pieces pieces = weft_pieces_of<HEAD>(kv, segment.sequence, kv_head);
     const uint16_t *keys = first < end ? weft_keys_of<HEAD>(pieces, first) : nullptr;
     if (first < end) copy_keys<HEAD>(pieces, keys, shared_stage);
-    end_copies();
+    weft_commit_pieces();
     if (first < end) copy_values<HEAD>(pieces, keys, seen, first, shared_stage);
-    end_copies();
+    weft_commit_pieces();
     weft_queries<HEAD> q;
     weft_load_queries<HEAD>(argument, kv, segment, kv_head, first_pair, q);
     keep_queries<HEAD>(q, shared_stage);
@@ -223,19 +210,19 @@ static __device__ inline void attend(const weft_cuda_attention &argument, const 
         float scores[PIECE / 8][4];
         uint32_t of_positions[PIECE / 8][2];
         keys = i + 1 < end ? weft_keys_of<HEAD>(pieces, i + 1) : nullptr;
-        wait_for_copies();
+        weft_wait_pieces<1>();
         __syncthreads();
         multiply_keys<HEAD>(shared_stage, scores);
         __syncthreads();
         if (i + 1 < end) copy_keys<HEAD>(pieces, keys, shared_stage);
-        end_copies();
+        weft_commit_pieces();
         weigh<HEAD>(q, i * PIECE, scores, range, weights, of_positions);
-        wait_for_copies();
+        weft_wait_pieces<1>();
         __syncthreads();
         multiply_values<HEAD>(shared_stage, of_positions, range, weights);
         __syncthreads();
         if (i + 1 < end) copy_values<HEAD>(pieces, keys, seen, i + 1, shared_stage);
-        end_copies();
+        weft_commit_pieces();
         if ((i + 1) % length != 0 && i + 1 < end) continue;
         add_range<HEAD>(range, weights, all);
         begin_range<HEAD>(range, weights);
