@@ -101,6 +101,15 @@ static void write_hyperparameters(weft_gguf_writer *writer, const weft_synth_mod
     weft_gguf_write_f32(writer, key, m->norm_epsilon);
     snprintf(key, sizeof key, "%s.rope.freq_base", m->family);
     weft_gguf_write_f32(writer, key, m->freq_base);
+    for (const weft_synth_entry *own = m->keys; own && own->suffix; own++) {
+        snprintf(key, sizeof key, "%s.%s", m->family, own->suffix);
+        if (own->text)
+            weft_gguf_write_text(writer, key, own->text);
+        else if (own->is_real)
+            weft_gguf_write_f32(writer, key, (float)own->number);
+        else
+            weft_gguf_write_u32(writer, key, (uint32_t)own->number);
+    }
 }
 
 static void write_header(synth *s) {
@@ -275,7 +284,7 @@ weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options,
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no shape \"%.60s\"; there are %s", options->shape, names);
     }
     if (!mix) {
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no mix \"%.60s\"; there are Q4_K_M, Q4_0, Q8_0, F16 and BF16",
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no mix \"%.60s\"; there are Q4_K_M, Q4_0, Q8_0, F16, BF16 and F32",
                          options->mix);
     }
     return weft_synth_write(runtime, model, mix, options, path, error);

@@ -4,13 +4,22 @@
 
 #include "decoder/gguf_write.h"
 
+/* An entry ARCHITECTURE.SUFFIX of the family's own: a text, or a number. */
+typedef struct weft_synth_entry {
+    const char *suffix; /* NULL past the last */
+    const char *text;
+    bool is_real;
+    double number;
+} weft_synth_entry;
+
 typedef struct weft_synth_model {
     const char *name;
     const char *family;
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
     float norm_epsilon, freq_base;
-    bool tied;         /* the output head is the embedding */
-    float freq_factor; /* 0, or the context extension of Llama 3.1's frequency factors */
+    bool tied;                    /* the output head is the embedding */
+    float freq_factor;            /* 0, or the context extension of Llama 3.1's frequency factors */
+    const weft_synth_entry *keys; /* NULL: none */
 } weft_synth_model;
 
 typedef enum weft_synth_role {

@@ -156,6 +156,16 @@ static void numbers(uint16_t (*round)(float), uint64_t key, uint64_t first, size
     }
 }
 
+/* Like `numbers`, of 24 bits each. */
+static void floats(uint64_t key, uint64_t first, size_t n, float deviation, unsigned char *into) {
+    for (size_t i = 0; i < n; i++) {
+        float value = 1.7320508f * deviation * weft_synth_uniform(key, first + i);
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        for (size_t byte = 0; byte < 4; byte++) into[4 * i + byte] = (unsigned char)(bits >> 8 * byte);
+    }
+}
+
 void weft_synth_blocks(weft_type type, uint64_t key, uint64_t first, size_t n, float deviation, unsigned char *into) {
     static void (*const makers[WEFT_TYPE_COUNT])(stream *, float, unsigned char *) = {
         [WEFT_Q4_0] = block_q4_0, [WEFT_Q5_0] = block_q5_0, [WEFT_Q8_0] = block_q8_0,
@@ -165,6 +175,8 @@ void weft_synth_blocks(weft_type type, uint64_t key, uint64_t first, size_t n, f
         numbers(half, key, first, n, deviation, into);
     } else if (type == WEFT_BF16) {
         numbers(bfloat, key, first, n, deviation, into);
+    } else if (type == WEFT_F32) {
+        floats(key, first, n, deviation, into);
     } else {
         for (size_t i = 0; i < n; i++) {
             stream random = stream_of(key, first + i);

@@ -4,19 +4,20 @@
 #include <string.h>
 
 static const weft_synth_model models[] = {
-    {"tiny", "llama", 3, 256, 4, 2, 64, 512, 512, 2048, 1e-5f, 10000, false, 0},
-    {"tiny-qwen2", "qwen2", 2, 256, 4, 2, 64, 512, 512, 2048, 1e-6f, 1000000, true, 0},
-    {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e-6f, 1000000, true, 0},
-    {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 32768, 1e-6f, 1000000, true, 0},
-    {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 1e-5f, 500000, true, 32},
-    {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 1e-5f, 500000, false, 8},
+    {"tiny", "llama", 3, 256, 4, 2, 64, 512, 512, 2048, 1e-5f, 10000, false, 0, NULL},
+    {"tiny-qwen2", "qwen2", 2, 256, 4, 2, 64, 512, 512, 2048, 1e-6f, 1000000, true, 0, NULL},
+    {"tiny-qwen3", "qwen3", 2, 128, 4, 2, 64, 256, 512, 2048, 1e-6f, 1000000, true, 0, NULL},
+    {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e-6f, 1000000, true, 0, NULL},
+    {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 32768, 1e-6f, 1000000, true, 0, NULL},
+    {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 1e-5f, 500000, true, 32, NULL},
+    {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 1e-5f, 500000, false, 8, NULL},
 };
 
 /* The types that llama.cpp's quantisation tool chooses without an importance matrix. */
 static const weft_synth_mix mixes[] = {
     {"Q4_K_M", 15, WEFT_Q4_K, WEFT_Q6_K, WEFT_Q6_K}, {"Q4_0", 2, WEFT_Q4_0, WEFT_Q4_0, WEFT_Q6_K},
     {"Q8_0", 7, WEFT_Q8_0, WEFT_Q8_0, WEFT_Q8_0},    {"F16", 1, WEFT_F16, WEFT_F16, WEFT_F16},
-    {"BF16", 32, WEFT_BF16, WEFT_BF16, WEFT_BF16},
+    {"BF16", 32, WEFT_BF16, WEFT_BF16, WEFT_BF16},   {"F32", 0, WEFT_F32, WEFT_F32, WEFT_F32},
 };
 
 const weft_synth_model *weft_synth_model_find(const char *name) {

@@ -451,6 +451,7 @@ static void families_are_found(void **state) {
     (void)state;
     assert_string_equal(weft_family_find((weft_text){"llama", 5})->name, "llama");
     assert_string_equal(weft_family_find((weft_text){"qwen2", 5})->name, "qwen2");
+    assert_string_equal(weft_family_find((weft_text){"qwen3", 5})->name, "qwen3");
     assert_null(weft_family_find((weft_text){"qwen", 4}));
     assert_null(weft_family_find((weft_text){"", 0}));
 }

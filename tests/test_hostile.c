@@ -29,8 +29,8 @@ static weft_runtime *runtime;
 
 /* The file that is damaged, and its damaged copy with room to grow. */
 static const weft_synth_model bases[] = {
-    {"hostile", "llama", 2, 64, 4, 2, HEAD_DIM, 96, 300, 1024, 1e-5f, 10000, false, 8},
-    {"hostile", "qwen2", 2, 64, 4, 2, HEAD_DIM, 96, 300, 1024, 1e-6f, 1000000, true, 0},
+    {"hostile", "llama", 2, 64, 4, 2, HEAD_DIM, 96, 300, 1024, 1e-5f, 10000, false, 8, NULL},
+    {"hostile", "qwen2", 2, 64, 4, 2, HEAD_DIM, 96, 300, 1024, 1e-6f, 1000000, true, 0, NULL},
 };
 static const weft_synth_model *base;
 static unsigned char *good, *bytes;

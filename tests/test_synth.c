@@ -17,7 +17,7 @@
 static weft_runtime *runtime;
 
 /* Small, with all that the large ones have: two K types, rows that are no multiple of 256, frequency factors. */
-static const weft_synth_model small = {"small", "llama", 3, 256, 4, 2, 64, 352, 320, 1024, 1e-5f, 10000, false, 8};
+static const weft_synth_model small = {"small", "llama", 3, 256, 4, 2, 64, 352, 320, 1024, 1e-5f, 10000, false, 8, NULL};
 
 static bool exists(const char *path) {
     FILE *file = fopen(path, "rb");

@@ -303,8 +303,8 @@ WEFT_API void weft_session_measure(const weft_session *session, weft_session_tim
 /* ---- Synthetic models ---- */
 
 typedef struct weft_synth_options {
-    const char *shape; /* "tiny", "tiny-qwen2", "qwen2.5-0.5b", "qwen2.5-1.5b", "llama-3.2-1b", "llama-3.1-8b" */
-    const char *mix;   /* "Q4_K_M", "Q4_0", "Q8_0", "F16", "BF16" */
+    const char *shape; /* "tiny", "qwen2.5-1.5b", ...: those that weft_synth_shape names */
+    const char *mix;   /* "Q4_K_M", "Q4_0", "Q8_0", "F16", "BF16", "F32" */
     uint64_t seed;
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* written bytes and all bytes; false cancels; NULL: none */
     void *progress_user;

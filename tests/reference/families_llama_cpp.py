@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Every family on a small random model with F32 weights: logits and greedy tokens of `exact` against llama.cpp's on the processor.
+
+usage: families_llama_cpp.py build/release/bin/weft [--backend NAME] [SHAPE ...]
+
+llama.cpp has an F32 cache and no flash attention. Each shape runs a text that is shorter than the rope's original context, and one
+that is longer than it, than the windows and than pages of the cache. Fails where a row of logits differs by more than 1e-5 (root mean
+square over the row's), or where a greedy token is not llama.cpp's and its logit is not within 1e-4 (of the row's) of the best.
+
+Needs: pip install llama-cpp-python numpy
+"""
+import argparse
+import ctypes
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import llama_cpp
+import numpy as np
+
+SHAPES = ["tiny", "tiny-qwen2", "tiny-qwen3"]
+SHORT = "Noise: 0123456789, naïve, 漢字.\n"
+TEXTS = (SHORT, SHORT * 10)
+N_TOKENS = 40
+LIMIT = 1e-5
+TIE = 1e-4
+
+
+def weft(*arguments, stdin=b""):
+    return subprocess.run([str(a) for a in arguments], input=stdin, stdout=subprocess.PIPE, check=True).stdout
+
+
+class Reference:
+    """A model in llama.cpp, and one sequence."""
+
+    def __init__(self, path, n_ctx):
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = 0
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.model:
+            raise SystemExit(f"llama.cpp cannot load {path}")
+        self.n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
+        context = llama_cpp.llama_context_default_params()
+        context.n_ctx = context.n_batch = context.n_ubatch = n_ctx
+        context.type_k = context.type_v = llama_cpp.GGML_TYPE_F32
+        context.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        context.n_threads = context.n_threads_batch = 2
+        self.context = llama_cpp.llama_init_from_model(self.model, context)
+        self.length = 0
+
+    def extend(self, tokens):
+        """Logits after each token."""
+        batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, self.length + i, 1
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        if llama_cpp.llama_decode(self.context, batch):
+            raise SystemExit("llama_decode failed")
+        logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.context), (len(tokens), self.n_vocab)).copy()
+        llama_cpp.llama_batch_free(batch)
+        self.length += len(tokens)
+        return logits
+
+    def close(self):
+        llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
+
+
+def rms(x):
+    return np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=-1))
+
+
+def compare_logits(options, path, text, ids, max_rows):
+    """The largest difference of a row, by the row's root mean square."""
+    output = path.with_name("logits")
+    path.with_name("text").write_text(text)
+    weft(options.weft, "perplexity", path, path.with_name("text"), "--backend", options.backend, "--precision", "exact", "--ctx", len(ids),
+         "--logits", output, "--max-rows", max_rows)
+    reference = Reference(path, len(ids))
+    expected = reference.extend(ids)
+    reference.close()
+    logits = np.fromfile(output, "<f4").reshape(-1, expected.shape[1])
+    if len(logits) < len(ids) - 1:
+        raise SystemExit(f"weft wrote {len(logits)} rows of logits for {len(ids)} tokens")
+    expected = expected[:len(logits)]
+    return (rms(logits - expected) / rms(expected)).max()
+
+
+def compare_greedy(options, path, text, ids):
+    """How many tokens agree, and a line about the first that does not."""
+    n_ctx = len(ids) + N_TOKENS
+    answer = json.loads(weft(options.weft, "run", path, "--raw", "--backend", options.backend, "--precision", "exact", "--temp", 0, "-n",
+                             N_TOKENS, "--ctx", n_ctx, "--ignore-end", "--json", stdin=text.encode()))
+    if answer["prompt_tokens"] != ids or len(answer["tokens"]) < N_TOKENS:
+        return 0, "weft did not run the same prompt to its end"
+    reference = Reference(path, n_ctx)
+    logits = reference.extend(ids)[-1]
+    for i, token in enumerate(answer["tokens"]):
+        best = int(np.argmax(logits))
+        if token != best and logits[best] - logits[token] > TIE * rms(logits):
+            return i, f"token {i} is {token} ({logits[token]:.6f}), llama.cpp's {best} ({logits[best]:.6f})"
+        logits = reference.extend([token])[-1]
+    reference.close()
+    return N_TOKENS, None
+
+
+def check(options, name, path, text):
+    ids = json.loads(weft(options.weft, "tokenize", path, "--special", "--json", stdin=text.encode()))
+    failed = False
+    for way, max_rows in (("prefill", 512), ("decode", 1)):
+        worst = compare_logits(options, path, text, ids, max_rows)
+        bad = not worst <= LIMIT
+        failed |= bad
+        print(f"{'FAIL' if bad else 'ok  '} {name}: {len(ids)} positions, {way}: largest difference {worst:.1e} of the row's RMS", flush=True)
+    n, problem = compare_greedy(options, path, text, ids)
+    print(f"{'FAIL' if problem else 'ok  '} {name}: {n} greedy tokens{': ' + problem if problem else ''}", flush=True)
+    return failed or problem is not None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weft")
+    parser.add_argument("shapes", nargs="*", default=SHAPES)
+    parser.add_argument("--backend", default="cpu")
+    options = parser.parse_args()
+    silent = llama_cpp.llama_log_callback(lambda level, text, user: None)
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p())
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.gguf"
+        for shape in options.shapes:
+            weft(options.weft, "synth", shape, path, "--type", "F32")
+            for text in TEXTS:
+                failed |= check(options, shape, path, text)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
