@@ -83,8 +83,7 @@ weft_status weft_builder_begin(weft_builder *builder, const weft_model *model, c
     builder->updates = input(builder, "updates", integers(2, request->n_updates));
     if (request->n_heads > 0) builder->heads = input(builder, "heads", integers(WEFT_HEAD_WORDS, request->n_heads));
     builder->sequences = state(builder, "sequences", integers(WEFT_SEQUENCE_PAGES + request->max_pages, request->n_sequences));
-    builder->rope_tables[WEFT_LAYER_ROPE] = computed(builder, "rope_table", model->hyper.rope.n_dims, request->n_ctx);
-    builder->rope_tables[WEFT_LAYER_ROPE_LOCAL] = WEFT_NONE;
+    for (int kind = 0; kind < WEFT_ROPE_TABLE_COUNT; kind++) builder->rope_tables[kind] = WEFT_NONE;
     builder->sequences =
         simple(builder, WEFT_OP_SCATTER, "sequences.update", INPUTS(builder->sequences, builder->updates), NULL, 0);
     return builder->status;
@@ -161,12 +160,22 @@ weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_val
     return simple(builder, WEFT_OP_RMS_NORM, stem, INPUTS(x, weight), &params, sizeof params);
 }
 
-weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope) {
+/* Within the original context, the table for long contexts is not used, and the temperature is 1. */
+static weft_rope_kind rope_kind(const weft_builder *builder, weft_layer_rope rope, bool is_query) {
+    const weft_hyperparameters *hyper = &builder->model->hyper;
+    const bool is_long = builder->request->n_ctx > hyper->rope.n_ctx_original;
+    if (rope == WEFT_LAYER_ROPE_LOCAL) return WEFT_ROPE_TABLE_LOCAL;
+    if (is_long && hyper->rope_long.n_dims > 0) return WEFT_ROPE_TABLE_LONG;
+    return is_long && is_query && hyper->temperature_scale != 0 ? WEFT_ROPE_TABLE_QUERY : WEFT_ROPE_TABLE;
+}
+
+weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope, bool is_query) {
     const weft_model *model = builder->model;
     const weft_rope_params params = {.head_dim = model->hyper.head_dim, .order = model->family->rope_order};
-    weft_value *table = &builder->rope_tables[rope];
+    const weft_rope_kind kind = rope_kind(builder, rope, is_query);
+    weft_value *table = &builder->rope_tables[kind];
     if (*table == WEFT_NONE)
-        *table = computed(builder, "rope_table.local", model->hyper.rope_local.n_dims, builder->request->n_ctx);
+        *table = computed(builder, weft_rope_table_name(kind), model->hyper.rope.n_dims, builder->request->n_ctx);
     return simple(builder, WEFT_OP_ROPE, stem, INPUTS(x, builder->rows, *table), &params, sizeof params);
 }
 

@@ -17,7 +17,7 @@ typedef struct weft_graph_request {
 } weft_graph_request;
 
 /* Step inputs, in this order: rows I32 [4, T], updates I32 [2, n_updates], and with n_heads > 0 heads I32 [8, R]. Results: 0
- * chosen, 1 top where n_top > 0, then logits. States: "sequences" and "kv.LAYER". The weights "rope_table", "rope_table.local" and
+ * chosen, 1 top where n_top > 0, then logits. States: "sequences" and "kv.LAYER". The weights called "rope_table..." and
  * "embedding_scale" are computed (source.c). */
 typedef struct weft_builder {
     const weft_model *model;
@@ -27,8 +27,8 @@ typedef struct weft_builder {
     weft_status status; /* of the first failure */
     int32_t layer;      /* -1 outside the layers; in the names of weights, states and nodes otherwise */
     weft_value rows, updates, heads;
-    weft_value rope_tables[2]; /* of WEFT_LAYER_ROPE and WEFT_LAYER_ROPE_LOCAL; the second once it was used */
-    weft_value sequences;      /* the newest version of the state */
+    weft_value rope_tables[WEFT_ROPE_TABLE_COUNT]; /* those that were used */
+    weft_value sequences;                          /* the newest version of the state */
 } weft_builder;
 
 weft_status weft_builder_begin(weft_builder *builder, const weft_model *model, const weft_graph_request *request,
@@ -52,7 +52,7 @@ weft_value weft_build_add(weft_builder *builder, const char *stem, weft_value a,
 weft_value weft_build_mul(weft_builder *builder, const char *stem, weft_value a, weft_value b);
 /* Groups as long as `weight`. */
 weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight);
-weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope);
+weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope, bool is_query);
 /* The family's. */
 weft_value weft_build_activation(weft_builder *builder, weft_value x);
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv);

@@ -5,6 +5,8 @@
 #ifndef WEFT_DECODER_FAMILY_H
 #define WEFT_DECODER_FAMILY_H
 
+#include <stddef.h>
+
 #include "decoder/gguf.h"
 #include "decoder/hyperparameters.h"
 
@@ -68,14 +70,26 @@ typedef struct weft_family_key {
     const char *suffix;
     bool is_real;    /* a float; otherwise an int32_t */
     size_t at;       /* offsetof(weft_hyperparameters, ...) */
-    double min, max; /* the allowed range; an integer's min is at least 1 */
+    double min, max; /* the allowed range */
     bool optional;   /* where it is missing, zero stays */
 } weft_family_key;
+#define WEFT_INTEGER_KEY(suffix, member, min, max)                                                                                 \
+    { suffix, false, offsetof(weft_hyperparameters, member), min, max, false }
+#define WEFT_REAL_KEY(suffix, member, min, max)                                                                                    \
+    { suffix, true, offsetof(weft_hyperparameters, member), min, max, false }
+#define WEFT_OPTIONAL_INTEGER_KEY(suffix, member, min, max)                                                                        \
+    { suffix, false, offsetof(weft_hyperparameters, member), min, max, true }
+#define WEFT_OPTIONAL_REAL_KEY(suffix, member, min, max)                                                                           \
+    { suffix, true, offsetof(weft_hyperparameters, member), min, max, true }
+/* Windows: a size (0: none), and which layers have one. Files give the period or a list of all layers. */
+#define WEFT_WINDOW_KEYS                                                                                                           \
+    WEFT_OPTIONAL_INTEGER_KEY("attention.sliding_window", n_window, 0, 1 << 27),                                                   \
+        WEFT_OPTIONAL_INTEGER_KEY("attention.sliding_window_pattern", window_period, 1, 1 << 16)
 #define WEFT_MAX_FAMILY_KEYS 8
 
 typedef enum weft_layer_rope {
-    WEFT_LAYER_ROPE,       /* hyper->rope: the weight "rope_table" */
-    WEFT_LAYER_ROPE_LOCAL, /* hyper->rope_local: the weight "rope_table.local" */
+    WEFT_LAYER_ROPE,       /* hyper->rope or rope_long */
+    WEFT_LAYER_ROPE_LOCAL, /* hyper->rope_local */
     WEFT_LAYER_NO_ROPE
 } weft_layer_rope;
 
@@ -109,6 +123,12 @@ typedef struct weft_part_place {
 
 /* False if the family has no such part. */
 bool weft_part_find(const weft_family *family, const weft_hyperparameters *hyper, weft_model_part part, weft_part_place *place);
+
+/* Whether the layer has the window, by n_window and window_period. */
+bool weft_layer_has_window(const weft_hyperparameters *hyper, int32_t layer);
+/* A family's `layer`: the window alone, and the window with the local rope. */
+weft_layer_traits weft_layer_windowed(const weft_hyperparameters *hyper, int32_t layer);
+weft_layer_traits weft_layer_windowed_local(const weft_hyperparameters *hyper, int32_t layer);
 
 weft_layer_traits weft_family_layer(const weft_family *family, const weft_hyperparameters *hyper, int32_t layer);
 

@@ -28,8 +28,8 @@ static weft_value build_attention(weft_builder *b, const weft_layer_traits *trai
     q = norm(b, "attn_q_norm", WEFT_PART_Q_NORM, q);
     k = norm(b, "attn_k_norm", WEFT_PART_K_NORM, k);
     if (traits->rope != WEFT_LAYER_NO_ROPE) {
-        q = weft_build_rope(b, "attn_q_rope", q, traits->rope);
-        k = weft_build_rope(b, "attn_k_rope", k, traits->rope);
+        q = weft_build_rope(b, "attn_q_rope", q, traits->rope, true);
+        k = weft_build_rope(b, "attn_k_rope", k, traits->rope, false);
     }
     weft_value kv = weft_build_kv_write(b, k, v, weft_build_kv_state(b));
     weft_value y = weft_build_attention(b, q, kv, traits->window);

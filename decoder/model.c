@@ -81,6 +81,7 @@ void weft_model_close(weft_model *model) {
     weft_tokenizer_destroy(model->tokenizer);
     weft_gguf_close(model->gguf);
     weft_release(runtime, model->freq_factors);
+    weft_release(runtime, model->long_factors);
     weft_release(runtime, model->name);
     weft_release(runtime, model->path);
     weft_release(runtime, model);

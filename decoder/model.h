@@ -15,9 +15,9 @@ struct weft_model {
     weft_tokenizer *tokenizer;
     weft_chat *chat; /* NULL: no known format, for chat_reason */
     const char *chat_reason;
-    const weft_family *family;  /* NULL in a file that holds only a vocabulary of another family */
-    weft_hyperparameters hyper; /* all checked; zeros without weights */
-    float *freq_factors;
+    const weft_family *family;          /* NULL in a file that holds only a vocabulary of another family */
+    weft_hyperparameters hyper;         /* all checked; zeros without weights */
+    float *freq_factors, *long_factors; /* of hyper.rope and hyper.rope_long */
     bool has_weights;
     const weft_model_tensor *unreadable; /* the first tensor of a type that weft cannot read; NULL: there is none */
     bool *expected;                      /* of each tensor, while the model is opened: whether the family knows it */
@@ -29,9 +29,9 @@ weft_status weft_model_open_as(weft_runtime *runtime, const char *path, const we
 
 /* ---- For the files that open a model ---- */
 
-/* Fills in model->hyper (and freq_factors) from the keys ARCHITECTURE.*, "token_embd.weight" and "rope_freqs.weight". model->family
- * and model->tokenizer are set. WEFT_BAD_FILE if a value is missing, invalid or contradicts another. WEFT_UNSUPPORTED if weft does
- * not support a value. */
+/* Fills in model->hyper (and its factors) from the keys ARCHITECTURE.*, "token_embd.weight" and the tensors with rope factors.
+ * model->family and model->tokenizer are set. WEFT_BAD_FILE if a value is missing, invalid or contradicts another. WEFT_UNSUPPORTED
+ * if weft does not support a value. */
 weft_status weft_hyperparameters_read(weft_model *model, weft_error *error);
 
 /* The tensor of that name, which must be [k, n]: a matrix of any type for weights, or with n = 1 a vector in F32, F16 or BF16.
@@ -46,6 +46,16 @@ weft_tensor weft_model_graph_tensor(const weft_model_tensor *tensor);
 /* Reads bytes of it, in that type. */
 weft_status weft_model_read_tensor(const weft_model *model, const weft_model_tensor *tensor, uint64_t offset, void *into,
                                    size_t size, weft_error *error);
+
+/* The tables of sines and cosines that graphs have as weights. */
+typedef enum weft_rope_kind {
+    WEFT_ROPE_TABLE,
+    WEFT_ROPE_TABLE_LOCAL,
+    WEFT_ROPE_TABLE_LONG,  /* hyper.rope_long */
+    WEFT_ROPE_TABLE_QUERY, /* hyper.rope times the temperature, for queries */
+    WEFT_ROPE_TABLE_COUNT
+} weft_rope_kind;
+const char *weft_rope_table_name(weft_rope_kind kind);
 
 /* Expects every part of the family, with its shape. */
 weft_status weft_model_expect_parts(weft_model *model, weft_error *error);

@@ -15,7 +15,7 @@ static const char *key_of(const weft_model *model, const char *suffix, char key[
 }
 
 /* An array that has the same number for each layer counts as that number. */
-static weft_status read_uniform(const weft_model *model, const weft_gguf_value *array, int64_t max, int64_t *number,
+static weft_status read_uniform(const weft_model *model, const weft_gguf_value *array, int64_t min, int64_t max, int64_t *number,
                                 weft_error *error) {
     if (!weft_gguf_holds_integers(array))
         return weft_fail(error, WEFT_BAD_FILE, "%s: %s is an array, but not of integers", model->path, array->key);
@@ -27,23 +27,28 @@ static weft_status read_uniform(const weft_model *model, const weft_gguf_value *
         if (weft_gguf_integer_at(array, i) != *number)
             return weft_fail(error, WEFT_UNSUPPORTED, "%s: %s differs from layer to layer, which weft does not support",
                              model->path, array->key);
-    if (*number >= 1 && *number <= max) return WEFT_OK;
-    return weft_fail(error, WEFT_BAD_FILE, "%s: %s holds %lld, not in 1 .. %lld", model->path, array->key, (long long)*number,
-                     (long long)max);
+    if (*number >= min && *number <= max) return WEFT_OK;
+    return weft_fail(error, WEFT_BAD_FILE, "%s: %s holds %lld, not in %lld .. %lld", model->path, array->key, (long long)*number,
+                     (long long)min, (long long)max);
 }
 
 /* If an optional key is missing, `value` does not change. */
-static weft_status read_size(const weft_model *model, const char *suffix, int64_t max, bool optional, int32_t *value,
-                             weft_error *error) {
+static weft_status read_integer(const weft_model *model, const char *suffix, int64_t min, int64_t max, bool optional,
+                                int32_t *value, weft_error *error) {
     char key[KEY_SIZE];
     int64_t number = 0;
     const weft_gguf_value *found = weft_gguf_find(model->gguf, key_of(model, suffix, key));
-    weft_status status = found && found->is_array ? read_uniform(model, found, max, &number, error)
-                                                  : weft_gguf_integer(model->gguf, key, 1, max, &number, error);
+    weft_status status = found && found->is_array ? read_uniform(model, found, min, max, &number, error)
+                                                  : weft_gguf_integer(model->gguf, key, min, max, &number, error);
     if (status == WEFT_NOT_FOUND)
         return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no %s", model->path, key);
     if (status == WEFT_OK) *value = (int32_t)number;
     return status;
+}
+
+static weft_status read_size(const weft_model *model, const char *suffix, int64_t max, bool optional, int32_t *value,
+                             weft_error *error) {
+    return read_integer(model, suffix, 1, max, optional, value, error);
 }
 
 static weft_status read_real(const weft_model *model, const char *suffix, double min, double max, bool optional, float *value,
@@ -116,11 +121,17 @@ static weft_status read_vocabulary(weft_model *model, weft_error *error) {
     return weft_model_expect(model, "token_embd.weight", hyper->n_embd, hyper->n_vocab, false, NULL, error);
 }
 
+static bool has_own_key(const weft_family *family, const char *suffix) {
+    for (size_t i = 0; i < WEFT_MAX_FAMILY_KEYS && family->keys[i].suffix; i++)
+        if (strcmp(family->keys[i].suffix, suffix) == 0) return true;
+    return false;
+}
+
+/* What the log multiplier means differs between families, and so only those that have the key accept it. */
 static weft_status read_yarn(weft_model *model, weft_error *error) {
     weft_rope_options *rope = &model->hyper.rope;
     float log_multiplier = 0, extrapolation = 1;
-    rope->n_ctx_original = model->hyper.n_ctx_train;
-    weft_status status = read_size(model, "rope.scaling.original_context_length", MAX_CONTEXT, true, &rope->n_ctx_original, error);
+    weft_status status = WEFT_OK;
     const struct {
         const char *suffix;
         double min, max;
@@ -135,6 +146,7 @@ static weft_status read_yarn(weft_model *model, weft_error *error) {
         status = read_real(model, reals[i].suffix, reals[i].min, reals[i].max, true, reals[i].value, error);
     }
     if (status != WEFT_OK) return status;
+    if (has_own_key(model->family, "rope.scaling.yarn_log_multiplier")) log_multiplier = 0;
     if (log_multiplier != 0 || extrapolation != 1) {
         return weft_fail(error, WEFT_UNSUPPORTED,
                          "%s: YaRN with log multiplier %g and extrapolation factor %g is not supported; they must be 0 and 1",
@@ -143,16 +155,19 @@ static weft_status read_yarn(weft_model *model, weft_error *error) {
     return WEFT_OK;
 }
 
-/* A factor without a type is linear: older converters wrote no type, and before that the key was rope.scale_linear. */
+/* Long rope has its factors in tensors, and scales nothing else. A factor without a type is linear: older converters wrote no type,
+ * and before that the key was rope.scale_linear. */
 static weft_status read_scaling(weft_model *model, weft_error *error) {
     static const struct {
         const char *name;
         weft_rope_scaling scaling;
-    } scalings[] = {{"none", WEFT_ROPE_NONE}, {"linear", WEFT_ROPE_LINEAR}, {"yarn", WEFT_ROPE_YARN}};
+    } scalings[] = {{"none", WEFT_ROPE_NONE}, {"linear", WEFT_ROPE_LINEAR}, {"yarn", WEFT_ROPE_YARN}, {"longrope", WEFT_ROPE_NONE}};
     weft_rope_options *rope = &model->hyper.rope;
     char key[KEY_SIZE];
     weft_text type;
-    weft_status status = read_real(model, "rope.scale_linear", 0, 1e6, true, &rope->scaling_factor, error);
+    rope->n_ctx_original = model->hyper.n_ctx_train;
+    weft_status status = read_size(model, "rope.scaling.original_context_length", MAX_CONTEXT, true, &rope->n_ctx_original, error);
+    if (status == WEFT_OK) status = read_real(model, "rope.scale_linear", 0, 1e6, true, &rope->scaling_factor, error);
     if (status == WEFT_OK) status = read_real(model, "rope.scaling.factor", 0, 1e6, true, &rope->scaling_factor, error);
     if (status == WEFT_OK) status = read_real(model, "rope.scaling.attn_factor", 1e-3, 1e3, true, &rope->attn_factor, error);
     if (status != WEFT_OK) return status;
@@ -169,27 +184,48 @@ static weft_status read_scaling(weft_model *model, weft_error *error) {
         rope->scaling = scalings[i].scaling;
         return rope->scaling == WEFT_ROPE_YARN ? read_yarn(model, error) : WEFT_OK;
     }
-    return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the rope scaling \"%.*s\"; it knows none, linear and yarn",
-                     model->path, type.size < 40 ? (int)type.size : 40, type.bytes);
+    return weft_fail(error, WEFT_UNSUPPORTED,
+                     "%s: weft does not know the rope scaling \"%.*s\"; it knows none, linear, yarn and longrope", model->path,
+                     type.size < 40 ? (int)type.size : 40, type.bytes);
 }
 
-static weft_status read_freq_factors(weft_model *model, weft_error *error) {
+/* NULL where the file has no tensor of that name. */
+static weft_status read_factors(weft_model *model, const char *name, float **factors, weft_error *error) {
     const weft_model_tensor *tensor = NULL;
     int32_t n = model->hyper.rope.n_dims / 2;
-    weft_status status = weft_model_expect(model, "rope_freqs.weight", n, 1, true, &tensor, error);
+    weft_status status = weft_model_expect(model, name, n, 1, true, &tensor, error);
     if (status != WEFT_OK || !tensor) return status;
-    model->freq_factors = weft_allocate(model->runtime, (size_t)n * sizeof(float));
-    if (!model->freq_factors) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its rope factors", model->path);
-    status = weft_model_read_tensor(model, tensor, 0, model->freq_factors, (size_t)n * sizeof(float), error);
+    float *values = *factors = weft_allocate(model->runtime, (size_t)n * sizeof *values);
+    if (!values) return weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory for its rope factors", model->path);
+    status = weft_model_read_tensor(model, tensor, 0, values, (size_t)n * sizeof *values, error);
     if (status != WEFT_OK) return status;
     for (int32_t i = 0; i < n; i++) {
         /* Written so that a NaN fails. */
-        if (!(model->freq_factors[i] >= 1e-6f && model->freq_factors[i] <= 1e6f)) {
-            return weft_fail(error, WEFT_BAD_FILE, "%s: element %d of rope_freqs.weight is %g, not in 1e-06 .. 1e+06", model->path,
-                             i, (double)model->freq_factors[i]);
+        if (!(values[i] >= 1e-6f && values[i] <= 1e6f)) {
+            return weft_fail(error, WEFT_BAD_FILE, "%s: element %d of %s is %g, not in 1e-06 .. 1e+06", model->path, i, name,
+                             (double)values[i]);
         }
     }
-    model->hyper.rope.freq_factors = model->freq_factors;
+    return WEFT_OK;
+}
+
+/* One set for all contexts, or one for the original context and one for longer ones. */
+static weft_status read_freq_factors(weft_model *model, weft_error *error) {
+    weft_hyperparameters *hyper = &model->hyper;
+    weft_status status = read_factors(model, "rope_freqs.weight", &model->freq_factors, error);
+    if (status != WEFT_OK) return status;
+    if (!model->freq_factors) {
+        status = read_factors(model, "rope_factors_short.weight", &model->freq_factors, error);
+        if (status == WEFT_OK) status = read_factors(model, "rope_factors_long.weight", &model->long_factors, error);
+        if (status != WEFT_OK) return status;
+        if (!model->freq_factors != !model->long_factors)
+            return weft_fail(error, WEFT_BAD_FILE, "%s: of rope_factors_short.weight and rope_factors_long.weight, one is missing",
+                             model->path);
+    }
+    hyper->rope.freq_factors = model->freq_factors;
+    if (!model->long_factors) return WEFT_OK;
+    hyper->rope_long = hyper->rope;
+    hyper->rope_long.freq_factors = model->long_factors;
     return WEFT_OK;
 }
 
@@ -224,18 +260,40 @@ static weft_status check_layers(const weft_model *model, weft_error *error) {
     return WEFT_OK;
 }
 
+/* A list of flags, one for each layer, counts as a period: the last of so many layers has a 0, the others have a 1. */
+static weft_status read_period(const weft_model *model, const weft_gguf_value *flags, int32_t *period, weft_error *error) {
+    const int32_t n = model->hyper.n_layers;
+    if (flags->count != (uint64_t)n)
+        return weft_fail(error, WEFT_BAD_FILE, "%s: %s has %llu elements for %d layers", model->path, flags->key,
+                         (unsigned long long)flags->count, (int)n);
+    for (*period = 1; *period <= n && flags->data[*period - 1]; ++*period) continue;
+    for (int32_t i = 0; i < n; i++)
+        if ((flags->data[i] != 0) != (i % *period < *period - 1))
+            return weft_fail(error, WEFT_UNSUPPORTED, "%s: %s has no period, which weft does not support", model->path, flags->key);
+    return WEFT_OK;
+}
+
+static weft_status read_own_key(weft_model *model, const weft_family_key *own, weft_error *error) {
+    char key[KEY_SIZE];
+    void *at = (char *)&model->hyper + own->at;
+    if (own->is_real) return read_real(model, own->suffix, own->min, own->max, own->optional, at, error);
+    const weft_gguf_value *found = weft_gguf_find(model->gguf, key_of(model, own->suffix, key));
+    if (found && found->is_array && found->type == WEFT_GGUF_BOOL) return read_period(model, found, at, error);
+    return read_integer(model, own->suffix, (int64_t)own->min, (int64_t)own->max, own->optional, at, error);
+}
+
 /* Reads the family's own keys. */
 static weft_status read_own(weft_model *model, weft_error *error) {
     weft_hyperparameters *hyper = &model->hyper;
     const weft_family_key *keys = model->family->keys;
     weft_status status = WEFT_OK;
     hyper->rope_local = hyper->rope;
-    for (size_t i = 0; i < WEFT_MAX_FAMILY_KEYS && keys[i].suffix && status == WEFT_OK; i++) {
-        void *at = (char *)hyper + keys[i].at;
-        status = keys[i].is_real ? read_real(model, keys[i].suffix, keys[i].min, keys[i].max, keys[i].optional, at, error)
-                                 : read_size(model, keys[i].suffix, (int64_t)keys[i].max, keys[i].optional, at, error);
-    }
+    for (size_t i = 0; i < WEFT_MAX_FAMILY_KEYS && keys[i].suffix && status == WEFT_OK; i++)
+        status = read_own_key(model, &keys[i], error);
     if (status == WEFT_OK && model->family->complete) model->family->complete(hyper);
+    if (status == WEFT_OK && hyper->temperature_scale != 0 && hyper->rope.n_dims != hyper->head_dim)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: the temperature of queries needs a rope over all of a head's %d values",
+                         model->path, hyper->head_dim);
     return status;
 }
 

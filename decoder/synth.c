@@ -11,7 +11,7 @@
 
 #define CHUNK ((size_t)1 << 20)
 #define MAX_TENSORS_A_LAYER WEFT_PART_EMBEDDING
-#define MAX_TENSORS_ELSEWHERE 4
+#define MAX_TENSORS_ELSEWHERE 8
 
 typedef struct synth_tensor {
     char name[48];
@@ -64,6 +64,12 @@ static void add_layer(synth *s, const weft_family *family, const weft_hyperparam
     }
 }
 
+static bool has_long_rope(const weft_synth_model *model) {
+    for (const weft_synth_entry *own = model->keys; own && own->suffix; own++)
+        if (own->text && strcmp(own->text, "longrope") == 0) return true;
+    return false;
+}
+
 static void list_tensors(synth *s) {
     const weft_synth_model *m = s->model;
     const weft_family *family = weft_family_find((weft_text){m->family, strlen(m->family)});
@@ -75,6 +81,10 @@ static void list_tensors(synth *s) {
                                         .n_ff = m->n_ff,
                                         .n_vocab = m->n_vocab};
     if (m->freq_factor != 0) add(s, "rope_freqs.weight", -1, WEFT_SYNTH_FREQ_FACTORS, m->head_dim / 2, 1);
+    if (has_long_rope(m)) {
+        add(s, "rope_factors_short.weight", -1, WEFT_SYNTH_NORM, m->head_dim / 2, 1);
+        add(s, "rope_factors_long.weight", -1, WEFT_SYNTH_LONG_FACTORS, m->head_dim / 2, 1);
+    }
     add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_EMBEDDING, m->n_embd, m->n_vocab);
     for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, family, &hyper, layer);
     add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1);
@@ -162,6 +172,7 @@ static float freq_factor(const weft_synth_model *m, int64_t i) {
 static float vector_element(const synth *s, weft_synth_role role, uint64_t key, int64_t i) {
     if (role == WEFT_SYNTH_FREQ_FACTORS) return freq_factor(s->model, i);
     float random = weft_synth_uniform(key, (uint64_t)i);
+    if (role == WEFT_SYNTH_LONG_FACTORS) return 1 + (float)i + 0.2f * random;
     return role == WEFT_SYNTH_NORM ? 1 + 0.2f * random : 0.2f * random;
 }
 

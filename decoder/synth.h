@@ -30,7 +30,8 @@ typedef enum weft_synth_role {
     WEFT_SYNTH_MATRIX,
     WEFT_SYNTH_NORM,
     WEFT_SYNTH_BIAS,
-    WEFT_SYNTH_FREQ_FACTORS
+    WEFT_SYNTH_FREQ_FACTORS,
+    WEFT_SYNTH_LONG_FACTORS
 } weft_synth_role;
 
 typedef struct weft_synth_mix {

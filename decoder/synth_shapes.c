@@ -3,10 +3,37 @@
 
 #include <string.h>
 
+#define INTEGER(suffix, number)                                                                                                    \
+    { suffix, NULL, false, number }
+#define REAL(suffix, number)                                                                                                       \
+    { suffix, NULL, true, number }
+#define TEXT(suffix, text)                                                                                                         \
+    { suffix, text, false, 0 }
+#define KEYS(...) ((const weft_synth_entry[]){__VA_ARGS__, {NULL, NULL, false, 0}})
+
+#define GRANITE                                                                                                                    \
+    KEYS(REAL("logit_scale", 6), REAL("residual_scale", 0.6), REAL("embedding_scale", 0.5), REAL("attention.scale", 0.02))
+#define OLMO3                                                                                                                      \
+    KEYS(INTEGER("attention.sliding_window", 40), TEXT("rope.scaling.type", "yarn"), REAL("rope.scaling.factor", 8),               \
+         REAL("rope.scaling.attn_factor", 1.2), INTEGER("rope.scaling.original_context_length", 256))
+#define PHI3                                                                                                                       \
+    KEYS(TEXT("rope.scaling.type", "longrope"), REAL("rope.scaling.attn_factor", 1.19),                                            \
+         INTEGER("rope.scaling.original_context_length", 256))
+#define MINISTRAL3                                                                                                                 \
+    KEYS(TEXT("rope.scaling.type", "yarn"), REAL("rope.scaling.factor", 16), REAL("rope.scaling.yarn_beta_fast", 32),              \
+         REAL("rope.scaling.yarn_beta_slow", 1), REAL("rope.scaling.yarn_log_multiplier", 1),                                      \
+         INTEGER("rope.scaling.original_context_length", 256), REAL("attention.temperature_scale", 0.1))
+
 static const weft_synth_model models[] = {
     {"tiny", "llama", 3, 256, 4, 2, 64, 512, 512, 2048, 1e-5f, 10000, false, 0, NULL},
     {"tiny-qwen2", "qwen2", 2, 256, 4, 2, 64, 512, 512, 2048, 1e-6f, 1000000, true, 0, NULL},
     {"tiny-qwen3", "qwen3", 2, 128, 4, 2, 64, 256, 512, 2048, 1e-6f, 1000000, true, 0, NULL},
+    {"tiny-granite", "granite", 2, 128, 4, 2, 32, 256, 512, 2048, 1e-5f, 10000, true, 0, GRANITE},
+    {"tiny-smollm3", "smollm3", 4, 128, 4, 2, 32, 256, 512, 2048, 1e-6f, 5000000, true, 0, NULL},
+    {"tiny-olmo2", "olmo2", 2, 128, 4, 2, 32, 256, 512, 2048, 1e-6f, 500000, false, 0, NULL},
+    {"tiny-olmo3", "olmo2", 4, 128, 4, 2, 32, 256, 512, 2048, 1e-6f, 500000, false, 0, OLMO3},
+    {"tiny-phi", "phi3", 2, 128, 4, 2, 32, 256, 512, 2048, 1e-5f, 10000, false, 0, PHI3},
+    {"tiny-mistral3", "mistral3", 2, 128, 4, 2, 64, 256, 512, 2048, 1e-5f, 1000000, true, 0, MINISTRAL3},
     {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e-6f, 1000000, true, 0, NULL},
     {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 32768, 1e-6f, 1000000, true, 0, NULL},
     {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 1e-5f, 500000, true, 32, NULL},

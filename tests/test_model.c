@@ -275,7 +275,7 @@ static void check_rope(const weft_model *model) {
 static void reads_rope_scaling(void **state) {
     (void)state;
     static const float factors[HEAD_DIM / 2] = {1, 1, 1.5f, 2, 4, 8, 8, 8};
-    const weft_rope_options none = {.n_dims = HEAD_DIM, .freq_base = 500000, .scaling_factor = 1};
+    const weft_rope_options none = {.n_dims = HEAD_DIM, .freq_base = 500000, .scaling_factor = 1, .n_ctx_original = 1024};
     expected_rope = none;
     opened(&(change){.entries = {{"*.rope.scaling.type", TEXT, 0, "none"}, {"*.rope.scaling.factor", F32, 1, NULL}}}, check_rope);
     expected_rope.freq_factors = factors;

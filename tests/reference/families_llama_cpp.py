@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every family on a small random model with F32 weights: logits and greedy tokens of `exact` against llama.cpp's on the processor.
 
-usage: families_llama_cpp.py build/release/bin/weft [--backend NAME] [SHAPE ...]
+usage: families_llama_cpp.py build/release/bin/weft [--backend NAME] [--write FILE] [SHAPE ...]
 
 llama.cpp has an F32 cache and no flash attention. Each shape runs a text that is shorter than the rope's original context, and one
 that is longer than it, than the windows and than pages of the cache. Fails where a row of logits differs by more than 1e-5 (root mean
@@ -20,10 +20,11 @@ import tempfile
 import llama_cpp
 import numpy as np
 
-SHAPES = ["tiny", "tiny-qwen2", "tiny-qwen3"]
+SHAPES = ["tiny", "tiny-qwen2", "tiny-qwen3", "tiny-granite", "tiny-smollm3", "tiny-olmo2", "tiny-olmo3", "tiny-phi", "tiny-mistral3"]
 SHORT = "Noise: 0123456789, naïve, 漢字.\n"
 TEXTS = (SHORT, SHORT * 10)
 N_TOKENS = 40
+N_PROMPT, N_CHOSEN, SEED = 300, 8, 11  # as in tests/device_families.c
 LIMIT = 1e-5
 TIE = 1e-4
 
@@ -120,21 +121,39 @@ def check(options, name, path, text):
     return failed or problem is not None
 
 
+def numbers(shape, path):
+    """A line of tests/data/families.txt: greedy tokens after a fixed prompt, each with its log-probability."""
+    reference = Reference(path, N_PROMPT + N_CHOSEN)
+    logits, line = reference.extend([(i * 37 + 11) % 256 for i in range(N_PROMPT)])[-1].astype(np.float64), shape
+    for _ in range(N_CHOSEN):
+        best = int(np.argmax(logits))
+        line += f" {best} {logits[best] - logits.max() - np.log(np.sum(np.exp(logits - logits.max()))):.6f}"
+        logits = reference.extend([best])[-1].astype(np.float64)
+    reference.close()
+    return line
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weft")
     parser.add_argument("shapes", nargs="*", default=SHAPES)
     parser.add_argument("--backend", default="cpu")
+    parser.add_argument("--write", type=pathlib.Path, help="write llama.cpp's numbers to this file, for tests/device_families.c")
     options = parser.parse_args()
     silent = llama_cpp.llama_log_callback(lambda level, text, user: None)
     llama_cpp.llama_log_set(silent, ctypes.c_void_p())
-    failed = False
+    failed, lines = False, []
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.gguf"
         for shape in options.shapes:
-            weft(options.weft, "synth", shape, path, "--type", "F32")
+            weft(options.weft, "synth", shape, path, "--type", "F32", "--seed", SEED)
+            if options.write:
+                lines.append(numbers(shape, path))
+                continue
             for text in TEXTS:
                 failed |= check(options, shape, path, text)
+    if options.write:
+        options.write.write_text("".join(line + "\n" for line in lines))
     return 1 if failed else 0
 
 
