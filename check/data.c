@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-const weft_type weft_check_types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,
-                                      WEFT_Q5_1, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K};
+const weft_type weft_check_types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,   WEFT_Q5_1,   WEFT_Q8_0,
+                                      WEFT_Q2_K, WEFT_Q3_K, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K, WEFT_IQ4_NL, WEFT_IQ4_XS, WEFT_MXFP4};
 const size_t weft_check_type_count = sizeof weft_check_types / sizeof weft_check_types[0];
 const int64_t weft_check_t[] = {1, 2, 3, 5, 8, 33};
 const size_t weft_check_t_count = sizeof weft_check_t / sizeof weft_check_t[0];
@@ -87,20 +87,28 @@ static double draw(weft_check_random *random, weft_check_pattern pattern, double
     }
 }
 
-/* The offsets of a block's F16 scale and minimum, the scale that gives weights of root mean square 1, and the minimum (as a
- * multiple of the scale) that centres the quants about zero. Formats: ggml's block structures, as the GGUF specification lists
- * them. */
+/* The offsets of a block's F16 scale and minimum (MXFP4: of its exponent), the scale that gives weights of root mean square 1, and
+ * the minimum (as a multiple of the scale) that centres the quants about zero. Formats: ggml's block structures, as the GGUF
+ * specification lists them. */
 static const struct block_format {
     weft_type type;
     int scale_at, minimum_at;
     double scale, minimum;
-} block_formats[] = {{WEFT_Q4_0, 0, -1, 1 / 4.64, 0},    {WEFT_Q4_1, 0, 2, 1 / 4.64, -7.5},  {WEFT_Q5_0, 0, -1, 1 / 9.24, 0},
-                     {WEFT_Q5_1, 0, 2, 1 / 9.24, -15.5}, {WEFT_Q8_0, 0, -1, 1 / 73.9, 0},    {WEFT_Q4_K, 0, 2, 1 / 258.0, 7.5},
-                     {WEFT_Q5_K, 0, 2, 1 / 525.0, 15.5}, {WEFT_Q6_K, 208, -1, 1 / 1367.0, 0}};
+} block_formats[] = {{WEFT_Q4_0, 0, -1, 1 / 4.64, 0},    {WEFT_Q4_1, 0, 2, 1 / 4.64, -7.5},   {WEFT_Q5_0, 0, -1, 1 / 9.24, 0},
+                     {WEFT_Q5_1, 0, 2, 1 / 9.24, -15.5}, {WEFT_Q8_0, 0, -1, 1 / 73.9, 0},     {WEFT_Q4_K, 0, 2, 1 / 258.0, 7.5},
+                     {WEFT_Q5_K, 0, 2, 1 / 525.0, 15.5}, {WEFT_Q6_K, 208, -1, 1 / 1367.0, 0}, {WEFT_Q2_K, 80, 82, 1 / 13.9, 1.5},
+                     {WEFT_Q3_K, 108, -1, 1 / 43.3, 0},  {WEFT_IQ4_NL, 0, -1, 1 / 67.4, 0},   {WEFT_IQ4_XS, 0, -1, 1 / 1246.0, 0},
+                     {WEFT_MXFP4, 0, -1, 1 / 5.85, 0}};
 
 static void put_f16(uint8_t *place, double value) {
     uint16_t bits = weft_check_to_f16(value);
     memcpy(place, &bits, sizeof bits);
+}
+
+/* The nearest exponent of MXFP4, whose scale is 2^(exponent - 128). Zero is a block of zeros. */
+static void put_e8m0(uint8_t *block, size_t size, double value) {
+    if (value == 0.0) memset(block, 0, size);
+    block[0] = (uint8_t)(value == 0.0 ? 0 : 128 + (int)lround(log2(fabs(value))));
 }
 
 static void fill_block(weft_check_random *random, const struct block_format *format, uint8_t *block, size_t size,
@@ -115,7 +123,10 @@ static void fill_block(weft_check_random *random, const struct block_format *for
     if (kind == 3) scale *= 100.0;
     if (kind == 4) memset(block, 0xff, size);
     if (kind == 5) memset(block, 0, size);
-    put_f16(block + format->scale_at, scale);
+    if (format->type == WEFT_MXFP4)
+        put_e8m0(block, size, scale);
+    else
+        put_f16(block + format->scale_at, scale);
     if (format->minimum_at >= 0) put_f16(block + format->minimum_at, scale * minimum);
 }
 

@@ -1,5 +1,6 @@
 /* Block formats of GGUF (the ggml quantisation types, as described with the gguf Python package). All numbers are little-endian;
  * bits are taken low first. In each routine the order of the roundings is the format's, so that results are equal bit for bit. */
+#include "weft/ops/codebooks.h"
 #include "weft/weft.h"
 
 #include <string.h>
@@ -136,6 +137,61 @@ static void expand_q6_k(const uint8_t *block, float *y) {
     }
 }
 
+/* Two bits of each value, in 64 bytes: each half of the block (128 elements, 32 bytes) has four runs of 32, from the lowest bits of
+ * its bytes to the highest. */
+static int bit_pair(const uint8_t *pairs, int i) {
+    return pairs[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
+}
+
+/* 16 bytes with a 4-bit scale and above it a 4-bit minimum for each 16 elements, 64 of bit pairs, f16 d, f16 dmin. */
+static void expand_q2_k(const uint8_t *block, float *y) {
+    float d = read_f16(block + 80), d_minimum = read_f16(block + 82);
+    for (int i = 0; i < 256; i++) {
+        float scale = d * (float)(block[i / 16] & 15), minimum = d_minimum * (float)(block[i / 16] >> 4);
+        float product = scale * (float)bit_pair(block + 16, i);
+        y[i] = product - minimum;
+    }
+}
+
+/* 32 bytes of third bits (bit r of byte p: element 32 r + p), 64 of bit pairs, 12 of 6-bit scales, f16 d. Scale s is less by 32;
+ * its low four bits are in byte s % 8 (low for s below 8), its upper two in byte 8 + s % 4, from the lowest bits on. */
+static void expand_q3_k(const uint8_t *block, float *y) {
+    float d = read_f16(block + 108);
+    const uint8_t *packed = block + 96;
+    for (int i = 0; i < 256; i++) {
+        int s = i / 16, low = packed[s % 8] >> s / 8 * 4 & 15, high = packed[8 + s % 4] >> s / 4 * 2 & 3;
+        float scale = d * (float)((low | high << 4) - 32);
+        int third = block[i % 32] >> i / 32 & 1;
+        y[i] = scale * (float)((bit_pair(block + 32, i) | third << 2) - 4);
+    }
+}
+
+static const int8_t iq4_values[16] = {WEFT_CODEBOOK_IQ4}, e2m1_values[16] = {WEFT_CODEBOOK_E2M1};
+
+/* f16 scale, nibbles that stand for the values of a codebook. */
+static void expand_iq4_nl(const uint8_t *block, float *y) {
+    float scale = read_f16(block);
+    for (int i = 0; i < 32; i++) y[i] = scale * (float)iq4_values[nibble(block + 2, i)];
+}
+
+/* f16 d, a 16-bit word with the upper two bits of eight 6-bit scales, 4 bytes with their low four (both from the lowest bits on),
+ * nibbles of eight groups of 32. A scale is less by 32. */
+static void expand_iq4_xs(const uint8_t *block, float *y) {
+    float d = read_f16(block);
+    for (int group = 0; group < 8; group++) {
+        int low = block[4 + group / 2] >> group % 2 * 4 & 15, high = (int)(read_u16(block + 2) >> 2 * group & 3);
+        float scale = d * (float)((low | high << 4) - 32);
+        for (int i = 0; i < 32; i++) y[group * 32 + i] = scale * (float)iq4_values[nibble(block + 8 + group * 16, i)];
+    }
+}
+
+/* An E8M0 scale (a power of two, 2^(e - 127); all 256 exponents are numbers), nibbles of E2M1. */
+static void expand_mxfp4(const uint8_t *block, float *y) {
+    uint32_t exponent = block[0];
+    float scale = from_bits(exponent < 2 ? UINT32_C(0x200000) << exponent : (exponent - 1) << 23);
+    for (int i = 0; i < 32; i++) y[i] = scale * (float)e2m1_values[nibble(block + 1, i)];
+}
+
 static void (*const plain_types[WEFT_TYPE_COUNT])(const uint8_t *from, int64_t n, float *y) = {
     [WEFT_F32] = expand_f32,
     [WEFT_F16] = expand_f16,
@@ -143,8 +199,10 @@ static void (*const plain_types[WEFT_TYPE_COUNT])(const uint8_t *from, int64_t n
 };
 
 static void (*const block_types[WEFT_TYPE_COUNT])(const uint8_t *block, float *y) = {
-    [WEFT_Q4_0] = expand_q4_0, [WEFT_Q4_1] = expand_q4_1, [WEFT_Q5_0] = expand_q5_0, [WEFT_Q5_1] = expand_q5_1,
-    [WEFT_Q8_0] = expand_q8_0, [WEFT_Q4_K] = expand_q4_k, [WEFT_Q5_K] = expand_q5_k, [WEFT_Q6_K] = expand_q6_k,
+    [WEFT_Q4_0] = expand_q4_0,   [WEFT_Q4_1] = expand_q4_1, [WEFT_Q5_0] = expand_q5_0,     [WEFT_Q5_1] = expand_q5_1,
+    [WEFT_Q8_0] = expand_q8_0,   [WEFT_Q2_K] = expand_q2_k, [WEFT_Q3_K] = expand_q3_k,     [WEFT_Q4_K] = expand_q4_k,
+    [WEFT_Q5_K] = expand_q5_k,   [WEFT_Q6_K] = expand_q6_k, [WEFT_IQ4_NL] = expand_iq4_nl, [WEFT_IQ4_XS] = expand_iq4_xs,
+    [WEFT_MXFP4] = expand_mxfp4,
 };
 
 weft_status weft_dequantise(weft_type type, const void *blocks, int64_t n_elements, float *values, weft_error *error) {

@@ -4,10 +4,12 @@
 
 /* Block sizes of the GGUF format (its GGMLQuantizationType). */
 static const weft_type_info types[WEFT_TYPE_COUNT] = {
-    [WEFT_F32] = {"F32", 1, 4},       [WEFT_F16] = {"F16", 1, 2},       [WEFT_Q4_0] = {"Q4_0", 32, 18},
-    [WEFT_Q4_1] = {"Q4_1", 32, 20},   [WEFT_Q5_0] = {"Q5_0", 32, 22},   [WEFT_Q5_1] = {"Q5_1", 32, 24},
-    [WEFT_Q8_0] = {"Q8_0", 32, 34},   [WEFT_Q4_K] = {"Q4_K", 256, 144}, [WEFT_Q5_K] = {"Q5_K", 256, 176},
-    [WEFT_Q6_K] = {"Q6_K", 256, 210}, [WEFT_I32] = {"I32", 1, 4},       [WEFT_BF16] = {"BF16", 1, 2},
+    [WEFT_F32] = {"F32", 1, 4},         [WEFT_F16] = {"F16", 1, 2},           [WEFT_Q4_0] = {"Q4_0", 32, 18},
+    [WEFT_Q4_1] = {"Q4_1", 32, 20},     [WEFT_Q5_0] = {"Q5_0", 32, 22},       [WEFT_Q5_1] = {"Q5_1", 32, 24},
+    [WEFT_Q8_0] = {"Q8_0", 32, 34},     [WEFT_Q2_K] = {"Q2_K", 256, 84},      [WEFT_Q3_K] = {"Q3_K", 256, 110},
+    [WEFT_Q4_K] = {"Q4_K", 256, 144},   [WEFT_Q5_K] = {"Q5_K", 256, 176},     [WEFT_Q6_K] = {"Q6_K", 256, 210},
+    [WEFT_IQ4_NL] = {"IQ4_NL", 32, 18}, [WEFT_IQ4_XS] = {"IQ4_XS", 256, 136}, [WEFT_I32] = {"I32", 1, 4},
+    [WEFT_BF16] = {"BF16", 1, 2},       [WEFT_MXFP4] = {"MXFP4", 32, 17},
 };
 
 const weft_type_info *weft_type_get(weft_type type) {

@@ -325,8 +325,8 @@ static void test_attention_same_bits(void **state) {
 /* Any bytes at all, NaN and infinite scales among them. */
 static void test_unpack_is_dequantise(void **state) {
     (void)state;
-    static const weft_type types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,
-                                      WEFT_Q5_1, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K};
+    static const weft_type types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,   WEFT_Q5_1,   WEFT_Q8_0,
+                                      WEFT_Q2_K, WEFT_Q3_K, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K, WEFT_IQ4_NL, WEFT_IQ4_XS, WEFT_MXFP4};
     enum { K = 1024, N_MATRIX_ROWS = 65 };
     static uint8_t data[K * N_MATRIX_ROWS * 4];
     static float expected[K], unpacked[K];

@@ -12,8 +12,8 @@
 
 #include "tests/cpu_kernels.h"
 
-static const weft_type types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,
-                                  WEFT_Q5_1, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K};
+static const weft_type types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,   WEFT_Q5_1,   WEFT_Q8_0,
+                                  WEFT_Q2_K, WEFT_Q3_K, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K, WEFT_IQ4_NL, WEFT_IQ4_XS, WEFT_MXFP4};
 static const int64_t lengths[] = {1, 7, 32, 64, 96, 100, 256, 512, 576, 768, 1280};
 static const int64_t row_counts[] = {1, 7, 15, 16, 17, 31, 33, 63, 257};
 static const int64_t column_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 13, 33};
@@ -40,7 +40,10 @@ static uint32_t half_words(weft_type type) {
     case WEFT_Q4_K:
     case WEFT_Q5_K:
         return 3;
+    case WEFT_Q2_K:
+    case WEFT_Q3_K:
     case WEFT_Q6_K:
+    case WEFT_MXFP4:
         return 0;
     default:
         return 1;
@@ -51,6 +54,12 @@ static void fill_block(weft_type type, uint8_t *block, size_t size) {
     for (size_t i = 0; i < size; i++) block[i] = (uint8_t)random_bits();
     uint16_t half = random_f16();
     if (type == WEFT_Q6_K) memcpy(block + 208, &half, 2);
+    if (type == WEFT_Q3_K) memcpy(block + 108, &half, 2);
+    if (type == WEFT_MXFP4) block[0] = (uint8_t)(117 + random_bits() % 8);
+    for (size_t i = 0; i < 2 && type == WEFT_Q2_K; i++) {
+        half = random_f16();
+        memcpy(block + 80 + 2 * i, &half, 2);
+    }
     for (size_t i = 0; i < 2; i++) {
         half = random_f16();
         if (half_words(type) >> i & 1) memcpy(block + 2 * i, &half, 2);
@@ -100,7 +109,8 @@ static weft_cpu_matrix pack(const weft_cpu_kernels *set, const matrix *m, int64_
         memcpy(data, m->file, (size_t)layout.bytes);
     } else {
         int64_t first = layout.rows_at_once < n ? layout.rows_at_once : n;
-        assert_true(layout.bytes <= m->row_bytes * (size_t)((n + 15) / 16 * 16) + 64 * ((size_t)n / 8 + 1));
+        size_t row_bytes = m->row_bytes * 26 / 25; /* unpacked scales: Q3_K's block of 110 bytes has 4 more */
+        assert_true(layout.bytes <= row_bytes * (size_t)((n + 15) / 16 * 16) + 64 * ((size_t)n / 8 + 1));
         set->pack(&tensor, layout.id, data, 0, first, m->file);
         if (n > first) set->pack(&tensor, layout.id, data, first, n - first, m->file + (size_t)first * m->row_bytes);
     }

@@ -18,12 +18,14 @@ static void names_and_sizes(void **state) {
         int64_t n;
         uint64_t bytes;
     } cases[] = {
-        {WEFT_F32, "F32", 7, 28},      {WEFT_F16, "F16", 7, 14},        {WEFT_BF16, "BF16", 7, 14},
-        {WEFT_I32, "I32", 3, 12},      {WEFT_Q4_0, "Q4_0", 64, 36},     {WEFT_Q4_1, "Q4_1", 64, 40},
-        {WEFT_Q5_0, "Q5_0", 64, 44},   {WEFT_Q5_1, "Q5_1", 64, 48},     {WEFT_Q8_0, "Q8_0", 64, 68},
-        {WEFT_Q4_K, "Q4_K", 512, 288}, {WEFT_Q5_K, "Q5_K", 512, 352},   {WEFT_Q6_K, "Q6_K", 512, 420},
-        {WEFT_Q4_0, "Q4_0", 33, 0},    {WEFT_Q6_K, "Q6_K", 32, 0},      {WEFT_F32, "F32", 0, 0},
-        {WEFT_F32, "F32", -4, 0},      {WEFT_F32, "F32", INT64_MAX, 0},
+        {WEFT_F32, "F32", 7, 28},          {WEFT_F16, "F16", 7, 14},      {WEFT_BF16, "BF16", 7, 14},
+        {WEFT_I32, "I32", 3, 12},          {WEFT_Q4_0, "Q4_0", 64, 36},   {WEFT_Q4_1, "Q4_1", 64, 40},
+        {WEFT_Q5_0, "Q5_0", 64, 44},       {WEFT_Q5_1, "Q5_1", 64, 48},   {WEFT_Q8_0, "Q8_0", 64, 68},
+        {WEFT_Q4_K, "Q4_K", 512, 288},     {WEFT_Q5_K, "Q5_K", 512, 352}, {WEFT_Q6_K, "Q6_K", 512, 420},
+        {WEFT_Q2_K, "Q2_K", 512, 168},     {WEFT_Q3_K, "Q3_K", 512, 220}, {WEFT_IQ4_NL, "IQ4_NL", 64, 36},
+        {WEFT_IQ4_XS, "IQ4_XS", 512, 272}, {WEFT_MXFP4, "MXFP4", 96, 51}, {WEFT_Q4_0, "Q4_0", 33, 0},
+        {WEFT_Q6_K, "Q6_K", 32, 0},        {WEFT_F32, "F32", 0, 0},       {WEFT_F32, "F32", -4, 0},
+        {WEFT_F32, "F32", INT64_MAX, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         weft_type type = WEFT_TYPE_COUNT;
@@ -37,7 +39,7 @@ static void names_and_sizes(void **state) {
     assert_false(weft_type_from_name("", &type));
     assert_false(weft_type_from_name(NULL, &type));
     assert_int_equal(type, WEFT_TYPE_COUNT);
-    static const int unknown[] = {-1, 4, 5, 9, 31, 1000000, INT32_MIN};
+    static const int unknown[] = {-1, 4, 5, 9, 31, 38, 40, 1000000, INT32_MIN};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         assert_null(weft_type_get((weft_type)unknown[i]));
         assert_int_equal(weft_type_bytes((weft_type)unknown[i], 256), 0);
@@ -96,7 +98,8 @@ static void put_u16(uint8_t *into, unsigned value) {
     into[1] = (uint8_t)(value >> 8);
 }
 
-/* The blocks of the script: random bytes, with extreme f16 scales in every fourth; for single values each 16-bit pattern once. */
+/* The blocks of the script: random bytes, with extreme f16 scales in every fourth. Single values: each 16-bit pattern once.
+ * MXFP4: each exponent in turn. */
 static uint8_t *make_blocks(const expectation *expected, weft_type type, size_t block_bytes) {
     static const unsigned extremes[] = {0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x7c01};
     size_t n_extremes = sizeof extremes / sizeof *extremes;
@@ -112,10 +115,16 @@ static uint8_t *make_blocks(const expectation *expected, weft_type type, size_t 
         uint64_t word = next_random(&generator);
         for (size_t j = 0; j < 8; j++) bytes[i + j] = (uint8_t)(word >> 8 * j);
     }
-    bool two_scales = type == WEFT_Q4_1 || type == WEFT_Q5_1 || type == WEFT_Q4_K || type == WEFT_Q5_K;
+    if (type == WEFT_MXFP4) {
+        for (size_t i = 0; i < n_blocks; i++) bytes[i * block_bytes] = (uint8_t)i;
+        return bytes;
+    }
+    bool two_scales = type == WEFT_Q4_1 || type == WEFT_Q5_1 || type == WEFT_Q2_K || type == WEFT_Q4_K || type == WEFT_Q5_K;
+    size_t scale_at = type == WEFT_Q6_K ? 208 : type == WEFT_Q3_K ? 108 : type == WEFT_Q2_K ? 80 : 0;
     for (size_t i = 0; i < n_blocks; i += 4) {
-        put_u16(bytes + i * block_bytes + (type == WEFT_Q6_K ? 208 : 0), extremes[i / 4 % n_extremes]);
-        if (two_scales) put_u16(bytes + i * block_bytes + 2, extremes[i / 4 / n_extremes % n_extremes]);
+        uint8_t *scale = bytes + i * block_bytes + scale_at;
+        put_u16(scale, extremes[i / 4 % n_extremes]);
+        if (two_scales) put_u16(scale + 2, extremes[i / 4 / n_extremes % n_extremes]);
     }
     return bytes;
 }

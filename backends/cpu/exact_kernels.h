@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "weft/ops/codebooks.h"
 #include "weft/ops/math.h"
 
 #include "backends/cpu/exact_unpack.h"

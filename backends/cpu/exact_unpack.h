@@ -111,13 +111,72 @@ static void unpack_q6_k(const uint8_t *block, float *y) {
     }
 }
 
+/* Of Q2_K and Q3_K: the 16 values from 16 part on have two bits each in these bytes, from this bit on. */
+static inline const uint8_t *pairs_of(const uint8_t *pairs, int part, int *shift) {
+    *shift = part % 8 / 2 * 2;
+    return pairs + part / 8 * 32 + part % 2 * 16;
+}
+
+static void unpack_q2_k(const uint8_t *block, float *y) {
+    float d = half_at(block + 80), d_minimum = half_at(block + 82);
+    for (int part = 0; part < 16; part++) {
+        const affine a = {d * (float)(block[part] & 15), -(d_minimum * (float)(block[part] >> 4)), 0, true};
+        int shift;
+        const uint8_t *pairs = pairs_of(block + 16, part, &shift);
+        for (int i = 0; i < 16; i++) y[part * 16 + i] = value_of(pairs[i] >> shift & 3, a);
+    }
+}
+
+/* Bit r of the first 32 bytes is the third bit of run r of 32 values. */
+static void unpack_q3_k(const uint8_t *block, float *y) {
+    float d = half_at(block + 108);
+    const uint8_t *packed = block + 96;
+    for (int part = 0; part < 16; part++) {
+        int scale = (packed[part % 8] >> part / 8 * 4 & 15) | (packed[8 + part % 4] >> part / 4 * 2 & 3) << 4;
+        const affine a = {d * (float)(scale - 32), 0.0f, 4, false};
+        int shift;
+        const uint8_t *pairs = pairs_of(block + 32, part, &shift), *third = block + part % 2 * 16;
+        for (int i = 0; i < 16; i++) y[part * 16 + i] = value_of((pairs[i] >> shift & 3) | (third[i] >> part / 2 & 1) << 2, a);
+    }
+}
+
+static const float iq4_values[16] = {WEFT_CODEBOOK_IQ4}, e2m1_values[16] = {WEFT_CODEBOOK_E2M1};
+
+static inline void codes(const uint8_t *bytes, const float *values, float scale, float *y) {
+    for (int i = 0; i < 16; i++) {
+        y[i] = scale * values[bytes[i] & 15];
+        y[i + 16] = scale * values[bytes[i] >> 4];
+    }
+}
+
+static void unpack_iq4_nl(const uint8_t *block, float *y) {
+    codes(block + 2, iq4_values, half_at(block), y);
+}
+
+static void unpack_iq4_xs(const uint8_t *block, float *y) {
+    float d = half_at(block);
+    int high = block[2] | block[3] << 8;
+    for (int g = 0; g < 8; g++) {
+        int scale = (block[4 + g / 2] >> g % 2 * 4 & 15) | (high >> 2 * g & 3) << 4;
+        codes(block + 8 + 16 * g, iq4_values, d * (float)(scale - 32), y + 32 * g);
+    }
+}
+
+/* The scale is 2^(byte - 128), where the smallest two are subnormal. */
+static void unpack_mxfp4(const uint8_t *block, float *y) {
+    uint32_t exponent = block[0];
+    codes(block + 1, e2m1_values, real_of_bits(exponent < 2 ? UINT32_C(0x200000) << exponent : (exponent - 1) << 23), y);
+}
+
 static const struct {
     int64_t elements, bytes;
     void (*unpack)(const uint8_t *block, float *y);
 } block_types[WEFT_TYPE_COUNT] = {
-    [WEFT_Q4_0] = {32, 18, unpack_q4_0},   [WEFT_Q4_1] = {32, 20, unpack_q4_1},   [WEFT_Q5_0] = {32, 22, unpack_q5_0},
-    [WEFT_Q5_1] = {32, 24, unpack_q5_1},   [WEFT_Q8_0] = {32, 34, unpack_q8_0},   [WEFT_Q4_K] = {256, 144, unpack_q4_k},
-    [WEFT_Q5_K] = {256, 176, unpack_q5_k}, [WEFT_Q6_K] = {256, 210, unpack_q6_k},
+    [WEFT_Q4_0] = {32, 18, unpack_q4_0},   [WEFT_Q4_1] = {32, 20, unpack_q4_1},     [WEFT_Q5_0] = {32, 22, unpack_q5_0},
+    [WEFT_Q5_1] = {32, 24, unpack_q5_1},   [WEFT_Q8_0] = {32, 34, unpack_q8_0},     [WEFT_Q2_K] = {256, 84, unpack_q2_k},
+    [WEFT_Q3_K] = {256, 110, unpack_q3_k}, [WEFT_Q4_K] = {256, 144, unpack_q4_k},   [WEFT_Q5_K] = {256, 176, unpack_q5_k},
+    [WEFT_Q6_K] = {256, 210, unpack_q6_k}, [WEFT_IQ4_NL] = {32, 18, unpack_iq4_nl}, [WEFT_IQ4_XS] = {256, 136, unpack_iq4_xs},
+    [WEFT_MXFP4] = {32, 17, unpack_mxfp4},
 };
 
 static void unpack(weft_type type, const void *data, int64_t row, int64_t k, float *y) {

@@ -36,7 +36,9 @@ static uint64_t measure_rows_16(weft_backend_device *device, const weft_tensor *
 
 #define QUANTISED                                                                                                                  \
     (WEFT_TYPE_BIT(WEFT_Q4_0) | WEFT_TYPE_BIT(WEFT_Q4_1) | WEFT_TYPE_BIT(WEFT_Q5_0) | WEFT_TYPE_BIT(WEFT_Q5_1) |                   \
-     WEFT_TYPE_BIT(WEFT_Q8_0) | WEFT_TYPE_BIT(WEFT_Q4_K) | WEFT_TYPE_BIT(WEFT_Q5_K) | WEFT_TYPE_BIT(WEFT_Q6_K))
+     WEFT_TYPE_BIT(WEFT_Q8_0) | WEFT_TYPE_BIT(WEFT_Q2_K) | WEFT_TYPE_BIT(WEFT_Q3_K) | WEFT_TYPE_BIT(WEFT_Q4_K) |                   \
+     WEFT_TYPE_BIT(WEFT_Q5_K) | WEFT_TYPE_BIT(WEFT_Q6_K) | WEFT_TYPE_BIT(WEFT_IQ4_NL) | WEFT_TYPE_BIT(WEFT_IQ4_XS) |               \
+     WEFT_TYPE_BIT(WEFT_MXFP4))
 
 static const weft_kernel_layout layouts[] = {
     {{.id = WEFT_CPU_ROWS_8, .rows_at_once = 8, .name = "8 rows interleaved"}, QUANTISED, 1, measure_rows_8},

@@ -149,12 +149,17 @@ typedef enum weft_type {
     WEFT_Q5_0 = 6,
     WEFT_Q5_1 = 7,
     WEFT_Q8_0 = 8,
+    WEFT_Q2_K = 10,
+    WEFT_Q3_K = 11,
     WEFT_Q4_K = 12,
     WEFT_Q5_K = 13,
     WEFT_Q6_K = 14,
+    WEFT_IQ4_NL = 20,
+    WEFT_IQ4_XS = 23,
     WEFT_I32 = 26,
     WEFT_BF16 = 30,
-    WEFT_TYPE_COUNT = 31
+    WEFT_MXFP4 = 39,
+    WEFT_TYPE_COUNT = 40
 } weft_type;
 
 typedef struct weft_type_info {

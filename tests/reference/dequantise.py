@@ -26,6 +26,11 @@ TYPES = {
     "Q4_K": ([0, 2], 144),
     "Q5_K": ([0, 2], 176),
     "Q6_K": ([208], 210),
+    "Q2_K": ([80, 82], 84),
+    "Q3_K": ([108], 110),
+    "IQ4_NL": ([0], 18),
+    "IQ4_XS": ([0], 136),
+    "MXFP4": (None, 17),
 }
 # 0, -0, least and largest subnormal, least and largest normal, infinities, quiet and signalling NaN.
 EXTREMES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0x7C00, 0xFC00, 0x7E00, 0x7C01]
@@ -42,14 +47,19 @@ def split_mix(state):
 
 
 def make_blocks(seed, offsets, size):
-    """Random bytes; the scales of every fourth block come from EXTREMES. Single values: each 16-bit pattern once."""
-    if not offsets:
+    """Random bytes; the scales of every fourth block come from EXTREMES. Single values: each 16-bit pattern once. MXFP4: the blocks
+    have each exponent in turn."""
+    if offsets == []:
         return np.arange(65536, dtype=np.uint16).view(np.uint8)
     data, state = bytearray(), seed
     while len(data) < N_BLOCKS * size:
         state, word = split_mix(state)
         data += word.to_bytes(8, "little")
     del data[N_BLOCKS * size:]
+    if offsets is None:
+        for block in range(N_BLOCKS):
+            data[block * size] = block & 255
+        offsets = []
     for block in range(0, N_BLOCKS, 4):
         for i, offset in enumerate(offsets):
             extreme = EXTREMES[(block // 4 // (1 if i == 0 else len(EXTREMES))) % len(EXTREMES)]

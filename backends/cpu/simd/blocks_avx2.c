@@ -4,21 +4,29 @@
 
 #define AHEAD 2048 /* how many bytes ahead weights are prefetched */
 
+typedef enum codebook { NO_CODEBOOK, IQ4, E2M1 } codebook;
+
 /* What the kernels need to know of a type; constant wherever they are expanded. `run` groups of 4 weights can be summed in 16 bits
  * without overflow; 0: the weights have a sign, which is moved to the column's values. */
 typedef struct kind {
     weft_cpu_scales scales;
-    int high_words, offset, run;
+    int quant_words, high_words, offset, run;
+    codebook codebook; /* `offset` is added to its values */
 } kind;
 
-#define KIND_Q4_0 ((kind){WEFT_CPU_SCALE, 0, 8, 8})
-#define KIND_Q4_1 ((kind){WEFT_CPU_SCALE_MIN, 0, 0, 8})
-#define KIND_Q5_0 ((kind){WEFT_CPU_SCALE, 1, 16, 4})
-#define KIND_Q5_1 ((kind){WEFT_CPU_SCALE_MIN, 1, 0, 4})
-#define KIND_Q8_0 ((kind){WEFT_CPU_SCALE, 0, 0, 0})
-#define KIND_Q4_K ((kind){WEFT_CPU_SUB_MIN, 0, 0, 8})
-#define KIND_Q5_K ((kind){WEFT_CPU_SUB_MIN, 1, 0, 4})
-#define KIND_Q6_K ((kind){WEFT_CPU_SUB_SCALE_16, 2, 32, 2})
+#define KIND_Q4_0 ((kind){WEFT_CPU_SCALE, 4, 0, 8, 8, NO_CODEBOOK})
+#define KIND_Q4_1 ((kind){WEFT_CPU_SCALE_MIN, 4, 0, 0, 8, NO_CODEBOOK})
+#define KIND_Q5_0 ((kind){WEFT_CPU_SCALE, 4, 1, 16, 4, NO_CODEBOOK})
+#define KIND_Q5_1 ((kind){WEFT_CPU_SCALE_MIN, 4, 1, 0, 4, NO_CODEBOOK})
+#define KIND_Q8_0 ((kind){WEFT_CPU_SCALE, 8, 0, 0, 0, NO_CODEBOOK})
+#define KIND_Q2_K ((kind){WEFT_CPU_SUB_MIN_16, 2, 0, 0, 4, NO_CODEBOOK})
+#define KIND_Q3_K ((kind){WEFT_CPU_SUB_SCALE_16, 2, 1, 4, 4, NO_CODEBOOK})
+#define KIND_Q4_K ((kind){WEFT_CPU_SUB_MIN, 4, 0, 0, 8, NO_CODEBOOK})
+#define KIND_Q5_K ((kind){WEFT_CPU_SUB_MIN, 4, 1, 0, 4, NO_CODEBOOK})
+#define KIND_Q6_K ((kind){WEFT_CPU_SUB_SCALE_16, 4, 2, 32, 2, NO_CODEBOOK})
+#define KIND_IQ4_NL ((kind){WEFT_CPU_SCALE, 4, 0, 0, 0, IQ4})
+#define KIND_IQ4_XS ((kind){WEFT_CPU_SUB_SCALE, 4, 0, 0, 0, IQ4})
+#define KIND_MXFP4 ((kind){WEFT_CPU_SCALE_E8M0, 4, 0, 12, 4, E2M1})
 
 typedef struct planes {
     const uint8_t *quants, *high, *sub, *d, *m;
@@ -58,10 +66,33 @@ INLINE __m256 load_f16(const uint8_t *from) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
 }
 
-/* Scale and minimum, or the scales of either half. `numbers` is rewritten at the first block of each superblock. */
+INLINE __m256 load_half_e8m0(const uint8_t *from) {
+    __m256i exponent = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from));
+    __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(1)), 23);
+    __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), exponent);
+    __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), exponent);
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, is_small));
+}
+
+/* Scale and minimum, or the scales of either half and then their minimums. `numbers` is rewritten at the first block of each
+ * superblock. */
 INLINE void block_scales(const kind type, const planes *tile, int64_t b, parts *numbers, __m256 *scale) {
     int64_t f = b / 8, sub = b % 8;
-    if (type.scales == WEFT_CPU_SCALE || type.scales == WEFT_CPU_SCALE_MIN) {
+    if (type.scales == WEFT_CPU_SCALE_E8M0) {
+        scale[0] = load_half_e8m0(tile->d + b * ROWS);
+    } else if (type.scales == WEFT_CPU_SUB_SCALE) {
+        scale[0] = _mm256_mul_ps(load_f16(tile->d + f * 2 * ROWS), signed_bytes_as_floats(tile->sub + b * ROWS));
+    } else if (type.scales == WEFT_CPU_SUB_MIN_16) {
+        __m256 d = load_f16(tile->d + f * 2 * ROWS), m = load_f16(tile->m + f * 2 * ROWS);
+        __m256i nibbles = _mm256_set1_epi32(15);
+        for (int half = 0; half < 2; half++) {
+            const uint8_t *from = tile->sub + (2 * b + half) * ROWS;
+            __m256i both = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from));
+            __m256 minimum = _mm256_mul_ps(m, _mm256_cvtepi32_ps(_mm256_srli_epi32(both, 4)));
+            scale[half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_and_si256(both, nibbles)));
+            scale[2 + half] = _mm256_sub_ps(_mm256_setzero_ps(), minimum);
+        }
+    } else if (type.scales == WEFT_CPU_SCALE || type.scales == WEFT_CPU_SCALE_MIN) {
         scale[0] = load_f16(tile->d + b * 2 * ROWS);
         scale[1] = type.scales == WEFT_CPU_SCALE_MIN ? load_f16(tile->m + b * 2 * ROWS) : _mm256_setzero_ps();
     } else if (type.scales == WEFT_CPU_SUB_SCALE_16) {
@@ -76,15 +107,30 @@ INLINE void block_scales(const kind type, const planes *tile, int64_t b, parts *
     }
 }
 
+/* The codebook's values in both halves of a vector, plus the offset. */
+INLINE __m256i codebook_values(const kind type) {
+    const int8_t *values = type.codebook == IQ4 ? weft_cpu_codebook_iq4 : weft_cpu_codebook_e2m1;
+    __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)values));
+    return _mm256_add_epi8(both, _mm256_set1_epi8((char)type.offset));
+}
+
 /* Weights 4g .. 4g + 3 of block `b`. */
 INLINE __m256i group_weights(const kind type, const planes *tile, int64_t b, const int g) {
-    if (type.run == 0) return load_bytes(tile->quants + (b * 8 + g) * 32);
-    __m256i packed = load_bytes(tile->quants + (b * 4 + g % 4) * 32), nibbles = _mm256_set1_epi8(15);
-    __m256i weights = _mm256_and_si256(g < 4 ? packed : _mm256_srli_epi16(packed, 4), nibbles);
+    if (type.quant_words == 8) return load_bytes(tile->quants + (b * 8 + g) * 32);
+    __m256i weights;
+    if (type.quant_words == 2) {
+        weights = _mm256_srli_epi16(load_bytes(tile->quants + (b * 2 + g / 4) * 32), g % 4 * 2);
+        weights = _mm256_and_si256(weights, _mm256_set1_epi8(3));
+    } else {
+        __m256i packed = load_bytes(tile->quants + (b * 4 + g % 4) * 32);
+        weights = _mm256_and_si256(g < 4 ? packed : _mm256_srli_epi16(packed, 4), _mm256_set1_epi8(15));
+        if (type.codebook != NO_CODEBOOK) return _mm256_shuffle_epi8(codebook_values(type), weights);
+    }
     if (type.high_words == 1) {
+        const int bit = type.quant_words;
         __m256i high = load_bytes(tile->high + b * 32);
-        high = g < 4 ? _mm256_slli_epi16(high, 4 - g) : _mm256_srli_epi16(high, g - 4);
-        weights = _mm256_or_si256(weights, _mm256_and_si256(high, _mm256_set1_epi8(0x10)));
+        high = g < bit ? _mm256_slli_epi16(high, bit - g) : _mm256_srli_epi16(high, g - bit);
+        weights = _mm256_or_si256(weights, _mm256_and_si256(high, _mm256_set1_epi8((char)(1 << bit))));
     } else if (type.high_words == 2) {
         __m256i high = load_bytes(tile->high + (2 * b + g / 4) * 32);
         high = g % 4 < 2 ? _mm256_slli_epi16(high, 4 - g % 4 * 2) : _mm256_srli_epi16(high, g % 4 * 2 - 4);
@@ -125,6 +171,11 @@ INLINE __m256 broadcast_float(const char *from) {
     return _mm256_set1_ps(value);
 }
 
+INLINE __m256 half_sum(const char *half_sums, bool high) {
+    int32_t both = (int32_t)weft_cpu_load_u32(half_sums);
+    return _mm256_set1_ps(high ? weft_cpu_high_sum(both) : weft_cpu_low_sum(both));
+}
+
 INLINE void add_block(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const __m256 *scale,
                       const int first, const int last, __m256 *sums) {
     const char *scales = x + n_columns * 32, *column_sums = x + n_columns * 36, *half_sums = x + n_columns * 40;
@@ -137,6 +188,8 @@ INLINE void add_block(const kind type, const int n_columns, const planes *tile, 
         __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products[c]), scale[first == 4]);
         if (type.scales == WEFT_CPU_SCALE_MIN || type.scales == WEFT_CPU_SUB_MIN) {
             scaled = _mm256_fmadd_ps(scale[1], broadcast_float(column_sums + 4 * c), scaled);
+        } else if (type.scales == WEFT_CPU_SUB_MIN_16) {
+            scaled = _mm256_fmadd_ps(scale[2 + (first == 4)], half_sum(half_sums + 4 * c, first == 4), scaled);
         }
         sums[c] = _mm256_fmadd_ps(scaled, broadcast_float(scales + 4 * c), sums[c]);
     }
@@ -147,13 +200,13 @@ INLINE void tile_by_group(const kind type, const int n_columns, const planes *ti
     parts numbers;
     for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
     for (int64_t b = 0; b < n_blocks; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
-        const int block_bytes = type.run ? 128 : 256;
-        __m256 scale[2];
+        const int block_bytes = type.quant_words * 4 * ROWS;
+        __m256 scale[4];
         for (int i = 0; i < block_bytes; i += 64) {
             _mm_prefetch((const char *)tile->quants + b * block_bytes + AHEAD + i, _MM_HINT_T0);
         }
         block_scales(type, tile, b, &numbers, scale);
-        if (type.scales == WEFT_CPU_SUB_SCALE_16) {
+        if (type.scales == WEFT_CPU_SUB_SCALE_16 || type.scales == WEFT_CPU_SUB_MIN_16) {
             add_block(type, n_columns, tile, b, group, scale, 0, 4, sums);
             add_block(type, n_columns, tile, b, group, scale, 4, 8, sums);
         } else {
@@ -187,13 +240,19 @@ DEFINE_TYPE(Q4_1)
 DEFINE_TYPE(Q5_0)
 DEFINE_TYPE(Q5_1)
 DEFINE_TYPE(Q8_0)
+DEFINE_TYPE(Q2_K)
+DEFINE_TYPE(Q3_K)
 DEFINE_TYPE(Q4_K)
 DEFINE_TYPE(Q5_K)
 DEFINE_TYPE(Q6_K)
+DEFINE_TYPE(IQ4_NL)
+DEFINE_TYPE(IQ4_XS)
+DEFINE_TYPE(MXFP4)
 
 #define ROW(type) [WEFT_##type] = {group_##type##_1, group_##type##_2, group_##type##_3, group_##type##_4}
 static const group_function functions[WEFT_TYPE_COUNT][GROUP] = {
-    ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),
+    ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1),   ROW(Q8_0),   ROW(Q2_K),  ROW(Q3_K),
+    ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_NL), ROW(IQ4_XS), ROW(MXFP4),
 };
 
 void weft_avx2_multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,

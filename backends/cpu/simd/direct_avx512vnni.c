@@ -34,11 +34,11 @@ INLINE void tile_direct(weft_avx512_kind kind, const int n_columns, const weft_a
         block_scales(kind, planes, b, &parts, block.scale);
 #pragma GCC unroll 8
         for (int c = 0; c < n_columns; c++) {
-            if (kind.scales == WEFT_CPU_SUB_SCALE_16) {
+            if (halves_differ(kind)) {
                 __m512i low = product_of(kind, block.weights, &x, c, HALF_LOW);
                 __m512i high = product_of(kind, block.weights, &x, c, HALF_HIGH);
-                sums[c] = add_product(kind, sums[c], low, &block.scale[0], x.scale[c], 0.0F);
-                sums[c] = add_product(kind, sums[c], high, &block.scale[1], x.scale[c], 0.0F);
+                sums[c] = add_product(kind, sums[c], low, &block.scale[0], x.scale[c], weft_cpu_low_sum(x.half_sums[c]));
+                sums[c] = add_product(kind, sums[c], high, &block.scale[2], x.scale[c], weft_cpu_high_sum(x.half_sums[c]));
             } else {
                 __m512i product = product_of(kind, block.weights, &x, c, HALF_LOW | HALF_HIGH);
                 sums[c] = add_product(kind, sums[c], product, block.scale, x.scale[c], x.sum[c]);
@@ -75,9 +75,14 @@ DEFINE_TYPE(Q4_1)
 DEFINE_TYPE(Q5_0)
 DEFINE_TYPE(Q5_1)
 DEFINE_TYPE(Q8_0)
+DEFINE_TYPE(Q2_K)
+DEFINE_TYPE(Q3_K)
 DEFINE_TYPE(Q4_K)
 DEFINE_TYPE(Q5_K)
 DEFINE_TYPE(Q6_K)
+DEFINE_TYPE(IQ4_NL)
+DEFINE_TYPE(IQ4_XS)
+DEFINE_TYPE(MXFP4)
 
 typedef void (*direct_function)(const weft_cpu_matrix *, const void *, int64_t, int64_t, float *, int64_t);
 
@@ -85,7 +90,8 @@ typedef void (*direct_function)(const weft_cpu_matrix *, const void *, int64_t, 
     [WEFT_##type] = {direct_##type##_1, direct_##type##_2, direct_##type##_3, direct_##type##_4,                                   \
                      direct_##type##_5, direct_##type##_6, direct_##type##_7, direct_##type##_8}
 static const direct_function functions[WEFT_TYPE_COUNT][DIRECT] = {
-    ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1), ROW(Q8_0), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),
+    ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1),   ROW(Q8_0),   ROW(Q2_K),  ROW(Q3_K),
+    ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_NL), ROW(IQ4_XS), ROW(MXFP4),
 };
 
 void weft_avx512_multiply_direct(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,

@@ -1,11 +1,47 @@
 /* The quantised types of GGUF as data, and their blocks decoded one at a time. Formats: ggml's block_q* structures. */
 #include "backends/cpu/simd/simd.h"
+#include "weft/ops/codebooks.h"
+
+const int8_t weft_cpu_codebook_iq4[16] = {WEFT_CODEBOOK_IQ4}, weft_cpu_codebook_e2m1[16] = {WEFT_CODEBOOK_E2M1};
+
+#define LARGEST_SUB 16
+
+/* A 6-bit number less 32, as an int8. */
+static inline uint8_t six_bits(int low, int high) {
+    return (uint8_t)(((low & 15) | (high & 3) << 4) - 32);
+}
+
+static void sub_q3_k(const uint8_t *from, uint8_t *parts) {
+    for (int i = 0; i < 16; i++) parts[i] = six_bits(from[i % 8] >> i / 8 * 4, from[8 + i % 4] >> i / 4 * 2);
+}
+
+static void sub_iq4_xs(const uint8_t *from, uint8_t *parts) {
+    for (int i = 0; i < 8; i++) parts[i] = six_bits(from[2 + i / 2] >> i % 2 * 4, from[i / 4] >> i % 4 * 2);
+}
 
 static const weft_cpu_format formats[] = {
-    {WEFT_Q4_0, WEFT_CPU_SCALE, 4, 0, 8, 32, 18, 0, 0, 0},     {WEFT_Q4_1, WEFT_CPU_SCALE_MIN, 4, 0, 0, 32, 20, 0, 2, 0},
-    {WEFT_Q5_0, WEFT_CPU_SCALE, 4, 1, 16, 32, 22, 0, 0, 0},    {WEFT_Q5_1, WEFT_CPU_SCALE_MIN, 4, 1, 0, 32, 24, 0, 2, 0},
-    {WEFT_Q8_0, WEFT_CPU_SCALE, 8, 0, 0, 32, 34, 0, 0, 0},     {WEFT_Q4_K, WEFT_CPU_SUB_MIN, 4, 0, 0, 256, 144, 0, 2, 4},
-    {WEFT_Q5_K, WEFT_CPU_SUB_MIN, 4, 1, 0, 256, 176, 0, 2, 4}, {WEFT_Q6_K, WEFT_CPU_SUB_SCALE_16, 4, 2, 32, 256, 210, 208, 0, 192},
+    {WEFT_Q4_0, WEFT_CPU_SCALE, 4, 0, 8, 32, 18, 0, 0, 0, NULL, NULL},
+    {WEFT_Q4_1, WEFT_CPU_SCALE_MIN, 4, 0, 0, 32, 20, 0, 2, 0, NULL, NULL},
+    {WEFT_Q5_0, WEFT_CPU_SCALE, 4, 1, 16, 32, 22, 0, 0, 0, NULL, NULL},
+    {WEFT_Q5_1, WEFT_CPU_SCALE_MIN, 4, 1, 0, 32, 24, 0, 2, 0, NULL, NULL},
+    {WEFT_Q8_0, WEFT_CPU_SCALE, 8, 0, 0, 32, 34, 0, 0, 0, NULL, NULL},
+    {WEFT_Q2_K, WEFT_CPU_SUB_MIN_16, 2, 0, 0, 256, 84, 80, 82, 0, NULL, NULL},
+    {WEFT_Q3_K, WEFT_CPU_SUB_SCALE_16, 2, 1, 4, 256, 110, 108, 0, 96, NULL, sub_q3_k},
+    {WEFT_Q4_K, WEFT_CPU_SUB_MIN, 4, 0, 0, 256, 144, 0, 2, 4, NULL, NULL},
+    {WEFT_Q5_K, WEFT_CPU_SUB_MIN, 4, 1, 0, 256, 176, 0, 2, 4, NULL, NULL},
+    {WEFT_Q6_K, WEFT_CPU_SUB_SCALE_16, 4, 2, 32, 256, 210, 208, 0, 192, NULL, NULL},
+    {WEFT_IQ4_NL, WEFT_CPU_SCALE, 4, 0, 0, 32, 18, 0, 0, 0, weft_cpu_codebook_iq4, NULL},
+    {WEFT_IQ4_XS, WEFT_CPU_SUB_SCALE, 4, 0, 0, 256, 136, 0, 0, 2, weft_cpu_codebook_iq4, sub_iq4_xs},
+    {WEFT_MXFP4, WEFT_CPU_SCALE_E8M0, 4, 0, 0, 32, 17, 0, 0, 0, weft_cpu_codebook_e2m1, NULL},
+};
+
+/* Bytes of a row's superblock, or block: of `sub`, of d and of m. */
+static const struct {
+    uint8_t sub, d, m;
+} scale_bytes[] = {
+    [WEFT_CPU_SCALE] = {0, 2, 0},         [WEFT_CPU_SCALE_MIN] = {0, 2, 2},   [WEFT_CPU_SCALE_E8M0] = {0, 1, 0},
+    [WEFT_CPU_SUB_MIN] = {12, 2, 2},      [WEFT_CPU_SUB_MIN_16] = {16, 2, 2}, [WEFT_CPU_SUB_SCALE] = {8, 2, 0},
+    [WEFT_CPU_SUB_SCALE_16] = {16, 2, 0},
 };
 
 const weft_cpu_format *weft_cpu_format_get(weft_type type) {
@@ -16,13 +52,14 @@ const weft_cpu_format *weft_cpu_format_get(weft_type type) {
 }
 
 #define LOW_NIBBLES 0x0f0f0f0fU
+#define LOW_PAIRS 0x03030303U
 
 /* Spreads bits 4g .. 4g + 3 of `bits` over bit 4 of four bytes. */
 static inline uint32_t spread_high(uint32_t bits, unsigned g) {
     return ((bits >> (4 * g) & 15U) * 0x00204081U & 0x01010101U) << 4;
 }
 
-/* Q4_0 to Q5_1: byte j holds weights j and j + 16. */
+/* Types of blocks of 32, and IQ4_XS: byte j holds weights j and j + 16. */
 static inline void split_nibbles(const uint8_t *quants, uint32_t *words) {
     for (unsigned i = 0; i < 4; i++) {
         uint32_t word = weft_cpu_load_u32(quants + 4 * i);
@@ -39,6 +76,11 @@ static void words_q6_k(const uint8_t *from, unsigned sub, uint32_t *words) {
         uint32_t top = weft_cpu_load_u32(high + 4 * g) >> high_shift & 0x03030303U;
         words[g] = (weft_cpu_load_u32(low + 4 * g) >> low_shift & LOW_NIBBLES) | top << 4;
     }
+}
+
+/* Group g of the pairs of bits of Q2_K and Q3_K. */
+static inline uint32_t pairs(const uint8_t *from, unsigned sub, unsigned g) {
+    return weft_cpu_load_u32(from + 32 * (sub / 4) + 4 * g) >> (sub % 4 * 2) & LOW_PAIRS;
 }
 
 static void words_of(weft_type type, const uint8_t *from, unsigned sub, uint32_t *words) {
@@ -59,6 +101,23 @@ static void words_of(weft_type type, const uint8_t *from, unsigned sub, uint32_t
         break;
     case WEFT_Q8_0:
         memcpy(words, from + 2, 32);
+        break;
+    case WEFT_IQ4_NL:
+        split_nibbles(from + 2, words);
+        break;
+    case WEFT_IQ4_XS:
+        split_nibbles(from + 8 + 16 * sub, words);
+        break;
+    case WEFT_MXFP4:
+        split_nibbles(from + 1, words);
+        break;
+    case WEFT_Q2_K:
+        for (unsigned g = 0; g < 8; g++) words[g] = pairs(from + 16, sub, g);
+        break;
+    case WEFT_Q3_K:
+        for (unsigned g = 0; g < 8; g++) {
+            words[g] = pairs(from + 32, sub, g) | (weft_cpu_load_u32(from + 4 * g) >> sub & 0x01010101U) << 2;
+        }
         break;
     case WEFT_Q4_K:
         for (unsigned g = 0; g < 8; g++) {
@@ -89,43 +148,64 @@ static inline void sub_min(const uint8_t *bytes, size_t stride, unsigned sub, un
     }
 }
 
-/* `d`, `m` and `sub_scales` (bytes `stride` apart) are those of the block's superblock. */
+static inline float signed_byte(int byte) {
+    return (float)(byte < 128 ? byte : byte - 256);
+}
+
+/* `d`, `m` and `sub_scales` (bytes `stride` apart) are those of the block's superblock, as they are in a tile. */
 static void block_scales(const weft_cpu_format *format, const void *d, const void *m, const uint8_t *sub_scales, size_t stride,
                          unsigned sub, weft_cpu_block *decoded) {
-    float scale = weft_cpu_f16_to_f32(weft_cpu_load_u16(d));
+    bool is_e8m0 = format->scales == WEFT_CPU_SCALE_E8M0;
+    float scale = is_e8m0 ? weft_cpu_half_e8m0(*(const uint8_t *)d) : weft_cpu_f16_to_f32(weft_cpu_load_u16(d));
+    float minimum = scale_bytes[format->scales].m ? weft_cpu_f16_to_f32(weft_cpu_load_u16(m)) : 0.0F;
     unsigned sub_scale, sub_minimum;
-    decoded->minimum = 0.0F;
+    decoded->minimum[0] = decoded->minimum[1] = minimum;
     decoded->scale[0] = decoded->scale[1] = scale;
     switch (format->scales) {
     case WEFT_CPU_SCALE:
-        break;
     case WEFT_CPU_SCALE_MIN:
-        decoded->minimum = weft_cpu_f16_to_f32(weft_cpu_load_u16(m));
+    case WEFT_CPU_SCALE_E8M0:
         break;
     case WEFT_CPU_SUB_MIN:
         sub_min(sub_scales, stride, sub, &sub_scale, &sub_minimum);
         decoded->scale[0] = decoded->scale[1] = scale * (float)sub_scale;
-        decoded->minimum = -(weft_cpu_f16_to_f32(weft_cpu_load_u16(m)) * (float)sub_minimum);
+        decoded->minimum[0] = decoded->minimum[1] = -(minimum * (float)sub_minimum);
         break;
-    case WEFT_CPU_SUB_SCALE_16:
+    case WEFT_CPU_SUB_MIN_16:
         for (size_t half = 0; half < 2; half++) {
-            int part = sub_scales[(2 * sub + half) * stride];
-            decoded->scale[half] = scale * (float)(part < 128 ? part : part - 256);
+            uint8_t part = sub_scales[(2 * sub + half) * stride];
+            decoded->scale[half] = scale * (float)(part & 15);
+            decoded->minimum[half] = -(minimum * (float)(part >> 4));
         }
         break;
+    case WEFT_CPU_SUB_SCALE:
+        decoded->scale[0] = decoded->scale[1] = scale * signed_byte(sub_scales[sub * stride]);
+        break;
+    case WEFT_CPU_SUB_SCALE_16:
+        for (size_t half = 0; half < 2; half++) decoded->scale[half] = scale * signed_byte(sub_scales[(2 * sub + half) * stride]);
+        break;
     }
+}
+
+/* From codes to the codebook's values, signed bytes. */
+static void look_up(const weft_cpu_format *format, uint32_t *words) {
+    uint8_t bytes[WEFT_CPU_BLOCK];
+    if (!format->codebook) return;
+    memcpy(bytes, words, sizeof bytes);
+    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) bytes[i] = (uint8_t)format->codebook[bytes[i]];
+    memcpy(words, bytes, sizeof bytes);
 }
 
 void weft_cpu_block_decode(const weft_cpu_format *format, const uint8_t *row, int64_t block, weft_cpu_block *decoded) {
     int64_t per_file_block = format->block_elements / WEFT_CPU_BLOCK;
     const uint8_t *from = row + block / per_file_block * format->block_bytes;
     unsigned sub = (unsigned)(block % per_file_block);
+    uint8_t parts[LARGEST_SUB];
     words_of(format->type, from, sub, decoded->words);
-    block_scales(format, from + format->d_at, from + format->m_at, from + format->sub_at, 1, sub, decoded);
-}
-
-static size_t sub_bytes(const weft_cpu_format *format) {
-    return format->scales == WEFT_CPU_SUB_MIN ? 12 : format->scales == WEFT_CPU_SUB_SCALE_16 ? 16 : 0;
+    look_up(format, decoded->words);
+    if (format->sub_parts) format->sub_parts(from + format->sub_at, parts);
+    block_scales(format, from + format->d_at, from + format->m_at, format->sub_parts ? parts : from + format->sub_at, 1, sub,
+                 decoded);
 }
 
 weft_cpu_tile weft_cpu_tile_measure(const weft_cpu_format *format, int64_t k, size_t rows) {
@@ -133,11 +213,9 @@ weft_cpu_tile weft_cpu_tile_measure(const weft_cpu_format *format, int64_t k, si
     weft_cpu_tile tile;
     tile.high = n_blocks * format->quant_words * 4 * rows;
     tile.sub = tile.high + n_blocks * format->high_words * 4 * rows;
-    tile.d = tile.sub + n_file_blocks * sub_bytes(format) * rows;
-    tile.m = tile.d + n_file_blocks * 2 * rows;
-    tile.bytes = tile.m;
-    if (format->scales == WEFT_CPU_SCALE_MIN || format->scales == WEFT_CPU_SUB_MIN) tile.bytes += n_file_blocks * 2 * rows;
-    tile.bytes = (tile.bytes + 63) & ~(size_t)63;
+    tile.d = tile.sub + n_file_blocks * scale_bytes[format->scales].sub * rows;
+    tile.m = tile.d + n_file_blocks * scale_bytes[format->scales].d * rows;
+    tile.bytes = (tile.m + n_file_blocks * scale_bytes[format->scales].m * rows + 63) & ~(size_t)63;
     return tile;
 }
 
@@ -154,19 +232,25 @@ static void pack_words(const weft_cpu_format *format, const weft_cpu_tile *tile,
     uint8_t *high = place + tile->high + (b * format->high_words * rows + r) * 4;
     if (format->quant_words == 8) {
         for (size_t g = 0; g < 8; g++) store_word(quants + g * rows * 4, words[g]);
-    } else {
+    } else if (format->quant_words == 4) {
         for (size_t i = 0; i < 4; i++) {
             store_word(quants + i * rows * 4, (words[i] & LOW_NIBBLES) | (words[i + 4] & LOW_NIBBLES) << 4);
+        }
+    } else {
+        for (size_t i = 0; i < 2; i++) {
+            uint32_t bits = 0;
+            for (size_t g = 0; g < 4; g++) bits |= (words[4 * i + g] & LOW_PAIRS) << 2 * g;
+            store_word(quants + i * rows * 4, bits);
         }
     }
     if (format->high_words == 1) {
         uint32_t bits = 0;
-        for (size_t g = 0; g < 8; g++) bits |= (words[g] >> 4 & 0x01010101U) << g;
+        for (size_t g = 0; g < 8; g++) bits |= (words[g] >> format->quant_words & 0x01010101U) << g;
         store_word(high, bits);
     } else if (format->high_words == 2) {
         for (size_t i = 0; i < 2; i++) {
             uint32_t bits = 0;
-            for (size_t g = 0; g < 4; g++) bits |= (words[4 * i + g] >> 4 & 0x03030303U) << 2 * g;
+            for (size_t g = 0; g < 4; g++) bits |= (words[4 * i + g] >> 4 & LOW_PAIRS) << 2 * g;
             store_word(high + i * rows * 4, bits);
         }
     }
@@ -175,17 +259,23 @@ static void pack_words(const weft_cpu_format *format, const weft_cpu_tile *tile,
 static inline __attribute__((always_inline)) void pack_row_of(weft_type type, const weft_cpu_format *format,
                                                               const weft_cpu_tile *tile, size_t rows, uint8_t *place, size_t r,
                                                               const uint8_t *from, size_t n_file_blocks) {
-    size_t per_file_block = format->block_elements / WEFT_CPU_BLOCK, n_sub = sub_bytes(format);
-    bool has_minimum = tile->m < tile->bytes && (format->scales == WEFT_CPU_SCALE_MIN || format->scales == WEFT_CPU_SUB_MIN);
+    size_t per_file_block = format->block_elements / WEFT_CPU_BLOCK, n_sub = scale_bytes[format->scales].sub;
+    size_t d_bytes = scale_bytes[format->scales].d, m_bytes = scale_bytes[format->scales].m;
     for (size_t f = 0; f < n_file_blocks; f++, from += format->block_bytes) {
         uint32_t words[8];
         for (size_t sub = 0; sub < per_file_block; sub++) {
             words_of(type, from, (unsigned)sub, words);
             pack_words(format, tile, rows, place, f * per_file_block + sub, r, words);
         }
-        for (size_t i = 0; i < n_sub; i++) place[tile->sub + (f * n_sub + i) * rows + r] = from[format->sub_at + i];
-        memcpy(place + tile->d + (f * rows + r) * 2, from + format->d_at, 2);
-        if (has_minimum) memcpy(place + tile->m + (f * rows + r) * 2, from + format->m_at, 2);
+        uint8_t parts[LARGEST_SUB];
+        const uint8_t *sub_parts = from + format->sub_at;
+        if (format->sub_parts) {
+            format->sub_parts(sub_parts, parts);
+            sub_parts = parts;
+        }
+        for (size_t i = 0; i < n_sub; i++) place[tile->sub + (f * n_sub + i) * rows + r] = sub_parts[i];
+        memcpy(place + tile->d + (f * rows + r) * d_bytes, from + format->d_at, d_bytes);
+        memcpy(place + tile->m + (f * rows + r) * m_bytes, from + format->m_at, m_bytes);
     }
 }
 
@@ -211,29 +301,34 @@ static void words_of_tile(const weft_cpu_format *format, const weft_cpu_tile *ti
     const uint8_t *high = place + tile->high + (b * format->high_words * rows + r) * 4;
     for (size_t i = 0; i < format->quant_words; i++) words[i] = weft_cpu_load_u32(quants + i * rows * 4);
     if (format->quant_words == 8) return;
-    for (size_t i = 0; i < 4; i++) {
+    if (format->quant_words == 2) {
+        uint32_t packed[2] = {words[0], words[1]};
+        for (size_t g = 0; g < 8; g++) words[g] = packed[g / 4] >> 2 * (g % 4) & LOW_PAIRS;
+    }
+    for (size_t i = 0; format->quant_words == 4 && i < 4; i++) {
         words[i + 4] = words[i] >> 4 & LOW_NIBBLES;
         words[i] &= LOW_NIBBLES;
     }
     if (format->high_words == 1) {
         uint32_t bits = weft_cpu_load_u32(high);
-        for (size_t g = 0; g < 8; g++) words[g] |= (bits >> g & 0x01010101U) << 4;
+        for (size_t g = 0; g < 8; g++) words[g] |= (bits >> g & 0x01010101U) << format->quant_words;
     } else if (format->high_words == 2) {
         for (size_t g = 0; g < 8; g++) {
-            words[g] |= (weft_cpu_load_u32(high + g / 4 * rows * 4) >> 2 * (g % 4) & 0x03030303U) << 4;
+            words[g] |= (weft_cpu_load_u32(high + g / 4 * rows * 4) >> 2 * (g % 4) & LOW_PAIRS) << 4;
         }
     }
+    look_up(format, words);
 }
 
 static void block_values(const weft_cpu_format *format, const weft_cpu_block *decoded, float *values) {
     uint8_t bytes[WEFT_CPU_BLOCK];
     memcpy(bytes, decoded->words, sizeof bytes);
     for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
-        int q = format->quant_words == 8 ? (int8_t)bytes[i] : bytes[i] - format->offset;
+        int q = format->quant_words == 8 || format->codebook ? (int8_t)bytes[i] : bytes[i] - format->offset;
         values[i] = decoded->scale[i / 16] * (float)q;
     }
-    if (format->scales != WEFT_CPU_SCALE_MIN && format->scales != WEFT_CPU_SUB_MIN) return;
-    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) values[i] += decoded->minimum;
+    if (scale_bytes[format->scales].m == 0) return;
+    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) values[i] += decoded->minimum[i / 16];
 }
 
 static void unpack_floats(const weft_cpu_matrix *matrix, int64_t row, float *values) {
@@ -263,12 +358,13 @@ void weft_cpu_unpack_row(const weft_cpu_matrix *matrix, int64_t row, float *valu
         }
         return;
     }
-    size_t rows = matrix->layout == WEFT_CPU_ROWS_16 ? 16 : 8, r = (size_t)row % rows, n_sub = sub_bytes(format);
+    size_t rows = matrix->layout == WEFT_CPU_ROWS_16 ? 16 : 8, r = (size_t)row % rows;
+    size_t n_sub = scale_bytes[format->scales].sub, d_bytes = scale_bytes[format->scales].d;
     weft_cpu_tile tile = weft_cpu_tile_measure(format, matrix->k, rows);
     const uint8_t *place = (const uint8_t *)matrix->data + (size_t)row / rows * tile.bytes;
     for (int64_t b = 0; b < n_blocks; b++) {
         size_t f = (size_t)(b / per_file_block);
-        const uint8_t *d = place + tile.d + (f * rows + r) * 2, *sub = place + tile.sub + f * n_sub * rows + r;
+        const uint8_t *d = place + tile.d + (f * rows + r) * d_bytes, *sub = place + tile.sub + f * n_sub * rows + r;
         const uint8_t *m = place + tile.m + (f * rows + r) * 2;
         words_of_tile(format, &tile, rows, place, (size_t)b, r, decoded.words);
         block_scales(format, d, m, sub, rows, (unsigned)(b % per_file_block), &decoded);

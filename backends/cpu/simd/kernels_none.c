@@ -24,14 +24,19 @@ static void signed_weights(const weft_cpu_format *format, const weft_cpu_block *
     for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) weights[i] = (int8_t)(weights[i] - format->offset);
 }
 
-static float block_product(const int8_t *weights, const weft_cpu_block *block, const weft_cpu_slot *x) {
+static float block_product(const weft_cpu_format *format, const int8_t *weights, const weft_cpu_block *block,
+                           const weft_cpu_slot *x) {
     int32_t low = 0, high = 0;
     for (size_t i = 0; i < 16; i++) {
         low += weights[i] * x->quants[i];
         high += weights[i + 16] * x->quants[i + 16];
     }
     float product = block->scale[0] * (float)low + block->scale[1] * (float)high;
-    return (product + block->minimum * *x->sum) * *x->scale;
+    if (format->scales == WEFT_CPU_SUB_MIN_16)
+        product += block->minimum[0] * weft_cpu_low_sum(*x->half_sums) + block->minimum[1] * weft_cpu_high_sum(*x->half_sums);
+    else
+        product += block->minimum[0] * *x->sum;
+    return product * *x->scale;
 }
 
 static void multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t row, float *y,
@@ -48,7 +53,7 @@ static void multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, 
         for (int64_t t = 0; t < n_columns; t++) {
             weft_cpu_place place = weft_cpu_group(t, n_columns, 1, n_blocks);
             weft_cpu_slot slot = weft_cpu_slot_of((void *)(uintptr_t)columns, &place, t, b);
-            y[t * y_stride] += block_product(weights, &block, &slot);
+            y[t * y_stride] += block_product(format, weights, &block, &slot);
         }
     }
 }

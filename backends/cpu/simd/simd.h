@@ -2,12 +2,14 @@
  *
  * Packed weights (layouts WEFT_CPU_ROWS_8 and WEFT_CPU_ROWS_16) are tiles of R = 8 or 16 rows, each in planes, so that one 32-bit
  * lane of a vector is one row with 4 consecutive weights. For a tile of k / 32 blocks:
- *   quants  [block][4 or 8][R][4] bytes; with 4: byte (i, row, j) holds weight 4i + j in its low and 16 + 4i + j in its high nibble
- *   high    [block][R][4] bytes, bit g of byte (row, j) is bit 4 of weight 4g + j (five-bit types); or [block][2][R][4] bytes,
- *           bits 2g, 2g + 1 of byte (i, row, j) are bits 4, 5 of weight 16i + 4g + j (Q6_K)
- *   sub     [superblock][12][R] bytes, the file's packed 6-bit scales and minimums (Q4_K, Q5_K); or [block][2][R] (Q6_K)
- *   d, m    [block or superblock][R] F16
- * Nothing but the order differs from the file, and rows past the last are zeros.
+ *   quants  [block][2, 4 or 8][R][4] bytes; with 4: byte (i, row, j) holds weight 4i + j in its low and 16 + 4i + j in its high
+ *           nibble; with 2: bits 2g, 2g + 1 of byte (i, row, j) are weight 16i + 4g + j
+ *   high    [block][R][4] bytes, bit g of byte (row, j) is the bit above those of weight 4g + j (types of three and five bits); or
+ *           [block][2][R][4] bytes, bits 2g, 2g + 1 of byte (i, row, j) are bits 4, 5 of weight 16i + 4g + j (Q6_K)
+ *   sub     [superblock][12][R] bytes, the file's packed 6-bit scales and minimums (Q4_K, Q5_K); or a byte for each block
+ *           (IQ4_XS) or 16 weights (Q2_K, Q3_K, Q6_K). The packed 6-bit scales of Q3_K and IQ4_XS become such bytes.
+ *   d, m    [block or superblock][R] F16; d of MXFP4: [block][R] bytes
+ * Rows past the last are zeros.
  *
  * Columns of form WEFT_CPU_BLOCKS: groups of up to `group` columns; in a group of w, for each block of 32 values: [w][32] int8,
  * then [w] F32 scales, [w] F32 sums of the int8, [w] pairs of int16 sums of either half.
@@ -23,23 +25,31 @@
 
 #define WEFT_CPU_BLOCK_BYTES 44 /* of one column's block in form WEFT_CPU_BLOCKS */
 
-/* How the scales of a quantised type work: value = scale * (q - offset), or scale * q + minimum. */
+/* How the scales of a quantised type work: value = scale * (q - offset), scale * codebook[q], or scale * q + minimum. */
 typedef enum weft_cpu_scales {
     WEFT_CPU_SCALE,       /* one F16 a block */
     WEFT_CPU_SCALE_MIN,   /* F16 scale and F16 minimum a block */
+    WEFT_CPU_SCALE_E8M0,  /* one E8M0 a block, halved */
     WEFT_CPU_SUB_MIN,     /* superblocks of 256: d, dmin and 6-bit parts a block */
+    WEFT_CPU_SUB_MIN_16,  /* superblocks of 256: d, dmin and 4-bit parts for each 16 weights */
+    WEFT_CPU_SUB_SCALE,   /* superblocks of 256: d and an int8 part a block */
     WEFT_CPU_SUB_SCALE_16 /* superblocks of 256: d and an int8 part for each 16 weights */
 } weft_cpu_scales;
 
 typedef struct weft_cpu_format {
     weft_type type;
     weft_cpu_scales scales;
-    uint8_t quant_words; /* 32-bit words a row and block: 4 (nibbles) or 8 (bytes) */
+    uint8_t quant_words; /* 32-bit words a row and block: 2 (pairs of bits), 4 (nibbles) or 8 (bytes) */
     uint8_t high_words;  /* 32-bit words of further bits: 0, 1 or 2 */
     int8_t offset;
     uint16_t block_elements, block_bytes; /* of the file */
     uint16_t d_at, m_at, sub_at;          /* places in the file's block */
+    const int8_t *codebook;               /* the 16 values of nibbles, or NULL */
+    /* Makes a byte of each of a superblock's scales, where the file packs them and `sub` does not; or NULL. */
+    void (*sub_parts)(const uint8_t *from, uint8_t *parts);
 } weft_cpu_format;
+
+extern const int8_t weft_cpu_codebook_iq4[16], weft_cpu_codebook_e2m1[16];
 
 /* The sets; which of them there are depends on the processor this is compiled for. */
 extern const weft_cpu_kernels weft_cpu_kernels_none, weft_cpu_kernels_avx2, weft_cpu_kernels_avx512vnni, weft_cpu_kernels_neon;
@@ -64,11 +74,11 @@ void weft_cpu_unpack_row(const weft_cpu_matrix *matrix, int64_t row, float *valu
 int32_t weft_cpu_form(weft_type type, uint32_t layout);
 size_t weft_cpu_columns_bytes(int32_t form, int64_t k, int64_t n_columns);
 
-/* Block `block` (of 32) of a row in the file's layout: word g holds weights 4g .. 4g + 3 as bytes, low first; scales of either half
- * and the minimum. */
+/* Block `block` (of 32) of a row in the file's layout: word g holds weights 4g .. 4g + 3 as bytes, low first; scales and minimums
+ * of either half. */
 typedef struct weft_cpu_block {
     uint32_t words[8];
-    float scale[2], minimum;
+    float scale[2], minimum[2];
 } weft_cpu_block;
 void weft_cpu_block_decode(const weft_cpu_format *format, const uint8_t *row, int64_t block, weft_cpu_block *decoded);
 
@@ -86,6 +96,14 @@ static inline float weft_cpu_f16_to_f32(uint16_t half) {
     memcpy(&value, &bits, sizeof value);
     value *= 0x1p112F;
     return sign ? -value : value;
+}
+
+/* 2^(exponent - 128): half of the power of two, of which the smallest two are subnormal. */
+static inline float weft_cpu_half_e8m0(uint8_t exponent) {
+    uint32_t bits = exponent < 2 ? 0x200000U << exponent : (uint32_t)(exponent - 1) << 23;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 static inline float weft_cpu_bf16_to_f32(uint16_t half) {
@@ -138,6 +156,14 @@ static inline weft_cpu_slot weft_cpu_slot_of(void *columns, const weft_cpu_place
 
 static inline int32_t weft_cpu_half_sums(int low, int high) {
     return (int32_t)((uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16);
+}
+
+static inline float weft_cpu_low_sum(int32_t half_sums) {
+    return (float)(int16_t)(uint16_t)half_sums;
+}
+
+static inline float weft_cpu_high_sum(int32_t half_sums) {
+    return (float)(half_sums >> 16);
 }
 
 /* Blocks whose largest magnitude is below this become zeros, so that 127 / largest stays finite. */

@@ -8,7 +8,7 @@
 
 typedef struct unpacked_tile {
     uint8_t weights[PIECE][8][64];
-    float scale[PIECE][2][ROWS];
+    float scale[PIECE][4][ROWS]; /* those that the type has */
 } __attribute__((aligned(64))) unpacked_tile;
 
 INLINE void unpack_tile(weft_avx512_kind kind, const weft_avx512_planes *planes, int64_t first, int64_t count,
@@ -21,8 +21,9 @@ INLINE void unpack_tile(weft_avx512_kind kind, const weft_avx512_planes *planes,
         block_scales(kind, planes, first + b, &parts, block.scale);
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) _mm512_store_si512(unpacked->weights[b][g], block.weights[g]);
-        _mm512_store_ps(unpacked->scale[b][0], block.scale[0]);
-        _mm512_store_ps(unpacked->scale[b][1], block.scale[1]);
+        const int n_scales = halves_differ(kind) ? 4 : 2;
+#pragma GCC unroll 4
+        for (int i = 0; i < n_scales; i++) _mm512_store_ps(unpacked->scale[b][i], block.scale[i]);
     }
 }
 
@@ -54,13 +55,16 @@ INLINE void add_products(weft_avx512_kind kind, const int n_tiles, const int n_c
             if (n_tiles == 2) products[1][c] = _mm512_dpbusd_epi32(products[1][c], high, value);
         }
     }
-    int second = halves == HALF_HIGH;
+    int at = halves == HALF_HIGH ? 2 : 0;
 #pragma GCC unroll 2
     for (int t = 0; t < n_tiles; t++) {
-        __m512 scale[2] = {_mm512_load_ps(tiles[t].scale[b][second]), _mm512_load_ps(tiles[t].scale[b][1])};
+        __m512 scale[2] = {_mm512_load_ps(tiles[t].scale[b][at]), _mm512_load_ps(tiles[t].scale[b][at + 1])};
 #pragma GCC unroll 8
         for (int c = 0; c < n_columns; c++) {
-            sums[t][c] = add_product(kind, sums[t][c], products[t][c], scale, x->scale[c], x->sum[c]);
+            float sum = !halves_differ(kind) ? x->sum[c]
+                        : halves == HALF_LOW ? weft_cpu_low_sum(x->half_sums[c])
+                                             : weft_cpu_high_sum(x->half_sums[c]);
+            sums[t][c] = add_product(kind, sums[t][c], products[t][c], scale, x->scale[c], sum);
         }
     }
 }
@@ -78,7 +82,7 @@ INLINE void multiply_group(weft_avx512_kind kind, const int n_tiles, const int n
     }
     for (int64_t b = 0; b < count; b++) {
         weft_avx512_column x = column_block(group, n_columns, b);
-        if (kind.scales == WEFT_CPU_SUB_SCALE_16) {
+        if (halves_differ(kind)) {
             add_products(kind, n_tiles, n_columns, tiles, b, &x, HALF_LOW, sums);
             add_products(kind, n_tiles, n_columns, tiles, b, &x, HALF_HIGH, sums);
         } else {
@@ -128,8 +132,14 @@ DEFINE_TILES(Q8_0, 1)
 DEFINE_TILES(Q8_0, 2)
 DEFINE_TILES(Q4_1, 1)
 DEFINE_TILES(Q4_1, 2)
+DEFINE_TILES(Q2_K, 1)
+DEFINE_TILES(Q2_K, 2)
+DEFINE_TILES(Q3_K, 1)
+DEFINE_TILES(Q3_K, 2)
 DEFINE_TILES(Q6_K, 1)
 DEFINE_TILES(Q6_K, 2)
+DEFINE_TILES(MXFP4, 1)
+DEFINE_TILES(MXFP4, 2)
 DEFINE_UNPACK(Q4_0)
 DEFINE_UNPACK(Q4_1)
 DEFINE_UNPACK(Q5_0)
@@ -138,6 +148,11 @@ DEFINE_UNPACK(Q8_0)
 DEFINE_UNPACK(Q4_K)
 DEFINE_UNPACK(Q5_K)
 DEFINE_UNPACK(Q6_K)
+DEFINE_UNPACK(Q2_K)
+DEFINE_UNPACK(Q3_K)
+DEFINE_UNPACK(IQ4_NL)
+DEFINE_UNPACK(IQ4_XS)
+DEFINE_UNPACK(MXFP4)
 
 typedef struct type_functions {
     unpack_function unpack;
@@ -146,8 +161,9 @@ typedef struct type_functions {
 
 #define TYPE_ROW(type, like) [WEFT_##type] = {unpack_##type, {GROUP_ROW(like, 1), GROUP_ROW(like, 2)}}
 static const type_functions functions[WEFT_TYPE_COUNT] = {
-    TYPE_ROW(Q4_0, Q4_0), TYPE_ROW(Q4_1, Q4_1), TYPE_ROW(Q5_0, Q5_0), TYPE_ROW(Q5_1, Q4_1),
-    TYPE_ROW(Q8_0, Q8_0), TYPE_ROW(Q4_K, Q4_1), TYPE_ROW(Q5_K, Q4_1), TYPE_ROW(Q6_K, Q6_K),
+    TYPE_ROW(Q4_0, Q4_0),   TYPE_ROW(Q4_1, Q4_1),   TYPE_ROW(Q5_0, Q5_0),   TYPE_ROW(Q5_1, Q4_1), TYPE_ROW(Q8_0, Q8_0),
+    TYPE_ROW(Q4_K, Q4_1),   TYPE_ROW(Q5_K, Q4_1),   TYPE_ROW(Q6_K, Q6_K),   TYPE_ROW(Q2_K, Q2_K), TYPE_ROW(Q3_K, Q3_K),
+    TYPE_ROW(IQ4_NL, Q8_0), TYPE_ROW(IQ4_XS, Q8_0), TYPE_ROW(MXFP4, MXFP4),
 };
 
 /* One piece of k of up to two tiles, with all columns. */
