@@ -5,6 +5,7 @@
 
 #include "kernels/common.h"
 #include "kernels/layout.h"
+#include "weft/ops/codebooks.h"
 
 /* The numbers of weft_type, which are GGUF's, and behind them those of the types in other layouts. */
 enum weft_cuda_format {
@@ -15,10 +16,15 @@ enum weft_cuda_format {
     WEFT_CUDA_Q5_0 = 6,
     WEFT_CUDA_Q5_1 = 7,
     WEFT_CUDA_Q8_0 = 8,
+    WEFT_CUDA_Q2_K = 10,
+    WEFT_CUDA_Q3_K = 11,
     WEFT_CUDA_Q4_K = 12,
     WEFT_CUDA_Q5_K = 13,
     WEFT_CUDA_Q6_K = 14,
+    WEFT_CUDA_IQ4_NL = 20,
+    WEFT_CUDA_IQ4_XS = 23,
     WEFT_CUDA_BF16 = 30,
+    WEFT_CUDA_MXFP4 = 39,
     WEFT_CUDA_PLANAR_Q6_K = 256
 };
 
@@ -26,7 +32,8 @@ static __device__ inline int weft_format_of(const weft_cuda_tensor &tensor) {
     return tensor.layout == WEFT_CUDA_Q6_K_PLANAR ? (int)WEFT_CUDA_PLANAR_Q6_K : tensor.type;
 }
 
-/* Loads assume only this alignment for all types but F32, so a row may begin at any block. */
+/* Loads assume only this alignment for all types but F32, so a row may begin at any block. Blocks of MXFP4 may begin at any byte.
+ */
 static __device__ inline uint32_t weft_read_u16(const uint8_t *bytes) {
     return *(const uint16_t *)bytes;
 }
@@ -59,6 +66,16 @@ static __device__ inline int64_t weft_row_bytes(int format, int64_t k) {
         return k / 32 * 24;
     case WEFT_CUDA_Q8_0:
         return k / 32 * 34;
+    case WEFT_CUDA_IQ4_NL:
+        return k / 32 * 18;
+    case WEFT_CUDA_MXFP4:
+        return k / 32 * 17;
+    case WEFT_CUDA_Q2_K:
+        return k / 256 * 84;
+    case WEFT_CUDA_Q3_K:
+        return k / 256 * 110;
+    case WEFT_CUDA_IQ4_XS:
+        return k / 256 * 136;
     case WEFT_CUDA_Q4_K:
         return k / 256 * 144;
     case WEFT_CUDA_Q5_K:
@@ -117,6 +134,48 @@ static __device__ inline float weft_value_planar_q6_k(const uint8_t *row, int64_
                            group, place);
 }
 
+static __device__ inline float weft_value_q2_k(const uint8_t *block, int group, int place) {
+    int both = block[group * 2 + place / 16], q = block[16 + group / 4 * 32 + place] >> group % 4 * 2 & 3;
+    float product = weft_read_f16(block + 80) * (float)(both & 15) * (float)q;
+    return product - weft_read_f16(block + 82) * (float)(both >> 4);
+}
+
+static __device__ inline float weft_value_q3_k(const uint8_t *block, int group, int place) {
+    int part = group * 2 + place / 16;
+    int scale = (block[96 + part % 8] >> part / 8 * 4 & 15) | (block[104 + part % 4] >> part / 4 * 2 & 3) << 4;
+    int q = (block[32 + group / 4 * 32 + place] >> group % 4 * 2 & 3) | (block[place] >> group & 1) << 2;
+    return weft_read_f16(block + 108) * (float)(scale - 32) * (float)(q - 4);
+}
+
+/* A codebook is four words: a select of a word and a shift, rather than memory that lanes read at different places. */
+static __device__ inline float weft_value_of_code(const int8_t (&values)[16], int code) {
+    uint32_t word = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        uint32_t four = 0;
+#pragma unroll
+        for (int j = 0; j < 4; j++) four |= (uint32_t)(uint8_t)values[4 * i + j] << 8 * j;
+        word = code / 4 == i ? four : word;
+    }
+    return (float)(int8_t)(word >> code % 4 * 8);
+}
+
+static __device__ inline float weft_value_iq4(int code) {
+    constexpr int8_t values[16] = {WEFT_CODEBOOK_IQ4};
+    return weft_value_of_code(values, code);
+}
+
+static __device__ inline float weft_value_iq4_xs(const uint8_t *block, int group, int place) {
+    int scale = (block[4 + group / 2] >> group % 2 * 4 & 15) | (int)(weft_read_u16(block + 2) >> 2 * group & 3) << 4;
+    return weft_read_f16(block) * (float)(scale - 32) * weft_value_iq4(weft_nibble(block + 8 + group * 16, place));
+}
+
+static __device__ inline float weft_value_mxfp4(const uint8_t *block, int place) {
+    constexpr int8_t values[16] = {WEFT_CODEBOOK_E2M1};
+    uint32_t exponent = block[0], bits = exponent < 2 ? 0x200000u << exponent : (exponent - 1) << 23;
+    return weft_bits_to_real((int32_t)bits) * weft_value_of_code(values, weft_nibble(block + 1, place));
+}
+
 /* Value `place` of the 32-value group `group` of those eight that begin at value 256 * chunk of a row of k. If FORMAT and group are
  * constants, this compiles to a few instructions. */
 template <int FORMAT>
@@ -147,6 +206,14 @@ static __device__ inline float weft_value_of(const uint8_t *row, int64_t k, int6
         row += block * 34;
         return weft_read_f16(row) * (float)(int8_t)row[2 + place];
     }
+    if (FORMAT == WEFT_CUDA_IQ4_NL) {
+        row += block * 18;
+        return weft_read_f16(row) * weft_value_iq4(weft_nibble(row + 2, place));
+    }
+    if (FORMAT == WEFT_CUDA_MXFP4) return weft_value_mxfp4(row + block * 17, place);
+    if (FORMAT == WEFT_CUDA_Q2_K) return weft_value_q2_k(row + chunk * 84, group, place);
+    if (FORMAT == WEFT_CUDA_Q3_K) return weft_value_q3_k(row + chunk * 110, group, place);
+    if (FORMAT == WEFT_CUDA_IQ4_XS) return weft_value_iq4_xs(row + chunk * 136, group, place);
     if (FORMAT == WEFT_CUDA_Q4_K) return weft_value_k45(row + chunk * 144, group, place, false);
     if (FORMAT == WEFT_CUDA_Q5_K) return weft_value_k45(row + chunk * 176, group, place, true);
     if (FORMAT == WEFT_CUDA_PLANAR_Q6_K) return weft_value_planar_q6_k(row, k / 256, chunk, group, place);
@@ -166,7 +233,12 @@ static __device__ inline float weft_value_of(const uint8_t *row, int64_t k, int6
     EACH(WEFT_CUDA_Q4_K)                                                                                                           \
     EACH(WEFT_CUDA_Q5_K)                                                                                                           \
     EACH(WEFT_CUDA_Q6_K)                                                                                                           \
-    EACH(WEFT_CUDA_PLANAR_Q6_K)
+    EACH(WEFT_CUDA_PLANAR_Q6_K)                                                                                                    \
+    EACH(WEFT_CUDA_Q2_K)                                                                                                           \
+    EACH(WEFT_CUDA_Q3_K)                                                                                                           \
+    EACH(WEFT_CUDA_IQ4_NL)                                                                                                         \
+    EACH(WEFT_CUDA_IQ4_XS)                                                                                                         \
+    EACH(WEFT_CUDA_MXFP4)
 
 /* Value i of a row of k. */
 static __device__ inline float weft_value(int format, const uint8_t *row, int64_t k, int64_t i) {

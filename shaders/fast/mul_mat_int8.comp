@@ -38,21 +38,35 @@ ivec2 halves_of(int w[8], Words x) {
     return halves;
 }
 
-/* The dot product of a piece of the row and the same piece of a column. */
-float product_of(int w[8], vec2 scale, float minimum, uint column, uint piece) {
-    uint block = column * (p.k / PIECE) + piece;
-    Floats scales = Floats(address_of(p.scales, block, 8u));
+/* The same with both columns of the activations. */
+ivec2 halves_of_block(int w[8], uint block) {
     ivec2 halves = halves_of(w, Words(address_of(p.quants, block, PIECE)));
     if (EXTRA_PRECISION) halves = halves * ERROR_STEPS + halves_of(w, Words(address_of(p.error_quants, block, PIECE)));
+    return halves;
+}
+
+/* The dot product of a piece of the row and the same piece of a column. */
+float product_of(int w[8], vec2 scale, vec2 minimum, uint column, uint piece) {
+    const int ones[8] = int[](0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101);
+    uint block = column * (p.k / PIECE) + piece;
+    Floats scales = Floats(address_of(p.scales, block, 8u));
+    ivec2 halves = halves_of_block(w, block);
     precise float product = scale.x * float(halves.x);
-    if (WEIGHT_TYPE == TYPE_Q6_K || WEIGHT_TYPE == TYPE_Q6_K_PLANAR) {
+    if (HALVES_DIFFER) {
         precise float second = scale.y * float(halves.y);
         product = product + second;
     } else {
         product = scale.x * float(halves.x + halves.y);
     }
+    if (MINIMUMS_DIFFER) {
+        precise vec2 products_of_minimums = minimum * vec2(halves_of_block(ones, block));
+        product = product + products_of_minimums.x;
+        product = product + products_of_minimums.y;
+        product = product * scales.at[0];
+        return product;
+    }
     product = product * scales.at[0];
-    precise float product_of_minimum = minimum * scales.at[1];
+    precise float product_of_minimum = minimum.x * scales.at[1];
     product = product + product_of_minimum;
     return product;
 }
@@ -74,8 +88,7 @@ void multiply(uint first_row, uint first_column) {
     for (uint c = 0u; c < TILE; c++) sum[c] = 0.0;
     for (uint piece = lane; piece < p.k / PIECE; piece += LANES) {
         int w[8];
-        vec2 scale;
-        float minimum;
+        vec2 scale, minimum;
         unpack_int8(weights, piece, p.k, w, scale, minimum);
         for (uint c = 0u; c < TILE; c++)
             sum[c] = sum[c] + product_of(w, scale, minimum, min(first_column + c, p.n_columns - 1u), piece);
