@@ -82,7 +82,7 @@ class Files(unittest.TestCase):
         path, data, name = command.FOLDER / "unknown.gguf", bytearray(command.model().read_bytes()), b"blk.1.ffn_up.weight"
         at = data.index(name) + len(name)
         at += 4 + 8 * data[at]
-        for number, expected in ((10, "Q2_K"), (77, "type 77")):
+        for number, expected in ((16, "IQ2_XXS"), (77, "type 77")):
             data[at:at + 4] = number.to_bytes(4, "little")
             path.write_bytes(data)
             code, out, err = command.weft("inspect", path, "--all")
