@@ -103,8 +103,6 @@ static void try_again(weft_session *session) {
 /* ---- Answers ---- */
 
 static weft_status begin(weft_session *session, weft_error *error) {
-    weft_status status = weft_session_begin_answer(session, error);
-    if (status != WEFT_OK) return status;
     if (session->n_tokens == 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
                          "the session is empty: say something, or add text or tokens, before the answer");
@@ -113,6 +111,7 @@ static weft_status begin(weft_session *session, weft_error *error) {
     /* Only the last token's row gives the next token. */
     if (session->n_queued >= session->n_tokens) weft_session_rewind(session, session->n_tokens - 1);
     session->answering = true;
+    if (session->chat_state == WEFT_CHAT_SAID) session->chat_state = WEFT_CHAT_ANSWER;
     session->finish = session->n_tokens == session->options.n_ctx ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;
     session->n_generated = 0;
     session->text_size = session->text_given = 0;

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "decoder/conversation.h"
 #include "decoder/family.h"
 #include "decoder/model.h"
 #include "decoder/pages.h"
@@ -104,11 +105,11 @@ typedef struct weft_call {
     struct weft_call *next;
 } weft_call;
 
-/* The kind of a session's last tokens, for the chat format. */
+/* The kind of a session's last tokens. */
 typedef enum weft_chat_state {
-    WEFT_CHAT_PLAIN,  /* tokens as they were given */
-    WEFT_CHAT_SAID,   /* a whole message */
-    WEFT_CHAT_ANSWER, /* an answer that was begun in the format */
+    WEFT_CHAT_PLAIN,  /* no message was said: tokens as they were given, and answers to them */
+    WEFT_CHAT_SAID,   /* a message, and what the chat template writes before an answer */
+    WEFT_CHAT_ANSWER, /* an answer that was begun after a message */
 } weft_chat_state;
 
 struct weft_session {
@@ -148,7 +149,8 @@ struct weft_session {
     weft_logprob *tops;       /* n_choices * n_top */
     weft_logprob *prompt_top; /* n_prompt_top, for the callback */
     weft_chat_state chat_state;
-    char *text; /* the text of the last piece, then the bytes that are held back */
+    weft_conversation conversation; /* only the thread that adds to the session uses it */
+    char *text;                     /* the text of the last piece, then the bytes that are held back */
     size_t text_size, text_capacity, text_given;
     weft_session_timing timing;
 };
@@ -187,10 +189,10 @@ void weft_session_set_back(weft_session *session, int32_t n_pages);
 void weft_session_abandon(weft_session *session, weft_finish finish);
 /* Puts the session at the end of the order, to wait for pages. */
 void weft_session_arrive(weft_session *session);
-/* If the last tokens are a message, adds the tokens that come before an answer. */
-weft_status weft_session_begin_answer(weft_session *session, weft_error *error);
+/* Forgets all tokens but the first n_tokens, and what is cached of them. */
+void weft_session_forget(weft_session *session, int32_t n_tokens);
 /* Adds `count` prompt tokens that already stand at tokens[n_tokens]. */
-void weft_session_added(weft_session *session, int32_t count, weft_chat_state state);
+void weft_session_added(weft_session *session, int32_t count);
 /* Appends a token that a step chose, and ends the answer if this was its last token. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
 

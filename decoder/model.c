@@ -1,6 +1,7 @@
 /* Opening a model file and describing it. */
 #include "decoder/model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static char *copy_text(weft_runtime *runtime, const char *bytes, size_t size) {
@@ -41,13 +42,26 @@ static weft_status read_weights(weft_model *model, weft_text architecture, weft_
     return status;
 }
 
+/* A file whose template cannot be read is opened: its reason is told to those who want to chat. */
+static weft_status read_chat(weft_model *model, weft_error *error) {
+    weft_text source;
+    weft_error why = {.message = "the file has no chat template"};
+    weft_status status = weft_gguf_text(model->gguf, "tokenizer.chat_template", &source, error);
+    if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
+    if (status == WEFT_OK) status = weft_chat_create(model->runtime, source, "file", model->tokenizer, &model->chat, &why);
+    if (status == WEFT_OUT_OF_MEMORY) return weft_fail(error, status, "%s: %s", model->path, why.message);
+    if (status != WEFT_OK) snprintf(model->chat_reason, sizeof model->chat_reason, "%s", why.message);
+    model->chat_status = status;
+    return WEFT_OK;
+}
+
 static weft_status read_model(weft_model *model, const char *path, const weft_family *family, weft_error *error) {
     weft_text architecture = {"", 0};
     weft_status status = weft_gguf_open(model->runtime, path, &model->gguf, error);
     if (status == WEFT_OK) status = read_names(model, path, &architecture, error);
     if (status == WEFT_OK) status = weft_tokenizer_create(model->runtime, model->gguf, &model->tokenizer, error);
     if (status != WEFT_OK) return status;
-    status = weft_chat_create(model->runtime, model->gguf, model->tokenizer, &model->chat, &model->chat_reason, error);
+    status = read_chat(model, error);
     if (status != WEFT_OK) return status;
     model->family = family ? family : weft_family_find(architecture);
     model->has_weights = weft_gguf_tensor_count(model->gguf) > 0;
@@ -110,8 +124,8 @@ void weft_model_describe(const weft_model *model, weft_model_info *info) {
         .n_ctx_train = hyper->n_ctx_train,
         .has_weights = model->has_weights,
         .tokenizer = weft_tokenizer_name(model->tokenizer),
-        .chat_format = model->chat ? weft_chat_name(model->chat) : NULL,
-        .chat_reason = model->chat ? "" : model->chat_reason,
+        .chat_format = model->chat ? model->chat->name : NULL,
+        .chat_reason = model->chat_reason,
         .bos = weft_tokenizer_bos(model->tokenizer),
         .eos = weft_tokenizer_eos(model->tokenizer),
     };
@@ -121,6 +135,32 @@ void weft_model_describe(const weft_model *model, weft_model_info *info) {
         info->n_parameters += (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]);
         info->weight_bytes += tensor->bytes;
     }
+}
+
+/* The file's own templates of other names, such as "tool_use", come before weft's. */
+static weft_status find_template(const weft_model *model, const char *name, weft_text *source, weft_error *error) {
+    char key[96];
+    int n = snprintf(key, sizeof key, "tokenizer.chat_template.%s", name);
+    weft_status status = WEFT_NOT_FOUND;
+    if (n > 0 && (size_t)n < sizeof key) status = weft_gguf_text(model->gguf, key, source, error);
+    if (status != WEFT_NOT_FOUND) return status;
+    *source = weft_chat_named(name);
+    return source->size ? WEFT_OK : weft_fail(error, WEFT_NOT_FOUND, "there is no chat template \"%.64s\"", name);
+}
+
+weft_status weft_model_use_template(weft_model *model, const char *name, const char *text, weft_error *error) {
+    if (!model || !name == !text)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                         "weft_model_use_template: the model is missing, or not one of name and text");
+    weft_text source = {text, text ? strlen(text) : 0};
+    weft_chat *chat = NULL;
+    weft_status status = name ? find_template(model, name, &source, error) : WEFT_OK;
+    if (status == WEFT_OK) status = weft_chat_create(model->runtime, source, name ? name : "given", model->tokenizer, &chat, error);
+    if (status != WEFT_OK) return status;
+    weft_chat_destroy(model->chat);
+    model->chat = chat;
+    model->chat_reason[0] = 0;
+    return WEFT_OK;
 }
 
 bool weft_model_tensor_at(const weft_model *model, size_t index, weft_model_tensor *tensor) {

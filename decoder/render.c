@@ -14,35 +14,23 @@ static weft_text text_of(const char *text) {
     return text ? (weft_text){text, strlen(text)} : (weft_text){"", 0};
 }
 
-static weft_status find_source(const weft_model *model, const weft_render_options *options, weft_text *source, weft_error *error) {
-    *source = text_of(options->template_text);
-    if (options->template_text) return WEFT_OK;
-    weft_status status = weft_gguf_text(model->gguf, "tokenizer.chat_template", source, error);
-    return status == WEFT_NOT_FOUND ? weft_fail(error, status, "%s: the file has no chat template", model->path) : status;
-}
-
-static weft_status render(const weft_model *model, const weft_render_options *options, weft_text source, weft_jinja_rendered *text,
+static weft_status render(const weft_model *model, const weft_render_options *options, weft_jinja_rendered *text,
                           weft_error *error) {
-    const struct {
-        const char *name;
-        weft_token token;
-    } tokens[] = {{"bos_token", weft_tokenizer_bos(model->tokenizer)}, {"eos_token", weft_tokenizer_eos(model->tokenizer)}};
-    weft_jinja_own own[sizeof tokens / sizeof *tokens];
-    weft_jinja_input input = {.variables = text_of(options->variables),
-                              .messages = text_of(options->messages),
-                              .tools = text_of(options->tools),
-                              .documents = text_of(options->documents),
-                              .own = own,
-                              .add_generation_prompt = !options->no_generation_prompt,
-                              .continue_last = options->continue_last,
-                              .clock = options->clock,
-                              .clock_user = options->clock_user};
-    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
-        if (tokens[i].token != WEFT_NO_TOKEN)
-            own[input.n_own++] = (weft_jinja_own){tokens[i].name, weft_tokenizer_bytes(model->tokenizer, tokens[i].token)};
+    const weft_jinja_input input = {.variables = text_of(options->variables),
+                                    .messages = text_of(options->messages),
+                                    .tools = text_of(options->tools),
+                                    .documents = text_of(options->documents),
+                                    .add_generation_prompt = !options->no_generation_prompt,
+                                    .continue_last = options->continue_last,
+                                    .clock = options->clock,
+                                    .clock_user = options->clock_user};
+    if (!options->template_text) {
+        if (!model->chat) return weft_fail(error, model->chat_status, "%s: %s", model->path, model->chat_reason);
+        return weft_chat_render(model->chat->parsed, model->tokenizer, input, NULL, text, error);
+    }
     weft_jinja *parsed = NULL;
-    weft_status status = weft_jinja_parse(model->runtime, source, NULL, &parsed, error);
-    if (status == WEFT_OK) status = weft_jinja_render(parsed, &input, NULL, text, error);
+    weft_status status = weft_jinja_parse(model->runtime, text_of(options->template_text), NULL, &parsed, error);
+    if (status == WEFT_OK) status = weft_chat_render(parsed, model->tokenizer, input, NULL, text, error);
     weft_jinja_destroy(parsed);
     return status;
 }
@@ -51,14 +39,12 @@ weft_status weft_model_render(const weft_model *model, const weft_render_options
                               weft_error *error) {
     if (!model || !options || !options->messages || !rendered)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_model_render: model, options, messages or rendered is missing");
-    weft_text source;
     weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
-    if (status == WEFT_OK) status = find_source(model, options, &source, error);
     if (status != WEFT_OK) return status;
     weft_rendered *made = weft_allocate(model->runtime, sizeof *made);
     if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the chat template");
     made->model = model;
-    status = render(model, options, source, &made->text, error);
+    status = render(model, options, &made->text, error);
     if (status == WEFT_OK)
         *rendered = made;
     else
@@ -69,8 +55,7 @@ weft_status weft_model_render(const weft_model *model, const weft_render_options
 void weft_rendered_destroy(weft_rendered *rendered) {
     if (!rendered) return;
     weft_runtime *runtime = rendered->model->runtime;
-    weft_release(runtime, rendered->text.bytes);
-    weft_release(runtime, rendered->text.own);
+    weft_chat_release(runtime, &rendered->text);
     weft_release(runtime, rendered);
 }
 
@@ -95,7 +80,8 @@ weft_status weft_rendered_tokens(const weft_rendered *rendered, weft_token *toke
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_rendered_tokens: rendered, tokens or count is missing");
     weft_token_sink sink = {.tokens = tokens, .capacity = capacity};
     const weft_jinja_rendered *text = &rendered->text;
-    weft_status status = weft_tokenizer_append_marked(rendered->model->tokenizer, text->bytes, text->own, text->size, &sink, error);
+    weft_status status =
+        weft_tokenizer_append_marked(rendered->model->tokenizer, WEFT_NO_TOKEN, text->bytes, text->own, text->size, &sink, error);
     if (status == WEFT_OK) *count = sink.count;
     return status;
 }

@@ -78,14 +78,20 @@ void weft_session_set_back(weft_session *session, int32_t n_pages) {
     session->has_tenure = false;
 }
 
+void weft_session_forget(weft_session *session, int32_t n_tokens) {
+    session->n_tokens = n_tokens;
+    session->n_read = min(session->n_read, n_tokens);
+    session->n_prompt = min(session->n_prompt, n_tokens);
+    /* Other tokens may replace the forgotten ones. The logits of the positions before them do not change. */
+    session->next_prompt_score = min(session->next_prompt_score, n_tokens > 0 ? n_tokens : 1);
+    session->next_logits = min(session->next_logits, n_tokens);
+    weft_session_rewind(session, n_tokens);
+}
+
 void weft_session_abandon(weft_session *session, weft_finish finish) {
     session->finish = finish;
     session->wants_prompt = false;
-    session->n_tokens = session->n_read;
-    session->n_prompt = min(session->n_prompt, session->n_tokens);
-    /* Other tokens may replace the forgotten ones. The logits of the positions before them do not change. */
-    session->next_prompt_score = min(session->next_prompt_score, session->n_tokens > 0 ? session->n_tokens : 1);
-    session->next_logits = min(session->next_logits, session->n_tokens);
+    weft_session_forget(session, session->n_read);
     /* The last position must run again to give the next token. */
     weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
 }
@@ -100,7 +106,7 @@ void weft_session_arrive(weft_session *session) {
     session->in_line = true;
 }
 
-void weft_session_added(weft_session *session, int32_t count, weft_chat_state state) {
+void weft_session_added(weft_session *session, int32_t count) {
     bool was_active = weft_session_active(session);
     /* The first new token is scored by the row before it. */
     if (session->options.on_prompt && session->n_tokens > 0 && session->n_queued >= session->n_tokens)
@@ -108,7 +114,6 @@ void weft_session_added(weft_session *session, int32_t count, weft_chat_state st
     session->n_tokens += count;
     session->n_prompt = session->n_read = session->n_tokens;
     session->wants_prompt = true;
-    session->chat_state = state;
     if (!was_active) weft_session_arrive(session);
 }
 

@@ -38,6 +38,7 @@ static void release(weft_runtime *runtime, weft_session *session) {
     weft_release(runtime, session->tops);
     weft_release(runtime, session->prompt_top);
     weft_release(runtime, session->text);
+    weft_conversation_end(&session->conversation);
     weft_release(runtime, session);
 }
 
@@ -54,7 +55,9 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     if (!session) return NULL;
     size_t n_top = (size_t)options->n_top, n_prompt_top = (size_t)options->n_prompt_top;
     session->engine = engine;
+    session->conversation.runtime = runtime;
     session->options = *options;
+    session->options.chat = NULL; /* the caller's; the conversation has a copy */
     session->next_prompt_score = 1;
     atomic_init(&session->cancelled, false);
     atomic_init(&session->adding_cancelled, false);
@@ -98,6 +101,11 @@ weft_status weft_session_create(weft_engine *engine, const weft_session_options 
     if (resolved.n_ctx == 0) resolved.n_ctx = engine->config.n_ctx;
     weft_session *created = allocate(engine, &resolved);
     if (!created) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a session of %d tokens", (int)resolved.n_ctx);
+    status = weft_conversation_begin(&created->conversation, engine->runtime, resolved.chat, error);
+    if (status != WEFT_OK) {
+        release(engine->runtime, created);
+        return status;
+    }
     weft_os_mutex_lock(&engine->mutex);
     status = enter(engine, created, error);
     weft_os_mutex_unlock(&engine->mutex);

@@ -16,6 +16,7 @@ struct weft_tokenizer {
     weft_spm *spm;
     char name[32];
     weft_token bos, eos;
+    weft_token inner_end; /* looks like the end of an answer and is none, or WEFT_NO_TOKEN */
     bool adds_bos, adds_eos;
     weft_token ends[MAX_ENDS];
     size_t n_ends;
@@ -38,7 +39,7 @@ static weft_status read_id(const weft_tokenizer *tokenizer, const weft_gguf *ggu
 void weft_tokenizer_claim(weft_tokenizer *tokenizer, weft_token token, bool ends) {
     unsigned char *type = &tokenizer->vocabulary.types[token];
     if (*type == WEFT_TOKEN_USER_DEFINED) *type = WEFT_TOKEN_CONTROL;
-    if (ends && !weft_tokenizer_ends(tokenizer, token) && tokenizer->n_ends < MAX_ENDS)
+    if (ends && token != tokenizer->inner_end && !weft_tokenizer_ends(tokenizer, token) && tokenizer->n_ends < MAX_ENDS)
         tokenizer->ends[tokenizer->n_ends++] = token;
 }
 
@@ -53,10 +54,9 @@ static bool end_is_inner(const weft_tokenizer *tokenizer) {
 }
 
 static void add_known_ends(weft_tokenizer *tokenizer) {
-    const weft_token inner = end_is_inner(tokenizer) ? weft_tokenizer_special(tokenizer, "<|end|>") : WEFT_NO_TOKEN;
     for (weft_token token = 0; token < tokenizer->vocabulary.n_tokens; token++) {
         bool control = tokenizer->vocabulary.types[token] == WEFT_TOKEN_CONTROL;
-        if (control && token != inner && weft_marker_ends(weft_tokenizer_bytes(tokenizer, token)))
+        if (control && token != tokenizer->inner_end && weft_marker_ends(weft_tokenizer_bytes(tokenizer, token)))
             weft_tokenizer_claim(tokenizer, token, true);
     }
 }
@@ -66,6 +66,7 @@ static weft_status read_ids(weft_tokenizer *tokenizer, const weft_gguf *gguf, we
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id",     "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id",     "tokenizer.ggml.fim_pad_token_id",
                                        "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"};
+    tokenizer->inner_end = WEFT_NO_TOKEN;
     weft_status status = read_id(tokenizer, gguf, "tokenizer.ggml.bos_token_id", &tokenizer->bos, error);
     if (status == WEFT_OK && tokenizer->bos != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, tokenizer->bos, false);
     if (status == WEFT_OK) status = read_id(tokenizer, gguf, "tokenizer.ggml.eos_token_id", &tokenizer->eos, error);
@@ -74,6 +75,7 @@ static weft_status read_ids(weft_tokenizer *tokenizer, const weft_gguf *gguf, we
         status = read_id(tokenizer, gguf, ends[i], &token, error);
         if (status == WEFT_OK && token != WEFT_NO_TOKEN) weft_tokenizer_claim(tokenizer, token, true);
     }
+    if (end_is_inner(tokenizer)) tokenizer->inner_end = weft_tokenizer_special(tokenizer, "<|end|>");
     if (status == WEFT_OK) add_known_ends(tokenizer);
     return status;
 }
@@ -169,6 +171,14 @@ weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *t
     return weft_special_find(&tokenizer->vocabulary, text, strlen(text));
 }
 
+weft_token weft_tokenizer_special_at(const weft_tokenizer *tokenizer, const char *text, size_t size) {
+    return weft_special_at(&tokenizer->vocabulary, text, size, true);
+}
+
+size_t weft_tokenizer_longest_special(const weft_tokenizer *tokenizer) {
+    return tokenizer->vocabulary.longest_special;
+}
+
 weft_text weft_tokenizer_bytes(const weft_tokenizer *tokenizer, weft_token token) {
     return weft_vocabulary_text(&tokenizer->vocabulary, token);
 }
@@ -213,6 +223,10 @@ static size_t longest_token(const weft_vocabulary *vocabulary, bool find_control
     return vocabulary->longest > special ? vocabulary->longest : special;
 }
 
+static bool is_special(const weft_tokenizer *tokenizer, weft_token token) {
+    return weft_tokenizer_is_control(tokenizer, token) || tokenizer->vocabulary.types[token] == WEFT_TOKEN_USER_DEFINED;
+}
+
 /* After a token of one byte no space is added: a text must not become more tokens than it has bytes. */
 static bool adds_space_after(const weft_tokenizer *tokenizer, weft_token token) {
     return weft_tokenizer_bytes(tokenizer, token).size > 1;
@@ -231,10 +245,9 @@ static weft_token special_at(const weft_vocabulary *vocabulary, const char *text
 }
 
 static weft_status encode(const weft_tokenizer *tokenizer, const char *text, const unsigned char *own, size_t size,
-                          bool find_control, weft_token_sink *sink, weft_error *error) {
+                          bool find_control, bool add_space, weft_token_sink *sink, weft_error *error) {
     const weft_vocabulary *vocabulary = &tokenizer->vocabulary;
     size_t begin = 0;
-    bool add_space = true;
     weft_status status = check_room(vocabulary, text, size, longest_token(vocabulary, find_control), sink);
     bool any = find_control ? vocabulary->longest_special > 0 : vocabulary->longest_user_defined > 0;
     for (size_t at = 0; any && status == WEFT_OK && at < size;) {
@@ -245,6 +258,7 @@ static weft_status encode(const weft_tokenizer *tokenizer, const char *text, con
         }
         status = encode_plain(tokenizer, text + begin, at - begin, add_space, sink, error);
         if (status != WEFT_OK) break;
+        if (sink->places) weft_token_places_add(sink->places, at, sink->count);
         weft_token_put(sink, token);
         status = weft_token_go_on(sink);
         begin = at += weft_vocabulary_text(vocabulary, token).size;
@@ -286,15 +300,17 @@ weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *t
         if (find_special && weft_special_at(&tokenizer->vocabulary, text, size, true) == tokenizer->bos)
             warn_of_second_bos(tokenizer);
     }
-    weft_status status = encode(tokenizer, text, NULL, size, find_special, sink, error);
+    weft_status status = encode(tokenizer, text, NULL, size, find_special, true, sink, error);
     if (status == WEFT_OK && add_bos_eos && tokenizer->adds_eos) weft_token_put(sink, tokenizer->eos);
     return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);
 }
 
-weft_status weft_tokenizer_append_marked(const weft_tokenizer *tokenizer, const char *text, const unsigned char *own, size_t size,
-                                         weft_token_sink *sink, weft_error *error) {
+weft_status weft_tokenizer_append_marked(const weft_tokenizer *tokenizer, weft_token before, const char *text,
+                                         const unsigned char *own, size_t size, weft_token_sink *sink, weft_error *error) {
     if (size >= UINT32_MAX) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a text of %zu bytes is longer than 4 GiB", size);
-    weft_status status = size ? encode(tokenizer, text, own, size, true, sink, error) : WEFT_OK;
+    bool known = before >= 0 && before < tokenizer->vocabulary.n_tokens;
+    bool add_space = known ? is_special(tokenizer, before) && adds_space_after(tokenizer, before) : before == WEFT_NO_TOKEN;
+    weft_status status = size ? encode(tokenizer, text, own, size, true, add_space, sink, error) : WEFT_OK;
     return tell(status == WEFT_OK ? weft_token_go_on(sink) : status, sink, error);
 }
 
@@ -319,7 +335,7 @@ weft_status weft_tokenizer_decode(const weft_tokenizer *tokenizer, const weft_to
                              (int)tokens[i], i, (int)tokenizer->vocabulary.n_tokens);
         bool control = weft_tokenizer_is_control(tokenizer, tokens[i]);
         weft_text bytes = weft_vocabulary_text(&tokenizer->vocabulary, tokens[i]);
-        bool special_token = control || tokenizer->vocabulary.types[tokens[i]] == WEFT_TOKEN_USER_DEFINED;
+        bool special_token = is_special(tokenizer, tokens[i]);
         size_t from = drop_space && !special_token && bytes.size && bytes.bytes[0] == ' ';
         if (control && !special) from = bytes.size;
         size_t length = bytes.size - from;

@@ -20,6 +20,10 @@ weft_token weft_tokenizer_eos(const weft_tokenizer *tokenizer);
 bool weft_tokenizer_ends(const weft_tokenizer *tokenizer, weft_token token);
 /* The special token whose text is exactly this, or WEFT_NO_TOKEN. */
 weft_token weft_tokenizer_special(const weft_tokenizer *tokenizer, const char *text);
+/* The longest special token that begins a text, or WEFT_NO_TOKEN. */
+weft_token weft_tokenizer_special_at(const weft_tokenizer *tokenizer, const char *text, size_t size);
+/* Bytes of the longest special token. */
+size_t weft_tokenizer_longest_special(const weft_tokenizer *tokenizer);
 /* Makes a special token a control token, whatever the file's type, and with `ends` one that ends an answer: for the markers of a
  * chat format. Call it before the tokenizer is used by other threads. */
 void weft_tokenizer_claim(weft_tokenizer *tokenizer, weft_token token, bool ends);
@@ -39,9 +43,10 @@ weft_status weft_tokenizer_encode(const weft_tokenizer *tokenizer, const char *t
  * capacity times the bytes of the longest token, however long the text is. WEFT_CANCELLED soon after the sink's flag is set. */
 weft_status weft_tokenizer_append(const weft_tokenizer *tokenizer, const char *text, size_t size, bool add_bos_eos,
                                   bool find_special, weft_token_sink *sink, weft_error *error);
-/* The same with special tokens found, but control tokens only where `own` is set for each of their bytes. */
-weft_status weft_tokenizer_append_marked(const weft_tokenizer *tokenizer, const char *text, const unsigned char *own, size_t size,
-                                         weft_token_sink *sink, weft_error *error);
+/* The same with special tokens found, but control tokens only where `own` is set for each of their bytes. The text comes after the
+ * token `before`; WEFT_NO_TOKEN: it is the first. */
+weft_status weft_tokenizer_append_marked(const weft_tokenizer *tokenizer, weft_token before, const char *text,
+                                         const unsigned char *own, size_t size, weft_token_sink *sink, weft_error *error);
 /* WEFT_FULL as above if text of these bytes cannot fit, without `find_special`. */
 weft_status weft_tokenizer_check_room(const weft_tokenizer *tokenizer, const char *text, size_t size, weft_token_sink *sink,
                                       weft_error *error);

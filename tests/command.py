@@ -57,7 +57,7 @@ def run_tests(documentation):
 
 class Usage(unittest.TestCase):
     def test_exit_statuses(self):
-        usage = [[], ["nonsense"], ["run"], ["run", "a", "b"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"],
+        usage = [[], ["nonsense"], ["run"], ["run", "a", "b"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
                  ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"]]
         for arguments in usage:
             code, out, err = weft(*arguments)
@@ -313,6 +313,32 @@ class Template(unittest.TestCase):
         self.assertIn("nowhere", self.template([], "--tools", "FOLDER/nowhere", code=1))
         code, out, err = weft("template", model(), "/nowhere")
         self.assertEqual((code, out), (1, b""))
+
+    def prompt(self, *arguments):
+        """The text that `weft run` makes of a prompt, and what it says."""
+        code, out, err = weft("run", model(), "-p", "Hi", "--json", "-n", "1", *arguments)
+        self.assertEqual(code, 0, err)
+        ids = json.dumps(json.loads(out)["prompt_tokens"]).encode()
+        return weft("detokenize", model(), "--special", stdin=ids)[1].decode(), err.decode()
+
+    def test_run(self):
+        """Prompts go through the same templates: the file's, a file, a name."""
+        self.assertIn("Hi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", self.prompt()[0])
+        text, said = self.prompt("--system", "Be brief.", "--chat-template", "phi3", "--begin", "So")
+        self.assertEqual((text, said), ("<|system|>\nBe brief.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nSo", ""))
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (("t", "{{ tools[0].n if tools }}{{ x }}{{ messages[-1].content }}"), ("tools", '[{"n": 7}]'), ("more", '{"x": "X"}')):
+                pathlib.Path(folder, name).write_text(text)
+            text, said = self.prompt("--chat-template", f"{folder}/t", "--tools", f"{folder}/tools", "--variables", f"{folder}/more", "--system", "Be.")
+            self.assertEqual(text, "7XBe.\n\nHi")
+            self.assertIn("no place for a system message", said)
+            pathlib.Path(folder, "t").write_text("{{ raise_exception('No.') }}")
+            code, out, err = weft("run", model(), "-p", "Hi", "--chat-template", f"{folder}/t")
+            self.assertEqual((code, out), (1, b""))
+            self.assertIn(b"the template says: No.", err)
+            code, out, err = weft("chat", model(), "--chat-template", "nonesuch")
+            self.assertEqual((code, out), (1, b""))
+            self.assertIn(b"chatml, llama2", err)
 
 
 class Files(unittest.TestCase):

@@ -107,6 +107,27 @@ static void test_user_defined_spaces(void **state) {
     close_vocabulary(&o);
 }
 
+/* A text that goes on after another gets SentencePiece's space only after a special token. */
+static void test_later_text(void **state) {
+    (void)state;
+    opened o = open_vocabulary(&(vocabulary_spec){.scheme = SPM, .added = {{"<tool>", WEFT_TOKEN_USER_DEFINED}}});
+    int n = weft_tokenizer_size(o.tokenizer);
+    static const unsigned char own[3] = {0};
+    weft_token tokens[8], whole[MAX_TOKENS];
+    size_t n_whole = encode(&o, "the", 3, false, whole);
+    const struct {
+        weft_token before;
+        bool space;
+    } cases[] = {{WEFT_NO_TOKEN, true}, {n - 1, true}, {2, true}, {3 + 'a', false}, {n, false}, {n + 1000, false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        weft_token_sink sink = {.tokens = tokens, .capacity = 8};
+        assert_int_equal(weft_tokenizer_append_marked(o.tokenizer, cases[i].before, "the", own, 3, &sink, NULL), WEFT_OK);
+        assert_int_equal(weft_tokenizer_bytes(o.tokenizer, tokens[0]).bytes[0], cases[i].space ? ' ' : 't');
+        if (cases[i].space) assert_int_equal(sink.count, n_whole);
+    }
+    close_vocabulary(&o);
+}
+
 /* Ids of tokens that the vocabulary does not have: -1 means none, and those that are not used may be anything. */
 static void test_absent_ids(void **state) {
     (void)state;
@@ -220,6 +241,7 @@ int main(void) {
         cmocka_unit_test(test_special),
         cmocka_unit_test(test_user_defined),
         cmocka_unit_test(test_user_defined_spaces),
+        cmocka_unit_test(test_later_text),
         cmocka_unit_test(test_merges_of_special_tokens),
         cmocka_unit_test(test_absent_ids),
         cmocka_unit_test(test_undefined_type),

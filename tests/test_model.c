@@ -28,7 +28,7 @@ static void check_llama(const weft_model *model) {
     assert_int_equal(info.n_ctx_train, 1024);
     assert_true(info.has_weights);
     assert_string_equal(info.tokenizer, "bpe llama-bpe");
-    assert_string_equal(info.chat_format, "llama3");
+    assert_string_equal(info.chat_format, "file");
     assert_int_equal(info.bos, N_VOCAB - 5);
     assert_int_equal(info.eos, N_VOCAB - 1);
     uint64_t layer = 64 * 2 + 64 * 64 * 2 + 64 * 32 * 2 + 64 * 96 * 3;

@@ -98,7 +98,7 @@ static void texts_that_cannot_fit_are_refused_at_once(void **state) {
         text[HUGE_TEXT] = 0;
         expect_refused("plain", add_plain, text);
         expect_refused("special", add_special, text);
-        if (text[0] != ' ') expect_refused("said", say_user, text); /* the format drops spaces around a text */
+        expect_refused("said", say_user, text);
         if (i < 2) expect_refused("some", add_some, text);
     }
     free(text);
@@ -247,7 +247,7 @@ static void a_cancel_ends_a_long_text(void **state) {
             assert_int_equal(add_long(session, said), WEFT_CANCELLED);
             size_t cancelled = limits.peak - before;
             print_message("%zu bytes for a whole text, %zu for one cancelled at allocation %zu\n", whole, cancelled, n);
-            assert_true(cancelled < whole / 4);
+            assert_true(cancelled < whole / (said ? 2 : 4)); /* a template holds a few copies of the text */
             assert_true(strlen(error.message) > 10);
             assert_int_equal(count_tokens(session), 0);
         }

@@ -146,7 +146,7 @@ static void files_open_and_tokenise(void **state) {
             if (status) print_error("%s\n", error.message);
             assert_int_equal(status, WEFT_OK);
             weft_model_describe(model, &info);
-            assert_string_equal(info.chat_format, shape ? "chatml" : "llama3");
+            assert_string_equal(info.chat_format, "file");
             assert_string_equal(info.tokenizer, shape ? "bpe qwen2" : "bpe llama-bpe");
             assert_int_equal(weft_tokenize(model, text, sizeof text - 1, false, tokens, 128, &count, &error), WEFT_OK);
             assert_true(count < sizeof text - 3); /* "el", "or" and others are merged */

@@ -71,6 +71,44 @@ weft_device_options device_options(const engine_settings *settings);
 /* The library's engine options for these settings, with the progress bar. */
 weft_engine_options engine_options(const engine_settings *settings);
 
+/* ---- Conversations: weft run and weft chat ---- */
+
+typedef struct talk_settings {
+    engine_settings engine;
+    weft_session_options session; /* holds the defaults before the options are parsed */
+    const char *system, *chat_template, *tools, *variables;
+} talk_settings;
+
+/* Appends the rows of both commands, with those of engine_options_add. */
+size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_options);
+
+/* A growing array of bytes or tokens from malloc; zero is empty. */
+typedef struct byte_array {
+    char *data;
+    size_t size, capacity;
+} byte_array;
+
+typedef struct talk {
+    weft_runtime *runtime;
+    weft_model *model;
+    weft_model_info info;
+    weft_engine *engine; /* of talk_load */
+    byte_array tools, variables;
+    weft_render_options chat;
+} talk;
+
+/* Opens the model with its chat template; no weights yet. Close it on failure too. */
+weft_status talk_open(talk_settings *settings, const char *path, talk *opened, weft_error *error);
+weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_top, weft_error *error);
+void talk_close(talk *opened);
+/* A session, with the system message. */
+weft_status talk_session(const talk_settings *settings, talk *opened, const weft_session_options *options, weft_session **session,
+                         weft_error *error);
+/* Makes a template the model's: a name that the model knows, or else a file. */
+weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error);
+/* Prints an answer's piece at once. */
+weft_status print_piece(const weft_piece *piece, weft_error *error);
+
 /* ---- A run of a command ---- */
 
 /* Creates a runtime that logs warnings to stderr, and loads `plugin` if it is not NULL. */
@@ -93,11 +131,6 @@ void interrupt_session(weft_session *session); /* NULL: no session any more */
 bool interrupted(void);
 void interrupt_clear(void);
 
-/* A growing array of bytes or tokens from malloc; zero is empty. */
-typedef struct byte_array {
-    char *data;
-    size_t size, capacity;
-} byte_array;
 bool bytes_append(byte_array *bytes, const void *data, size_t size);
 void bytes_free(byte_array *bytes);
 /* Reads a whole stream as bytes. */

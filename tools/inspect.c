@@ -73,8 +73,10 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     printf(": %.1f M parameters, %.1f MB of weights\n", (double)info.n_parameters * 1e-6, (double)info.weight_bytes * 1e-6);
     printf("%d layers, n_embd %d, n_heads %d, n_kv_heads %d, head_dim %d, n_ff %d, n_vocab %d, trained on %d positions\n",
            info.n_layers, info.n_embd, info.n_heads, info.n_kv_heads, info.head_dim, info.n_ff, info.n_vocab, info.n_ctx_train);
-    printf("tokenizer %s, chat format %s%s%s\n", info.tokenizer, info.chat_format ? info.chat_format : "none",
-           info.chat_format ? "" : ": ", info.chat_format ? "" : info.chat_reason);
+    printf("tokenizer %s, chat template %s%s", info.tokenizer, info.chat_format ? info.chat_format : "none",
+           info.chat_format ? "" : ": ");
+    print_escaped(stdout, info.chat_reason);
+    putchar('\n');
 
     type_total totals[MAX_TYPES];
     size_t n_totals = type_summary(model, totals);

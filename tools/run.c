@@ -8,12 +8,9 @@
 #include "command.h"
 
 typedef struct run_settings {
-    engine_settings engine;
-    const char *prompt;
-    bool raw, chat, json, ignore_end;
-    int32_t n_predict, top_k, n_top, n_prompt_top;
-    float temperature, top_p, min_p;
-    uint64_t seed;
+    talk_settings talk;
+    const char *prompt, *begin;
+    bool raw, chat, json;
 } run_settings;
 
 /* The data for --json, collected while the answer streams. */
@@ -59,11 +56,11 @@ static bool print_json(const run_settings *settings, weft_engine *engine, const 
                     json_add_tokens(json, "tokens", tokens + n_prompt, answer->n_tokens) &&
                     json_add_text(json, "text", answer->text.data, answer->text.size) &&
                     cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]);
-    if (complete && settings->n_top) {
+    if (complete && settings->talk.session.n_top) {
         complete = cJSON_AddItemToObject(json, "logprobs", answer->logprobs);
         answer->logprobs = NULL;
     }
-    if (complete && settings->n_prompt_top) {
+    if (complete && settings->talk.session.n_prompt_top) {
         complete = cJSON_AddItemToObject(json, "prompt_logprobs", answer->prompt_logprobs);
         answer->prompt_logprobs = NULL;
     }
@@ -90,12 +87,12 @@ static weft_status generate(const run_settings *settings, weft_session *session,
     weft_status status;
     while ((status = weft_session_next(session, &piece, error)) == WEFT_OK) {
         if (!settings->json) {
-            fwrite(piece.text, 1, piece.size, stdout);
-            if (fflush(stdout) != 0) return weft_fail(error, WEFT_IO, "cannot write to standard output");
+            status = print_piece(&piece, error);
+            if (status != WEFT_OK) return status;
         } else if (!bytes_append(&answer->text, piece.text, piece.size)) {
             answer->out_of_memory = true;
         }
-        if (!piece.last && settings->json && settings->n_top)
+        if (!piece.last && settings->json && settings->talk.session.n_top)
             append(answer, answer->logprobs, piece.chosen, piece.top, piece.n_top);
         if (piece.last) {
             answer->finish = piece.finish;
@@ -106,7 +103,25 @@ static weft_status generate(const run_settings *settings, weft_session *session,
     return status;
 }
 
-static weft_status add_prompt(const run_settings *settings, const weft_model *model, weft_session *session, weft_error *error) {
+static bool uses_chat(const run_settings *settings, const weft_model_info *info) {
+    return settings->chat || (!settings->raw && info->chat_format);
+}
+
+/* Says before the weights are loaded what becomes of the prompt. */
+static weft_status check_chat(const run_settings *settings, const talk *opened, weft_error *error) {
+    const weft_model_info *info = &opened->info;
+    const talk_settings *t = &settings->talk;
+    if (settings->raw || info->chat_format) return WEFT_OK;
+    if (settings->chat || t->system || t->tools || t->variables || settings->begin)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: no chat format: %s; --chat-template gives one", info->path,
+                         info->chat_reason);
+    fputs("weft: no chat format (", stderr);
+    print_escaped(stderr, info->chat_reason);
+    fputs("); the prompt is used without one\n", stderr);
+    return WEFT_OK;
+}
+
+static weft_status add_prompt(const run_settings *settings, const weft_model_info *info, weft_session *session, weft_error *error) {
     byte_array input = {0};
     weft_status status = WEFT_OK;
     const char *text = settings->prompt;
@@ -118,46 +133,33 @@ static weft_status add_prompt(const run_settings *settings, const weft_model *mo
         text = input.data;
         size = status == WEFT_OK ? input.size - 1 : 0;
     }
-    weft_model_info info;
-    weft_model_describe(model, &info);
-    bool chat = settings->chat || (!settings->raw && info.chat_format);
-    if (!chat && !settings->raw && info.chat_reason[0])
-        fprintf(stderr, "weft: no chat format (%s); the prompt is used without one\n", info.chat_reason);
+    bool chat = uses_chat(settings, info);
     if (status == WEFT_OK && chat && memchr(text, 0, size))
         status = weft_fail(error, WEFT_INVALID_ARGUMENT, "a chat message cannot hold a zero byte; --raw takes any bytes");
     if (status == WEFT_OK)
         status = chat ? weft_session_say(session, WEFT_USER, text, error) : weft_session_add_text(session, text, size, true, error);
+    if (status == WEFT_OK && settings->begin) status = weft_session_begin(session, settings->begin, error);
     bytes_free(&input);
     return status;
 }
 
-static weft_status run_session(const run_settings *settings, const weft_model *model, weft_engine *engine, weft_error *error) {
+static weft_status run_session(const run_settings *settings, talk *opened, weft_error *error) {
     run_answer answer = {.logprobs = cJSON_CreateArray(), .prompt_logprobs = cJSON_CreateArray()};
-    weft_session_options options = {
-        .n_predict = settings->n_predict,
-        .temperature = settings->temperature,
-        .top_k = settings->top_k,
-        .top_p = settings->top_p,
-        .min_p = settings->min_p,
-        .seed = settings->seed,
-        .ignore_end = settings->ignore_end,
-        .n_top = settings->n_top,
-        .n_prompt_top = settings->n_prompt_top,
-        .on_prompt = settings->n_prompt_top ? on_prompt : NULL,
-        .user = &answer,
-    };
+    weft_session_options options = settings->talk.session;
+    options.on_prompt = options.n_prompt_top ? on_prompt : NULL;
+    options.user = &answer;
     weft_session *session = NULL;
     weft_status status =
         answer.logprobs && answer.prompt_logprobs ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
-    if (status == WEFT_OK) status = weft_session_create(engine, &options, &session, error);
-    if (status == WEFT_OK) status = add_prompt(settings, model, session, error);
+    if (status == WEFT_OK) status = talk_session(&settings->talk, opened, &options, &session, error);
+    if (status == WEFT_OK) status = add_prompt(settings, &opened->info, session, error);
     if (status == WEFT_OK) {
         interrupt_session(session);
         status = generate(settings, session, &answer, error);
         interrupt_session(NULL);
     }
-    if (status == WEFT_OK && !settings->json) print_figures(engine, session);
-    if (status == WEFT_OK && settings->json && !print_json(settings, engine, session, &answer))
+    if (status == WEFT_OK && !settings->json) print_figures(opened->engine, session);
+    if (status == WEFT_OK && settings->json && !print_json(settings, opened->engine, session, &answer))
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     if (status == WEFT_OK && answer.finish == WEFT_FINISH_CANCELLED)
         status = answer.n_tokens ? weft_fail(error, WEFT_CANCELLED, "stopped after %zu tokens", answer.n_tokens)
@@ -170,50 +172,39 @@ static weft_status run_session(const run_settings *settings, const weft_model *m
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    run_settings settings = {.seed = 1};
+    run_settings settings = {.talk.session.seed = 1};
+    weft_session_options *session = &settings.talk.session;
     option_spec options[MAX_OPTIONS] = {
         {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default the whole standard input"},
         {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
-        {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat format; the default if weft knows it"},
-        {"n-predict", 'n', OPTION_COUNT, &settings.n_predict, 1, 16777216, NULL,
-         "the most tokens of the answer; default as many as fit"},
-        {"temp", 0, OPTION_REAL, &settings.temperature, 0, 1000, NULL, "temperature; default 0, greedy"},
-        {"top-k", 0, OPTION_COUNT, &settings.top_k, 0, 16777216, NULL, "draw from the K most likely tokens; default 0, off"},
-        {"top-p", 0, OPTION_REAL, &settings.top_p, 0, 1, NULL,
-         "draw from the most likely tokens that add up to probability P; default off"},
-        {"min-p", 0, OPTION_REAL, &settings.min_p, 0, 1, NULL,
-         "draw from tokens at least P times as likely as the best; default off"},
-        {"seed", 0, OPTION_COUNT64, &settings.seed, 0, 0, NULL, "seed of the draws; default 1"},
-        {"ignore-end", 0, OPTION_FLAG, &settings.ignore_end, 0, 0, NULL, "do not stop at end tokens"},
-        {"logprobs", 0, OPTION_COUNT, &settings.n_top, 1, 1024, NULL,
+        {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat template; the default if there is one"},
+        {"begin", 0, OPTION_TEXT, &settings.begin, 0, 0, NULL, "the answer begins with this text, which is not printed"},
+        {"ignore-end", 0, OPTION_FLAG, &session->ignore_end, 0, 0, NULL, "do not stop at end tokens"},
+        {"logprobs", 0, OPTION_COUNT, &session->n_top, 1, 1024, NULL,
          "with --json: the K most likely and the chosen, for each token"},
-        {"prompt-logprobs", 0, OPTION_COUNT, &settings.n_prompt_top, 1, 1024, NULL,
+        {"prompt-logprobs", 0, OPTION_COUNT, &session->n_prompt_top, 1, 1024, NULL,
          "the same for each prompt token after the first"},
         {"json", 0, OPTION_FLAG, &settings.json, 0, 0, NULL, "one JSON object at the end instead of the text"},
     };
-    size_t n_options = engine_options_add(&settings.engine, options, 13);
+    const talk_settings *t = &settings.talk;
+    size_t n_options = talk_options_add(&settings.talk, options, 8);
     const char *path;
     int code = options_parse(command, options, n_options, &path, 1, argc, argv);
     if (code >= 0) return code;
-    if (settings.raw && settings.chat) return usage_error(command, "--raw and --chat exclude each other");
-    if ((settings.n_top || settings.n_prompt_top) && !settings.json)
+    if (settings.raw && (settings.chat || t->system || t->chat_template || t->tools || t->variables || settings.begin))
+        return usage_error(command, "--raw excludes --chat and what belongs to a chat");
+    if ((session->n_top || session->n_prompt_top) && !settings.json)
         return usage_error(command, "--logprobs and --prompt-logprobs need --json");
 
     weft_error error = {0};
-    weft_runtime *runtime = NULL;
-    weft_model *model = NULL;
-    weft_engine *engine = NULL;
+    talk opened = {0};
     interrupt_install();
-    weft_engine_options chosen = engine_options(&settings.engine);
-    chosen.max_top = settings.n_top > settings.n_prompt_top ? settings.n_top : settings.n_prompt_top;
-    weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
-    if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);
-    if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &engine, &error);
-    progress_end();
-    if (status == WEFT_OK) status = run_session(&settings, model, engine, &error);
-    weft_engine_destroy(engine);
-    weft_model_close(model);
-    weft_runtime_destroy(runtime);
+    weft_status status = talk_open(&settings.talk, path, &opened, &error);
+    if (status == WEFT_OK) status = check_chat(&settings, &opened, &error);
+    int32_t max_top = session->n_top > session->n_prompt_top ? session->n_top : session->n_prompt_top;
+    if (status == WEFT_OK) status = talk_load(&settings.talk, &opened, max_top, &error);
+    if (status == WEFT_OK) status = run_session(&settings, &opened, &error);
+    talk_close(&opened);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 

@@ -8,7 +8,7 @@
 #include "command.h"
 
 typedef struct template_settings {
-    const char *template_path, *tools, *documents, *variables, *now;
+    const char *chat_template, *tools, *documents, *variables, *now;
     bool no_generation_prompt, continue_last, tokens;
     weft_date date; /* of --now */
 } template_settings;
@@ -71,8 +71,8 @@ static bool given_date(void *user, weft_date *now) {
 static int run(const weft_command *command, int argc, char **argv) {
     template_settings settings = {0};
     option_spec options[] = {
-        {"chat-template", 0, OPTION_TEXT, &settings.template_path, 0, 0, NULL,
-         "a file with the template to use instead of the model's"},
+        {"chat-template", 0, OPTION_TEXT, &settings.chat_template, 0, 0, "FILE|NAME",
+         "another template: a file, or one that the model's file or weft has under this name"},
         {"tools", 0, OPTION_TEXT, &settings.tools, 0, 0, NULL, "a file with the tools, in JSON"},
         {"documents", 0, OPTION_TEXT, &settings.documents, 0, 0, NULL, "a file with the documents, in JSON"},
         {"variables", 0, OPTION_TEXT, &settings.variables, 0, 0, NULL, "a file with a JSON object of more variables"},
@@ -90,21 +90,21 @@ static int run(const weft_command *command, int argc, char **argv) {
                                &date->minute, &date->second) < 3)
         return usage_error(command, "--now takes a date such as 2025-12-31T23:59:59, not \"%s\"", settings.now);
 
-    const char *names[] = {paths[1], settings.template_path, settings.tools, settings.documents, settings.variables};
-    byte_array texts[5] = {{0}, {0}, {0}, {0}, {0}};
+    const char *names[] = {paths[1], settings.tools, settings.documents, settings.variables};
+    byte_array texts[4] = {{0}, {0}, {0}, {0}};
     weft_error error = {0};
     weft_runtime *runtime = NULL;
     weft_model *model = NULL;
     weft_rendered *rendered = NULL;
     weft_status status = open_runtime(NULL, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, paths[0], &model, &error);
-    for (size_t i = 0; status == WEFT_OK && i < 5; i++)
+    if (status == WEFT_OK && settings.chat_template) status = use_template(model, settings.chat_template, &error);
+    for (size_t i = 0; status == WEFT_OK && i < 4; i++)
         if (names[i]) status = read_file(names[i], &texts[i], &error);
     const weft_render_options given = {.messages = texts[0].data,
-                                       .template_text = texts[1].data,
-                                       .tools = texts[2].data,
-                                       .documents = texts[3].data,
-                                       .variables = texts[4].data,
+                                       .tools = texts[1].data,
+                                       .documents = texts[2].data,
+                                       .variables = texts[3].data,
                                        .no_generation_prompt = settings.no_generation_prompt,
                                        .continue_last = settings.continue_last,
                                        .clock = settings.now ? given_date : clock_now,
@@ -112,7 +112,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (status == WEFT_OK) status = weft_model_render(model, &given, &rendered, &error);
     if (status == WEFT_OK) status = print_rendered(&settings, model, rendered, &error);
     weft_rendered_destroy(rendered);
-    for (size_t i = 0; i < 5; i++) bytes_free(&texts[i]);
+    for (size_t i = 0; i < 4; i++) bytes_free(&texts[i]);
     weft_model_close(model);
     weft_runtime_destroy(runtime);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);

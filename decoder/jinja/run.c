@@ -69,7 +69,7 @@ void weft_jinja_charge(jinja_run *run, size_t steps) {
         weft_jinja_fail(run, WEFT_UNSUPPORTED, "it takes more than %zu steps", run->limits.steps);
     run->steps += steps;
     if (run->input && run->input->cancelled && atomic_load_explicit(run->input->cancelled, memory_order_relaxed))
-        weft_jinja_fail(run, WEFT_CANCELLED, "cancelled");
+        weft_jinja_fail(run, WEFT_CANCELLED, "cancelled before the conversation was rendered");
 }
 
 void weft_jinja_enter(jinja_run *run) {

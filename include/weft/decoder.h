@@ -48,8 +48,8 @@ typedef struct weft_model_info {
     uint64_t n_parameters;   /* elements of all tensors in the file */
     uint64_t weight_bytes;   /* bytes of all tensors in the file */
     const char *tokenizer;   /* "bpe smollm", "spm" */
-    const char *chat_format; /* "chatml", "llama3"; NULL: no known format */
-    const char *chat_reason; /* why there is no known chat format, or "" */
+    const char *chat_format; /* the chat template: "file", its name, or "given"; NULL: none */
+    const char *chat_reason; /* why there is none, or "" */
     weft_token bos, eos;     /* WEFT_NO_TOKEN if the file has none */
     uint64_t reserved[8];
 } weft_model_info;
@@ -101,7 +101,7 @@ typedef struct weft_date {
 } weft_date;
 
 typedef struct weft_render_options {
-    const char *template_text; /* NULL: the file's tokenizer.chat_template */
+    const char *template_text; /* NULL: the model's, which is the file's or the one of weft_model_use_template */
     /* JSON, each as the template's variable of that name; NULL: not defined. Messages are a list of objects, of which templates
      * read "role", "content", "tool_calls" and more. */
     const char *messages, *tools, *documents;
@@ -114,6 +114,14 @@ typedef struct weft_render_options {
     void *clock_user;
     uint64_t reserved[8];
 } weft_render_options;
+
+/* Uses another template than the file's for all that is said or rendered: one of this `name`, or the one of this `text`; the other
+ * is NULL. Names are those of the file's other templates (tokenizer.chat_template.NAME), then weft's own. Call it before the model
+ * has engines and before other threads use it. WEFT_NOT_FOUND: there is no such name. WEFT_BAD_FILE, WEFT_UNSUPPORTED: as
+ * weft_model_render; the model is then unchanged. */
+WEFT_API weft_status weft_model_use_template(weft_model *model, const char *name, const char *text, weft_error *error);
+/* The name of weft's own template `index`; NULL past the last. Static. */
+WEFT_API const char *weft_template_name(size_t index);
 
 typedef struct weft_rendered weft_rendered;
 
@@ -230,7 +238,8 @@ typedef struct weft_session_options {
     /* Gets the n_vocab logits of position `index`, which predict token index + 1, for prompt and answer. */
     void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
     void *user;
-    uint64_t reserved[8];
+    const weft_render_options *chat; /* what messages are rendered with: tools, documents, variables and clock; NULL: none */
+    uint64_t reserved[7];
 } weft_session_options;
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
@@ -241,9 +250,18 @@ WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session
 /* Gives the session's pages back to the engine. No other call on the session may be under way. */
 WEFT_API void weft_session_destroy(weft_session *session);
 
-/* Adds a message in the model's chat format. `text` is plain: only the format's own markers become control tokens. A system message
- * can only be the first. WEFT_UNSUPPORTED: the model has no known format. Everything else is as in weft_session_add_text. */
+/* Adds a message as the chat template writes it, and what it writes before an answer. `text` is plain: only what the template
+ * itself writes becomes control tokens. A system message can only be the first; it becomes tokens with the next message. If the
+ * template has no place for it, it is put before the first user's, and the runtime's logger gets a warning. Tokens that come after
+ * a message, added or chosen, are the assistant's answer; tokens before the first message stay before the conversation.
+ *
+ * The template writes the whole conversation anew. As far as it writes what the session holds already, nothing is computed again
+ * (docs/templates.md). WEFT_UNSUPPORTED: the model has no chat template that weft can read. WEFT_INVALID_ARGUMENT: the template
+ * refuses the conversation. Everything else is as in weft_session_add_text. */
 WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
+/* Begins the answer to the last message with this text, as if the model had chosen it. Not for an answer that has tokens already.
+ * Fails as weft_session_say does. */
+WEFT_API weft_status weft_session_begin(weft_session *session, const char *text, weft_error *error);
 /* Add `size` bytes of text (`special`: as in weft_tokenize, but a BOS or EOS is added to an empty session only), or tokens as they
  * are. On failure nothing is added. WEFT_INVALID_ARGUMENT: the session would have more than n_ctx tokens, or a token is outside of
  * the vocabulary. A text that is far too long is refused without tokenising it, in little memory. WEFT_CANCELLED:

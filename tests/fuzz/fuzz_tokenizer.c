@@ -1,8 +1,7 @@
-/* Text, tokens and chat templates as libFuzzer makes them; the first byte says which. Runs until something crashes, leaks, takes
+/* Text and tokens as libFuzzer makes them; the first byte says which. Runs until something crashes, leaks, takes
  * long or does not come back as it was:
  *     cmake --preset fuzz -G Ninja && cmake --build --preset fuzz && build/fuzz/bin/fuzz_tokenizer [-max_total_time=60]
  */
-#include "decoder/template.h"
 #include "decoder/tokenizer.h"
 #include "os/os.h"
 #include "tests/vocabulary_builder.h"
@@ -59,25 +58,10 @@ static void any_tokens(const weft_tokenizer *tokenizer, const uint8_t *bytes, si
     free(tokens);
 }
 
-static void template(const char *source, size_t size) {
-    char *plain = malloc(6 * size + 8);
-    weft_text whole = {plain, 0}, holes[2];
-    if (!plain) abort();
-    if (weft_template_plain((weft_text){source, size}, plain, &whole.size)) {
-        if (whole.size > 6 * size + 8) abort();
-        weft_template_match(whole, "{%formessageinmessages%}*{{'$'}}*{%endfor%}", holes, 2);
-    }
-    free(plain);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (size == 0) return 0;
     const char *text = (const char *)bytes + 1;
-    if (bytes[0] % (N_SCHEMES + 1) == N_SCHEMES) {
-        template(text, size - 1);
-        return 0;
-    }
-    const weft_tokenizer *tokenizer = tokenizers[bytes[0] % (N_SCHEMES + 1)];
+    const weft_tokenizer *tokenizer = tokenizers[bytes[0] % N_SCHEMES];
     there_and_back(tokenizer, size > 1 ? text : NULL, size - 1, bytes[0] & 128);
     any_tokens(tokenizer, bytes + 1, size - 1);
     return 0;

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Compares the tokens of weft's chat formats with those of the models' real templates, run by Jinja and tokenized by the reference.
+"""Compares the tokens of conversations, as `weft template` gives them, with those of the same templates run by Jinja2 and tokenized
+by the reference.
 
-usage: chat_ids.py TEST_CHAT CACHE [--count N] [--seed S]
+usage: chat_ids.py WEFT CACHE [--count N] [--seed S]
 
-TEST_CHAT is build/release/bin/test_chat, CACHE the folder of tokenizer_ids.py. Lists the templates that weft does not know;
-a template that weft recognises must give the same tokens. Needs: pip install gguf tokenizers jinja2
+WEFT is build/release/bin/weft, CACHE the folder of tokenizer_ids.py. Needs: pip install gguf tokenizers jinja2
 """
 import argparse
+import json
 import pathlib
 import random
 import subprocess
@@ -16,11 +17,10 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from gguf import GGUFWriter  # noqa: E402
 from hard_lines import hard_lines  # noqa: E402
-from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: E402
 from reference_tokenizer import Vocabulary, encoder  # noqa: E402
+from templates import NOW, with_jinja2  # noqa: E402
 from tokenizer_ids import fetch  # noqa: E402
 
-ROLES = {"system": "s", "user": "u", "assistant": "a"}
 KNOWN = {"SmolLM2", "Qwen2", "Qwen-Qwen2.5-7B-Instruct.jinja", "meta-llama-Llama-3.1-8B-Instruct.jinja", "meta-llama-Llama-3.2-3B-Instruct.jinja",
          "meta-llama-Llama-3.3-70B-Instruct.jinja"}
 
@@ -49,36 +49,39 @@ def conversations(seed, count, specials):
         yield messages
 
 
-def check(program, name, vocabulary, template, options):
-    """True where weft's tokens are those of the template, None where it does not know the template."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+def tokens_of_weft(weft, path, messages):
+    """The ids, or None where weft refuses."""
+    file = path.parent / "messages.json"
+    file.write_text(json.dumps(messages))
+    done = subprocess.run([weft, "template", str(path), str(file), "--tokens", "--now", NOW.isoformat()], capture_output=True, check=False)
+    return None if done.returncode else [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+
+def check(weft, name, vocabulary, template, options):
+    """True where weft's tokens are those of the template, None where no conversation was rendered."""
     specials = vocabulary.specials()
     encode = encoder(vocabulary, True)
     drop = 1 if vocabulary.add_bos else 0
-    wrong = 0
+    own = {"bos_token": vocabulary.tokens[vocabulary.bos]}
+    wrong = n_rendered = 0
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.gguf"
         write_file(path, vocabulary, template)
         for messages in conversations(options.seed, options.count, specials):
-            data = b"".join(ROLES[m["role"]].encode() + m["content"].encode() + b"\0" for m in messages)
-            result = subprocess.run([program, str(path)], input=data, stdout=subprocess.PIPE, check=True)
-            lines = result.stdout.decode().split("\n")[:-1]
-            if not lines[0].isdigit():
-                print(f"{name}: {lines[0]}")
-                return None
-            text = environment.from_string(template).render(messages=messages, bos_token=vocabulary.tokens[vocabulary.bos], add_generation_prompt=True)
-            expected = encode(text)[drop:]
-            if [int(line) for line in lines] != expected:
+            text, _ = with_jinja2(template, {"messages": messages}, own)
+            ids, expected = tokens_of_weft(weft, path, messages), text if text is None else encode(text)[drop:]
+            n_rendered += text is not None
+            if ids != expected:
                 wrong += 1
                 if wrong <= 3:
-                    print(f"{name}: {messages!r}\n  weft      {' '.join(lines)}\n  reference {' '.join(map(str, expected))}")
-    print(f"{name}: {options.count - wrong} of {options.count} conversations agree")
-    return wrong == 0
+                    print(f"{name}: {messages!r}\n  weft      {ids}\n  reference {expected}")
+    print(f"{name}: {options.count - wrong} of {options.count} conversations agree, {options.count - n_rendered} of them refused by both")
+    return wrong == 0 if n_rendered else None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program")
+    parser.add_argument("weft")
     parser.add_argument("cache", type=pathlib.Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
@@ -90,7 +93,7 @@ def main():
         if "<|im_start|>" in template or "<|start_header_id|>" in template:
             jobs.append((path.name, qwen2 if "<|im_start|>" in template else llama3, template))
     print(f"seed {options.seed}")
-    results = {name: check(options.program, name, vocabulary, template, options) for name, vocabulary, template in jobs}
+    results = {name: check(options.weft, name, vocabulary, template, options) for name, vocabulary, template in jobs}
     failed = [name for name, same in results.items() if same is False or (name in KNOWN and not same)]
     print("failed: " + ", ".join(failed) if failed else "all known templates agree")
     sys.exit(1 if failed or not KNOWN <= set(results) else 0)

@@ -1,0 +1,84 @@
+/* What `weft run` and `weft chat` share: options, opening a model for a conversation, printing an answer. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_options) {
+    weft_session_options *session = &settings->session;
+    const option_spec rows[] = {
+        {"system", 's', OPTION_TEXT, &settings->system, 0, 0, NULL, "a system message"},
+        {"chat-template", 0, OPTION_TEXT, &settings->chat_template, 0, 0, "FILE|NAME",
+         "the chat template: a file, or one that the model's file or weft has under this name"},
+        {"tools", 0, OPTION_TEXT, &settings->tools, 0, 0, "FILE", "a file with tools for the chat template, in JSON"},
+        {"variables", 0, OPTION_TEXT, &settings->variables, 0, 0, "FILE",
+         "a file with a JSON object of more variables of the chat template"},
+        {"n-predict", 'n', OPTION_COUNT, &session->n_predict, 1, 16777216, NULL,
+         "the most tokens of an answer; default as many as fit"},
+        {"temp", 0, OPTION_REAL, &session->temperature, 0, 1000, NULL, "temperature; 0 is greedy; default 0, in chats 0.7"},
+        {"top-k", 0, OPTION_COUNT, &session->top_k, 0, 16777216, NULL, "draw from the K most likely tokens; default 0, off"},
+        {"top-p", 0, OPTION_REAL, &session->top_p, 0, 1, NULL,
+         "draw from the most likely tokens that add up to probability P; default off, in chats 0.95"},
+        {"min-p", 0, OPTION_REAL, &session->min_p, 0, 1, NULL,
+         "draw from tokens at least P times as likely as the best; default off"},
+        {"seed", 0, OPTION_COUNT64, &session->seed, 0, 0, NULL, "seed of the draws; default 1"},
+    };
+    memcpy(options + n_options, rows, sizeof rows);
+    return engine_options_add(&settings->engine, options, n_options + sizeof rows / sizeof rows[0]);
+}
+
+weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error) {
+    byte_array text = {0};
+    weft_status status = weft_model_use_template(model, file_or_name, NULL, error);
+    if (status != WEFT_NOT_FOUND) return status;
+    status = read_file(file_or_name, &text, error);
+    if (status == WEFT_OK) status = weft_model_use_template(model, NULL, text.data, error);
+    bytes_free(&text);
+    if (status != WEFT_NOT_FOUND) return status;
+    char names[256] = "";
+    const char *name;
+    for (size_t i = 0, n = 0; (name = weft_template_name(i)) && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", name);
+    return weft_fail(error, status, "there is no chat template \"%s\": it is no file, and the names are %s", file_or_name, names);
+}
+
+weft_status talk_open(talk_settings *settings, const char *path, talk *opened, weft_error *error) {
+    weft_status status = open_runtime(settings->engine.plugin, &opened->runtime, error);
+    if (status == WEFT_OK) status = weft_model_open(opened->runtime, path, &opened->model, error);
+    if (status == WEFT_OK && settings->chat_template) status = use_template(opened->model, settings->chat_template, error);
+    if (status == WEFT_OK && settings->tools) status = read_file(settings->tools, &opened->tools, error);
+    if (status == WEFT_OK && settings->variables) status = read_file(settings->variables, &opened->variables, error);
+    if (status == WEFT_OK) weft_model_describe(opened->model, &opened->info);
+    opened->chat = (weft_render_options){.tools = opened->tools.data, .variables = opened->variables.data, .clock = clock_now};
+    return status;
+}
+
+weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_top, weft_error *error) {
+    weft_engine_options chosen = engine_options(&settings->engine);
+    chosen.max_top = max_top;
+    weft_status status = weft_engine_create(opened->model, &chosen, &opened->engine, error);
+    progress_end();
+    return status;
+}
+
+void talk_close(talk *opened) {
+    weft_engine_destroy(opened->engine);
+    weft_model_close(opened->model);
+    weft_runtime_destroy(opened->runtime);
+    bytes_free(&opened->tools);
+    bytes_free(&opened->variables);
+}
+
+weft_status talk_session(const talk_settings *settings, talk *opened, const weft_session_options *options, weft_session **session,
+                         weft_error *error) {
+    weft_session_options chosen = *options;
+    chosen.chat = &opened->chat;
+    weft_status status = weft_session_create(opened->engine, &chosen, session, error);
+    if (status == WEFT_OK && settings->system) status = weft_session_say(*session, WEFT_SYSTEM, settings->system, error);
+    return status;
+}
+
+weft_status print_piece(const weft_piece *piece, weft_error *error) {
+    fwrite(piece->text, 1, piece->size, stdout);
+    return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
+}
