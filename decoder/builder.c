@@ -5,11 +5,13 @@
 
 #include "decoder/builder.h"
 #include "weft/ops/attention.h"
+#include "weft/ops/layer_norm.h"
 #include "weft/ops/mul_mat.h"
 #include "weft/ops/norm_gated_mlp.h"
 #include "weft/ops/rms_norm.h"
 #include "weft/ops/rope.h"
 #include "weft/ops/sample.h"
+#include "weft/ops/soft_cap.h"
 #include "weft/ops/step.h"
 
 static bool keep(weft_builder *builder, weft_status status) {
@@ -160,6 +162,16 @@ weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_val
     return simple(builder, WEFT_OP_RMS_NORM, stem, INPUTS(x, weight), &params, sizeof params);
 }
 
+weft_value weft_build_layer_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight, weft_value bias) {
+    const weft_layer_norm_params params = {.epsilon = builder->model->hyper.norm_epsilon};
+    return simple(builder, WEFT_OP_LAYER_NORM, stem, INPUTS(x, weight, bias), &params, sizeof params);
+}
+
+weft_value weft_build_soft_cap(weft_builder *builder, const char *stem, weft_value x, float cap) {
+    const weft_soft_cap_params params = {.cap = cap};
+    return simple(builder, WEFT_OP_SOFT_CAP, stem, INPUTS(x), &params, sizeof params);
+}
+
 /* Within the original context, the table for long contexts is not used, and the temperature is 1. */
 static weft_rope_kind rope_kind(const weft_builder *builder, weft_layer_rope rope, bool is_query) {
     const weft_hyperparameters *hyper = &builder->model->hyper;
@@ -192,8 +204,10 @@ weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v
 weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window) {
     const weft_hyperparameters *hyper = &builder->model->hyper;
     const float usual = (float)(1.0 / sqrt((double)hyper->head_dim));
-    const weft_attention_params params = {
-        .n_heads = hyper->n_heads, .scale = hyper->attention_scale != 0 ? hyper->attention_scale : usual, .window = window};
+    const weft_attention_params params = {.n_heads = hyper->n_heads,
+                                          .scale = hyper->attention_scale != 0 ? hyper->attention_scale : usual,
+                                          .window = window,
+                                          .soft_cap = hyper->attention_cap};
     return simple(builder, WEFT_OP_ATTENTION, "attention", INPUTS(q, kv, builder->rows, builder->sequences), &params,
                   sizeof params);
 }

@@ -53,6 +53,8 @@ weft_value weft_build_mul(weft_builder *builder, const char *stem, weft_value a,
 /* Groups as long as `weight`. */
 weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight);
 weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope, bool is_query);
+weft_value weft_build_layer_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight, weft_value bias);
+weft_value weft_build_soft_cap(weft_builder *builder, const char *stem, weft_value x, float cap);
 /* The family's. */
 weft_value weft_build_activation(weft_builder *builder, weft_value x);
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv);

@@ -23,6 +23,7 @@ const weft_family *weft_family_find(weft_text name) {
 
 const weft_family_part weft_part_usual[WEFT_PART_COUNT] = {
     [WEFT_PART_ATTN_NORM] = {WEFT_REQUIRED, "attn_norm.weight", {.embd = 1}, VECTOR},
+    [WEFT_PART_ATTN_NORM_BIAS] = {WEFT_ABSENT, "attn_norm.bias", {.embd = 1}, VECTOR},
     [WEFT_PART_Q] = {WEFT_REQUIRED, "attn_q.weight", {.embd = 1}, {.q = 1}},
     [WEFT_PART_K] = {WEFT_REQUIRED, "attn_k.weight", {.embd = 1}, {.kv = 1}},
     [WEFT_PART_V] = {WEFT_REQUIRED, "attn_v.weight", {.embd = 1}, {.kv = 1}},
@@ -35,6 +36,7 @@ const weft_family_part weft_part_usual[WEFT_PART_COUNT] = {
     [WEFT_PART_ATTN_OUTPUT_BIAS] = {WEFT_OPTIONAL, "attn_output.bias", {.embd = 1}, VECTOR},
     [WEFT_PART_ATTN_POST_NORM] = {WEFT_ABSENT, "post_attention_norm.weight", {.embd = 1}, VECTOR},
     [WEFT_PART_FFN_NORM] = {WEFT_REQUIRED, "ffn_norm.weight", {.embd = 1}, VECTOR},
+    [WEFT_PART_FFN_NORM_BIAS] = {WEFT_ABSENT, "ffn_norm.bias", {.embd = 1}, VECTOR},
     [WEFT_PART_GATE] = {WEFT_REQUIRED, "ffn_gate.weight", {.embd = 1}, {.ff = 1}},
     [WEFT_PART_GATE_BIAS] = {WEFT_OPTIONAL, "ffn_gate.bias", {.ff = 1}, VECTOR},
     [WEFT_PART_UP] = {WEFT_REQUIRED, "ffn_up.weight", {.embd = 1}, {.ff = 1}},
@@ -44,6 +46,7 @@ const weft_family_part weft_part_usual[WEFT_PART_COUNT] = {
     [WEFT_PART_FFN_POST_NORM] = {WEFT_ABSENT, "post_ffw_norm.weight", {.embd = 1}, VECTOR},
     [WEFT_PART_EMBEDDING] = {WEFT_REQUIRED, "token_embd.weight", {.embd = 1}, {.vocab = 1}},
     [WEFT_PART_OUTPUT_NORM] = {WEFT_REQUIRED, "output_norm.weight", {.embd = 1}, VECTOR},
+    [WEFT_PART_OUTPUT_NORM_BIAS] = {WEFT_ABSENT, "output_norm.bias", {.embd = 1}, VECTOR},
     [WEFT_PART_OUTPUT] = {WEFT_OPTIONAL, "output.weight", {.embd = 1}, {.vocab = 1}},
 };
 

@@ -21,6 +21,7 @@ int64_t weft_extent_of(weft_extent extent, const weft_hyperparameters *hyper);
 /* The parts that models are made of, those of a layer first, in the order of their use. */
 typedef enum weft_model_part {
     WEFT_PART_ATTN_NORM,
+    WEFT_PART_ATTN_NORM_BIAS, /* of layer_norm, as those of the other norms */
     WEFT_PART_Q,
     WEFT_PART_K,
     WEFT_PART_V,
@@ -33,6 +34,7 @@ typedef enum weft_model_part {
     WEFT_PART_ATTN_OUTPUT_BIAS,
     WEFT_PART_ATTN_POST_NORM, /* the norm of attention's result, before it is added */
     WEFT_PART_FFN_NORM,
+    WEFT_PART_FFN_NORM_BIAS,
     WEFT_PART_GATE, /* absent: the activation is applied to `up` */
     WEFT_PART_GATE_BIAS,
     WEFT_PART_UP,
@@ -42,6 +44,7 @@ typedef enum weft_model_part {
     WEFT_PART_FFN_POST_NORM, /* the norm of the feed-forward part's result, before it is added */
     WEFT_PART_EMBEDDING,     /* the first that is not a layer's */
     WEFT_PART_OUTPUT_NORM,
+    WEFT_PART_OUTPUT_NORM_BIAS,
     WEFT_PART_OUTPUT, /* if the file lacks it, the embedding is used */
     WEFT_PART_COUNT
 } weft_model_part;
@@ -103,6 +106,7 @@ typedef struct weft_family {
     const char *name;   /* general.architecture */
     int32_t rope_order; /* WEFT_ROPE_ADJACENT or WEFT_ROPE_HALVES */
     int32_t activation; /* WEFT_ACTIVATION_SILU or WEFT_ACTIVATION_GELU */
+    bool layer_norm;    /* the norms are layer_norm, not rms_norm */
     weft_family_part parts[WEFT_PART_COUNT];
     weft_family_key keys[WEFT_MAX_FAMILY_KEYS];
     /* Sets what follows from the keys: scales, the local rope (which begins as a copy of the other). NULL: nothing. */

@@ -302,7 +302,8 @@ weft_status weft_hyperparameters_read(weft_model *model, weft_error *error) {
     if (status == WEFT_OK) status = read_heads(model, error);
     if (status == WEFT_OK) status = read_vocabulary(model, error);
     if (status == WEFT_OK) {
-        status = read_real(model, "attention.layer_norm_rms_epsilon", 1e-15, 0.1, false, &model->hyper.norm_epsilon, error);
+        const char *suffix = model->family->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+        status = read_real(model, suffix, 1e-15, 0.1, false, &model->hyper.norm_epsilon, error);
     }
     if (status == WEFT_OK) status = read_rope(model, error);
     if (status == WEFT_OK) status = read_own(model, error);

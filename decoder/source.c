@@ -104,7 +104,7 @@ weft_status weft_model_read_tensor(const weft_model *model, const weft_model_ten
 
 /* The weights and biases of the norm before the head carry the scale of the logits. */
 static bool is_last_norm(const weft_model *model, const char *name) {
-    static const weft_model_part parts[] = {WEFT_PART_OUTPUT_NORM};
+    static const weft_model_part parts[] = {WEFT_PART_OUTPUT_NORM, WEFT_PART_OUTPUT_NORM_BIAS};
     weft_part_place place;
     for (size_t i = 0; model->hyper.logit_scale != 0 && i < sizeof parts / sizeof *parts; i++)
         if (weft_part_find(model->family, &model->hyper, parts[i], &place) && strcmp(name, place.stem) == 0) return true;

@@ -64,6 +64,10 @@ static void add_layer(synth *s, const weft_family *family, const weft_hyperparam
     }
 }
 
+static const weft_family *family_of(const weft_synth_model *model) {
+    return weft_family_find((weft_text){model->family, strlen(model->family)});
+}
+
 static bool has_long_rope(const weft_synth_model *model) {
     for (const weft_synth_entry *own = model->keys; own && own->suffix; own++)
         if (own->text && strcmp(own->text, "longrope") == 0) return true;
@@ -72,7 +76,7 @@ static bool has_long_rope(const weft_synth_model *model) {
 
 static void list_tensors(synth *s) {
     const weft_synth_model *m = s->model;
-    const weft_family *family = weft_family_find((weft_text){m->family, strlen(m->family)});
+    const weft_family *family = family_of(m);
     const weft_hyperparameters hyper = {.n_layers = m->n_layers,
                                         .n_embd = m->n_embd,
                                         .n_heads = m->n_heads,
@@ -88,6 +92,7 @@ static void list_tensors(synth *s) {
     add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_EMBEDDING, m->n_embd, m->n_vocab);
     for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, family, &hyper, layer);
     add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1);
+    if (family->layer_norm) add(s, "output_norm.bias", -1, WEFT_SYNTH_BIAS, m->n_embd, 1);
     if (!m->tied) add(s, "output.weight", -1, WEFT_SYNTH_HEAD, m->n_embd, m->n_vocab);
 }
 
@@ -107,7 +112,8 @@ static void write_hyperparameters(weft_gguf_writer *writer, const weft_synth_mod
         snprintf(key, sizeof key, "%s.%s", m->family, sizes[i].suffix);
         weft_gguf_write_u32(writer, key, (uint32_t)sizes[i].value);
     }
-    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", m->family);
+    snprintf(key, sizeof key, "%s.attention.%s", m->family,
+             family_of(m)->layer_norm ? "layer_norm_epsilon" : "layer_norm_rms_epsilon");
     weft_gguf_write_f32(writer, key, m->norm_epsilon);
     snprintf(key, sizeof key, "%s.rope.freq_base", m->family);
     weft_gguf_write_f32(writer, key, m->freq_base);

@@ -24,6 +24,9 @@
          REAL("rope.scaling.yarn_beta_slow", 1), REAL("rope.scaling.yarn_log_multiplier", 1),                                      \
          INTEGER("rope.scaling.original_context_length", 256), REAL("attention.temperature_scale", 0.1))
 
+#define GEMMA2 KEYS(INTEGER("attention.sliding_window", 40), REAL("attn_logit_softcapping", 5), REAL("final_logit_softcapping", 10))
+#define GEMMA3 KEYS(INTEGER("attention.sliding_window", 40), TEXT("rope.scaling.type", "linear"), REAL("rope.scaling.factor", 8))
+
 static const weft_synth_model models[] = {
     {"tiny", "llama", 3, 256, 4, 2, 64, 512, 512, 2048, 1e-5f, 10000, false, 0, NULL},
     {"tiny-qwen2", "qwen2", 2, 256, 4, 2, 64, 512, 512, 2048, 1e-6f, 1000000, true, 0, NULL},
@@ -34,6 +37,9 @@ static const weft_synth_model models[] = {
     {"tiny-olmo3", "olmo2", 4, 128, 4, 2, 32, 256, 512, 2048, 1e-6f, 500000, false, 0, OLMO3},
     {"tiny-phi", "phi3", 2, 128, 4, 2, 32, 256, 512, 2048, 1e-5f, 10000, false, 0, PHI3},
     {"tiny-mistral3", "mistral3", 2, 128, 4, 2, 64, 256, 512, 2048, 1e-5f, 1000000, true, 0, MINISTRAL3},
+    {"tiny-gemma2", "gemma2", 3, 128, 4, 2, 64, 256, 512, 2048, 1e-6f, 10000, true, 0, GEMMA2},
+    {"tiny-gemma3", "gemma3", 7, 128, 4, 1, 64, 256, 512, 2048, 1e-6f, 1000000, false, 0, GEMMA3},
+    {"tiny-starcoder2", "starcoder2", 2, 128, 4, 2, 32, 512, 512, 2048, 1e-5f, 100000, true, 0, NULL},
     {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e-6f, 1000000, true, 0, NULL},
     {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 32768, 1e-6f, 1000000, true, 0, NULL},
     {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 1e-5f, 500000, true, 32, NULL},

@@ -30,6 +30,11 @@ static __device__ inline float weight_of(float x, float max) {
     return weft_exp(x - (max > -WEFT_INFINITY ? max : 0.0f));
 }
 
+static __device__ inline float score_of(float product, const weft_attention_params &params) {
+    float score = product * params.scale;
+    return params.soft_cap > 0.0f ? weft_soft_cap_of(score, params.soft_cap) : score;
+}
+
 /* Prefetches keys and values. Since the last step the device has read all weights, so its caches do not hold them. Each lane
  * prefetches its own positions, all at the same time; without this the warp would wait for memory many times. */
 template <typename element> static __device__ inline void ask_for(const element *key, int64_t to_values, int head_dim) {
@@ -42,8 +47,8 @@ template <typename element> static __device__ inline void ask_for(const element 
 
 /* One warp's result for the positions [from, to) of the range that begins at `range`. */
 template <typename element>
-static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head, float scale, const float *q, int64_t range,
-                              int64_t from, int64_t to, float *out, float *max_out, float *sum_out) {
+static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head, const weft_attention_params &params,
+                              const float *q, int64_t range, int64_t from, int64_t to, float *out, float *max_out, float *sum_out) {
     int lane = weft_lane(), head_dim = (int)kv.head_dim;
     const element *data = (const element *)kv.data;
     int64_t places[2], to_values = weft_kv_values(kv);
@@ -74,7 +79,7 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
 #pragma unroll
             for (int u = 0; u < KEYS_AT_ONCE; u++) {
                 float sum = weft_combine(sums[u]);
-                if (lane == j + u && places[half] >= 0) weights[half] = sum * scale;
+                if (lane == j + u && places[half] >= 0) weights[half] = score_of(sum, params);
             }
         }
     }
@@ -124,13 +129,13 @@ static __device__ inline span span_of(const weft_kv &kv, int64_t row, int64_t wi
     return seen;
 }
 
-static __device__ inline void attend_range(const weft_kv &kv, const span &seen, int64_t head, float scale, const float *q,
-                                           int64_t range, float *out, float *max, float *sum) {
+static __device__ inline void attend_range(const weft_kv &kv, const span &seen, int64_t head, const weft_attention_params &params,
+                                           const float *q, int64_t range, float *out, float *max, float *sum) {
     int64_t from = seen.low > range ? seen.low : range, to = seen.high < range + RANGE ? seen.high : range + RANGE;
     if (kv.is_f16)
-        attend<uint16_t>(kv, seen.sequence, head, scale, q, range, from, to, out, max, sum);
+        attend<uint16_t>(kv, seen.sequence, head, params, q, range, from, to, out, max, sum);
     else
-        attend<float>(kv, seen.sequence, head, scale, q, range, from, to, out, max, sum);
+        attend<float>(kv, seen.sequence, head, params, q, range, from, to, out, max, sum);
 }
 
 static __device__ inline weft_kv kv_of(const weft_cuda_phase &phase) {
@@ -158,7 +163,7 @@ WEFT_KERNEL(weft_attention, weft_cuda_phase, phase) {
     for (int64_t base = seen.low / RANGE * RANGE; base < seen.high; base += n_warps * RANGE) {
         int64_t range = base + warp * RANGE;
         if (range < seen.high)
-            attend_range(kv, seen, kv_head, params.scale, q, range, parts + warp * head_dim, &maxima[warp], &sums[warp]);
+            attend_range(kv, seen, kv_head, params, q, range, parts + warp * head_dim, &maxima[warp], &sums[warp]);
         __syncthreads();
         for (int w = 0; w < n_warps && base + w * RANGE < seen.high; w++) {
             float larger = maxima[w] > max ? maxima[w] : max;
@@ -192,8 +197,7 @@ WEFT_KERNEL(weft_attention_ranges_of, weft_cuda_phase, phase) {
     __syncthreads();
     for (int64_t range = seen.low / RANGE + first; range * RANGE < seen.high; range += gridDim.y * n_warps) {
         float *part = part_of(phase, kv, column, range);
-        attend_range(kv, seen, head / (params.n_heads / kv.n_kv_heads), params.scale, shared, range * RANGE, part + 2, part,
-                     part + 1);
+        attend_range(kv, seen, head / (params.n_heads / kv.n_kv_heads), params, shared, range * RANGE, part + 2, part, part + 1);
     }
 }
 

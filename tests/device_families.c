@@ -1,5 +1,5 @@
 /* A small random model of each family on every device: tokens and log-probabilities as llama.cpp has them (tests/data/families.txt,
- * written by tests/reference/families_llama_cpp.py), and every node of a step within its limits. */
+ * written by tests/reference/families_llama_cpp.py, GELU without its table), and every node of a step within its limits. */
 #include "tests/device_support.h"
 #include "tests/engine_support.h"
 #include <math.h>

@@ -146,7 +146,8 @@ static inline weft_value add_attention_part(builder *b, const decoder_shape *s, 
     k = NODE(b, WEFT_OP_ROPE, "rope k", &rope, k, in->rows, in->table);
     kv = NODE0(b, WEFT_OP_KV_WRITE, "kv_write", k, v, kv, in->rows, in->sequences);
     if (s->write_before_q) q = NODE(b, WEFT_OP_ROPE, "rope q", &rope, q, in->rows, in->table);
-    return NODE(b, WEFT_OP_ATTENTION, "attention", (&(weft_attention_params){N_HEADS, 0.25f, 0}), q, kv, in->rows, in->sequences);
+    return NODE(b, WEFT_OP_ATTENTION, "attention", (&(weft_attention_params){.n_heads = N_HEADS, .scale = 0.25f}), q, kv, in->rows,
+                in->sequences);
 }
 
 static inline weft_value add_residual(builder *b, const decoder_shape *s, const char *name, weft_value y, weft_value x) {

@@ -235,7 +235,7 @@ static void begin_attention(runner *r, weft_runtime *runtime, const attention_ca
     weft_value row_words = add_leaf(&b, weft_graph_input, "rows", WEFT_I32, 4, a->n_rows, 1, 1);
     weft_value kv = add_leaf(&b, weft_graph_state, "kv", a->type, A_DIM, a->page_size, A_KV_HEADS, 2 * page_count(a));
     weft_value sequences = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + page_count(a), 1, 1, 1);
-    const weft_attention_params params = {A_HEADS, 0.3f, a->window};
+    const weft_attention_params params = {.n_heads = A_HEADS, .scale = 0.3f, .window = a->window};
     weft_value out = NODE(&b, WEFT_OP_ATTENTION, "attention", &params, q, kv, row_words, sequences);
     check(b.status, &b.error);
     check(weft_graph_output(b.graph, out, &error), &error);

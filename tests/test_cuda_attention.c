@@ -169,7 +169,7 @@ static void run(rig *r, const row *rows, int n, float *y) {
     write_at(r, 0, q, (size_t)(width * n) * sizeof *q);
     write_at(r, r->rows, words, (size_t)n * sizeof words[0]);
     free(q);
-    weft_attention_params params = {(int32_t)n_heads(s), 1.0f / sqrtf((float)s->head_dim), s->window};
+    weft_attention_params params = {.n_heads = (int32_t)n_heads(s), .scale = 1.0f / sqrtf((float)s->head_dim), .window = s->window};
     weft_phase phase = {.op = WEFT_OP_ATTENTION, .precision = WEFT_FAST, .params = &params, .params_size = sizeof params};
     phase.inputs[WEFT_ATTENTION_Q] = PLACE(r, 0, WEFT_F32, width, n, 1, 1);
     phase.inputs[WEFT_ATTENTION_KV] = PLACE(r, r->kv, WEFT_F16, s->head_dim, s->page_size, s->n_kv_heads, 2 * r->n_pages);

@@ -289,11 +289,12 @@ static void qkv(builder *b, const qkv_change *change) {
              change->other_table ? table2 : table);
     kv = NODE0(b, WEFT_OP_KV_WRITE, "kv_write", k, v, kv, rows, sequences);
     if (change->early_user)
-        result(b, NODE(b, WEFT_OP_ATTENTION, "early", (&(weft_attention_params){N_HEADS, 1.0f, 0}), activation(b, "q2", N_EMBD), kv,
-                       rows, sequences));
+        result(b, NODE(b, WEFT_OP_ATTENTION, "early", (&(weft_attention_params){.n_heads = N_HEADS, .scale = 1.0f}),
+                       activation(b, "q2", N_EMBD), kv, rows, sequences));
     if (change->sequences_change) sequences = NODE0(b, WEFT_OP_SCATTER, "updates", sequences, updates);
     q = NODE(b, WEFT_OP_ROPE, "rope q", (&(weft_rope_params){HEAD_DIM, 0}), q, rows, table);
-    result(b, NODE(b, WEFT_OP_ATTENTION, "attention", (&(weft_attention_params){N_HEADS, 1.0f, 0}), q, kv, rows, sequences));
+    result(b, NODE(b, WEFT_OP_ATTENTION, "attention", (&(weft_attention_params){.n_heads = N_HEADS, .scale = 1.0f}), q, kv, rows,
+                   sequences));
 }
 
 #define QKV(name, ...)                                                                                                             \

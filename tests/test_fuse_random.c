@@ -208,7 +208,7 @@ static weft_value layer(maker *m, weft_value x, weft_value *kv) {
     y[1] = rope(m, y[1]);
     *kv = NODE0(&m->b, WEFT_OP_KV_WRITE, "kv_write", y[1], y[2], *kv, m->rows, m->sequences);
     if (q_last) y[0] = rope(m, y[0]);
-    const weft_attention_params p = {N_HEADS, 0.25f, 0};
+    const weft_attention_params p = {.n_heads = N_HEADS, .scale = 0.25f};
     weft_value a = pass(m, NODE(&m->b, WEFT_OP_ATTENTION, "attention", &p, y[0], *kv, m->rows, m->sequences));
     x = sum(m, project(m, a, N_EMBD, N_EMBD), x);
     z = norm(m, x, N_EMBD, 0);

@@ -5,7 +5,9 @@
 
 #include "core/graph.h"
 #include "core/op.h"
+#include "weft/ops/layer_norm.h"
 #include "weft/ops/mul_mat_add.h"
+#include "weft/ops/soft_cap.h"
 
 typedef struct leaf_spec {
     weft_leaf leaf; /* WEFT_LEAF_NOT: left out */
@@ -109,11 +111,13 @@ static const op_case cases[] = {
     {WEFT_OP_SILU, {A(5, 7)}, NULL, 0, {F32_OF(5, 7)}},
     {WEFT_OP_GELU, {A(5, 7)}, NULL, 0, {F32_OF(5, 7)}},
     {WEFT_OP_SOFT_MAX, {A(5, 7), A(5, 7)}, PARAMS(weft_soft_max_params, 0.5f), {F32_OF(5, 7)}},
+    {WEFT_OP_SOFT_CAP, {A(5, 7)}, PARAMS(weft_soft_cap_params, 30.0f), {F32_OF(5, 7)}},
+    {WEFT_OP_LAYER_NORM, {A(12, 7), W(F32, 12, 1), W(F32, 12, 1)}, PARAMS(weft_layer_norm_params, 1e-5f), {F32_OF(12, 7)}},
     {WEFT_OP_COPY, {W(Q6_K, 256, 3)}, NULL, 0, {F32_OF(256, 3)}},
     {WEFT_OP_COPY, {A3(5, 3, 2)}, NULL, 0, {{WEFT_F32, {5, 3, 2, 1}}}},
     {WEFT_OP_ATTENTION,
      {A(32, 7), KV(F16, 8, 16, 2, 6), I(4, 7), SEQUENCES},
-     PARAMS(weft_attention_params, 4, 0.3f, 0),
+     PARAMS(weft_attention_params, 4, 0.3f, 0, 5.0f),
      {F32_OF(32, 7)}},
     {WEFT_OP_SAMPLE,
      {A(50, 7), I(8, 7), SEQUENCES},
@@ -277,6 +281,10 @@ static const struct {
     {WEFT_OP_ROPE, 2, W(F16, 6, 99), "input table is F16"},
     {WEFT_OP_SILU, 0, I(5, 7), "input x is I32"},
     {WEFT_OP_GELU, 0, A3(5, 7, 2), "input x is F32 [5, 7, 2]"},
+    {WEFT_OP_SOFT_CAP, 0, I(5, 7), "input x is I32"},
+    {WEFT_OP_LAYER_NORM, 0, A3(12, 7, 2), "input x is F32 [12, 7, 2]"},
+    {WEFT_OP_LAYER_NORM, 1, W(F32, 3, 1), "input weight is F32 [3]"},
+    {WEFT_OP_LAYER_NORM, 2, W(F16, 12, 1), "input bias is F16"},
     {WEFT_OP_SOFT_MAX, 1, A(5, 1), "input mask is F32 [5]"},
     {WEFT_OP_SOFT_MAX, 0, A(6, 7), "input mask is F32 [5, 7]"},
     {WEFT_OP_COPY, 0, I(5, 7), "input x is I32"},
@@ -362,6 +370,11 @@ static const struct {
     {WEFT_OP_ATTENTION, 0, 2, false, 0, "n_heads 2"},
     {WEFT_OP_ATTENTION, 1, 0, true, -INFINITY, "scale is -inf"},
     {WEFT_OP_ATTENTION, 2, -1, false, 0, "window is -1"},
+    {WEFT_OP_ATTENTION, 3, 0, true, -1.0f, "soft_cap is -1"},
+    {WEFT_OP_ATTENTION, 3, 0, true, NAN, "soft_cap is"},
+    {WEFT_OP_SOFT_CAP, 0, 0, true, 0.0f, "cap is 0"},
+    {WEFT_OP_SOFT_CAP, 0, 0, true, INFINITY, "cap is inf"},
+    {WEFT_OP_LAYER_NORM, 0, 0, true, 0.0f, "epsilon is 0"},
     {WEFT_OP_SAMPLE, 0, -1, false, 0, "n_top is -1"},
     {WEFT_OP_SAMPLE, 0, 51, false, 0, "n_top is 51, but must be from 0 to 50"},
     {WEFT_OP_NORM_QKV, 0, 0, true, NAN, "epsilon is"},

@@ -71,12 +71,22 @@ static void test_silu_and_gelu(void **state) {
     assert_true(weft_silu(INFINITY) == INFINITY && isnan(weft_silu(NAN)) && isnan(weft_gelu(NAN)));
 }
 
+static void test_tanh(void **state) {
+    (void)state;
+    for (float x = -20.0f; x < 20.0f; x += 0.0007f) {
+        assert_true(fabsl(weft_tanh(x) - tanhl((long double)x)) <= 1.8e-7L * fabsl(tanhl((long double)x)));
+        assert_true(weft_tanh(-x) == -weft_tanh(x));
+    }
+    assert_true(weft_tanh(INFINITY) == 1.0f && weft_tanh(-INFINITY) == -1.0f && isnan(weft_tanh(NAN)));
+    assert_true(weft_tanh(0.0f) == 0.0f && weft_tanh(1e-30f) == 1e-30f);
+    assert_true(weft_soft_cap_of(1e30f, 50.0f) == 50.0f && weft_soft_cap_of(-INFINITY, 50.0f) == -50.0f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp_is_near),
-        cmocka_unit_test(test_exp_at_the_ends),
-        cmocka_unit_test(test_exp_rises),
-        cmocka_unit_test(test_silu_and_gelu),
+        cmocka_unit_test(test_exp_is_near), cmocka_unit_test(test_exp_at_the_ends),
+        cmocka_unit_test(test_exp_rises),   cmocka_unit_test(test_silu_and_gelu),
+        cmocka_unit_test(test_tanh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,7 +186,7 @@ static void costs(void **state) {
     weft_value sequences = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, WEFT_SEQUENCE_PAGES + 10, 2, 1, 1);
     weft_value kv = add_leaf(&b, weft_graph_state, "kv", WEFT_F16, 8, 16, 2, 2 * 100);
     weft_value q = add_leaf(&b, weft_graph_input, "q", WEFT_F32, 32, 3, 1, 1);
-    const weft_attention_params all = {4, 1.0f, 0}, window = {4, 1.0f, 20};
+    const weft_attention_params all = {.n_heads = 4, .scale = 1.0f}, window = {.n_heads = 4, .scale = 1.0f, .window = 20};
     NODE(&b, WEFT_OP_ATTENTION, "all", &all, q, kv, rows, sequences);
     NODE(&b, WEFT_OP_ATTENTION, "window", &window, q, kv, rows, sequences);
     if (b.status != WEFT_OK) fail_msg("%s", b.error.message);

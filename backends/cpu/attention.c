@@ -59,9 +59,14 @@ static page_run run_at(const weft_cpu_kv *kv, const weft_cpu_block *block, int64
     return run;
 }
 
+static float score_of(float product, float scale, float soft_cap) {
+    float score = product * scale;
+    return soft_cap > 0.0f ? weft_soft_cap_of(score, soft_cap) : score;
+}
+
 /* Scores of all queries with the positions [first, last) of one range; -infinity where there is nothing to see. */
-static void exact_scores(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, weft_cpu_block *block,
-                         int64_t range, int64_t first, int64_t last) {
+static void exact_scores(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, float soft_cap,
+                         weft_cpu_block *block, int64_t range, int64_t first, int64_t last) {
     int64_t n = block->n_queries, head_dim = kv->head_dim;
     for (int64_t i = 0; i < n * RANGE; i++) block->scores[i] = -INFINITY;
     for (int64_t position = first; position < last;) {
@@ -74,7 +79,7 @@ static void exact_scores(const weft_backend_device *device, const weft_cpu_kv *k
         for (int64_t i = 0; i < n; i++) {
             float *scores = block->scores + i * RANGE - range;
             for (int64_t j = run.first; j < run.last; j++)
-                scores[j] = j >= block->low[i] && j < block->high[i] ? scores[j] * scale : -INFINITY;
+                scores[j] = j >= block->low[i] && j < block->high[i] ? score_of(scores[j], scale, soft_cap) : -INFINITY;
         }
     }
 }
@@ -92,8 +97,8 @@ static void exact_values(const weft_backend_device *device, const weft_cpu_kv *k
     }
 }
 
-void weft_cpu_attend_exact(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, weft_cpu_block *block,
-                           int64_t first, int64_t last) {
+void weft_cpu_attend_exact(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, float soft_cap,
+                           weft_cpu_block *block, int64_t first, int64_t last) {
     for (int64_t range = first; range < last; range += RANGE) {
         int64_t low = last, high = range;
         for (int64_t i = 0; i < block->n_queries; i++) {
@@ -103,7 +108,7 @@ void weft_cpu_attend_exact(const weft_backend_device *device, const weft_cpu_kv 
         low = weft_cpu_max(low, range);
         high = weft_cpu_min(high, weft_cpu_min(range + RANGE, last));
         if (low >= high) continue;
-        exact_scores(device, kv, scale, block, range, low, high);
+        exact_scores(device, kv, scale, soft_cap, block, range, low, high);
         for (int64_t i = 0; i < block->n_queries; i++) {
             int64_t from = weft_cpu_max(low, block->low[i]), to = weft_cpu_min(high, block->high[i]);
             if (from >= to) continue;

@@ -19,9 +19,10 @@ typedef struct weft_cpu_block {
 /* Bytes of a block's arrays for one thread. */
 uint64_t weft_cpu_block_take(weft_cpu_block *block, int64_t n_queries, int64_t head_dim, weft_cpu_scratch *scratch);
 
-/* Adds the positions [first, last) to the block's states. In exact, `first` is a multiple of WEFT_ATTENTION_RANGE. */
-void weft_cpu_attend_exact(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, weft_cpu_block *block,
-                           int64_t first, int64_t last);
+/* Adds the positions [first, last) to the block's states. In exact, `first` is a multiple of WEFT_ATTENTION_RANGE. `soft_cap`: 0,
+ * or as in weft/ops/attention.h. */
+void weft_cpu_attend_exact(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, float soft_cap,
+                           weft_cpu_block *block, int64_t first, int64_t last);
 void weft_cpu_attend_fast(const weft_backend_device *device, const weft_cpu_kv *kv, float scale, weft_cpu_block *block,
                           int64_t first, int64_t last);
 

@@ -20,6 +20,7 @@ struct weft_cpu_kernel {
     uint32_t matrices; /* WEFT_PORT_BIT of the inputs that are multiplied; a row of a set must multiply one of them with it */
     void (*run)(const weft_cpu_call *call);
     uint64_t (*scratch_bytes)(const weft_cpu_call *call); /* NULL: none */
+    const char *(*refuses)(const weft_phase *phase);      /* why the row cannot run the node, or NULL; NULL: it can run all */
 };
 
 static inline bool weft_cpu_is_fast(const weft_cpu_call *call) {
@@ -33,7 +34,7 @@ static inline bool weft_cpu_is_fast(const weft_cpu_call *call) {
 #define WEFT_CPU_RANK_FAST 1000
 #define WEFT_CPU_RANK_PACKED_LOOKUP (-1)
 
-/* Members of a row follow: .matrices, .run, .scratch_bytes. `stem` is a string. */
+/* Members of a row follow: .matrices, .run, .scratch_bytes, .refuses. `stem` is a string. */
 #define WEFT_CPU_EXACT(op_, stem, ...)                                                                                             \
     { .kernel = {.op = (op_), .name = stem " exact", .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST}, __VA_ARGS__ }
 

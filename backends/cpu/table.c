@@ -84,6 +84,7 @@ static const char *refuses(weft_backend_device *device, const weft_kernel *row, 
         snprintf(text, size, "needs the instruction set %s; this device uses %s", kernel->set, device->kernels->name);
         return text;
     }
+    if (kernel->refuses != NULL) return kernel->refuses(phase);
     if (kernel->set == NULL || kernel->matrices == 0) return NULL;
     matrix_count count = count_matrices(device, kernel->matrices, phase);
     if (!multiplies_nothing(&count)) return NULL;

@@ -14,7 +14,7 @@ static bool all_cached(const weft_oracle_cache *cache, int32_t sequence, int64_t
 
 /* One head of one row: softmax over what it sees, then the mean of the values. `scores` has room for all positions. */
 static void attend(const weft_oracle_cache *cache, const double *kv, const double *q, int32_t sequence, int64_t first, int64_t last,
-                   int64_t kv_head, double scale, double *scores, double *y) {
+                   int64_t kv_head, double scale, double soft_cap, double *scores, double *y) {
     double max = -INFINITY, sum = 0.0;
     bool known = all_cached(cache, sequence, first, last);
     for (int64_t i = 0; i < cache->head_dim; i++) y[i] = known ? 0.0 : NAN;
@@ -23,7 +23,7 @@ static void attend(const weft_oracle_cache *cache, const double *kv, const doubl
         const double *k = kv + weft_oracle_cache_place(cache, sequence, j, kv_head, false);
         double dot = 0.0;
         for (int64_t i = 0; i < cache->head_dim; i++) dot += q[i] * k[i];
-        scores[j] = scale * dot;
+        scores[j] = soft_cap > 0.0 ? soft_cap * tanh(scale * dot / soft_cap) : scale * dot;
         if (scores[j] > max) max = scores[j];
     }
     for (int64_t j = first; j <= last; j++) {
@@ -58,8 +58,8 @@ static void oracle(weft_check_case *c) {
         int64_t head = i % params->n_heads, last = row[WEFT_ROW_CACHE_INDEX];
         int64_t first = params->window > 0 && last >= params->window ? last - params->window + 1 : 0;
         if (row[WEFT_ROW_SEQUENCE] < 0) continue; /* zeros */
-        attend(&cache, kv, q + i * cache.head_dim, row[WEFT_ROW_SEQUENCE], first, last, head / group, (double)params->scale, scores,
-               y + i * cache.head_dim);
+        attend(&cache, kv, q + i * cache.head_dim, row[WEFT_ROW_SEQUENCE], first, last, head / group, (double)params->scale,
+               (double)params->soft_cap, scores, y + i * cache.head_dim);
     }
 }
 
@@ -69,9 +69,11 @@ typedef struct shape {
     weft_check_rows rows;
     weft_check_pattern queries;
     double query_rms, cache_rms;
+    float soft_cap;
 } shape;
 
-#define USUAL WEFT_CHECK_NORMAL, 1.0, 1.0
+#define CAPPED(query_rms, soft_cap) WEFT_CHECK_NORMAL, query_rms, 1.0, soft_cap
+#define USUAL CAPPED(1.0, 0.0f)
 
 static const shape shapes[] = {
     {64, 1, 1, 0, {.t = 1, .n_sequences = 1, .n_ctx = 1, .page_size = 64}, USUAL},
@@ -107,24 +109,29 @@ static const shape shapes[] = {
     {64, 1, 3, 0, {.t = 1, .n_sequences = 1, .n_ctx = 700, .page_size = 16}, USUAL},
     {64, 1, 1, 0, {.t = 3, .n_sequences = 2, .n_ctx = 300, .page_size = 64, .n_padding = 1}, USUAL},
     {33, 1, 1, 4200, {.t = 3, .n_sequences = 1, .n_ctx = 8300, .page_size = 64}, USUAL},
-    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_ZEROS, 1.0, 1.0},
-    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 10.0, 1.0},
-    {64, 2, 1, 0, {.t = 2, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 1e4, 1.0},
-    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 1.0, 1e-6},
-    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_TINY, 1.0, 1.0},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_ZEROS, 1.0, 1.0, 0.0f},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, CAPPED(10.0, 0.0f)},
+    {64, 2, 1, 0, {.t = 2, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, CAPPED(1e4, 0.0f)},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_NORMAL, 1.0, 1e-6, 0.0f},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, WEFT_CHECK_TINY, 1.0, 1.0, 0.0f},
+    {64, 2, 2, 0, {.t = 3, .n_sequences = 2, .n_ctx = 200, .page_size = 64}, CAPPED(1.0, 50.0f)},
+    {128, 2, 4, 100, {.t = 8, .n_sequences = 2, .n_ctx = 1500, .page_size = 64, .n_padding = 1}, CAPPED(10.0, 5.0f)},
+    {64, 4, 4, 31, {.t = 33, .n_sequences = 2, .n_ctx = 200, .page_size = 64, .n_padding = 1}, CAPPED(1e4, 2.0f)},
 };
 
 static weft_status check(weft_check_run *run, const shape *s, weft_type type, weft_check_size size, weft_error *error) {
     const weft_check_rows *r = &s->rows;
     weft_check_case *c = weft_check_begin(
         run, WEFT_CHECK_NO_TYPE, size,
-        "%s head_dim=%lld heads=%lldx%lld ctx=%lld page=%lld sequences=%lld T=%lld padding=%lld window=%d rms=%g/%g",
+        "%s head_dim=%lld heads=%lldx%lld ctx=%lld page=%lld sequences=%lld T=%lld padding=%lld window=%d rms=%g/%g cap=%g",
         weft_type_get(type)->name, (long long)s->head_dim, (long long)s->n_kv_heads, (long long)s->group, (long long)r->n_ctx,
         (long long)r->page_size, (long long)r->n_sequences, (long long)r->t, (long long)r->n_padding, (int)s->window,
-        s->queries == WEFT_CHECK_NORMAL ? s->query_rms : 0.0, s->cache_rms);
+        s->queries == WEFT_CHECK_NORMAL ? s->query_rms : 0.0, s->cache_rms, (double)s->soft_cap);
     if (!c) return WEFT_OK;
-    weft_attention_params params = {
-        .n_heads = (int32_t)(s->n_kv_heads * s->group), .scale = (float)(1.0 / sqrt((double)s->head_dim)), .window = s->window};
+    weft_attention_params params = {.n_heads = (int32_t)(s->n_kv_heads * s->group),
+                                    .scale = (float)(1.0 / sqrt((double)s->head_dim)),
+                                    .window = s->window,
+                                    .soft_cap = s->soft_cap};
     weft_check_params(c, &params, sizeof params);
     weft_check_reals(c, WEFT_ATTENTION_Q, s->head_dim * params.n_heads, r->t, s->queries, s->query_rms);
     weft_check_make_cache(c, WEFT_ATTENTION_KV, type, s->head_dim, s->n_kv_heads, r);

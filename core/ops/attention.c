@@ -8,6 +8,7 @@ static weft_status check_heads(const weft_tensor *q, const weft_tensor *kv, cons
     weft_status status = weft_expect_word(WEFT_OP_ATTENTION, "n_heads", p->n_heads, 1, INT32_MAX, error);
     if (status == WEFT_OK) status = weft_expect_finite(WEFT_OP_ATTENTION, "scale", p->scale, error);
     if (status == WEFT_OK) status = weft_expect_word(WEFT_OP_ATTENTION, "window", p->window, 0, INT32_MAX, error);
+    if (status == WEFT_OK && p->soft_cap != 0) status = weft_expect_positive(WEFT_OP_ATTENTION, "soft_cap", p->soft_cap, error);
     if (status != WEFT_OK) return status;
     int64_t head_dim = kv->shape[0], n_kv_heads = kv->shape[2];
     if (q->shape[0] % p->n_heads != 0 || q->shape[0] / p->n_heads != head_dim)
@@ -56,7 +57,8 @@ static void cost(const weft_op_tensors *tensors, const void *params, const weft_
 
 static void describe(const void *params, char *text, size_t size) {
     const weft_attention_params *p = params;
-    snprintf(text, size, "n_heads=%d scale=%g window=%d", p->n_heads, (double)p->scale, p->window);
+    int n = snprintf(text, size, "n_heads=%d scale=%g window=%d", p->n_heads, (double)p->scale, p->window);
+    if (p->soft_cap != 0 && n > 0 && (size_t)n < size) snprintf(text + n, size - (size_t)n, " soft_cap=%g", (double)p->soft_cap);
 }
 
 const weft_op_rules weft_op_rules_attention = {

@@ -6,6 +6,7 @@
 static void complete(weft_hyperparameters *hyper) {
     hyper->rope_local.scaling = WEFT_ROPE_NONE;
     hyper->rope_local.attn_factor = 1;
+    if (hyper->local_freq_base != 0) hyper->rope_local.freq_base = hyper->local_freq_base;
     if (hyper->window_period == 0) hyper->window_period = 4;
 }
 
@@ -21,7 +22,7 @@ const weft_family weft_family_olmo2 = {
             [WEFT_PART_FFN_NORM] = {WEFT_ABSENT},
             [WEFT_PART_FFN_POST_NORM] = {WEFT_REQUIRED},
         },
-    .keys = {WEFT_WINDOW_KEYS},
+    .keys = {WEFT_WINDOW_KEYS, WEFT_OPTIONAL_REAL_KEY("rope.freq_base_swa", local_freq_base, 2, 1e12)},
     .complete = complete,
     .layer = weft_layer_windowed_local,
 };

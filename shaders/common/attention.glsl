@@ -14,6 +14,7 @@ layout(push_constant, std430) uniform Parameters {
     uvec2 parts; /* of each pair: the ranges' largest scores, sums and values; 0 where a workgroup computes all ranges of a pair */
     uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences, n_rows, n_heads, window;
     float scale;
+    float soft_cap; /* 0: none */
     uint n_parts; /* the most ranges that a row can see */
 } p;
 

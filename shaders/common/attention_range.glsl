@@ -59,6 +59,7 @@ float score_of() {
         }
     }
     precise float score = combined(lane) * p.scale;
+    if (p.soft_cap > 0.0) score = weft_soft_cap_of(score, p.soft_cap);
     return cached[own] >= 0 ? score : -INFINITY;
 }
 

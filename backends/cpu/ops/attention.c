@@ -25,7 +25,7 @@ typedef struct attention_context {
     float *y;
     int64_t n_rows, n_heads, share; /* heads that share a KV head */
     int64_t window, group_rows, max_queries;
-    float scale;
+    float scale, soft_cap;
     row_group *groups;
     int64_t n_groups;
     uint64_t thread_bytes;
@@ -69,7 +69,7 @@ static void load_block(const attention_context *c, const row_group *group, int64
 static void attend(const attention_context *c, weft_cpu_block *block, int64_t first, int64_t last) {
     const weft_backend_device *device = c->call->device;
     if (!weft_cpu_is_fast(c->call))
-        weft_cpu_attend_exact(device, &c->kv, c->scale, block, first, last);
+        weft_cpu_attend_exact(device, &c->kv, c->scale, c->soft_cap, block, first, last);
     else
         weft_cpu_attend_fast(device, &c->kv, c->scale, block, first, last);
 }
@@ -139,6 +139,7 @@ static void init(const weft_cpu_call *call, attention_context *c, weft_cpu_scrat
     c->share = params->n_heads / c->kv.n_kv_heads;
     c->window = params->window;
     c->scale = params->scale;
+    c->soft_cap = params->soft_cap;
     c->group_rows = weft_cpu_max(BLOCK_QUERIES / c->share, 1);
     c->max_queries = c->group_rows * c->share;
     c->groups = weft_cpu_take(scratch, (uint64_t)c->n_rows * sizeof *c->groups);
@@ -197,8 +198,13 @@ static void run(const weft_cpu_call *call) {
     }
 }
 
+static const char *fast_refuses(const weft_phase *phase) {
+    const weft_attention_params *params = phase->params;
+    return params->soft_cap > 0.0f ? "scores have a soft cap" : NULL;
+}
+
 static const weft_cpu_kernel rows[] = {
     WEFT_CPU_EXACT(WEFT_OP_ATTENTION, "attention", .run = run, .scratch_bytes = scratch_bytes),
-    WEFT_CPU_FAST(WEFT_OP_ATTENTION, "attention", 0, .run = run, .scratch_bytes = scratch_bytes),
+    WEFT_CPU_FAST(WEFT_OP_ATTENTION, "attention", 0, .run = run, .scratch_bytes = scratch_bytes, .refuses = fast_refuses),
 };
 const weft_kernel_rows weft_cpu_op_attention = WEFT_KERNEL_ROWS(rows);

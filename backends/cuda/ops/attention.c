@@ -93,6 +93,7 @@ static int64_t heads_of(const weft_phase *phase) {
 
 static const char *halves_refuse(const weft_phase *phase) {
     const weft_tensor *kv = &phase->inputs[WEFT_ATTENTION_KV].tensor;
+    if (((const weft_attention_params *)phase->params)->soft_cap > 0.0f) return "scores have a soft cap";
     if (kv->type != WEFT_F16) return "the KV cache is not F16";
     if (kv->shape[0] != 64 && kv->shape[0] != 128) return "heads have neither 64 nor 128 values";
     if (kv->shape[1] % WEFT_ATTENTION_PIECE != 0) return "pages do not hold whole pieces of 64 positions";

@@ -45,7 +45,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
         uint64_t control, q, kv, rows, sequences, y, parts;
         weft_vulkan_cache_shape shape;
         uint32_t n_rows, n_heads, window;
-        float scale;
+        float scale, soft_cap;
         uint32_t n_parts;
     } push = {0,
               q->address,
@@ -59,6 +59,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
               (uint32_t)params->n_heads,
               (uint32_t)params->window,
               params->scale,
+              params->soft_cap,
               (uint32_t)n_ranges};
     weft_vulkan_dispatch dispatch = {.shader = WEFT_VULKAN_SHADER_attention,
                                      .constants = {(uint32_t)kv->tensor.type, (push.shape.head_dim + 63) / 64},

@@ -69,4 +69,25 @@ WEFT_FUNCTION float weft_gelu(float x) {
     return 0.5f * x * (1.0f + tanh_u);
 }
 
+/* Below 3/8 the Taylor polynomial of degree 13 in Horner's form; otherwise as in weft_gelu, of the magnitude. Largest relative
+ * error 1.8e-7. */
+WEFT_FUNCTION float weft_tanh(float x) {
+    float square = x * x;
+    float p = 3.59212804e-3f;
+    p = p * square - 8.86323553e-3f;
+    p = p * square + 2.18694885e-2f;
+    p = p * square - 5.39682540e-2f;
+    p = p * square + 1.33333333e-1f;
+    p = p * square - 3.33333333e-1f;
+    float small = x + x * square * p;
+    float magnitude = x < 0.0f ? 0.0f - x : x;
+    float large = 1.0f - weft_divide(2.0f, 1.0f + weft_exp(2.0f * magnitude));
+    return magnitude < 0.375f ? small : (x < 0.0f ? 0.0f - large : large);
+}
+
+/* x, smoothly kept within -cap .. cap. */
+WEFT_FUNCTION float weft_soft_cap_of(float x, float cap) {
+    return cap * weft_tanh(weft_divide(x, cap));
+}
+
 #endif
