@@ -45,14 +45,12 @@ static weft_status read_weights(weft_model *model, weft_text architecture, weft_
 /* A file whose template cannot be read is opened: its reason is told to those who want to chat. */
 static weft_status read_chat(weft_model *model, weft_error *error) {
     weft_text source;
-    weft_error why = {.message = "the file has no chat template"};
+    weft_error *why = &model->chat_error;
     weft_status status = weft_gguf_text(model->gguf, "tokenizer.chat_template", &source, error);
-    if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
-    if (status == WEFT_OK) status = weft_chat_create(model->runtime, source, "file", model->tokenizer, &model->chat, &why);
-    if (status == WEFT_OUT_OF_MEMORY) return weft_fail(error, status, "%s: %s", model->path, why.message);
-    if (status != WEFT_OK) snprintf(model->chat_reason, sizeof model->chat_reason, "%s", why.message);
-    model->chat_status = status;
-    return WEFT_OK;
+    if (status == WEFT_NOT_FOUND) weft_fail(why, status, "the file has no chat template");
+    if (status != WEFT_OK) return status == WEFT_NOT_FOUND ? WEFT_OK : status;
+    status = weft_chat_create(model->runtime, source, "file", model->tokenizer, &model->chat, why);
+    return status == WEFT_OUT_OF_MEMORY ? weft_fail(error, status, "%s: %s", model->path, why->message) : WEFT_OK;
 }
 
 static weft_status read_model(weft_model *model, const char *path, const weft_family *family, weft_error *error) {
@@ -125,7 +123,7 @@ void weft_model_describe(const weft_model *model, weft_model_info *info) {
         .has_weights = model->has_weights,
         .tokenizer = weft_tokenizer_name(model->tokenizer),
         .chat_format = model->chat ? model->chat->name : NULL,
-        .chat_reason = model->chat_reason,
+        .chat_reason = model->chat_error.message,
         .bos = weft_tokenizer_bos(model->tokenizer),
         .eos = weft_tokenizer_eos(model->tokenizer),
     };
@@ -159,7 +157,7 @@ weft_status weft_model_use_template(weft_model *model, const char *name, const c
     if (status != WEFT_OK) return status;
     weft_chat_destroy(model->chat);
     model->chat = chat;
-    model->chat_reason[0] = 0;
+    model->chat_error = (weft_error){.message = ""};
     return WEFT_OK;
 }
 

@@ -13,9 +13,8 @@ struct weft_model {
     char *name;
     weft_gguf *gguf;
     weft_tokenizer *tokenizer;
-    weft_chat *chat;         /* NULL: no format, for the two that follow */
-    weft_status chat_status; /* WEFT_NOT_FOUND: there is no template */
-    char chat_reason[256];
+    weft_chat *chat;                    /* NULL: no format */
+    weft_error chat_error;              /* why; WEFT_NOT_FOUND: there is no template */
     const weft_family *family;          /* NULL in a file that holds only a vocabulary of another family */
     weft_hyperparameters hyper;         /* all checked; zeros without weights */
     float *freq_factors, *long_factors; /* of hyper.rope and hyper.rope_long */

@@ -25,7 +25,7 @@ static weft_status render(const weft_model *model, const weft_render_options *op
                                     .clock = options->clock,
                                     .clock_user = options->clock_user};
     if (!options->template_text) {
-        if (!model->chat) return weft_fail(error, model->chat_status, "%s: %s", model->path, model->chat_reason);
+        if (!model->chat) return weft_fail(error, model->chat_error.status, "%s: %s", model->path, model->chat_error.message);
         return weft_chat_render(model->chat->parsed, model->tokenizer, input, NULL, text, error);
     }
     weft_jinja *parsed = NULL;

@@ -273,7 +273,7 @@ static weft_status check_chat(const weft_session *session, weft_error *error) {
     if (model->chat) return WEFT_OK;
     return weft_fail(error, WEFT_UNSUPPORTED,
                      "%s: no chat format: %s; format the text yourself and add it with weft_session_add_text", model->path,
-                     model->chat_reason);
+                     model->chat_error.message);
 }
 
 weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error) {
