@@ -145,24 +145,9 @@ static void names_types_it_cannot_read(void **state) {
     static const struct {
         uint32_t number;
         const char *name;
-    } types[] = {{9, "Q8_1"},
-                 {15, "Q8_K"},
-                 {16, "IQ2_XXS"},
-                 {17, "IQ2_XS"},
-                 {18, "IQ3_XXS"},
-                 {19, "IQ1_S"},
-                 {21, "IQ3_S"},
-                 {22, "IQ2_S"},
-                 {24, "I8"},
-                 {25, "I16"},
-                 {27, "I64"},
-                 {28, "F64"},
-                 {29, "IQ1_M"},
-                 {34, "TQ1_0"},
-                 {35, "TQ2_0"},
-                 {40, "NVFP4"},
-                 {200, "type 200"},
-                 {UINT32_MAX, "type 4294967295"}};
+    } types[] = {{9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},   {19, "IQ1_S"},
+                 {21, "IQ3_S"}, {22, "IQ2_S"}, {24, "I8"},      {25, "I16"},    {27, "I64"},       {28, "F64"},
+                 {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"},   {40, "NVFP4"},  {200, "type 200"}, {UINT32_MAX, "type 4294967295"}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         type_name = types[i].name;
         header(3, 1, 0), tensor("w", types[i].number, 256, 1, 0), data(100, 32);
