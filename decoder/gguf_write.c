@@ -1,5 +1,7 @@
 #include "decoder/gguf_write.h"
 
+#include "decoder/gguf_reader.h"
+
 #include <string.h>
 
 static void put(weft_gguf_writer *writer, const void *bytes, size_t size) {
@@ -92,6 +94,18 @@ void weft_gguf_write_element_text(weft_gguf_writer *writer, const char *bytes, s
 
 void weft_gguf_write_element_i32(weft_gguf_writer *writer, int32_t value) {
     put_u32(writer, (uint32_t)value);
+}
+
+void weft_gguf_write_value(weft_gguf_writer *writer, const weft_gguf_value *value) {
+    if (value->is_array)
+        weft_gguf_write_array(writer, value->key, value->type, value->count);
+    else
+        put_key(writer, value->key, value->type);
+    if (value->type != WEFT_GGUF_STRING) put(writer, value->data, (size_t)value->count * weft_gguf_type_size(value->type));
+    for (uint64_t i = 0; value->type == WEFT_GGUF_STRING && i < value->count; i++) {
+        weft_text text = weft_gguf_text_at(value, i);
+        put_string(writer, text.bytes, text.size);
+    }
 }
 
 void weft_gguf_write_tensor(weft_gguf_writer *writer, const char *name, const weft_tensor *tensor) {

@@ -1,13 +1,13 @@
 /* Files with random weights in the shape of real models. */
 #include "decoder/synth.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "decoder/family.h"
-#include "os/os.h"
+#include "decoder/halves.h"
+#include "decoder/output.h"
 
 #define CHUNK ((size_t)1 << 20)
 #define MAX_TENSORS_A_LAYER WEFT_PART_EMBEDDING
@@ -22,17 +22,13 @@ typedef struct synth_tensor {
 typedef struct synth {
     weft_runtime *runtime;
     const weft_synth_model *model;
-    const weft_synth_mix *mix;
+    const weft_mix *mix;
     const weft_synth_options *options;
-    const char *path;
-    char *partial; /* the name it has until it is whole */
-    FILE *file;
     synth_tensor *tensors;
     size_t n_tensors;
     unsigned char *chunk;
     weft_gguf_writer writer;
-    uint64_t done, total;
-    weft_error *error;
+    weft_output output;
 } synth;
 
 static void add(synth *s, const char *name, int32_t layer, weft_synth_role role, int64_t k, int64_t n) {
@@ -43,15 +39,18 @@ static void add(synth *s, const char *name, int32_t layer, weft_synth_role role,
         snprintf(tensor->name, sizeof tensor->name, "blk.%d.%s", layer, name);
     }
     tensor->role = role;
-    weft_type type = weft_synth_type(s->mix, role, k, layer, s->model->n_layers);
-    tensor->tensor = (weft_tensor){type, {k, n, 1, 1}};
+    const weft_mix_place place = {.role = weft_mix_role_of(tensor->name, s->model->tied),
+                                  .k = k,
+                                  .layer = layer < 0 ? 0 : layer,
+                                  .n_layers = s->model->n_layers,
+                                  .n_gqa = s->model->n_heads / s->model->n_kv_heads};
+    tensor->tensor = (weft_tensor){role >= WEFT_SYNTH_NORM ? WEFT_F32 : weft_mix_type(s->mix, &place), {k, n, 1, 1}};
 }
 
-static weft_synth_role role_of(weft_model_part part, const weft_part_place *place) {
+static weft_synth_role role_of(const weft_part_place *place) {
     const char *dot = strrchr(place->stem, '.');
-    if (place->n == 1) return dot && strcmp(dot, ".bias") == 0 ? WEFT_SYNTH_BIAS : WEFT_SYNTH_NORM;
-    if (place->sliced) return WEFT_SYNTH_MATRIX;
-    return part == WEFT_PART_V ? WEFT_SYNTH_ATTENTION_VALUE : part == WEFT_PART_DOWN ? WEFT_SYNTH_FFN_DOWN : WEFT_SYNTH_MATRIX;
+    if (place->n > 1) return WEFT_SYNTH_MATRIX;
+    return dot && strcmp(dot, ".bias") == 0 ? WEFT_SYNTH_BIAS : WEFT_SYNTH_NORM;
 }
 
 /* Every tensor that the family's published models have; one that holds several parts with the first of them. */
@@ -60,7 +59,7 @@ static void add_layer(synth *s, const weft_family *family, const weft_hyperparam
         weft_part_place place;
         if (!weft_part_find(family, hyper, (weft_model_part)part, &place) || (place.optional && !place.common)) continue;
         if (place.first_k > 0 || place.first_n > 0) continue;
-        add(s, place.stem, layer, role_of((weft_model_part)part, &place), place.whole_k, place.whole_n);
+        add(s, place.stem, layer, role_of(&place), place.whole_k, place.whole_n);
     }
 }
 
@@ -89,7 +88,7 @@ static void list_tensors(synth *s) {
         add(s, "rope_factors_short.weight", -1, WEFT_SYNTH_NORM, m->head_dim / 2, 1);
         add(s, "rope_factors_long.weight", -1, WEFT_SYNTH_LONG_FACTORS, m->head_dim / 2, 1);
     }
-    add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_EMBEDDING, m->n_embd, m->n_vocab);
+    add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_MATRIX, m->n_embd, m->n_vocab);
     for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, family, &hyper, layer);
     add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1);
     if (family->layer_norm) add(s, "output_norm.bias", -1, WEFT_SYNTH_BIAS, m->n_embd, 1);
@@ -131,37 +130,17 @@ static void write_hyperparameters(weft_gguf_writer *writer, const weft_synth_mod
 static void write_header(synth *s) {
     weft_gguf_writer *writer = &s->writer;
     char name[120];
-    snprintf(name, sizeof name, "Random %s %s, seed %llu", s->model->name, s->mix->name, (unsigned long long)s->options->seed);
+    snprintf(name, sizeof name, "Random %s %s, seed %llu", s->model->name, weft_mix_name_of(s->mix),
+             (unsigned long long)s->options->seed);
     weft_gguf_writer_begin(writer, s->runtime);
     weft_gguf_write_text(writer, "general.architecture", s->model->family);
     weft_gguf_write_text(writer, "general.type", "model");
     weft_gguf_write_text(writer, "general.name", name);
-    weft_gguf_write_u32(writer, "general.file_type", s->mix->file_type);
+    weft_gguf_write_u32(writer, "general.file_type", weft_mix_file_type(s->mix));
     weft_gguf_write_u32(writer, "general.quantization_version", 2);
     write_hyperparameters(writer, s->model);
     weft_synth_vocabulary(writer, s->model);
     for (size_t i = 0; i < s->n_tensors; i++) weft_gguf_write_tensor(writer, s->tensors[i].name, &s->tensors[i].tensor);
-}
-
-static weft_status write_bytes(synth *s, const unsigned char *bytes, size_t size) {
-    while (size > 0) {
-        size_t piece = size < CHUNK ? size : CHUNK;
-        errno = 0;
-        weft_os_size_limit limit;
-        weft_os_size_limit_begin(&limit);
-        bool written = fwrite(bytes, 1, piece, s->file) == piece;
-        weft_os_size_limit_end(&limit);
-        if (!written) {
-            return weft_fail(s->error, WEFT_IO, "%s: cannot write: %s", s->path, strerror(errno));
-        }
-        bytes += piece;
-        size -= piece;
-        s->done += piece;
-        if (s->options->progress && !s->options->progress(s->options->progress_user, s->done, s->total)) {
-            return weft_fail(s->error, WEFT_CANCELLED, "%s: cancelled", s->path);
-        }
-    }
-    return WEFT_OK;
 }
 
 /* Llama 3.1's: frequencies whose wavelength is over the original 8,192 positions are divided by the extension, those below a
@@ -184,10 +163,7 @@ static float vector_element(const synth *s, weft_synth_role role, uint64_t key, 
 
 static size_t make_vector(const synth *s, const synth_tensor *tensor, uint64_t key, uint64_t first, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        float value = vector_element(s, tensor->role, key, (int64_t)(first + i));
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        for (size_t byte = 0; byte < 4; byte++) s->chunk[4 * i + byte] = (unsigned char)(bits >> 8 * byte);
+        weft_store_f32(s->chunk + 4 * i, vector_element(s, tensor->role, key, (int64_t)(first + i)));
     }
     return 4 * n;
 }
@@ -201,7 +177,6 @@ static size_t make_matrix(const synth *s, const synth_tensor *tensor, uint64_t k
 }
 
 static weft_status write_tensor(synth *s, size_t index) {
-    static const unsigned char zeros[WEFT_GGUF_ALIGNMENT];
     const synth_tensor *tensor = &s->tensors[index];
     uint64_t bytes = weft_tensor_bytes(&tensor->tensor), key = weft_synth_key(s->options->seed, index);
     uint32_t block_bytes = weft_type_get(tensor->tensor.type)->block_bytes;
@@ -211,10 +186,10 @@ static weft_status write_tensor(synth *s, size_t index) {
         size_t n = n_blocks - first < most ? (size_t)(n_blocks - first) : most;
         bool is_vector = tensor->role >= WEFT_SYNTH_NORM;
         size_t size = is_vector ? make_vector(s, tensor, key, first, n) : make_matrix(s, tensor, key, first, n);
-        weft_status status = write_bytes(s, s->chunk, size);
+        weft_status status = weft_output_write(&s->output, s->chunk, size);
         if (status != WEFT_OK) return status;
     }
-    return write_bytes(s, zeros, (WEFT_GGUF_ALIGNMENT - bytes % WEFT_GGUF_ALIGNMENT) % WEFT_GGUF_ALIGNMENT);
+    return weft_output_pad(&s->output, (WEFT_GGUF_ALIGNMENT - bytes % WEFT_GGUF_ALIGNMENT) % WEFT_GGUF_ALIGNMENT);
 }
 
 static weft_status write_all(synth *s) {
@@ -222,58 +197,35 @@ static weft_status write_all(synth *s) {
     list_tensors(s);
     write_header(s);
     const unsigned char *header = weft_gguf_header(&s->writer, &size);
-    if (!header) return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "%s: no memory for its header", s->path);
-    s->total = size + s->writer.data_size;
-    weft_status status = write_bytes(s, header, size);
+    if (!header) return weft_fail(s->output.error, WEFT_OUT_OF_MEMORY, "%s: no memory for its header", s->output.path);
+    s->output.total = size + s->writer.data_size;
+    weft_status status = weft_output_write(&s->output, header, size);
     for (size_t i = 0; i < s->n_tensors && status == WEFT_OK; i++) status = write_tensor(s, i);
     return status;
 }
 
-/* The finished file replaces a file of its name, but never a device or a folder. */
-static weft_status check_target(const synth *s) {
-    weft_os_file file;
-    weft_status status = weft_os_file_open(&file, s->path, s->error);
-    if (status == WEFT_OK) weft_os_file_close(&file);
-    return status == WEFT_NOT_FOUND ? WEFT_OK : status;
-}
-
 static weft_status write_file(synth *s) {
-    weft_status status = check_target(s);
-    if (status != WEFT_OK) return status;
-    errno = 0;
-    s->file = fopen(s->partial, "wb");
-    if (!s->file) return weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->partial, strerror(errno));
-    setvbuf(s->file, NULL, _IONBF, 0); /* pieces are large already */
-    status = write_all(s);
-    errno = 0;
-    if (fclose(s->file) != 0 && status == WEFT_OK) {
-        status = weft_fail(s->error, WEFT_IO, "%s: cannot write: %s", s->path, strerror(errno));
-    }
-    if (status == WEFT_OK && rename(s->partial, s->path) != 0) {
-        status = weft_fail(s->error, WEFT_IO, "%s: cannot create: %s", s->path, strerror(errno));
-    }
-    if (status != WEFT_OK) remove(s->partial);
-    return status;
+    weft_status status = weft_output_open(&s->output);
+    return status == WEFT_OK ? weft_output_close(&s->output, write_all(s)) : status;
 }
 
-weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *model, const weft_synth_mix *mix,
+weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *model, const weft_mix *mix,
                              const weft_synth_options *options, const char *path, weft_error *error) {
-    static const char suffix[] = ".partial";
     size_t n_tensors = (size_t)model->n_layers * MAX_TENSORS_A_LAYER + MAX_TENSORS_ELSEWHERE;
     synth s = {.runtime = runtime,
                .model = model,
                .mix = mix,
                .options = options,
-               .path = path,
-               .error = error,
-               .writer = {.runtime = runtime}};
-    size_t partial_size = strlen(path) + sizeof suffix;
-    s.partial = weft_allocate(runtime, partial_size);
+               .writer = {.runtime = runtime},
+               .output = {.runtime = runtime,
+                          .path = path,
+                          .progress = options->progress,
+                          .progress_user = options->progress_user,
+                          .error = error}};
     s.tensors = weft_allocate(runtime, n_tensors * sizeof *s.tensors);
     s.chunk = weft_allocate(runtime, CHUNK);
     weft_status status = WEFT_OK;
-    if (s.partial && s.tensors && s.chunk) {
-        snprintf(s.partial, partial_size, "%s%s", path, suffix);
+    if (s.tensors && s.chunk) {
         status = write_file(&s);
     } else {
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: no memory to make it", path);
@@ -281,7 +233,6 @@ weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *mode
     weft_gguf_writer_end(&s.writer);
     weft_release(runtime, s.chunk);
     weft_release(runtime, s.tensors);
-    weft_release(runtime, s.partial);
     return status;
 }
 
@@ -292,7 +243,7 @@ weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options,
     weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
     if (status != WEFT_OK) return status;
     const weft_synth_model *model = weft_synth_model_find(options->shape);
-    const weft_synth_mix *mix = weft_synth_mix_find(options->mix);
+    const weft_mix *mix = weft_mix_find(options->mix);
     if (!model) {
         char names[256] = "";
         for (size_t i = 0, n = 0; weft_synth_shape(i) && n < sizeof names; i++) {
@@ -300,9 +251,6 @@ weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options,
         }
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no shape \"%.60s\"; there are %s", options->shape, names);
     }
-    if (!mix) {
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no mix \"%.60s\"; there are Q4_K_M, Q4_0, Q8_0, F16, BF16 and F32",
-                         options->mix);
-    }
+    if (!mix) return weft_mix_unknown(options->mix, error);
     return weft_synth_write(runtime, model, mix, options, path, error);
 }

@@ -1,8 +1,9 @@
-/* Parts of weft_synth: shapes, mixes, vocabulary and random blocks. */
+/* Parts of weft_synth: shapes, vocabulary and random blocks. */
 #ifndef WEFT_DECODER_SYNTH_H
 #define WEFT_DECODER_SYNTH_H
 
 #include "decoder/gguf_write.h"
+#include "decoder/mix.h"
 
 /* An entry ARCHITECTURE.SUFFIX of the family's own: a text, or a number. */
 typedef struct weft_synth_entry {
@@ -23,10 +24,7 @@ typedef struct weft_synth_model {
 } weft_synth_model;
 
 typedef enum weft_synth_role {
-    WEFT_SYNTH_EMBEDDING,
     WEFT_SYNTH_HEAD, /* the output matrix, also where it is the embedding */
-    WEFT_SYNTH_ATTENTION_VALUE,
-    WEFT_SYNTH_FFN_DOWN,
     WEFT_SYNTH_MATRIX,
     WEFT_SYNTH_NORM,
     WEFT_SYNTH_BIAS,
@@ -34,17 +32,8 @@ typedef enum weft_synth_role {
     WEFT_SYNTH_LONG_FACTORS
 } weft_synth_role;
 
-typedef struct weft_synth_mix {
-    const char *name;
-    uint32_t file_type;           /* general.file_type */
-    weft_type matrix, more, head; /* most matrices; those that get more bits; the output head */
-} weft_synth_mix;
-
 /* NULL where there is none of that name. */
 const weft_synth_model *weft_synth_model_find(const char *name);
-const weft_synth_mix *weft_synth_mix_find(const char *name);
-/* The type of a tensor of `k` columns in layer `layer` of `n_layers`. */
-weft_type weft_synth_type(const weft_synth_mix *mix, weft_synth_role role, int64_t k, int32_t layer, int32_t n_layers);
 
 /* The tokenizer.* entries. */
 void weft_synth_vocabulary(weft_gguf_writer *writer, const weft_synth_model *model);
@@ -58,7 +47,7 @@ uint64_t weft_synth_key(uint64_t seed, uint64_t index);
 float weft_synth_uniform(uint64_t key, uint64_t index);
 
 /* weft_synth with a shape that need not be one of the table's. */
-weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *model, const weft_synth_mix *mix,
+weft_status weft_synth_write(weft_runtime *runtime, const weft_synth_model *model, const weft_mix *mix,
                              const weft_synth_options *options, const char *path, weft_error *error);
 
 #endif

@@ -1,9 +1,10 @@
 /* Random blocks, made as blocks: uniformly random codes, and scales and minimums that vary from block to block. The layouts are
  * those of the types as weft_dequantise reads them. */
-#include "decoder/synth.h"
-
 #include <math.h>
 #include <string.h>
+
+#include "decoder/halves.h"
+#include "decoder/synth.h"
 
 /* SplitMix64 (Steele, Lea and Flood 2014): a stream is a counter, so that any block can be made by itself. */
 #define GOLDEN 0x9E3779B97F4A7C15u
@@ -40,36 +41,12 @@ float weft_synth_uniform(uint64_t key, uint64_t index) {
     return 2 * fraction(next(&random)) - 1;
 }
 
-static void store_u16(unsigned char *bytes, uint16_t value) {
-    bytes[0] = (unsigned char)value;
-    bytes[1] = (unsigned char)(value >> 8);
-}
-
 /* Random bytes; `size` is a multiple of 8. */
 static void fill(stream *random, unsigned char *bytes, size_t size) {
     for (size_t i = 0; i < size; i += 8) {
         uint64_t word = next(random);
         for (size_t j = 0; j < 8; j++) bytes[i + j] = (unsigned char)(word >> 8 * j);
     }
-}
-
-/* To the nearest half (IEEE 754 binary16), ties to even; magnitudes below 65520. */
-static uint16_t half(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
-    if (magnitude < 0x38800000) { /* below 2^-14, a subnormal counts units of 2^-24 */
-        return (uint16_t)(sign | (uint32_t)lrintf(fabsf(value) * 0x1p24f));
-    }
-    magnitude += 0xFFF + (magnitude >> 13 & 1);
-    return (uint16_t)(sign | (magnitude - 0x38000000) >> 13);
-}
-
-/* The top half of a float, rounded to nearest, ties to even. */
-static uint16_t bfloat(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
 /* `scale` times 0.7 to 1.3, with either sign: codes are not symmetric about zero, and signs let their means cancel. */
@@ -87,19 +64,35 @@ static float vary(stream *random, float scale) {
 #define RMS_8_BITS 73.90f
 
 static void block_q4_0(stream *random, float deviation, unsigned char *block) {
-    store_u16(block, half(vary(random, deviation / RMS_4_BITS)));
+    weft_store_u16(block, weft_half(vary(random, deviation / RMS_4_BITS)));
     fill(random, block + 2, 16);
+}
+
+static void block_q4_1(stream *random, float deviation, unsigned char *block) {
+    float scale = vary(random, deviation / RMS_4_BITS);
+    weft_store_u16(block, weft_half(scale));
+    weft_store_u16(block + 2, weft_half(-7.5f * scale));
+    fill(random, block + 4, 16);
+}
+
+static void block_q5_1(stream *random, float deviation, unsigned char *block) {
+    float scale = vary(random, deviation / RMS_5_BITS);
+    unsigned char bytes[24];
+    weft_store_u16(block, weft_half(scale));
+    weft_store_u16(block + 2, weft_half(-15.5f * scale));
+    fill(random, bytes, sizeof bytes);
+    memcpy(block + 4, bytes, 20);
 }
 
 static void block_q5_0(stream *random, float deviation, unsigned char *block) {
     unsigned char bytes[24];
-    store_u16(block, half(vary(random, deviation / RMS_5_BITS)));
+    weft_store_u16(block, weft_half(vary(random, deviation / RMS_5_BITS)));
     fill(random, bytes, sizeof bytes);
     memcpy(block + 2, bytes, 20);
 }
 
 static void block_q8_0(stream *random, float deviation, unsigned char *block) {
-    store_u16(block, half(vary(random, deviation / RMS_8_BITS)));
+    weft_store_u16(block, weft_half(vary(random, deviation / RMS_8_BITS)));
     fill(random, block + 2, 32);
     for (int i = 2; i < 34; i++) {
         if (block[i] == 0x80) block[i] = 0x81; /* quantisers only make -127 .. 127 */
@@ -116,19 +109,70 @@ static void pack_scales(const unsigned *scales, const unsigned *minimums, unsign
     }
 }
 
-/* Weights are d * scale * code - dmin * minimum: with dmin near 7.5 d, minimums near the scales centre codes of 0 .. 15. */
-static void block_q4_k(stream *random, float deviation, unsigned char *block) {
+/* The head of a block of Q4_K or Q5_K. Weights are d * scale * code - dmin * minimum: with dmin near half the largest code times d,
+ * minimums near the scales centre the codes. */
+static void head_of_k(stream *random, float d, float half_codes, unsigned char *block) {
     unsigned scales[8], minimums[8];
-    float d = fabsf(vary(random, deviation / (43.5f * RMS_4_BITS)));
     uint64_t bits = next(random);
     for (int i = 0; i < 8; i++, bits >>= 8) {
         scales[i] = 28 + (unsigned)(bits & 31);
         minimums[i] = scales[i] + (unsigned)(bits >> 5 & 3);
     }
-    store_u16(block, half(d));
-    store_u16(block + 2, half(7.25f * d));
+    weft_store_u16(block, weft_half(d));
+    weft_store_u16(block + 2, weft_half(half_codes * d));
     pack_scales(scales, minimums, block + 4);
+}
+
+static void block_q4_k(stream *random, float deviation, unsigned char *block) {
+    head_of_k(random, fabsf(vary(random, deviation / (43.5f * RMS_4_BITS))), 7.25f, block);
     fill(random, block + 16, 128);
+}
+
+static void block_q5_k(stream *random, float deviation, unsigned char *block) {
+    head_of_k(random, fabsf(vary(random, deviation / (43.5f * RMS_5_BITS))), 15, block);
+    fill(random, block + 16, 160);
+}
+
+/* Scales of 8 .. 15 and minimums equal to them, with dmin = 1.5 d, centre codes of 0 .. 3. */
+static void block_q2_k(stream *random, float deviation, unsigned char *block) {
+    float d = fabsf(vary(random, deviation / (11.73f * 1.118f)));
+    fill(random, block, 80);
+    for (int i = 0; i < 16; i++) block[i] = (unsigned char)((8 | (block[i] & 7)) * 17);
+    weft_store_u16(block + 80, weft_half(d));
+    weft_store_u16(block + 82, weft_half(1.5f * d));
+}
+
+/* Scales are 6-bit numbers less 32, here of any size and sign; codes are -4 .. 3. */
+static void block_q3_k(stream *random, float deviation, unsigned char *block) {
+    unsigned char bytes[112];
+    fill(random, bytes, sizeof bytes);
+    memcpy(block, bytes, 108);
+    weft_store_u16(block + 108, weft_half(fabsf(vary(random, deviation / (18.48f * 2.345f)))));
+}
+
+#define RMS_IQ4 67.44f
+#define RMS_E2M1 5.852f
+
+static void block_iq4_nl(stream *random, float deviation, unsigned char *block) {
+    weft_store_u16(block, weft_half(vary(random, deviation / RMS_IQ4)));
+    fill(random, block + 2, 16);
+}
+
+static void block_iq4_xs(stream *random, float deviation, unsigned char *block) {
+    unsigned char bytes[136];
+    fill(random, bytes, sizeof bytes);
+    weft_store_u16(block, weft_half(fabsf(vary(random, deviation / (18.48f * RMS_IQ4)))));
+    memcpy(block + 2, bytes, 134);
+}
+
+/* The scale is a power of two, the next below the one asked for or above it: which of them is chosen at random, so that squares
+ * have the right mean. */
+static void block_mxfp4(stream *random, float deviation, unsigned char *block) {
+    float scale = deviation / RMS_E2M1;
+    int exponent = ilogbf(scale);
+    float low = ldexpf(1, exponent), share = (scale * scale - low * low) / (3 * low * low);
+    block[0] = (unsigned char)(128 + exponent + (fraction(next(random)) < share));
+    fill(random, block + 1, 16);
 }
 
 static void block_q6_k(stream *random, float deviation, unsigned char *block) {
@@ -139,7 +183,7 @@ static void block_q6_k(stream *random, float deviation, unsigned char *block) {
         int scale = 64 + (scales[i] & 63);
         block[192 + i] = (unsigned char)(scales[i] & 128 ? -scale : scale);
     }
-    store_u16(block + 208, half(fabsf(vary(random, deviation / (96 * RMS_6_BITS)))));
+    weft_store_u16(block + 208, weft_half(fabsf(vary(random, deviation / (96 * RMS_6_BITS)))));
 }
 
 /* Uniform in +-sqrt(3) deviations. A block of these types is one number: their streams run over groups of four. */
@@ -151,7 +195,7 @@ static void numbers(uint16_t (*round)(float), uint64_t key, uint64_t first, size
             stream random = stream_of(key, i / 4);
             word = next(&random) >> 16 * (i % 4);
         }
-        store_u16(into + 2 * (i - first), round(((float)(word & 0xFFFF) - 32767.5f) * unit));
+        weft_store_u16(into + 2 * (i - first), round(((float)(word & 0xFFFF) - 32767.5f) * unit));
         word >>= 16;
     }
 }
@@ -159,22 +203,21 @@ static void numbers(uint16_t (*round)(float), uint64_t key, uint64_t first, size
 /* Like `numbers`, of 24 bits each. */
 static void floats(uint64_t key, uint64_t first, size_t n, float deviation, unsigned char *into) {
     for (size_t i = 0; i < n; i++) {
-        float value = 1.7320508f * deviation * weft_synth_uniform(key, first + i);
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        for (size_t byte = 0; byte < 4; byte++) into[4 * i + byte] = (unsigned char)(bits >> 8 * byte);
+        weft_store_f32(into + 4 * i, 1.7320508f * deviation * weft_synth_uniform(key, first + i));
     }
 }
 
 void weft_synth_blocks(weft_type type, uint64_t key, uint64_t first, size_t n, float deviation, unsigned char *into) {
     static void (*const makers[WEFT_TYPE_COUNT])(stream *, float, unsigned char *) = {
-        [WEFT_Q4_0] = block_q4_0, [WEFT_Q5_0] = block_q5_0, [WEFT_Q8_0] = block_q8_0,
-        [WEFT_Q4_K] = block_q4_k, [WEFT_Q6_K] = block_q6_k,
+        [WEFT_Q4_0] = block_q4_0,   [WEFT_Q4_1] = block_q4_1, [WEFT_Q5_0] = block_q5_0,     [WEFT_Q5_1] = block_q5_1,
+        [WEFT_Q8_0] = block_q8_0,   [WEFT_Q2_K] = block_q2_k, [WEFT_Q3_K] = block_q3_k,     [WEFT_Q4_K] = block_q4_k,
+        [WEFT_Q5_K] = block_q5_k,   [WEFT_Q6_K] = block_q6_k, [WEFT_IQ4_NL] = block_iq4_nl, [WEFT_IQ4_XS] = block_iq4_xs,
+        [WEFT_MXFP4] = block_mxfp4,
     };
     if (type == WEFT_F16) {
-        numbers(half, key, first, n, deviation, into);
+        numbers(weft_half, key, first, n, deviation, into);
     } else if (type == WEFT_BF16) {
-        numbers(bfloat, key, first, n, deviation, into);
+        numbers(weft_bfloat, key, first, n, deviation, into);
     } else if (type == WEFT_F32) {
         floats(key, first, n, deviation, into);
     } else {

@@ -1,4 +1,4 @@
-/* Shapes of published models, and the tensor types of quantisation mixes. */
+/* Shapes of published models. */
 #include "decoder/synth.h"
 
 #include <string.h>
@@ -46,13 +46,6 @@ static const weft_synth_model models[] = {
     {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 1e-5f, 500000, false, 8, NULL},
 };
 
-/* The types that llama.cpp's quantisation tool chooses without an importance matrix. */
-static const weft_synth_mix mixes[] = {
-    {"Q4_K_M", 15, WEFT_Q4_K, WEFT_Q6_K, WEFT_Q6_K}, {"Q4_0", 2, WEFT_Q4_0, WEFT_Q4_0, WEFT_Q6_K},
-    {"Q8_0", 7, WEFT_Q8_0, WEFT_Q8_0, WEFT_Q8_0},    {"F16", 1, WEFT_F16, WEFT_F16, WEFT_F16},
-    {"BF16", 32, WEFT_BF16, WEFT_BF16, WEFT_BF16},   {"F32", 0, WEFT_F32, WEFT_F32, WEFT_F32},
-};
-
 const weft_synth_model *weft_synth_model_find(const char *name) {
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         if (strcmp(models[i].name, name) == 0) return &models[i];
@@ -60,43 +53,6 @@ const weft_synth_model *weft_synth_model_find(const char *name) {
     return NULL;
 }
 
-const weft_synth_mix *weft_synth_mix_find(const char *name) {
-    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) {
-        if (strcmp(mixes[i].name, name) == 0) return &mixes[i];
-    }
-    return NULL;
-}
-
 const char *weft_synth_shape(size_t index) {
     return index < sizeof models / sizeof *models ? models[index].name : NULL;
-}
-
-/* The first and the last eighth of the layers, and every third between. */
-static bool gets_more_bits(int32_t layer, int32_t n_layers) {
-    int32_t eighth = n_layers / 8;
-    return layer < eighth || layer >= 7 * n_layers / 8 || (layer - eighth) % 3 == 2;
-}
-
-/* Where rows are not a multiple of 256, the next larger type of blocks of 32 takes the place of a K type. */
-static weft_type that_fits(weft_type type, int64_t k) {
-    static const struct { weft_type from, to; } fallbacks[] = {{WEFT_Q4_K, WEFT_Q5_0}, {WEFT_Q6_K, WEFT_Q8_0}};
-    for (size_t i = 0; i < sizeof fallbacks / sizeof *fallbacks; i++) {
-        if (type == fallbacks[i].from && k % 256) type = fallbacks[i].to;
-    }
-    return k % weft_type_get(type)->block_elements ? WEFT_F16 : type;
-}
-
-weft_type weft_synth_type(const weft_synth_mix *mix, weft_synth_role role, int64_t k, int32_t layer, int32_t n_layers) {
-    switch (role) {
-    case WEFT_SYNTH_HEAD:
-        return that_fits(mix->head, k);
-    case WEFT_SYNTH_ATTENTION_VALUE:
-    case WEFT_SYNTH_FFN_DOWN:
-        return that_fits(gets_more_bits(layer, n_layers) ? mix->more : mix->matrix, k);
-    case WEFT_SYNTH_EMBEDDING:
-    case WEFT_SYNTH_MATRIX:
-        return that_fits(mix->matrix, k);
-    default:
-        return WEFT_F32;
-    }
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "weft/weft.h"
 
@@ -40,6 +41,9 @@ typedef struct weft_os_size_limit {
 } weft_os_size_limit;
 void weft_os_size_limit_begin(weft_os_size_limit *limit);
 void weft_os_size_limit_end(const weft_os_size_limit *limit);
+
+/* Waits until everything written to the stream is on the disk. On false, errno says why not. */
+bool weft_os_stream_sync(FILE *stream);
 
 /* Makes the folder and its parents if they are missing. WEFT_IO if the path is not a folder that can be written to. */
 weft_status weft_os_folder_make(const char *path, weft_error *error);

@@ -237,6 +237,10 @@ weft_status weft_os_file_replace(const char *path, const void *content, size_t s
     return written ? WEFT_OK : fail(error, WEFT_IO, "cannot write %s: %s", path, strerror(reason));
 }
 
+bool weft_os_stream_sync(FILE *stream) {
+    return fflush(stream) == 0 && fsync(fileno(stream)) == 0;
+}
+
 weft_status weft_os_folder_make(const char *path, weft_error *error) {
     char part[4096];
     size_t size = strlen(path);

@@ -321,7 +321,7 @@ static void try(size_t index, verdict expected) {
 static void make_base(const weft_synth_model *model) {
     base = model;
     weft_os_file file;
-    assert_int_equal(weft_synth_write(runtime, model, weft_synth_mix_find("Q4_0"), &(weft_synth_options){.seed = 1}, PATH, NULL),
+    assert_int_equal(weft_synth_write(runtime, model, weft_mix_find("Q4_0"), &(weft_synth_options){.seed = 1}, PATH, NULL),
                      WEFT_OK);
     assert_int_equal(weft_os_file_open(&file, PATH, NULL), WEFT_OK);
     n_good = (size_t)file.size;

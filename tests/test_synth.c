@@ -38,8 +38,7 @@ static unsigned char *contents(const char *path, size_t *size) {
 
 static void write_small(const char *mix, uint64_t seed, const char *path) {
     weft_error error;
-    weft_status status =
-        weft_synth_write(runtime, &small, weft_synth_mix_find(mix), &(weft_synth_options){.seed = seed}, path, &error);
+    weft_status status = weft_synth_write(runtime, &small, weft_mix_find(mix), &(weft_synth_options){.seed = seed}, path, &error);
     if (status) print_error("%s\n", error.message);
     assert_int_equal(status, WEFT_OK);
 }
@@ -110,20 +109,16 @@ static void sizes_are_those_of_real_files(void **state) {
 static void more_bits_go_to_the_right_layers(void **state) {
     (void)state;
     static const bool more[28] = {1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 1, 1, 1};
-    const weft_synth_mix *mix = weft_synth_mix_find("Q4_K_M");
-    for (int32_t layer = 0; layer < 28; layer++) {
-        weft_type expected = more[layer] ? WEFT_Q6_K : WEFT_Q4_K, narrow = more[layer] ? WEFT_Q8_0 : WEFT_Q5_0;
-        assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_ATTENTION_VALUE, 1536, layer, 28), expected);
-        assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_FFN_DOWN, 8960, layer, 28), expected);
-        assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_FFN_DOWN, 896, layer, 28), narrow);
-        assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_MATRIX, 1536, layer, 28), WEFT_Q4_K);
-        assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_MATRIX, 896, layer, 28), WEFT_Q5_0);
+    const weft_mix *mix = weft_mix_find("Q4_K_M");
+    weft_mix_place place = {.n_layers = 28, .n_gqa = 6};
+    for (place.layer = 0; place.layer < 28; place.layer++) {
+        weft_type expected = more[place.layer] ? WEFT_Q6_K : WEFT_Q4_K, narrow = more[place.layer] ? WEFT_Q8_0 : WEFT_Q5_0;
+        for (int i = 0; i < 4; i++) {
+            place.role = i < 2 ? (i == 0 ? WEFT_MIX_VALUE : WEFT_MIX_DOWN) : WEFT_MIX_MATRIX;
+            place.k = i % 2 == 0 ? 1536 : 896;
+            assert_int_equal(weft_mix_type(mix, &place), i == 0 ? expected : i == 1 ? narrow : i == 2 ? WEFT_Q4_K : WEFT_Q5_0);
+        }
     }
-    assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_HEAD, 1536, 0, 28), WEFT_Q6_K);
-    assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_HEAD, 896, 0, 28), WEFT_Q8_0);
-    assert_int_equal(weft_synth_type(weft_synth_mix_find("Q4_0"), WEFT_SYNTH_HEAD, 1536, 0, 28), WEFT_Q6_K);
-    assert_int_equal(weft_synth_type(weft_synth_mix_find("Q4_0"), WEFT_SYNTH_MATRIX, 16, 0, 28), WEFT_F16);
-    assert_int_equal(weft_synth_type(mix, WEFT_SYNTH_NORM, 1536, 0, 28), WEFT_F32);
 }
 
 /* ---- Files ---- */
@@ -196,7 +191,8 @@ static void vocabularies_are_consistent(void **state) {
 
 static void weights_have_the_deviation_asked_for(void **state) {
     (void)state;
-    static const weft_type types[] = {WEFT_Q4_0, WEFT_Q5_0, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q6_K, WEFT_F16, WEFT_BF16};
+    static const weft_type types[] = {WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,   WEFT_Q5_1,   WEFT_Q8_0,  WEFT_Q2_K, WEFT_Q3_K, WEFT_Q4_K,
+                                      WEFT_Q5_K, WEFT_Q6_K, WEFT_IQ4_NL, WEFT_IQ4_XS, WEFT_MXFP4, WEFT_F16,  WEFT_BF16};
     enum { N = 1 << 16 };
     float *values = malloc(N * sizeof *values);
     unsigned char *blocks = malloc(N * 2);
@@ -224,7 +220,8 @@ static void weights_have_the_deviation_asked_for(void **state) {
 /* A tensor's blocks do not depend on the pieces in which it is read. */
 static void blocks_depend_on_their_number_only(void **state) {
     (void)state;
-    static const weft_type types[] = {WEFT_Q4_0, WEFT_Q5_0, WEFT_Q8_0, WEFT_Q4_K, WEFT_Q6_K, WEFT_F16, WEFT_BF16};
+    static const weft_type types[] = {WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,   WEFT_Q5_1,   WEFT_Q8_0,  WEFT_Q2_K, WEFT_Q3_K, WEFT_Q4_K,
+                                      WEFT_Q5_K, WEFT_Q6_K, WEFT_IQ4_NL, WEFT_IQ4_XS, WEFT_MXFP4, WEFT_F16,  WEFT_BF16};
     static unsigned char whole[64 * 210], pieces[64 * 210];
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         size_t block_bytes = weft_type_get(types[i])->block_bytes;
@@ -285,7 +282,7 @@ static void says_what_is_wrong(void **state) {
     assert_int_equal(weft_synth(runtime, &options, NULL, &error), WEFT_INVALID_ARGUMENT);
     assert_int_equal(weft_synth(runtime, &options, "no/such/folder/file", &error), WEFT_IO);
     assert_non_null(strstr(error.message, "no/such/folder/file"));
-    options.mix = "Q3_K";
+    options.mix = "Q3_M";
     assert_int_equal(weft_synth(runtime, &options, PATH, &error), WEFT_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "Q4_K_M"));
     options.mix = NULL;

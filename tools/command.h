@@ -14,7 +14,7 @@ typedef struct weft_command {
 } weft_command;
 
 extern const weft_command command_bench, command_chat, command_check, command_detokenize, command_devices, command_graph,
-    command_inspect, command_perplexity, command_run, command_synth, command_template, command_tokenize;
+    command_inspect, command_perplexity, command_quantize, command_run, command_synth, command_template, command_tokenize;
 
 /* ---- Options ---- */
 

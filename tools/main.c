@@ -6,8 +6,9 @@
 #include "os/os.h"
 
 static const weft_command *const commands[] = {
-    &command_run,   &command_chat,       &command_tokenize, &command_detokenize, &command_template, &command_inspect,
-    &command_graph, &command_perplexity, &command_bench,    &command_devices,    &command_synth,    &command_check,
+    &command_run,     &command_chat,     &command_tokenize,   &command_detokenize, &command_template,
+    &command_inspect, &command_graph,    &command_perplexity, &command_bench,      &command_devices,
+    &command_synth,   &command_quantize, &command_check,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -6,7 +6,7 @@
 static int run(const weft_command *command, int argc, char **argv) {
     weft_synth_options chosen = {.mix = "Q4_K_M", .seed = 1, .progress = progress_bar};
     option_spec options[] = {
-        {"type", 0, OPTION_TEXT, &chosen.mix, 0, 0, "Q4_K_M|Q4_0|Q8_0|F16|BF16|F32", "quantisation mix; default Q4_K_M"},
+        {"type", 0, OPTION_TEXT, &chosen.mix, 0, 0, "MIX", "mix of types, as of weft quantize; default Q4_K_M"},
         {"seed", 0, OPTION_COUNT64, &chosen.seed, 0, 0, NULL, "seed of the weights; default 1"},
     };
     const char *positional[2];

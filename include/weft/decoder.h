@@ -318,11 +318,40 @@ typedef struct weft_session_timing {
 /* The times since the session was created. */
 WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
 
+/* ---- Mixes of types ---- */
+
+/* The name of mix `index`, such as "Q4_K_M"; NULL past the last. Static. A mix says which type each tensor of a model gets. They
+ * are those of llama.cpp's quantisation tool without an importance matrix. In "MXFP4" all matrices but the output's have that type;
+ * in "MXFP4_MOE" those of experts alone. */
+WEFT_API const char *weft_mix_name(size_t index);
+
+/* ---- Quantising ---- */
+
+typedef struct weft_quantise_options {
+    const char *mix; /* a name of weft_mix_name */
+    /* Tensors of the input that are quantised already, in another type than the mix says, are quantised again, which loses more
+     * than quantising the original would. False: they are refused. */
+    bool from_quantised;
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* written bytes and all bytes; false cancels; NULL: none */
+    void *progress_user;
+    uint64_t reserved[8];
+} weft_quantise_options;
+/* Reads the GGUF file (or the files of a model in several) at `from` and writes a GGUF file `to` whose matrices have the types of
+ * the mix. Metadata and tokenizer are copied; norms, biases, routers and vectors keep their types. Scales are searched for so that
+ * the sum of squared errors is small. Of the weights, only some rows are in memory at a time. `to` appears when it is whole and on
+ * the disk, and replaces a file of that name, which may be `from`. Until then the output is called `to`.partial; on failure it is
+ * removed. Everything runs on the calling thread. WEFT_INVALID_ARGUMENT: there is no such mix. WEFT_NOT_FOUND, WEFT_BAD_FILE:
+ * `from` cannot be opened, or a weight in it is NaN or infinite. WEFT_UNSUPPORTED: a tensor's type cannot be read, it is quantised
+ * already, or a weight is too large for the type. WEFT_IO: reading or writing failed, or the disk is full. WEFT_CANCELLED:
+ * `progress` returned false. Messages name the tensor. */
+WEFT_API weft_status weft_quantise(weft_runtime *runtime, const weft_quantise_options *options, const char *from, const char *to,
+                                   weft_error *error);
+
 /* ---- Synthetic models ---- */
 
 typedef struct weft_synth_options {
     const char *shape; /* "tiny", "qwen2.5-1.5b", ...: those that weft_synth_shape names */
-    const char *mix;   /* "Q4_K_M", "Q4_0", "Q8_0", "F16", "BF16", "F32" */
+    const char *mix;   /* a name of weft_mix_name */
     uint64_t seed;
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* written bytes and all bytes; false cancels; NULL: none */
     void *progress_user;

@@ -30,7 +30,7 @@ static void make_base(size_t i) {
     static const weft_synth_model models[] = {{"fuzz", "llama", 1, 32, 2, 1, 16, 32, 270, 64, 1e-5f, 10000, false, 8, NULL},
                                               {"fuzz", "qwen2", 1, 32, 2, 1, 16, 32, 270, 64, 1e-6f, 10000, true, 0, NULL}};
     weft_os_file file;
-    if (weft_synth_write(runtime, &models[i], weft_synth_mix_find("Q8_0"), &(weft_synth_options){0}, path, NULL) ||
+    if (weft_synth_write(runtime, &models[i], weft_mix_find("Q8_0"), &(weft_synth_options){0}, path, NULL) ||
         weft_os_file_open(&file, path, NULL)) {
         abort();
     }
