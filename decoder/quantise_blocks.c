@@ -12,7 +12,7 @@
  * underflows. */
 typedef struct scaled_values {
     float x[N];
-    float unit;
+    float unit, largest; /* largest: magnitude in x */
 } scaled_values;
 
 static void scale_values(const float *values, int n, scaled_values *scaled) {
@@ -25,6 +25,7 @@ static void scale_values(const float *values, int n, scaled_values *scaled) {
     float first = ldexpf(1, -exponent / 2), second = ldexpf(1, -exponent - -exponent / 2);
     for (int i = 0; i < n; i++) scaled->x[i] = values[i] * first * second;
     scaled->unit = ldexpf(1, exponent);
+    scaled->largest = largest * first * second;
 }
 
 /* The half float nearest to scale * unit, and what it is in the searches' units. False if it is too large. */
@@ -96,8 +97,11 @@ static bool affine_codes(const float *values, int levels, unsigned char *place, 
     float found[32];
     scale_values(values, 32, &scaled);
     weft_affine affine = weft_search_affine(scaled.x, 32, levels, false, found);
+    /* The search may put the minimum a little below the smallest value, where there may be no half float. */
+    if (!half_of(affine.minimum, scaled.unit, place + 2, &affine.minimum) &&
+        !half_of(-scaled.largest, scaled.unit, place + 2, &affine.minimum))
+        return false;
     if (!half_of(affine.scale, scaled.unit, place, &affine.scale)) return false;
-    if (!half_of(affine.minimum, scaled.unit, place + 2, &affine.minimum)) return false;
     for (int i = 0; i < 32; i++) scaled.x[i] -= affine.minimum;
     weft_grid_round(&grid, scaled.x, 32, affine.scale == 0 ? 0 : 1 / affine.scale, found);
     offset_codes(found, 32, 0, codes);

@@ -113,10 +113,13 @@ static void try_affine(const float *x, int n, int levels, bool below_zero, weft_
     for (int i = 0; i < n; i++) codes[i] = nearest(clamped((x[i] - affine.minimum) * inverse, 0, high));
     float squares = dot(codes, codes, n), sum = total(codes, n), both = dot(x, codes, n), sum_x = total(x, n);
     float count = (float)n, determinant = count * squares - sum * sum;
-    if (!(determinant > 0)) return;
-    weft_affine solved = {(count * both - sum * sum_x) / determinant, 0};
-    solved.minimum = (sum_x - solved.scale * sum) / count;
-    if (below_zero && solved.minimum > 0) solved = (weft_affine){both / squares, 0};
+    weft_affine solved = {0, 0};
+    if (determinant > 0) {
+        solved.scale = (count * both - sum * sum_x) / determinant;
+        solved.minimum = (sum_x - solved.scale * sum) / count;
+    }
+    /* Without a minimum: where the solution's is not allowed, and where all codes are the same. */
+    if (below_zero && (solved.minimum > 0 || !(determinant > 0)) && squares > 0) solved = (weft_affine){both / squares, 0};
     float gain = solved.scale * both + solved.minimum * sum_x;
     if (!(gain > best->gain) || !(solved.scale > 0)) return;
     best->gain = gain;
