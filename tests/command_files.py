@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the weft command does with unusual model files: odd texts, several files, types that it cannot read, a second BOS.
+"""What the weft command does with unusual model files: odd texts, several files, types that it cannot read, a second BOS,
+and files that weft quantize makes.
 
     python3 tests/command_files.py build/release/bin/weft
 """
@@ -95,6 +96,25 @@ class Files(unittest.TestCase):
             code, out, err = command.weft("run", path, "-p", "x")
             self.assertEqual((code, out), (1, b""))
             self.assertIn(f"has type {expected}, which weft cannot read".encode(), err)
+
+    def test_quantize(self):
+        """From a model in several files; each output runs, and its types are those of the mix."""
+        first, target = split_model(command.model(mix="F16"), 4), command.FOLDER / "quantized.gguf"
+        for mix, types in (("Q4_K_M", {"F32", "Q4_K", "Q6_K"}), ("Q2_K", {"F32", "Q2_K", "Q3_K", "Q6_K"}), ("IQ4_NL", {"F32", "IQ4_NL", "Q6_K"}),
+                           ("IQ4_XS", {"F32", "IQ4_XS", "Q6_K"}), ("MXFP4", {"F32", "MXFP4", "Q6_K"}), ("Q8_0", {"F32", "Q8_0"})):
+            self.assertEqual(command.weft("quantize", first, target, "--type", mix), (0, b"", b""))
+            made = json.loads(command.weft("inspect", target, "--json")[1])
+            self.assertEqual({tensor["type"] for tensor in made["tensors"]}, types, mix)
+            for precision in ("exact", "fast"):
+                code, out, err = command.weft("run", target, "--raw", "-p", "abc", "-n", "8", "--ignore-end", "--precision", precision)
+                self.assertEqual(code, 0, err)
+                self.assertTrue(out)
+        self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0")[0], 1)
+        self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0", "--from-quantized"), (0, b"", b""))
+        code, out, err = command.weft("quantize", target, target, "--type", "Q5")
+        self.assertEqual((code, out), (1, b""))
+        self.assertIn(b'there is no mix "Q5"; there are F32, ', err)
+        self.assertFalse(list(command.FOLDER.glob("*.partial")))
 
     def test_perplexity_of_a_bos(self):
         """A marker at the start is the BOS that is added, and no second one; any other text that begins with one is warned of."""

@@ -62,6 +62,7 @@ static weft_rope_options rope_options = {.n_dims = 64, .freq_base = 10000};
 static weft_engine_options engine_options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64};
 static weft_session_options session_options;
 static weft_synth_options synth_options = {.shape = "tiny", .mix = "Q4_0"};
+static weft_quantise_options quantise_options = {.mix = "Q4_0"};
 static weft_check_options check_options = {.op = "silu", .quick = true};
 static weft_bench_options bench_options = {.op = "silu", .quick = true, .seconds = 1e-6};
 static weft_check_model_options model_options = {.prompt = "ab", .n_decode = 1};
@@ -167,6 +168,10 @@ static weft_status write_model(weft_error *error) {
     return weft_synth(runtime, &synth_options, PATH ".other", error);
 }
 
+static weft_status quantise_model(weft_error *error) {
+    return weft_quantise(runtime, &quantise_options, PATH, PATH ".other", error);
+}
+
 static weft_status check_ops(weft_error *error) {
     return weft_check_ops(device, &check_options, NULL, NULL, NULL, error);
 }
@@ -209,6 +214,7 @@ static const struct {
     {"device_options.reserved must be zero", build_graph, WORDS(engine_options.device_options)},
     {"options.reserved must be zero", create_session, WORDS(session_options)},
     {"options.reserved must be zero", write_model, WORDS(synth_options)},
+    {"options.reserved must be zero", quantise_model, WORDS(quantise_options)},
     {"options.reserved must be zero", check_ops, WORDS(check_options)},
     {"options.reserved must be zero", bench_ops, WORDS(bench_options)},
     {"options.reserved must be zero", check_nodes, WORDS(model_options)},
