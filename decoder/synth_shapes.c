@@ -37,6 +37,7 @@ static const weft_synth_model models[] = {
     {"tiny-olmo3", "olmo2", 4, 128, 4, 2, 32, 256, 512, 2048, 1e-6f, 500000, false, 0, OLMO3},
     {"tiny-phi", "phi3", 2, 128, 4, 2, 32, 256, 512, 2048, 1e-5f, 10000, false, 0, PHI3},
     {"tiny-mistral3", "mistral3", 2, 128, 4, 2, 64, 256, 512, 2048, 1e-5f, 1000000, true, 0, MINISTRAL3},
+    {"tiny-gemma", "gemma", 2, 128, 4, 1, 64, 256, 512, 2048, 1e-6f, 10000, true, 0, NULL},
     {"tiny-gemma2", "gemma2", 3, 128, 4, 2, 64, 256, 512, 2048, 1e-6f, 10000, true, 0, GEMMA2},
     {"tiny-gemma3", "gemma3", 7, 128, 4, 1, 64, 256, 512, 2048, 1e-6f, 1000000, false, 0, GEMMA3},
     {"tiny-starcoder2", "starcoder2", 2, 128, 4, 2, 32, 512, 512, 2048, 1e-5f, 100000, true, 0, NULL},

@@ -14,8 +14,8 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 
 ADJACENT = ("llama", "granite", "smollm3", "mistral3")  # rope rotates neighbours; elsewhere the two halves of a head
-HALVES = ("qwen2", "qwen3", "olmo2", "phi3", "gemma2", "gemma3", "starcoder2")
-GELU = ("gemma2", "gemma3", "starcoder2")
+HALVES = ("qwen2", "qwen3", "olmo2", "phi3", "gemma", "gemma2", "gemma3", "starcoder2")
+GELU = ("gemma", "gemma2", "gemma3", "starcoder2")
 PERIODS = {"gemma2": 2, "gemma3": 6, "olmo2": 4}  # of layers with windows, where the file does not say; the last of each has none
 
 
