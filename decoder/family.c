@@ -1,6 +1,7 @@
 /* The list of families, and what they have in common. */
 #include "decoder/family.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define WEFT_FAMILY(stem) extern const weft_family weft_family_##stem;
@@ -17,6 +18,13 @@ const weft_family *weft_family_find(weft_text name) {
     for (size_t i = 0; families[i]; i++)
         if (strlen(families[i]->name) == name.size && memcmp(families[i]->name, name.bytes, name.size) == 0) return families[i];
     return NULL;
+}
+
+void weft_family_names(char *text, size_t size) {
+    size_t n = 0;
+    if (size > 0) text[0] = 0;
+    for (size_t i = 0; families[i] && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%s", i ? ", " : "", families[i]->name);
 }
 
 #define VECTOR .n = {.one = 1}

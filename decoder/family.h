@@ -116,6 +116,8 @@ typedef struct weft_family {
 
 /* The family of that name, or NULL. */
 const weft_family *weft_family_find(weft_text name);
+/* Writes the names of all, "gemma, llama, ...". */
+void weft_family_names(char *text, size_t size);
 
 /* A part of a model of the family, as it is in the file. */
 typedef struct weft_part_place {

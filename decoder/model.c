@@ -25,8 +25,10 @@ static weft_status read_names(weft_model *model, const char *path, weft_text *ar
 
 static weft_status read_weights(weft_model *model, weft_text architecture, weft_error *error) {
     if (!model->family) {
-        return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the model family \"%.*s\"", model->path,
-                         architecture.size < 40 ? (int)architecture.size : 40, architecture.bytes);
+        char names[256];
+        weft_family_names(names, sizeof names);
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: weft does not know the model family \"%.*s\"; it knows %s", model->path,
+                         architecture.size < 40 ? (int)architecture.size : 40, architecture.bytes, names);
     }
     size_t n_tensors = weft_gguf_tensor_count(model->gguf);
     model->expected = weft_allocate(model->runtime, n_tensors * sizeof *model->expected);

@@ -43,6 +43,16 @@ def split_model(path, n_parts):
 
 
 class Files(unittest.TestCase):
+    def test_unknown_families_are_named(self):
+        path = command.FOLDER / "unknown.gguf"
+        data = command.model().read_bytes()
+        name = gguf_text("general.architecture") + struct.pack("<I", 8)
+        path.write_bytes(data.replace(name + gguf_text("llama"), name + gguf_text("lamma")))
+        for arguments in (["inspect", path], ["run", path, "--raw", "-p", "a", "-n", "1"]):
+            code, _, err = command.weft(*arguments)
+            self.assertEqual(code, 2)
+            self.assertRegex(err.decode(), 'does not know the model family "lamma"; it knows .*llama.*starcoder2')
+
     def test_controls_are_escaped(self):
         """What a file calls itself does not steer the terminal; JSON gives it back as it is."""
         path, name = command.FOLDER / "controls.gguf", "R\x1b[2J\x9b\x07é!"
@@ -64,7 +74,7 @@ class Files(unittest.TestCase):
         self.assertTrue(got["name"].startswith(name), got["name"])
         path.write_bytes(command.model().read_bytes().replace(b"\x05" + bytes(7) + b"llama", b"\x05" + bytes(7) + b"\x1b[31m", 1))
         code, out, err = command.weft("inspect", path)
-        self.assertEqual((code, out), (1, b""))
+        self.assertEqual((code, out), (2, b""))
         self.assertIn(b"\"\\x1b[31m\"", err)
 
     def test_split_files(self):
@@ -94,7 +104,7 @@ class Files(unittest.TestCase):
             tensors = json.loads(command.weft("inspect", path, "--json")[1])["tensors"]
             self.assertEqual([entry["type"] for entry in tensors if entry["name"] == name.decode()], [expected])
             code, out, err = command.weft("run", path, "-p", "x")
-            self.assertEqual((code, out), (1, b""))
+            self.assertEqual((code, out), (2, b""))
             self.assertIn(f"has type {expected}, which weft cannot read".encode(), err)
 
     def test_quantize(self):

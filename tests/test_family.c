@@ -432,7 +432,7 @@ static void files_are_checked(void **state) {
         refused(runtime, &fused_family, WEFT_BAD_FILE, missing[i]);
     }
     write_file(runtime, "fused", NULL);
-    refused(runtime, NULL, WEFT_UNSUPPORTED, "weft does not know the model family \"fused\"");
+    refused(runtime, NULL, WEFT_UNSUPPORTED, "weft does not know the model family \"fused\"; it knows gemma, gemma2");
 
     /* A fused tensor of other sizes, and tensors that the family does not know. */
     weft_family other = fused_family;

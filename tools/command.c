@@ -37,7 +37,8 @@ weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error 
 int fail(const weft_error *error) {
     progress_end();
     print_message(error->message);
-    return error->status == WEFT_CANCELLED && interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
+    if (error->status == WEFT_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
+    return error->status == WEFT_UNSUPPORTED ? EXIT_UNSUPPORTED : EXIT_FAILED;
 }
 
 static volatile sig_atomic_t interrupt_flag;

@@ -4,7 +4,8 @@
 
 #include "weft/decoder.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 }; /* 130: the exit code of shells for SIGINT */
+/* 130: the exit code of shells for SIGINT */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNSUPPORTED = EXIT_USAGE, EXIT_INTERRUPTED = 130 };
 
 typedef struct weft_command {
     const char *name;
@@ -113,7 +114,8 @@ weft_status print_piece(const weft_piece *piece, weft_error *error);
 
 /* Creates a runtime that logs warnings to stderr, and loads `plugin` if it is not NULL. */
 weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error);
-/* Prints "weft: MESSAGE" on stderr. Returns EXIT_FAILED, or EXIT_INTERRUPTED if Ctrl-C caused the failure. */
+/* Prints "weft: MESSAGE" on stderr. Returns EXIT_FAILED, EXIT_UNSUPPORTED for what weft does not support, or EXIT_INTERRUPTED if
+ * Ctrl-C caused the failure. */
 int fail(const weft_error *error);
 
 /* A bar on stderr if that is a terminal; for the `progress` members of options. `user` is what is counted, bytes where it is NULL.
