@@ -119,7 +119,7 @@ class Files(unittest.TestCase):
                 code, out, err = command.weft("run", target, "--raw", "-p", "abc", "-n", "8", "--ignore-end", "--precision", precision)
                 self.assertEqual(code, 0, err)
                 self.assertTrue(out)
-        self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0")[0], 1)
+        self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0")[0], 2)
         self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0", "--from-quantized"), (0, b"", b""))
         code, out, err = command.weft("quantize", target, target, "--type", "Q5")
         self.assertEqual((code, out), (1, b""))
