@@ -88,16 +88,16 @@ weft_layer_traits weft_family_layer(const weft_family *family, const weft_hyperp
     return family->layer ? family->layer(hyper, layer) : (weft_layer_traits){0};
 }
 
-bool weft_layer_has_window(const weft_hyperparameters *hyper, int32_t layer) {
+static bool has_window_in(const weft_hyperparameters *hyper, int32_t layer) {
     return hyper->n_window > 0 && (hyper->window_period == 0 || layer % hyper->window_period < hyper->window_period - 1);
 }
 
 weft_layer_traits weft_layer_windowed(const weft_hyperparameters *hyper, int32_t layer) {
-    return (weft_layer_traits){.window = weft_layer_has_window(hyper, layer) ? hyper->n_window : 0};
+    return (weft_layer_traits){.window = has_window_in(hyper, layer) ? hyper->n_window : 0};
 }
 
 weft_layer_traits weft_layer_windowed_local(const weft_hyperparameters *hyper, int32_t layer) {
-    const bool has_window = weft_layer_has_window(hyper, layer);
+    const bool has_window = has_window_in(hyper, layer);
     return (weft_layer_traits){.rope = has_window ? WEFT_LAYER_ROPE_LOCAL : WEFT_LAYER_ROPE,
                                .window = has_window ? hyper->n_window : 0};
 }

@@ -130,9 +130,7 @@ typedef struct weft_part_place {
 /* False if the family has no such part. */
 bool weft_part_find(const weft_family *family, const weft_hyperparameters *hyper, weft_model_part part, weft_part_place *place);
 
-/* Whether the layer has the window, by n_window and window_period. */
-bool weft_layer_has_window(const weft_hyperparameters *hyper, int32_t layer);
-/* A family's `layer`: the window alone, and the window with the local rope. */
+/* A family's `layer`: the window alone, and the window with the local rope, in the layers that window_period says. */
 weft_layer_traits weft_layer_windowed(const weft_hyperparameters *hyper, int32_t layer);
 weft_layer_traits weft_layer_windowed_local(const weft_hyperparameters *hyper, int32_t layer);
 

@@ -96,6 +96,11 @@ void weft_gguf_write_element_i32(weft_gguf_writer *writer, int32_t value) {
     put_u32(writer, (uint32_t)value);
 }
 
+void weft_gguf_write_element_flag(weft_gguf_writer *writer, bool value) {
+    unsigned char byte = value;
+    put(writer, &byte, 1);
+}
+
 void weft_gguf_write_value(weft_gguf_writer *writer, const weft_gguf_value *value) {
     if (value->is_array)
         weft_gguf_write_array(writer, value->key, value->type, value->count);

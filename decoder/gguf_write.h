@@ -26,6 +26,7 @@ void weft_gguf_write_text(weft_gguf_writer *writer, const char *key, const char 
 void weft_gguf_write_array(weft_gguf_writer *writer, const char *key, weft_gguf_type type, uint64_t count);
 void weft_gguf_write_element_text(weft_gguf_writer *writer, const char *bytes, size_t size);
 void weft_gguf_write_element_i32(weft_gguf_writer *writer, int32_t value);
+void weft_gguf_write_element_flag(weft_gguf_writer *writer, bool value);
 /* An entry of another file. */
 void weft_gguf_write_value(weft_gguf_writer *writer, const weft_gguf_value *value);
 /* Tensors lie in the file in the order of these calls, each padded to the alignment. */

@@ -14,22 +14,19 @@ static weft_value project(weft_builder *b, const char *stem, weft_model_part wei
     return added == WEFT_NONE ? y : weft_build_add(b, name, y, added);
 }
 
-/* x itself where the family has no such norm. `bias` is only of layer_norm. */
-static weft_value norm_with(weft_builder *b, const char *stem, weft_model_part part, weft_model_part bias, weft_value x) {
+/* x itself where the family has no such norm. */
+static weft_value norm(weft_builder *b, const char *stem, weft_model_part part, weft_value x) {
+    static const weft_model_part biases[WEFT_PART_COUNT] = {[WEFT_PART_ATTN_NORM] = WEFT_PART_ATTN_NORM_BIAS,
+                                                            [WEFT_PART_FFN_NORM] = WEFT_PART_FFN_NORM_BIAS,
+                                                            [WEFT_PART_OUTPUT_NORM] = WEFT_PART_OUTPUT_NORM_BIAS};
     weft_value weight = weft_build_part(b, part);
     if (weight == WEFT_NONE) return x;
-    if (b->model->family->layer_norm) return weft_build_layer_norm(b, stem, x, weight, weft_build_part(b, bias));
-    return weft_build_rms_norm(b, stem, x, weight);
-}
-
-/* A norm that is rms_norm in all families. */
-static weft_value norm(weft_builder *b, const char *stem, weft_model_part part, weft_value x) {
-    weft_value weight = weft_build_part(b, part);
-    return weight == WEFT_NONE ? x : weft_build_rms_norm(b, stem, x, weight);
+    if (!b->model->family->layer_norm) return weft_build_rms_norm(b, stem, x, weight);
+    return weft_build_layer_norm(b, stem, x, weight, biases[part] ? weft_build_part(b, biases[part]) : WEFT_NONE);
 }
 
 static weft_value build_attention(weft_builder *b, const weft_layer_traits *traits, weft_value x) {
-    weft_value normed = norm_with(b, "attn_norm", WEFT_PART_ATTN_NORM, WEFT_PART_ATTN_NORM_BIAS, x);
+    weft_value normed = norm(b, "attn_norm", WEFT_PART_ATTN_NORM, x);
     weft_value q = project(b, "attn_q", WEFT_PART_Q, WEFT_PART_Q_BIAS, normed);
     weft_value k = project(b, "attn_k", WEFT_PART_K, WEFT_PART_K_BIAS, normed);
     weft_value v = project(b, "attn_v", WEFT_PART_V, WEFT_PART_V_BIAS, normed);
@@ -56,7 +53,7 @@ static weft_value build_gated(weft_builder *b, weft_value x) {
 }
 
 static weft_value build_feed_forward(weft_builder *b, weft_value x) {
-    weft_value y = build_gated(b, norm_with(b, "ffn_norm", WEFT_PART_FFN_NORM, WEFT_PART_FFN_NORM_BIAS, x));
+    weft_value y = build_gated(b, norm(b, "ffn_norm", WEFT_PART_FFN_NORM, x));
     y = project(b, "ffn_down", WEFT_PART_DOWN, WEFT_PART_DOWN_BIAS, y);
     y = norm(b, "ffn_post_norm", WEFT_PART_FFN_POST_NORM, y);
     return weft_build_add(b, "ffn_residual", y, x);
@@ -64,7 +61,7 @@ static weft_value build_feed_forward(weft_builder *b, weft_value x) {
 
 static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
     weft_value selected = weft_build_get_rows(b, "head_rows", x, b->heads, WEFT_NONE);
-    weft_value normed = norm_with(b, "output_norm", WEFT_PART_OUTPUT_NORM, WEFT_PART_OUTPUT_NORM_BIAS, selected);
+    weft_value normed = norm(b, "output_norm", WEFT_PART_OUTPUT_NORM, selected);
     weft_value output = weft_build_part(b, WEFT_PART_OUTPUT);
     weft_value logits =
         weft_build_mul_mat(b, "logits", output == WEFT_NONE ? embedding : output, normed, has_extra_precision[WEFT_PART_OUTPUT]);

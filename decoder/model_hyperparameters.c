@@ -165,8 +165,9 @@ static weft_status read_scaling(weft_model *model, weft_error *error) {
     weft_rope_options *rope = &model->hyper.rope;
     char key[KEY_SIZE];
     weft_text type;
-    rope->n_ctx_original = model->hyper.n_ctx_train;
-    weft_status status = read_size(model, "rope.scaling.original_context_length", MAX_CONTEXT, true, &rope->n_ctx_original, error);
+    weft_status status =
+        read_integer(model, "rope.scaling.original_context_length", 0, MAX_CONTEXT, true, &rope->n_ctx_original, error);
+    if (rope->n_ctx_original == 0) rope->n_ctx_original = model->hyper.n_ctx_train;
     if (status == WEFT_OK) status = read_real(model, "rope.scale_linear", 0, 1e6, true, &rope->scaling_factor, error);
     if (status == WEFT_OK) status = read_real(model, "rope.scaling.factor", 0, 1e6, true, &rope->scaling_factor, error);
     if (status == WEFT_OK) status = read_real(model, "rope.scaling.attn_factor", 1e-3, 1e3, true, &rope->attn_factor, error);

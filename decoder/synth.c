@@ -95,6 +95,11 @@ static void list_tensors(synth *s) {
     if (!m->tied) add(s, "output.weight", -1, WEFT_SYNTH_HEAD, m->n_embd, m->n_vocab);
 }
 
+static void write_period(weft_gguf_writer *writer, const char *key, int32_t n_layers, int32_t period) {
+    weft_gguf_write_array(writer, key, WEFT_GGUF_BOOL, (uint64_t)n_layers);
+    for (int32_t layer = 0; layer < n_layers; layer++) weft_gguf_write_element_flag(writer, layer % period < period - 1);
+}
+
 static void write_hyperparameters(weft_gguf_writer *writer, const weft_synth_model *m) {
     const struct {
         const char *suffix;
@@ -118,7 +123,9 @@ static void write_hyperparameters(weft_gguf_writer *writer, const weft_synth_mod
     weft_gguf_write_f32(writer, key, m->freq_base);
     for (const weft_synth_entry *own = m->keys; own && own->suffix; own++) {
         snprintf(key, sizeof key, "%s.%s", m->family, own->suffix);
-        if (own->text)
+        if (own->is_period)
+            write_period(writer, key, m->n_layers, (int32_t)own->number);
+        else if (own->text)
             weft_gguf_write_text(writer, key, own->text);
         else if (own->is_real)
             weft_gguf_write_f32(writer, key, (float)own->number);

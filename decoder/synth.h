@@ -11,6 +11,7 @@ typedef struct weft_synth_entry {
     const char *text;
     bool is_real;
     double number;
+    bool is_period; /* a flag for each layer: 0 for the last of so many, 1 for the others */
 } weft_synth_entry;
 
 typedef struct weft_synth_model {

@@ -3,19 +3,22 @@
 
 #include <string.h>
 
-#define INTEGER(suffix, number)                                                                                                    \
-    { suffix, NULL, false, number }
-#define REAL(suffix, number)                                                                                                       \
-    { suffix, NULL, true, number }
-#define TEXT(suffix, text)                                                                                                         \
-    { suffix, text, false, 0 }
-#define KEYS(...) ((const weft_synth_entry[]){__VA_ARGS__, {NULL, NULL, false, 0}})
+#define INTEGER(key, value)                                                                                                        \
+    { .suffix = (key), .number = (value) }
+#define REAL(key, value)                                                                                                           \
+    { .suffix = (key), .is_real = true, .number = (value) }
+#define TEXT(key, value)                                                                                                           \
+    { .suffix = (key), .text = (value) }
+#define PERIOD(key, value)                                                                                                         \
+    { .suffix = (key), .is_period = true, .number = (value) }
+#define KEYS(...) ((const weft_synth_entry[]){__VA_ARGS__, {.suffix = NULL}})
 
 #define GRANITE                                                                                                                    \
     KEYS(REAL("logit_scale", 6), REAL("residual_scale", 0.6), REAL("embedding_scale", 0.5), REAL("attention.scale", 0.02))
 #define OLMO3                                                                                                                      \
-    KEYS(INTEGER("attention.sliding_window", 40), TEXT("rope.scaling.type", "yarn"), REAL("rope.scaling.factor", 8),               \
-         REAL("rope.scaling.attn_factor", 1.2), INTEGER("rope.scaling.original_context_length", 256))
+    KEYS(INTEGER("attention.sliding_window", 40), PERIOD("attention.sliding_window_pattern", 4),                                   \
+         TEXT("rope.scaling.type", "yarn"), REAL("rope.scaling.factor", 8), REAL("rope.scaling.attn_factor", 1.2),                 \
+         INTEGER("rope.scaling.original_context_length", 256))
 #define PHI3                                                                                                                       \
     KEYS(TEXT("rope.scaling.type", "longrope"), REAL("rope.scaling.attn_factor", 1.19),                                            \
          INTEGER("rope.scaling.original_context_length", 256))

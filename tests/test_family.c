@@ -145,6 +145,10 @@ static void free_tensors(void) {
     for (size_t i = 0; i < n_tensors; i++) free(tensors[i].bytes);
 }
 
+/* If n_flags is not 0, the file has a list of flags that says which layers have a window. */
+static bool flags[8];
+static size_t n_flags;
+
 /* `without`: a key or a tensor that is left out, or NULL. */
 static void write_file(weft_runtime *runtime, const char *family, const char *without) {
     const struct {
@@ -172,6 +176,9 @@ static void write_file(weft_runtime *runtime, const char *family, const char *wi
         snprintf(key, sizeof key, "%s.%s", family, reals[i].suffix);
         if (!without || strcmp(without, key) != 0) weft_gguf_write_f32(&writer, key, reals[i].value);
     }
+    snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", family);
+    if (n_flags > 0) weft_gguf_write_array(&writer, key, WEFT_GGUF_BOOL, n_flags);
+    for (size_t i = 0; i < n_flags; i++) weft_gguf_write_element_flag(&writer, flags[i]);
     weft_synth_vocabulary(&writer, &(weft_synth_model){.family = "llama", .n_vocab = N_VOCAB + 20});
     for (size_t i = 0; i < n_tensors; i++)
         if (!without || strcmp(without, tensors[i].name) != 0) weft_gguf_write_tensor(&writer, tensors[i].name, &tensors[i].tensor);
@@ -447,6 +454,53 @@ static void files_are_checked(void **state) {
     assert_int_equal(limits.n_live, 0);
 }
 
+/* A list of flags, one for each layer, as the period of its zeros. */
+static void periods_are_read(void **state) {
+    (void)state;
+    static const struct {
+        size_t n;
+        bool flags[5];
+        int period; /* 0: refused */
+        const char *says;
+    } cases[] = {
+        {4, {1, 0, 1, 0}, 2, NULL},
+        {4, {1, 1, 0, 1}, 3, NULL},
+        {4, {0, 0, 0, 0}, 1, NULL},
+        {4, {1, 1, 1, 1}, 5, NULL},
+        {4, {1, 0, 0, 1}, 0, "fused.attention.sliding_window_pattern has no period"},
+        {4, {1, 0, 1, 1}, 0, "fused.attention.sliding_window_pattern has no period"},
+        {3, {1, 0, 1}, 0, "fused.attention.sliding_window_pattern has 3 elements for 4 layers"},
+        {5, {1, 0, 1, 0, 1}, 0, "fused.attention.sliding_window_pattern has 5 elements for 4 layers"},
+    };
+    limited_allocator limits = {0};
+    weft_runtime *runtime = limited_runtime(&limits);
+    weft_family family = fused_family;
+    for (size_t i = 0; i < 2; i++) family.keys[i] = ((weft_family_key[]){WEFT_WINDOW_KEYS})[i];
+    family.complete = NULL;
+    add_tensors(false);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        weft_error error;
+        weft_model *model = NULL;
+        memcpy(flags, cases[i].flags, sizeof cases[i].flags);
+        n_flags = cases[i].n;
+        write_file(runtime, "fused", NULL);
+        if (cases[i].period == 0) {
+            refused(runtime, &family, cases[i].n == 4 ? WEFT_UNSUPPORTED : WEFT_BAD_FILE, cases[i].says);
+            continue;
+        }
+        must(weft_model_open_as(runtime, PATH, &family, &model, &error), &error);
+        assert_int_equal(model->hyper.window_period, cases[i].period);
+        for (int layer = 0; layer < N_LAYERS; layer++)
+            assert_int_equal(weft_layer_windowed(&model->hyper, layer).window, flags[layer] ? WINDOW : 0);
+        weft_model_close(model);
+    }
+    n_flags = 0;
+    weft_runtime_destroy(runtime);
+    free_tensors();
+    remove(PATH);
+    assert_int_equal(limits.n_live, 0);
+}
+
 static void families_are_found(void **state) {
     (void)state;
     static const char *const names[] = {"llama", "qwen2",    "qwen3", "granite", "smollm3", "olmo2",
@@ -459,10 +513,8 @@ static void families_are_found(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests_of_families[] = {
-        cmocka_unit_test(families_are_found),
-        cmocka_unit_test(fused_is_as_by_hand),
-        cmocka_unit_test(bare_is_as_by_hand),
-        cmocka_unit_test(files_are_checked),
+        cmocka_unit_test(families_are_found), cmocka_unit_test(fused_is_as_by_hand), cmocka_unit_test(bare_is_as_by_hand),
+        cmocka_unit_test(files_are_checked),  cmocka_unit_test(periods_are_read),
     };
     return cmocka_run_group_tests(tests_of_families, NULL, NULL);
 }
