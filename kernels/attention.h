@@ -23,13 +23,13 @@ WEFT_SHARED int64_t weft_attention_ranges(int64_t max_pages, int64_t page_size) 
 #define WEFT_ATTENTION_FEW_PIECES 4   /* that one block computes */
 #define WEFT_ATTENTION_PART_EXTRA 4   /* values of a range's result before its head_dim sums: largest score, weight, two unused */
 
-/* Argument of both kernels. A segment is up to `segment_rows` consecutive rows of one sequence. A launch computes the segments of
- * min_rows to max_rows rows. */
+/* Argument of both kernels. A segment is up to `segment_rows` consecutive rows of one sequence. Where both are launched, the kernel
+ * for tiles computes runs of more than `few_rows` rows. */
 typedef struct weft_cuda_attention {
     weft_cuda_phase phase;
     uint64_t counters;   /* with several blocks a segment: a counter for each segment and KV head, which is 0 between steps */
     int32_t most_ranges; /* the device's number of ranges of a row */
-    int32_t segment_rows, min_rows, max_rows;
+    int32_t segment_rows, few_rows;
 } weft_cuda_attention;
 
 #endif

@@ -98,6 +98,7 @@ struct weft_segment {
     int first_row, n_rows; /* n_rows 0: there is no such segment */
     int32_t sequence;
     int range_pieces;
+    bool continues; /* the rows before are of the same run of rows; found only by weft_find_segment_together */
 };
 
 /* Which of the lanes say yes. */
@@ -143,8 +144,62 @@ static __device__ inline weft_segment weft_find_segment(const weft_cuda_attentio
             break;
         }
     }
-    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1};
+    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1, false};
     if (first < 0) return segment;
+    segment.sequence = weft_kv_sequence(kv, first);
+    segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
+    return segment;
+}
+
+#define WEFT_MOST_WORDS 32 /* of 32 rows each, for weft_find_segment_together */
+
+/* Number `wanted` of the bits that the lanes have, or 32 * WEFT_MOST_WORDS if there are fewer. */
+static __device__ inline int weft_find_bit(unsigned bits, int wanted) {
+    int lane = weft_lane(), own = __popc(bits), before = own;
+    for (int distance = 1; distance < WEFT_LANES; distance *= 2) {
+        int other = __shfl_sync(WEFT_ALL_LANES, before, (lane + WEFT_LANES - distance) % WEFT_LANES);
+        if (lane >= distance) before += other;
+    }
+    before -= own;
+    unsigned owners = weft_ballot(wanted >= before && wanted < before + own);
+    for (int i = before; i < wanted; i++) bits &= bits - 1u;
+    int owner = owners == 0 ? 0 : __ffs((int)owners) - 1;
+    int bit = __shfl_sync(WEFT_ALL_LANES, __ffs((int)bits) - 1, owner);
+    return owners == 0 ? WEFT_LANES * WEFT_MOST_WORDS : owner * WEFT_LANES + bit;
+}
+
+/* The same segment, found by the block: faster where there are many rows, and at most 32 * WEFT_MOST_WORDS. `words` is shared
+ * memory: rows that begin a run of one sequence and size of ranges, then rows that begin a segment. */
+static __device__ inline weft_segment weft_find_segment_together(const weft_cuda_attention &argument, const weft_kv &kv, int n_rows,
+                                                                 int window, int wanted, uint32_t (&words)[2 * WEFT_MOST_WORDS]) {
+    int n_words = (n_rows + WEFT_LANES - 1) / WEFT_LANES, n_places = n_words * WEFT_LANES, lane = weft_lane();
+    __syncthreads();
+    for (int row = (int)threadIdx.x; row < n_places; row += (int)blockDim.x) {
+        int read = row < n_rows ? row : n_rows - 1, before = read > 0 ? read - 1 : 0;
+        bool starts = read == 0 || weft_kv_sequence(kv, read) != weft_kv_sequence(kv, before) ||
+                      weft_range_pieces(weft_seen_by(kv, read, window), argument.most_ranges) !=
+                          weft_range_pieces(weft_seen_by(kv, before, window), argument.most_ranges);
+        unsigned bits = weft_ballot(starts);
+        if (lane == 0) words[row / WEFT_LANES] = bits;
+    }
+    __syncthreads();
+    for (int row = (int)threadIdx.x; row < n_places; row += (int)blockDim.x) {
+        int word = row / WEFT_LANES;
+        unsigned until = words[word] & ((2u << lane) - 1u);
+        while (until == 0) until = words[--word];
+        int start = word * WEFT_LANES + 31 - __clz((int)until);
+        unsigned bits = weft_ballot(row < n_rows && (row - start) % argument.segment_rows == 0);
+        if (lane == 0) words[WEFT_MOST_WORDS + row / WEFT_LANES] = bits;
+    }
+    __syncthreads();
+    unsigned bits = lane < n_words ? words[WEFT_MOST_WORDS + lane] : 0;
+    int first = weft_find_bit(bits, wanted), end = weft_find_bit(bits, wanted + 1);
+    weft_segment segment = {0, 0, -1, 1, false};
+    if (first < n_rows) segment.continues = (words[first / WEFT_LANES] >> first % WEFT_LANES & 1u) == 0;
+    __syncthreads(); /* `words` may be other memory from here on */
+    if (first >= n_rows) return segment;
+    segment.first_row = first;
+    segment.n_rows = (end < n_rows ? end : n_rows) - first;
     segment.sequence = weft_kv_sequence(kv, first);
     segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
     return segment;

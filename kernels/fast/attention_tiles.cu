@@ -239,9 +239,12 @@ template <int HEAD> static __device__ inline void attend_segments(const weft_cud
     int window = weft_params<weft_attention_params>(argument.phase).window;
     int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1];
     for (int slot = (int)blockIdx.y;; slot += (int)gridDim.y) {
-        weft_segment segment = weft_find_segment(argument, kv, n_rows, window, slot);
+        weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
+                                   ? weft_find_segment_together(argument, kv, n_rows, window, slot,
+                                                                *(uint32_t(*)[2 * WEFT_MOST_WORDS]) & shared_stage.queries)
+                                   : weft_find_segment(argument, kv, n_rows, window, slot);
         if (segment.n_rows == 0) return;
-        if (segment.n_rows < argument.min_rows || segment.n_rows > argument.max_rows) continue;
+        if (segment.n_rows <= argument.few_rows && !segment.continues) continue; /* attention_split.cu */
         attend<HEAD>(argument, kv, segment, (int)blockIdx.x, shared_stage);
     }
 }

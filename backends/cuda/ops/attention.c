@@ -139,9 +139,7 @@ static uint64_t halves_scratch_bytes(const weft_phase *phase) {
 }
 
 /* Segments of more rows than are in one operand of the matrix unit. */
-static void record_tiles(weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_attention *argument, int64_t split_rows) {
-    argument->min_rows = (int32_t)split_rows + 1;
-    argument->max_rows = argument->segment_rows;
+static void record_tiles(weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_attention *argument) {
     int64_t n_segments = weft_cuda_ceil(rows_of(phase), argument->segment_rows) + 1;
     weft_cuda_launch(recorder, "attention_tiles", head_dim_of(phase) == 64 ? "weft_attention_tiles_64" : "weft_attention_tiles_128",
                      weft_cuda_blocks(kv_heads_of(phase), n_segments, WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP), argument);
@@ -152,16 +150,14 @@ static void record_halves(weft_cuda_recorder *recorder, const weft_phase *phase)
     int64_t n_slots = smaller(rows_of(phase), has_tiles(phase) ? MOST_SLOTS : 65535 / kv_heads_of(phase));
     weft_cuda_attention argument = {.phase = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0})};
     argument.most_ranges = (int32_t)most_ranges(phase, weft_cuda_recorder_device(recorder)->multiprocessors);
-    argument.segment_rows = (int32_t)split_rows;
+    argument.segment_rows = argument.few_rows = (int32_t)split_rows;
     if (has_tiles(phase)) {
         argument.segment_rows = (int32_t)(WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE / group);
-        record_tiles(recorder, phase, &argument, split_rows);
+        record_tiles(recorder, phase, &argument);
     } else if (is_shared(phase)) {
         argument.counters = weft_cuda_counters(recorder, (size_t)(n_slots * kv_heads_of(phase)));
         if (argument.counters != 0) n_blocks = argument.most_ranges;
     }
-    argument.min_rows = 1;
-    argument.max_rows = (int32_t)split_rows;
     weft_cuda_launch(recorder, "attention_split", head_dim_of(phase) == 64 ? "weft_attention_split_64" : "weft_attention_split_128",
                      weft_cuda_blocks(n_blocks, n_slots * kv_heads_of(phase), WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP), &argument);
 }
