@@ -47,19 +47,29 @@ template <bool ONE> static __device__ void project(const weft_cuda_phase &phase)
 
 WEFT_PRODUCT_KERNEL(weft_project, project)
 
-/* Norm and rope of one head of a column. y counts the heads of the queries, then those of the keys. */
+/* A head of a column. The heads of the queries are counted first, then those of the keys. */
+static __device__ inline float *head_of(const weft_cuda_phase &phase, int64_t column, int64_t head) {
+    int64_t head_dim = weft_params<weft_norm_qkv_params>(phase).head_dim, n_q = phase.inputs[WEFT_NORM_QKV_Q].shape[1];
+    return head * head_dim >= n_q ? keys_of(phase) + column * phase.inputs[WEFT_NORM_QKV_K].shape[1] + head * head_dim - n_q
+                                  : weft_at<float>(phase.outputs[WEFT_NORM_QKV_OUT_Y]) + column * n_q + head * head_dim;
+}
+
+/* The norm of a head, with one block. */
+static __device__ inline void norm_head(const weft_cuda_phase &phase, int64_t head, float *y) {
+    const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
+    bool is_key = head * params.head_dim >= phase.inputs[WEFT_NORM_QKV_Q].shape[1];
+    const float *norm = weft_at<const float>(phase.inputs[is_key ? WEFT_NORM_QKV_K_NORM : WEFT_NORM_QKV_Q_NORM]);
+    if (norm != nullptr) weft_rms_norm(y, norm, params.head_dim, params.head_epsilon, y);
+}
+
+/* Norm and rope of one head of a column. */
 WEFT_KERNEL(weft_rotate, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
-    int64_t head_dim = params.head_dim, n_heads = phase.inputs[WEFT_NORM_QKV_Q].shape[1] / head_dim, head = blockIdx.y,
-            column = blockIdx.x;
-    bool is_key = head >= n_heads;
-    float *y = is_key ? keys_of(phase) + column * phase.inputs[WEFT_NORM_QKV_K].shape[1] + (head - n_heads) * head_dim
-                      : weft_at<float>(phase.outputs[WEFT_NORM_QKV_OUT_Y]) + column * phase.inputs[WEFT_NORM_QKV_Q].shape[1] +
-                            head * head_dim;
-    const float *norm = weft_at<const float>(phase.inputs[is_key ? WEFT_NORM_QKV_K_NORM : WEFT_NORM_QKV_Q_NORM]);
-    if (norm != nullptr) weft_rms_norm(y, norm, head_dim, params.head_epsilon, y);
-    weft_rope_head(phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_TABLE], column, head_dim, params.order, y, y);
+    float *y = head_of(phase, blockIdx.x, blockIdx.y);
+    norm_head(phase, blockIdx.y, y);
+    weft_rope_head(phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_TABLE], blockIdx.x, params.head_dim, params.order,
+                   y, y);
 }
 
 /* One block a head of the keys (y 0) or the values (y 1). */
@@ -69,4 +79,55 @@ WEFT_KERNEL(weft_store, weft_cuda_phase, phase) {
         weft_kv_of(phase.inputs[WEFT_NORM_QKV_KV], phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_SEQUENCES]);
     weft_kv_store(kv, blockIdx.y == 1 ? values_of(phase) : keys_of(phase), phase.inputs[WEFT_NORM_QKV_X].shape[1], blockIdx.x,
                   blockIdx.y == 1);
+}
+
+/* ---- Many rows: a block for each ---- */
+
+/* Where the cache has the row's first key, or -1 if the row has none or a later row replaces it. */
+static __device__ inline int64_t place_of_row(const weft_kv &kv, int64_t n_rows) {
+    int32_t index = kv.rows[blockIdx.x * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
+    int64_t place = weft_kv_place(kv, weft_kv_sequence(kv, blockIdx.x), index, 0);
+    bool is_replaced = place < 0;
+    for (int64_t row = (int64_t)blockIdx.x + 1 + threadIdx.x; row < n_rows; row += blockDim.x) {
+        int32_t other = kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
+        if ((other - index) % (int32_t)kv.page_size != 0) continue;
+        is_replaced |= weft_kv_place(kv, weft_kv_sequence(kv, row), other, 0) == place;
+    }
+    return __syncthreads_or(is_replaced) ? -1 : place;
+}
+
+static __device__ inline void store_head(const weft_kv &kv, int64_t place, const float *x) {
+    for (int64_t i = weft_lane(); i < kv.head_dim; i += WEFT_LANES) {
+        if (kv.is_f16)
+            ((uint16_t *)kv.data)[place + i] = weft_to_f16(x[i]);
+        else
+            ((float *)kv.data)[place + i] = x[i];
+    }
+}
+
+/* What weft_rotate and weft_store do. A warp has a head at a time. */
+WEFT_KERNEL(weft_rotate_and_store, weft_cuda_phase, phase) {
+    if (weft_cancelled(phase)) return;
+    const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
+    int64_t n_heads = phase.inputs[WEFT_NORM_QKV_Q].shape[1] / params.head_dim,
+            n_kv_heads = phase.inputs[WEFT_NORM_QKV_K].shape[1] / params.head_dim;
+    for (int64_t head = 0; head < n_heads + n_kv_heads; head++) norm_head(phase, head, head_of(phase, blockIdx.x, head));
+    weft_kv kv =
+        weft_kv_of(phase.inputs[WEFT_NORM_QKV_KV], phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_SEQUENCES]);
+    int64_t place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]), to_next = kv.page_size * kv.head_dim;
+    for (int64_t head = threadIdx.x / WEFT_LANES; head < n_heads + 2 * n_kv_heads; head += blockDim.x / WEFT_LANES) {
+        int64_t kv_head = head - n_heads;
+        if (kv_head >= n_kv_heads) {
+            kv_head -= n_kv_heads;
+            if (place < 0) continue;
+            store_head(kv, place + kv_head * to_next + weft_kv_values(kv),
+                       values_of(phase) + (blockIdx.x * n_kv_heads + kv_head) * params.head_dim);
+            continue;
+        }
+        float *y = head_of(phase, blockIdx.x, head);
+        weft_rope_with(phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_TABLE], blockIdx.x, params.head_dim,
+                       params.order, y, y, weft_lane(), WEFT_LANES);
+        __syncwarp();
+        if (kv_head >= 0 && place >= 0) store_head(kv, place + kv_head * to_next, y);
+    }
 }

@@ -86,20 +86,27 @@ static __device__ inline void weft_kv_store(const weft_kv &kv, const float *__re
     }
 }
 
-/* Rotates one head of a row, with one block; y may be x. Padding rows are copied. */
-static __device__ inline void weft_rope_head(const weft_cuda_tensor &rows, const weft_cuda_tensor &table, int64_t row,
-                                             int64_t head_dim, int32_t order, const float *x, float *y) {
+/* Rotates one head of a row, with `n_threads` threads of which this is number `thread`; y may be x. Padding rows are copied. */
+static __device__ inline void weft_rope_with(const weft_cuda_tensor &rows, const weft_cuda_tensor &table, int64_t row,
+                                             int64_t head_dim, int32_t order, const float *x, float *y, int64_t thread,
+                                             int64_t n_threads) {
     const int32_t *words = weft_at<const int32_t>(rows) + row * WEFT_ROW_WORDS;
     int64_t position = words[WEFT_ROW_ROPE_POSITION], n_dims = table.shape[0];
     if (words[WEFT_ROW_SEQUENCE] < 0 || position < 0 || position >= table.shape[1]) n_dims = 0;
     const float *rotation = weft_at<const float>(table) + (n_dims > 0 ? position * n_dims : 0);
     int64_t step = order == WEFT_ROPE_HALVES ? 1 : 2, other = order == WEFT_ROPE_HALVES ? n_dims / 2 : 1;
-    for (int64_t i = threadIdx.x; i < n_dims / 2; i += blockDim.x) {
+    for (int64_t i = thread; i < n_dims / 2; i += n_threads) {
         float cosine = rotation[2 * i], sine = rotation[2 * i + 1], a = x[i * step], b = x[i * step + other];
         y[i * step] = a * cosine - b * sine;
         y[i * step + other] = a * sine + b * cosine;
     }
-    for (int64_t i = n_dims + threadIdx.x; i < head_dim; i += blockDim.x) y[i] = x[i];
+    for (int64_t i = n_dims + thread; i < head_dim; i += n_threads) y[i] = x[i];
+}
+
+/* With one block. */
+static __device__ inline void weft_rope_head(const weft_cuda_tensor &rows, const weft_cuda_tensor &table, int64_t row,
+                                             int64_t head_dim, int32_t order, const float *x, float *y) {
+    weft_rope_with(rows, table, row, head_dim, order, x, y, threadIdx.x, blockDim.x);
 }
 
 #endif
