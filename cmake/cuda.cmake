@@ -38,11 +38,16 @@ if(NOT WEFT_BACKEND_MISSING)
     set(contraction "")
     if(WEFT_CUDA_EMULATED)
       set(source -DWEFT_EMULATED_KERNELS="${kernel}" ${WEFT_EMULATED_IMAGE})
-    elseif(NOT kernel MATCHES "/kernels/fast/")
-      set(contraction --fmad=false) # the numerics of exact are defined without fused multiply-adds
+    elseif(NOT kernel MATCHES "/kernels/fast/" OR name MATCHES "^products")
+      # The numerics of exact are defined without fused multiply-adds. All kernels for products have the same activations.
+      set(contraction --fmad=false)
+    endif()
+    set(own_compiler ${compiler})
+    if(name STREQUAL "products_wide") # wgmma is a feature of 9.0 alone
+      list(TRANSFORM own_compiler REPLACE "arch=compute_90,code=sm_90$" "arch=compute_90a,code=sm_90a")
     endif()
     add_custom_command(OUTPUT ${image}
-      COMMAND ${compiler} ${contraction} -MD -MF ${image}.d -o ${image} ${source}
+      COMMAND ${own_compiler} ${contraction} -MD -MF ${image}.d -o ${image} ${source}
       DEPENDS ${kernel} DEPFILE ${image}.d VERBATIM COMMENT "Building CUDA image kernels/${name}")
     list(APPEND images ${image})
     string(APPEND image_list "WEFT_CUDA_IMAGE(${name})\n")

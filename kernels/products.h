@@ -99,4 +99,36 @@ WEFT_SHARED int weft_tile_bytes(int format, int n_columns) {
     return 2 * weft_tile_stage_bytes(format, n_columns) + n_columns * 4;
 }
 
+/* ---- Many columns on devices that have wgmma ---- */
+
+#define WEFT_WIDE_STAGE_BYTES 128 /* 64 values of a column */
+#define WEFT_WIDE_FINISHED 32     /* columns that a warpgroup finishes at a time, */
+#define WEFT_WIDE_STAGED 68       /* floats of each in shared memory: 64 rows, and some so that stores come from all banks */
+
+/* `halves` of its product are [values / 64][columns / 8][8][8 columns][8 values], `scales` are [units][columns], both with columns
+ * padded to a multiple of 8. */
+typedef struct weft_cuda_wide {
+    weft_cuda_product product;
+    uint64_t factors; /* of the norm, for each column */
+    int32_t padded_columns;
+    int32_t tile_columns, n_column_tiles, n_items; /* items are tiles, or slices of tiles */
+    int32_t in_turn;                               /* one block computes all slices of a tile */
+    int32_t n_column_stages, n_weight_stages, weight_stage_bytes;
+} weft_cuda_wide;
+
+/* Shared memory: stages of columns, stages of weights, then these. */
+typedef struct weft_wide_places {
+    int weights, scales, staged, barriers, end;
+} weft_wide_places;
+
+WEFT_SHARED weft_wide_places weft_wide_places_of(const weft_cuda_wide *wide) {
+    weft_wide_places places;
+    places.weights = wide->n_column_stages * wide->tile_columns * WEFT_WIDE_STAGE_BYTES;
+    places.scales = places.weights + wide->n_weight_stages * wide->weight_stage_bytes;
+    places.staged = places.scales + wide->n_column_stages * wide->tile_columns * 4;
+    places.barriers = places.staged + 2 * WEFT_WIDE_FINISHED * WEFT_WIDE_STAGED * 4;
+    places.end = places.barriers + (2 * (wide->n_column_stages + wide->n_weight_stages) + 2) * 8;
+    return places;
+}
+
 #endif

@@ -8,6 +8,7 @@
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
 
 enum { MOST_K = 4352, MOST_N = 144, MOST_T = 130 };
+enum { MOST_ROWS = WEFT_CUDA_EMULATED ? 144 : 4224, MOST_COLUMNS = 512 }; /* of the questions that fill the device */
 
 /* A product, or gate and up after a norm. */
 typedef struct question {
@@ -30,9 +31,9 @@ static const int64_t widths[] = {1, 2, 3, 4, 8, 16, 17, 33, 64, 130};
 
 typedef struct data {
     const question *asked;
-    uint8_t weights[2][MOST_K * MOST_N * 2];
+    uint8_t weights[2][MOST_K * MOST_ROWS * 2];
     size_t bytes; /* of each */
-    float norm[MOST_K], x[MOST_K * MOST_T];
+    float norm[MOST_K], x[MOST_K * MOST_COLUMNS];
     double expected[MOST_N * MOST_T];
     bool in_units;
 } data;
@@ -97,7 +98,7 @@ static void fill(data *d) {
     fill_weights(d->weights[0], q, d->bytes);
     fill_weights(d->weights[1], q, d->bytes);
     for (int64_t i = 0; i < q->k; i++) d->norm[i] = (float)(q->x * (1.0 + 0.5 * random_real()));
-    for (int64_t i = 0; i < q->k * MOST_T; i++) d->x[i] = (float)(q->x * random_real());
+    for (int64_t i = 0; i < q->k * MOST_COLUMNS; i++) d->x[i] = (float)(q->x * random_real());
 }
 
 static double dot(const float *weights, const double *x, int64_t k) {
@@ -158,7 +159,7 @@ static weft_status find_kernel(void *user, const char *text, size_t size) {
     return WEFT_OK;
 }
 
-static void run(weft_device *device, data *d, int64_t n_columns, float *y) {
+static void run(weft_device *device, data *d, const float *x, int64_t n_columns, float *y) {
     weft_graph *graph = build(d->asked, n_columns);
     const weft_graph *graphs[] = {graph};
     weft_store *store;
@@ -172,7 +173,7 @@ static void run(weft_device *device, data *d, int64_t n_columns, float *y) {
     check(weft_store_load(store, &(weft_weight_source){.read = read_weight, .user = d}, &error), &error);
     check(weft_plan_create(store, graph, &plan, &error), &error);
     check(weft_plan_begin(plan, &ticket, inputs, &error), &error);
-    memcpy(inputs[0], d->x, (size_t)(n_columns * d->asked->k) * sizeof *d->x);
+    memcpy(inputs[0], x, (size_t)(n_columns * d->asked->k) * sizeof *d->x);
     check(weft_plan_submit(plan, ticket, &error), &error);
     check(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
     memcpy(y, outputs[0], (size_t)(n_columns * d->asked->n) * sizeof *y);
@@ -205,7 +206,7 @@ static void every_width_has_the_same_bits(void **state) {
         fill(&d);
         compute(&d);
         for (size_t w = 0; w < COUNT(widths); w++) {
-            run(device, &d, widths[w], y[w]);
+            run(device, &d, d.x, widths[w], y[w]);
             if (!d.in_units) break;
             expect_right(&d, i, widths[w], y[w]);
             for (size_t other = 0; other < w; other++)
@@ -218,9 +219,52 @@ static void every_width_has_the_same_bits(void **state) {
     weft_device_close(device);
 }
 
+/* Products that fill the device with tiles of each size, and the same columns 16 at a time. */
+static void tiles_of_all_sizes_have_the_same_bits(void **state) {
+    static const struct {
+        question asked;
+        int64_t n_columns;
+    } cases[] = {
+#if WEFT_CUDA_EMULATED
+        {{WEFT_Q4_K, 768, 144, false, 1e-2, 1.0}, 200},
+        {{WEFT_Q6_K, 4352, 128, false, 1e-2, 1.0}, 136},
+        {{WEFT_F16, 512, 128, true, 1e-2, 1.0}, 100},
+#else
+        {{WEFT_Q4_K, 768, 4224, false, 1e-2, 1.0}, 512},
+        {{WEFT_Q6_K, 4352, 4224, false, 1e-2, 1.0}, 500},
+        {{WEFT_F16, 512, 2112, true, 1e-2, 1.0}, 512},
+        {{WEFT_Q8_0, 768, 2112, false, 1e-2, 1.0}, 512},
+        {{WEFT_Q4_K, 4352, 2100, false, 1e-2, 1.0}, 255},
+        {{WEFT_Q4_K, 768, 2112, true, 1e-2, 1.0}, 120},
+        {{WEFT_BF16, 4352, 2112, false, 1e-2, 1.0}, 40},
+#endif
+    };
+    static data d;
+    static float y[MOST_ROWS * MOST_COLUMNS], few[MOST_ROWS * 16];
+    weft_device *device = NULL;
+    weft_error error;
+    (void)state;
+    check(weft_device_open(runtime, "cuda:0", NULL, &device, &error), &error);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const question *q = d.asked = &cases[i].asked;
+        random_state = 2000 + i;
+        fill(&d);
+        run(device, &d, d.x, cases[i].n_columns, y);
+        if (!d.in_units) break;
+        for (int64_t t = 0, n = 16; t < cases[i].n_columns; t += n) {
+            if (n > cases[i].n_columns - t) n = cases[i].n_columns - t;
+            run(device, &d, d.x + t * q->k, n, few);
+            if (memcmp(few, y + t * q->n, (size_t)(n * q->n) * sizeof *y) != 0)
+                fail_msg("case %zu: columns %d and on differ", i, (int)t);
+        }
+    }
+    weft_device_close(device);
+}
+
 int main(void) {
     if (!find_cuda()) return 0;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_width_has_the_same_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_width_has_the_same_bits),
+                                       cmocka_unit_test(tiles_of_all_sizes_have_the_same_bits)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     weft_runtime_destroy(runtime);
     return failed;

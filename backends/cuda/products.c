@@ -1,5 +1,7 @@
 #include "backends/cuda/products.h"
 
+#include "backends/cuda/products_wide.h"
+
 /* The kernel for few columns reads the weights once for each 8 columns; up to here it is faster than tiles. */
 #define MOST_FEW 16
 #define MOST_SLOTS 8
@@ -19,8 +21,11 @@ void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, 
 
 /* ---- Scratch: prepared columns for tiles, then the slices' sums ---- */
 
+/* Enough for the kernels with wgmma, too. */
 static uint64_t prepared_bytes(int64_t n_units, int64_t n_columns) {
-    return n_columns <= MOST_FEW ? 0 : (uint64_t)(n_columns * n_units) * (WEFT_COLUMN_UNIT_BYTES + 2 * sizeof(float));
+    uint64_t bytes = (uint64_t)(n_columns * n_units) * (WEFT_COLUMN_UNIT_BYTES + 2 * sizeof(float));
+    uint64_t wide = weft_cuda_wide_bytes(n_units, n_columns);
+    return n_columns <= MOST_FEW ? 0 : bytes > wide ? bytes : wide;
 }
 
 uint64_t weft_cuda_product_bytes(int64_t k, int64_t n_rows, int64_t n_matrices, int64_t n_columns) {
@@ -131,11 +136,14 @@ void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *pro
     product->n_bands = 0;
     for (int i = 0; i < (product->gated ? 1 : product->n_matrices); i++) product->n_bands += product->matrices[i].n_bands;
     place_scratch(product, scratch);
+    bool has_slices = product->n_slices > 1;
     if (product->n_columns <= MOST_FEW)
         record_few(recorder, product);
+    else if (weft_cuda_has_wide(weft_cuda_recorder_device(recorder)))
+        has_slices = weft_cuda_record_wide(recorder, product, scratch);
     else
         record_tiles(recorder, product);
-    if (product->n_slices == 1) return;
+    if (!has_slices) return;
     int64_t rows = (int64_t)product->n_bands * WEFT_UNIT_ROWS;
     weft_cuda_launch(recorder, "products", "weft_add_slices",
                      weft_cuda_blocks(weft_cuda_ceil(rows, threads), product->n_columns, (uint32_t)threads), product);

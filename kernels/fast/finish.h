@@ -18,8 +18,7 @@ static __device__ inline weft_band weft_band_of(const weft_cuda_product &product
     return found;
 }
 
-/* A function of its own, so that all kernels use the same instructions. */
-static __device__ __noinline__ float weft_gate(float gate, float up, int activation) {
+static __device__ inline float weft_gate(float gate, float up, int activation) {
     return (activation == WEFT_ACTIVATION_SILU ? weft_silu(gate) : weft_gelu(gate)) * up;
 }
 
@@ -41,10 +40,14 @@ static __device__ inline float weft_sized_sum(const weft_cuda_product &product, 
     return __fmul_rn(__fmul_rn(sum, power), factor);
 }
 
+/* Rows of a column of slices' sums. */
+static __device__ inline int64_t weft_slice_rows(const weft_cuda_product &product) {
+    return (int64_t)product.n_bands * WEFT_UNIT_ROWS * (product.gated ? 2 : 1);
+}
+
 /* Where a slice's sum is kept. `band` counts the bands of all matrices. */
 static __device__ inline float *weft_slice_sum(const weft_cuda_product &product, int slice, int64_t column, int band, int row) {
-    int64_t n_rows = (int64_t)product.n_bands * WEFT_UNIT_ROWS * (product.gated ? 2 : 1);
-    return (float *)product.sums + (slice * product.n_columns + column) * n_rows + band * WEFT_UNIT_ROWS + row;
+    return (float *)product.sums + (slice * product.n_columns + column) * weft_slice_rows(product) + band * WEFT_UNIT_ROWS + row;
 }
 
 /* Stores a sum of one slice, or the result if that is all. Bands of `up` come after those of the gate. */

@@ -7,7 +7,7 @@
 
 enum { MAX_THREADS = 1024, LANES = 32, MAX_WARPS = MAX_THREADS / LANES, STACK_BYTES = 64 * 1024 };
 
-typedef enum fiber_state { READY, AT_WARP, AT_BLOCK, ENDED } fiber_state;
+typedef enum fiber_state { READY, PAUSED, AT_WARP, AT_BLOCK, ENDED } fiber_state;
 
 typedef struct fiber {
     void *jump[5]; /* where the fiber stopped */
@@ -97,8 +97,13 @@ static const uint64_t *exchange(uint64_t value) {
     return own->taken;
 }
 
+static void pause_fiber(void) {
+    block.running->state = PAUSED;
+    leave();
+}
+
 const weft_emulated_services weft_emulated_block_services = {
-    .place = &block.place, .synchronise = synchronise, .exchange = exchange};
+    .place = &block.place, .synchronise = synchronise, .exchange = exchange, .pause = pause_fiber};
 
 /* ---- Barriers ---- */
 
@@ -153,6 +158,8 @@ static const char *run_block(size_t n, uint64_t *random) {
     for (;;) {
         bool ran = false;
         size_t first = weft_emulated_random(random) % n_warps;
+        for (size_t i = 0; i < n; i++)
+            if (block.fibers[i].state == PAUSED) block.fibers[i].state = READY;
         for (size_t i = 0; i < n_warps; i++) {
             size_t index = (first + i) % n_warps, lanes = n - index * LANES < LANES ? n - index * LANES : LANES;
             ran = run_warp(index, lanes, random) || ran;

@@ -82,7 +82,8 @@ EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
     ENTER();
-    *value = attribute == WEFT_CUDA_CAPABILITY_MAJOR  ? 9
+    const char *capability = getenv("WEFT_EMULATED_CAPABILITY"); /* the major number */
+    *value = attribute == WEFT_CUDA_CAPABILITY_MAJOR  ? (capability == NULL ? 9 : atoi(capability))
              : attribute == WEFT_CUDA_MULTIPROCESSORS ? 2
              : attribute == WEFT_CUDA_SHARED_BYTES    ? WEFT_EMULATED_SHARED_BYTES
                                                       : 0;

@@ -35,6 +35,8 @@ typedef struct weft_emulated_services {
     bool (*synchronise)(bool value);
     /* Waits for all lanes of the warp, and returns the value of each of the 32. */
     const uint64_t *(*exchange)(uint64_t value);
+    /* Lets the other warps of the block run. */
+    void (*pause)(void);
 } weft_emulated_services;
 
 /* An image exports one of these for each kernel, under the kernel's name. */
