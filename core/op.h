@@ -29,6 +29,7 @@ typedef struct weft_op_rules {
     const char *together;             /* weights that are read together and may share a layout, or NULL: "gate up" */
     bool commutes;                    /* exchanging the first two inputs changes nothing */
     bool looks_up;                    /* reads only one row of a weight for each column of its first output */
+    bool chooses_matrices;            /* reads only one matrix of a weight for each column of its first output */
 } weft_op_rules;
 
 typedef struct weft_op_row {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/op.h"
+#include "core/expect.h"
 #include "core/plan.h"
 #include "core/query.h"
 
@@ -208,22 +208,24 @@ static weft_status order_phases(weft_runtime *runtime, const weft_arrangement *a
 
 /* ---- The whole schedule ---- */
 
-/* The bytes of a weight that a step reads: all packed bytes, or only the rows that are looked up in a table. */
+/* The most bytes of a weight that a node reads: all packed bytes, or only the rows or matrices that its columns choose. */
+static uint64_t bytes_read(const weft_plan *plan, const weft_core_node *node, const weft_tensor *weight, uint64_t packed_bytes) {
+    const weft_op_rules *rules = weft_op_get(node->op)->rules;
+    uint64_t n_columns = (uint64_t)plan->graph->values[node->outputs[0]].tensor.shape[1], bytes = packed_bytes;
+    if (rules->looks_up) bytes = weft_product(weft_type_bytes(weight->type, weight->shape[0]), n_columns);
+    if (rules->chooses_matrices) bytes = weft_product(packed_bytes / (uint64_t)weight->shape[2], n_columns);
+    return bytes < packed_bytes ? bytes : packed_bytes;
+}
+
+/* The bytes of its weights that a node reads in a step. */
 static uint64_t weight_bytes(const weft_plan *plan, const weft_core_node *node) {
     uint64_t sum = 0;
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
         weft_value input = node->inputs[i];
         if (input == WEFT_NONE || weft_graph_leaf(plan->graph, input) != WEFT_LEAF_WEIGHT) continue;
-        const weft_core_value *value = &plan->graph->values[input];
         const weft_resident *weight = weft_residents_of(&plan->store->residents, plan->graph, input);
         if (weight->member > 0) continue; /* counted with the first of those that share its place */
-        uint64_t bytes = weight->layout.bytes;
-        if (weft_op_get(node->op)->rules->looks_up) {
-            int64_t n_rows = plan->graph->values[node->outputs[0]].tensor.shape[1];
-            uint64_t looked_up = weft_type_bytes(value->tensor.type, value->tensor.shape[0]) * (uint64_t)n_rows;
-            if (looked_up < bytes) bytes = looked_up;
-        }
-        sum += bytes;
+        sum += bytes_read(plan, node, &plan->graph->values[input].tensor, weight->layout.bytes);
     }
     return sum;
 }

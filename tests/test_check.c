@@ -153,6 +153,11 @@ static void raise_token(void) {
     chosen[0]++;
 }
 
+static void raise_id(void) {
+    int32_t *ids = result_at(0);
+    ids[0]++;
+}
+
 static void raise_logprob(void) {
     int32_t *chosen = result_at(0);
     float logprob;
@@ -238,7 +243,10 @@ static bool any_op(const weft_op_row *op) {
     return op->inputs[0] != '\0'; /* not a leaf */
 }
 static bool gives_reals(const weft_op_row *op) {
-    return any_op(op) && weft_op_has_port(op->outputs, "y");
+    return any_op(op) && (weft_op_has_port(op->outputs, "y") || weft_op_has_port(op->outputs, "weights"));
+}
+static bool gives_ids(const weft_op_row *op) {
+    return weft_op_has_port(op->outputs, "ids");
 }
 static bool uses_cache(const weft_op_row *op) {
     return weft_op_has_port(op->inputs, "kv");
@@ -265,6 +273,7 @@ static const fault faults[] = {
     {"an unused place of the cache is written", writes_cache, true, "an element of a state changed that must not", NULL,
      touch_untouched},
     {"a word of a state is changed", writes_words, true, NULL, NULL, touch_word},
+    {"another expert is chosen", gives_ids, true, "an integer differs", NULL, raise_id},
     {"the next token is chosen", chooses, true, NULL, NULL, raise_token},
     {"the log-probability is off", chooses, true, "the log-probability of the token is off", NULL, raise_logprob},
     {"the two most likely are swapped", chooses, true, NULL, NULL, swap_top},

@@ -7,6 +7,7 @@
 #include "core/op.h"
 #include "weft/ops/layer_norm.h"
 #include "weft/ops/mul_mat_add.h"
+#include "weft/ops/route.h"
 #include "weft/ops/soft_cap.h"
 
 typedef struct leaf_spec {
@@ -19,6 +20,14 @@ typedef struct leaf_spec {
         WEFT_LEAF_WEIGHT, {                                                                                                        \
             WEFT_##type, {                                                                                                         \
                 n0, n1, 1, 1                                                                                                       \
+            }                                                                                                                      \
+        }                                                                                                                          \
+    }
+#define W3(type, n0, n1, n2)                                                                                                       \
+    {                                                                                                                              \
+        WEFT_LEAF_WEIGHT, {                                                                                                        \
+            WEFT_##type, {                                                                                                         \
+                n0, n1, n2, 1                                                                                                      \
             }                                                                                                                      \
         }                                                                                                                          \
     }
@@ -113,6 +122,10 @@ static const op_case cases[] = {
     {WEFT_OP_SOFT_MAX, {A(5, 7), A(5, 7)}, PARAMS(weft_soft_max_params, 0.5f), {F32_OF(5, 7)}},
     {WEFT_OP_SOFT_CAP, {A(5, 7)}, PARAMS(weft_soft_cap_params, 30.0f), {F32_OF(5, 7)}},
     {WEFT_OP_LAYER_NORM, {A(12, 7), W(F32, 12, 1), W(F32, 12, 1)}, PARAMS(weft_layer_norm_params, 1e-5f), {F32_OF(12, 7)}},
+    {WEFT_OP_ROUTE, {A(5, 7)}, PARAMS(weft_route_params, 3, WEFT_ROUTE_SIGMOID, 1, 2.5f), {I32_OF(3, 7, 1), F32_OF(3, 7)}},
+    {WEFT_OP_MUL_MAT_EXPERTS, {W3(Q4_0, 64, 9, 5), A(64, 7), I(3, 7)}, NULL, 0, {F32_OF(9, 21)}},
+    {WEFT_OP_MUL_MAT_EXPERTS, {W3(F32, 63, 9, 1), A(63, 21), I(3, 7)}, NULL, 0, {F32_OF(9, 21)}},
+    {WEFT_OP_SUM_EXPERTS, {A(9, 21), A(3, 7)}, NULL, 0, {F32_OF(9, 7)}},
     {WEFT_OP_COPY, {W(Q6_K, 256, 3)}, NULL, 0, {F32_OF(256, 3)}},
     {WEFT_OP_COPY, {A3(5, 3, 2)}, NULL, 0, {{WEFT_F32, {5, 3, 2, 1}}}},
     {WEFT_OP_ATTENTION,
@@ -287,6 +300,17 @@ static const struct {
     {WEFT_OP_LAYER_NORM, 2, W(F16, 12, 1), "input bias is F16"},
     {WEFT_OP_SOFT_MAX, 1, A(5, 1), "input mask is F32 [5]"},
     {WEFT_OP_SOFT_MAX, 0, A(6, 7), "input mask is F32 [5, 7]"},
+    {WEFT_OP_ROUTE, 0, I(5, 7), "input logits is I32"},
+    {WEFT_OP_ROUTE, 0, A3(5, 7, 2), "input logits is F32 [5, 7, 2]"},
+    {WEFT_OP_ROUTE, 0, A(2, 7), "n_chosen is 3, but must be from 1 to 2"},
+    {WEFT_OP_MUL_MAT_EXPERTS, 0, W3(I32, 64, 9, 5), "input weight is I32"},
+    {WEFT_OP_MUL_MAT_EXPERTS, 0, A3(64, 9, 5), "input weight is F32 [64, 9, 5] (a step input)"},
+    {WEFT_OP_MUL_MAT_EXPERTS, 0, {WEFT_LEAF_WEIGHT, {WEFT_F16, {64, 9, 5, 2}}}, "fourth dimension is 2"},
+    {WEFT_OP_MUL_MAT_EXPERTS, 1, A(65, 7), "input x is F32 [65, 7]"},
+    {WEFT_OP_MUL_MAT_EXPERTS, 1, A(64, 14), "input x has 14 columns, but ids [3, 7] need 7 or 21"},
+    {WEFT_OP_MUL_MAT_EXPERTS, 2, A(3, 7), "input ids is F32"},
+    {WEFT_OP_SUM_EXPERTS, 0, A(9, 7), "input x is F32 [9, 7] (a step input), but must be F32 [any, 21]"},
+    {WEFT_OP_SUM_EXPERTS, 1, I(3, 7), "input weights is I32"},
     {WEFT_OP_COPY, 0, I(5, 7), "input x is I32"},
     {WEFT_OP_ATTENTION, 0, A(40, 7), "40 values a column"},
     {WEFT_OP_ATTENTION, 1, KV(I32, 8, 16, 2, 6), "input kv is I32"},
@@ -365,6 +389,11 @@ static const struct {
     {WEFT_OP_ROPE, 1, 2, false, 0, "order is 2"},
     {WEFT_OP_ROPE, 1, -1, false, 0, "order is -1"},
     {WEFT_OP_SOFT_MAX, 0, 0, true, NAN, "scale is"},
+    {WEFT_OP_ROUTE, 0, 0, false, 0, "n_chosen is 0"},
+    {WEFT_OP_ROUTE, 0, 6, false, 0, "n_chosen is 6"},
+    {WEFT_OP_ROUTE, 1, 2, false, 0, "function is 2"},
+    {WEFT_OP_ROUTE, 2, -1, false, 0, "normalised is -1"},
+    {WEFT_OP_ROUTE, 3, 0, true, INFINITY, "scale is inf"},
     {WEFT_OP_ATTENTION, 0, 0, false, 0, "n_heads is 0"},
     {WEFT_OP_ATTENTION, 0, 5, false, 0, "n_heads 5"},
     {WEFT_OP_ATTENTION, 0, 2, false, 0, "n_heads 2"},

@@ -10,8 +10,7 @@
 #define EXTRA_ROWS 32
 #define BLOCK_TINY 1e-36f /* a block of no larger values is left as it is */
 
-/* The layout of a matrix, or the one it will get. */
-static uint32_t layout_of(const weft_cpu_kernels *kernels, const weft_place *matrix) {
+uint32_t weft_cpu_layout_of(const weft_cpu_kernels *kernels, const weft_place *matrix) {
     weft_layout packed = {0};
     if (matrix->layout != WEFT_LAYOUT_UNCHOSEN) return matrix->layout;
     kernels->layout(&matrix->tensor, &packed);
@@ -19,14 +18,17 @@ static uint32_t layout_of(const weft_cpu_kernels *kernels, const weft_place *mat
 }
 
 bool weft_cpu_product_is_fast(const weft_cpu_kernels *kernels, const weft_place *matrix) {
-    return kernels->tile_rows(matrix->tensor.type, layout_of(kernels, matrix)) > 0;
+    const int64_t *shape = matrix->tensor.shape;
+    int64_t tile = kernels->tile_rows(matrix->tensor.type, weft_cpu_layout_of(kernels, matrix));
+    bool has_several = shape[2] * shape[3] > 1;
+    return tile > 0 && (!has_several || shape[1] % tile == 0); /* no tile has rows of two matrices */
 }
 
 /* How a matrix is multiplied: all that does not need memory. */
 static weft_cpu_product describe(const weft_cpu_call *call, const weft_place *matrix, int64_t n_columns, bool extra_precision) {
     const weft_cpu_kernels *kernels = call->device->kernels;
     weft_cpu_product product = {.matrix = weft_cpu_matrix_of(matrix), .unit = BLOCK_ROWS, .n_columns = n_columns};
-    product.matrix.layout = layout_of(kernels, matrix);
+    product.matrix.layout = weft_cpu_layout_of(kernels, matrix);
     product.fast = weft_cpu_is_fast(call) && weft_cpu_product_is_fast(kernels, matrix);
     if (!product.fast) return product;
     product.unit = kernels->tile_rows(product.matrix.type, product.matrix.layout);

@@ -33,7 +33,9 @@ typedef struct weft_cpu_products {
         parts; /* extra precision: products with the rounded values and with the rounding errors, a block of rows for each thread */
 } weft_cpu_products;
 
-/* Whether the kernel set can multiply the matrix in its layout, or in the one it will get. */
+/* The layout of a matrix, or the one it will get. */
+uint32_t weft_cpu_layout_of(const weft_cpu_kernels *kernels, const weft_place *matrix);
+/* Whether the kernel set can multiply the matrix (or each of several matrices by itself) in that layout. */
 bool weft_cpu_product_is_fast(const weft_cpu_kernels *kernels, const weft_place *matrix);
 
 /* Sets `products` up for at most `n_columns` columns at once and takes what it needs of `scratch`. `has_norm`: see above.

@@ -461,9 +461,11 @@ WEFT_API weft_status weft_plan_create(weft_store *store, const weft_graph *graph
 WEFT_API void weft_plan_destroy(weft_plan *plan);
 
 typedef struct weft_plan_info {
-    size_t n_phases;       /* nodes that are run */
-    size_t n_dispatches;   /* launches for a step, including those that move its inputs and results; 0: unknown */
-    uint64_t weight_bytes; /* bytes of weights that a step reads, in their layouts; of a table only the rows that are looked up */
+    size_t n_phases;     /* nodes that are run */
+    size_t n_dispatches; /* launches for a step, including those that move its inputs and results; 0: unknown */
+    /* Bytes of weights that a step reads, in their layouts: of a table only the rows that are looked up; of experts, one matrix for
+     * each choice, which is the most that a step can read. */
+    uint64_t weight_bytes;
     uint64_t arena_bytes;
     uint64_t recording_bytes; /* device memory of the recording itself; 0: unknown */
     uint64_t reserved[8];
