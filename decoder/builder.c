@@ -114,9 +114,9 @@ weft_value weft_build_part(weft_builder *builder, weft_model_part part) {
         keep(builder, weft_graph_weight(builder->graph, file_name, &in_graph, &value, builder->error));
         return value;
     }
-    const weft_tensor tensor = {.type = in_graph.type, .shape = {place.k, place.n, 1, 1}};
+    const weft_tensor tensor = {.type = in_graph.type, .shape = {place.k, place.n, place.n_matrices, 1}};
     const weft_slice slice = {
-        .source = file_name, .shape = {place.whole_k, place.whole_n, 1, 1}, .first = {place.first_k, place.first_n}};
+        .source = file_name, .shape = {place.whole_k, place.whole_n, place.n_matrices, 1}, .first = {place.first_k, place.first_n}};
     weft_builder_name(builder, weft_part_usual[part].stem, name);
     keep(builder, weft_graph_weight_slice(builder->graph, name, &tensor, &slice, &value, builder->error));
     return value;
@@ -191,10 +191,25 @@ weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x
     return simple(builder, WEFT_OP_ROPE, stem, INPUTS(x, builder->rows, *table), &params, sizeof params);
 }
 
-weft_value weft_build_activation(weft_builder *builder, weft_value x) {
-    return builder->model->family->activation == WEFT_ACTIVATION_GELU
-               ? simple(builder, WEFT_OP_GELU, "ffn_gelu", INPUTS(x), NULL, 0)
-               : simple(builder, WEFT_OP_SILU, "ffn_silu", INPUTS(x), NULL, 0);
+weft_value weft_build_activation(weft_builder *builder, const char *part, weft_value x) {
+    const bool is_gelu = builder->model->family->activation == WEFT_ACTIVATION_GELU;
+    char stem[32];
+    snprintf(stem, sizeof stem, "%s_%s", part, is_gelu ? "gelu" : "silu");
+    return simple(builder, is_gelu ? WEFT_OP_GELU : WEFT_OP_SILU, stem, INPUTS(x), NULL, 0);
+}
+
+weft_routing weft_build_route(weft_builder *builder, const char *stem, weft_value logits, const weft_route_params *params) {
+    weft_value outputs[WEFT_MAX_OUTPUTS];
+    node(builder, WEFT_OP_ROUTE, stem, INPUTS(logits), params, sizeof *params, outputs);
+    return (weft_routing){.ids = outputs[0], .weights = outputs[1]};
+}
+
+weft_value weft_build_mul_mat_experts(weft_builder *builder, const char *stem, weft_value weight, weft_value x, weft_value ids) {
+    return simple(builder, WEFT_OP_MUL_MAT_EXPERTS, stem, INPUTS(weight, x, ids), NULL, 0);
+}
+
+weft_value weft_build_sum_experts(weft_builder *builder, const char *stem, weft_value x, weft_value weights) {
+    return simple(builder, WEFT_OP_SUM_EXPERTS, stem, INPUTS(x, weights), NULL, 0);
 }
 
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv) {

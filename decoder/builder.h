@@ -3,6 +3,7 @@
 #define WEFT_DECODER_BUILDER_H
 
 #include "decoder/model.h"
+#include "weft/ops/route.h"
 
 typedef struct weft_graph_request {
     int32_t n_rows;  /* T */
@@ -55,8 +56,14 @@ weft_value weft_build_rms_norm(weft_builder *builder, const char *stem, weft_val
 weft_value weft_build_rope(weft_builder *builder, const char *stem, weft_value x, weft_layer_rope rope, bool is_query);
 weft_value weft_build_layer_norm(weft_builder *builder, const char *stem, weft_value x, weft_value weight, weft_value bias);
 weft_value weft_build_soft_cap(weft_builder *builder, const char *stem, weft_value x, float cap);
-/* The family's. */
-weft_value weft_build_activation(weft_builder *builder, weft_value x);
+/* The family's. `part`: "ffn", for the name "ffn_silu". */
+weft_value weft_build_activation(weft_builder *builder, const char *part, weft_value x);
+typedef struct weft_routing {
+    weft_value ids, weights;
+} weft_routing;
+weft_routing weft_build_route(weft_builder *builder, const char *stem, weft_value logits, const weft_route_params *params);
+weft_value weft_build_mul_mat_experts(weft_builder *builder, const char *stem, weft_value weight, weft_value x, weft_value ids);
+weft_value weft_build_sum_experts(weft_builder *builder, const char *stem, weft_value x, weft_value weights);
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv);
 weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window);
 /* Chooses the tokens of all heads and makes the graph's results. */

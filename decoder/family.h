@@ -13,6 +13,7 @@
 /* A count as a sum of hyperparameters: {.q = 1, .kv = 2} is the rows of Q, K and V in one tensor. All 0: not given. */
 typedef struct weft_extent {
     int8_t one, embd, ff, head, vocab;
+    int8_t experts, ff_expert, ff_shared;
     int8_t q, kv; /* head_dim * n_heads, head_dim * n_kv_heads */
 } weft_extent;
 
@@ -41,6 +42,14 @@ typedef enum weft_model_part {
     WEFT_PART_UP_BIAS,
     WEFT_PART_DOWN,
     WEFT_PART_DOWN_BIAS,
+    WEFT_PART_ROUTER, /* the experts' logits; this and the parts of experts take the place of the plain ones, up to DOWN_BIAS */
+    WEFT_PART_GATE_EXPERTS,
+    WEFT_PART_UP_EXPERTS,
+    WEFT_PART_DOWN_EXPERTS,
+    WEFT_PART_SHARED_ROUTER, /* the logit of the shared experts' weight; absent: 1 */
+    WEFT_PART_SHARED_GATE,
+    WEFT_PART_SHARED_UP,
+    WEFT_PART_SHARED_DOWN,
     WEFT_PART_FFN_POST_NORM, /* the norm of the feed-forward part's result, before it is added */
     WEFT_PART_EMBEDDING,     /* the first that is not a layer's */
     WEFT_PART_OUTPUT_NORM,
@@ -57,13 +66,23 @@ typedef enum weft_presence {
     WEFT_ABSENT
 } weft_presence;
 
+/* The models that have a part. */
+typedef enum weft_part_scope {
+    WEFT_OF_ALL,
+    WEFT_OF_PLAIN,  /* those without experts */
+    WEFT_OF_ROUTED, /* those with experts */
+    WEFT_OF_SHARED  /* those with shared experts */
+} weft_part_scope;
+
 /* A family's description of a part. Zeros mean the usual one, weft_part_usual. */
 typedef struct weft_family_part {
     weft_presence presence;
     const char *stem; /* the tensor: "attn_q.weight", after "blk.N." in a layer */
     weft_extent k, n; /* the part's columns and rows; n one: a vector */
     weft_extent whole,
-        first; /* of a tensor that holds several parts: all its rows (of a vector: elements), and this part's first */
+        first;             /* of a tensor that holds several parts: all its rows (of a vector: elements), and this part's first */
+    weft_extent matrices;  /* of a part with more than one matrix */
+    weft_part_scope scope; /* only in weft_part_usual */
 } weft_family_part;
 
 extern const weft_family_part weft_part_usual[WEFT_PART_COUNT];
@@ -88,6 +107,11 @@ typedef struct weft_family_key {
 #define WEFT_WINDOW_KEYS                                                                                                           \
     WEFT_OPTIONAL_INTEGER_KEY("attention.sliding_window", n_window, 0, 1 << 27),                                                   \
         WEFT_OPTIONAL_INTEGER_KEY("attention.sliding_window_pattern", window_period, 1, 1 << 16)
+/* Scales of the Granite models. */
+#define WEFT_GRANITE_KEYS                                                                                                          \
+    WEFT_REAL_KEY("logit_scale", logit_scale, 1e-3, 1e3), WEFT_OPTIONAL_REAL_KEY("residual_scale", residual_scale, 1e-3, 1e3),     \
+        WEFT_OPTIONAL_REAL_KEY("embedding_scale", embedding_scale, 1e-3, 1e3),                                                     \
+        WEFT_OPTIONAL_REAL_KEY("attention.scale", attention_scale, 1e-6, 1e3)
 #define WEFT_MAX_FAMILY_KEYS 8
 
 typedef enum weft_layer_rope {
@@ -103,10 +127,11 @@ typedef struct weft_layer_traits {
 } weft_layer_traits;
 
 typedef struct weft_family {
-    const char *name;   /* general.architecture */
-    int32_t rope_order; /* WEFT_ROPE_ADJACENT or WEFT_ROPE_HALVES */
-    int32_t activation; /* WEFT_ACTIVATION_SILU or WEFT_ACTIVATION_GELU */
-    bool layer_norm;    /* the norms are layer_norm, not rms_norm */
+    const char *name;                 /* general.architecture */
+    int32_t rope_order;               /* WEFT_ROPE_ADJACENT or WEFT_ROPE_HALVES */
+    int32_t activation;               /* WEFT_ACTIVATION_SILU or WEFT_ACTIVATION_GELU */
+    bool layer_norm;                  /* the norms are layer_norm, not rms_norm */
+    bool expert_weights_unnormalised; /* the weights of a row's experts are as the router gives them, and their sum is not 1 */
     weft_family_part parts[WEFT_PART_COUNT];
     weft_family_key keys[WEFT_MAX_FAMILY_KEYS];
     /* Sets what follows from the keys: scales, the local rope (which begins as a copy of the other). NULL: nothing. */
@@ -122,7 +147,7 @@ void weft_family_names(char *text, size_t size);
 /* A part of a model of the family, as it is in the file. */
 typedef struct weft_part_place {
     const char *stem;
-    int64_t k, n; /* of the part */
+    int64_t k, n, n_matrices; /* of the part */
     int64_t whole_k, whole_n, first_k, first_n;
     bool optional, common, sliced; /* common ones are optional too */
 } weft_part_place;
@@ -133,6 +158,9 @@ bool weft_part_find(const weft_family *family, const weft_hyperparameters *hyper
 /* A family's `layer`: the window alone, and the window with the local rope, in the layers that window_period says. */
 weft_layer_traits weft_layer_windowed(const weft_hyperparameters *hyper, int32_t layer);
 weft_layer_traits weft_layer_windowed_local(const weft_hyperparameters *hyper, int32_t layer);
+
+/* The `complete` of families with WEFT_GRANITE_KEYS. */
+void weft_complete_granite(weft_hyperparameters *hyper);
 
 weft_layer_traits weft_family_layer(const weft_family *family, const weft_hyperparameters *hyper, int32_t layer);
 

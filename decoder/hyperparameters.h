@@ -6,6 +6,10 @@
 
 typedef struct weft_hyperparameters {
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
+    /* A routed feed-forward part; n_experts 0: a plain one. */
+    int32_t n_experts, n_experts_used, n_ff_expert;
+    int32_t n_ff_shared;        /* of the experts that every row has, as one; 0: there are none */
+    float expert_weights_scale; /* 0: 1 */
     float norm_epsilon;
     weft_rope_options rope;      /* freq_factors points into the model */
     weft_rope_options rope_long; /* used instead in contexts above rope.n_ctx_original; n_dims 0: there is none */

@@ -43,18 +43,66 @@ static weft_value build_attention(weft_builder *b, const weft_layer_traits *trai
     return weft_build_add(b, "attn_residual", y, x);
 }
 
-static weft_value build_gated(weft_builder *b, weft_value x) {
+static weft_value gated(weft_builder *b, const char *part, weft_value gate, weft_value up) {
+    char stem[32];
+    snprintf(stem, sizeof stem, "%s_gated", part);
+    return weft_build_mul(b, stem, weft_build_activation(b, part, gate), up);
+}
+
+static weft_value build_plain(weft_builder *b, weft_value x) {
     weft_part_place place;
-    if (!weft_part_find(b->model->family, &b->model->hyper, WEFT_PART_GATE, &place))
-        return weft_build_activation(b, project(b, "ffn_up", WEFT_PART_UP, WEFT_PART_UP_BIAS, x));
-    weft_value gate = project(b, "ffn_gate", WEFT_PART_GATE, WEFT_PART_GATE_BIAS, x);
-    weft_value up = project(b, "ffn_up", WEFT_PART_UP, WEFT_PART_UP_BIAS, x);
-    return weft_build_mul(b, "ffn_gated", weft_build_activation(b, gate), up);
+    weft_value y;
+    if (weft_part_find(b->model->family, &b->model->hyper, WEFT_PART_GATE, &place)) {
+        weft_value gate = project(b, "ffn_gate", WEFT_PART_GATE, WEFT_PART_GATE_BIAS, x);
+        y = gated(b, "ffn", gate, project(b, "ffn_up", WEFT_PART_UP, WEFT_PART_UP_BIAS, x));
+    } else {
+        y = weft_build_activation(b, "ffn", project(b, "ffn_up", WEFT_PART_UP, WEFT_PART_UP_BIAS, x));
+    }
+    return project(b, "ffn_down", WEFT_PART_DOWN, WEFT_PART_DOWN_BIAS, y);
+}
+
+static weft_value expert_products(weft_builder *b, const char *stem, weft_model_part part, weft_value x, weft_value ids) {
+    return weft_build_mul_mat_experts(b, stem, weft_build_part(b, part), x, ids);
+}
+
+/* Each row has a few experts of its own. */
+static weft_value build_routed(weft_builder *b, weft_value x) {
+    const weft_hyperparameters *hyper = &b->model->hyper;
+    const weft_route_params params = {.n_chosen = hyper->n_experts_used,
+                                      .function = WEFT_ROUTE_SOFT_MAX,
+                                      .normalised = !b->model->family->expert_weights_unnormalised,
+                                      .scale = hyper->expert_weights_scale != 0 ? hyper->expert_weights_scale : 1};
+    weft_value logits = weft_build_mul_mat(b, "ffn_router", weft_build_part(b, WEFT_PART_ROUTER), x, true);
+    weft_routing routing = weft_build_route(b, "ffn_route", logits, &params);
+    weft_value gate = expert_products(b, "ffn_experts_gate", WEFT_PART_GATE_EXPERTS, x, routing.ids);
+    weft_value up = expert_products(b, "ffn_experts_up", WEFT_PART_UP_EXPERTS, x, routing.ids);
+    weft_value y = gated(b, "ffn_experts", gate, up);
+    y = expert_products(b, "ffn_experts_down", WEFT_PART_DOWN_EXPERTS, y, routing.ids);
+    return weft_build_sum_experts(b, "ffn_experts_sum", y, routing.weights);
+}
+
+static weft_value shared_product(weft_builder *b, const char *stem, weft_model_part part, weft_value x) {
+    return weft_build_mul_mat(b, stem, weft_build_part(b, part), x, false);
+}
+
+/* The experts that every row has, as one that is larger. Their weight is 1, or the sigmoid of a logit. */
+static weft_value build_shared(weft_builder *b, weft_value x) {
+    static const weft_route_params params = {.n_chosen = 1, .function = WEFT_ROUTE_SIGMOID, .scale = 1};
+    weft_value gate = shared_product(b, "ffn_shared_gate", WEFT_PART_SHARED_GATE, x);
+    weft_value y = gated(b, "ffn_shared", gate, shared_product(b, "ffn_shared_up", WEFT_PART_SHARED_UP, x));
+    y = shared_product(b, "ffn_shared_down", WEFT_PART_SHARED_DOWN, y);
+    weft_value router = weft_build_part(b, WEFT_PART_SHARED_ROUTER);
+    if (router == WEFT_NONE) return y;
+    weft_routing routing =
+        weft_build_route(b, "ffn_shared_route", weft_build_mul_mat(b, "ffn_shared_router", router, x, true), &params);
+    return weft_build_sum_experts(b, "ffn_shared_sum", y, routing.weights);
 }
 
 static weft_value build_feed_forward(weft_builder *b, weft_value x) {
-    weft_value y = build_gated(b, norm(b, "ffn_norm", WEFT_PART_FFN_NORM, x));
-    y = project(b, "ffn_down", WEFT_PART_DOWN, WEFT_PART_DOWN_BIAS, y);
+    const weft_hyperparameters *hyper = &b->model->hyper;
+    weft_value normed = norm(b, "ffn_norm", WEFT_PART_FFN_NORM, x);
+    weft_value y = hyper->n_experts > 0 ? build_routed(b, normed) : build_plain(b, normed);
+    if (hyper->n_ff_shared > 0) y = weft_build_add(b, "ffn_with_shared", y, build_shared(b, normed));
     y = norm(b, "ffn_post_norm", WEFT_PART_FFN_POST_NORM, y);
     return weft_build_add(b, "ffn_residual", y, x);
 }

@@ -128,11 +128,17 @@ void weft_model_describe(const weft_model *model, weft_model_info *info) {
         .chat_reason = model->chat_error.message,
         .bos = weft_tokenizer_bos(model->tokenizer),
         .eos = weft_tokenizer_eos(model->tokenizer),
+        .n_experts = hyper->n_experts,
+        .n_experts_used = hyper->n_experts_used,
     };
     for (size_t i = 0; i < weft_gguf_tensor_count(model->gguf); i++) {
         const weft_model_tensor *tensor = weft_gguf_tensor_at(model->gguf, i);
         const int64_t *shape = tensor->tensor.shape;
-        info->n_parameters += (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+        const uint64_t n_elements = (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+        const bool is_of_experts = hyper->n_experts > 0 && shape[2] == hyper->n_experts;
+        info->n_parameters += n_elements;
+        info->n_active_parameters +=
+            is_of_experts ? n_elements / (uint64_t)hyper->n_experts * (uint64_t)hyper->n_experts_used : n_elements;
         info->weight_bytes += tensor->bytes;
     }
 }

@@ -8,6 +8,7 @@
 #define MAX_LAYERS 4096
 #define MAX_WIDTH (1 << 20)
 #define MAX_CONTEXT (1 << 27)
+#define MAX_EXPERTS (1 << 16)
 
 static const char *key_of(const weft_model *model, const char *suffix, char key[static KEY_SIZE]) {
     snprintf(key, KEY_SIZE, "%s.%s", model->family->name, suffix);
@@ -112,6 +113,26 @@ static weft_status read_heads(weft_model *model, weft_error *error) {
                          model->path, hyper->n_heads, hyper->head_dim, MAX_WIDTH);
     }
     return WEFT_OK;
+}
+
+/* Experts are as large as a plain feed-forward part where the file does not say otherwise. */
+static weft_status read_experts(weft_model *model, weft_error *error) {
+    enum { SOFT_MAX = 1 };
+    weft_hyperparameters *hyper = &model->hyper;
+    int32_t function = SOFT_MAX;
+    weft_status status = read_integer(model, "expert_count", 0, MAX_EXPERTS, true, &hyper->n_experts, error);
+    if (status != WEFT_OK || hyper->n_experts == 0) return status;
+    hyper->n_ff_expert = hyper->n_ff;
+    status = read_size(model, "expert_used_count", hyper->n_experts, false, &hyper->n_experts_used, error);
+    if (status == WEFT_OK) status = read_size(model, "expert_feed_forward_length", MAX_WIDTH, true, &hyper->n_ff_expert, error);
+    if (status == WEFT_OK)
+        status = read_integer(model, "expert_shared_feed_forward_length", 0, MAX_WIDTH, true, &hyper->n_ff_shared, error);
+    if (status == WEFT_OK) status = read_real(model, "expert_weights_scale", 0, 1e3, true, &hyper->expert_weights_scale, error);
+    if (status == WEFT_OK) status = read_integer(model, "expert_gating_func", 0, 1000, true, &function, error);
+    if (status == WEFT_OK && function != SOFT_MAX)
+        return weft_fail(error, WEFT_UNSUPPORTED, "%s: experts are chosen by function %d; weft knows softmax (%d) in this family",
+                         model->path, function, SOFT_MAX);
+    return status;
 }
 
 /* The tokenizer and the embedding must agree. What ARCHITECTURE.vocab_size says does not count: many files state more. */
@@ -301,6 +322,7 @@ static weft_status read_own(weft_model *model, weft_error *error) {
 weft_status weft_hyperparameters_read(weft_model *model, weft_error *error) {
     weft_status status = read_sizes(model, error);
     if (status == WEFT_OK) status = read_heads(model, error);
+    if (status == WEFT_OK) status = read_experts(model, error);
     if (status == WEFT_OK) status = read_vocabulary(model, error);
     if (status == WEFT_OK) {
         const char *suffix = model->family->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";

@@ -3,11 +3,12 @@
 
 #include <stdio.h>
 
-static weft_status wrong_shape(const weft_model *model, const weft_model_tensor *found, int64_t k, int64_t n, weft_error *error) {
+static weft_status wrong_shape(const weft_model *model, const weft_model_tensor *found, int64_t k, int64_t n, int64_t n_matrices,
+                               weft_error *error) {
     const int64_t *shape = found->tensor.shape;
-    return weft_fail(error, WEFT_BAD_FILE, "%s: tensor %s is [%lld, %lld, %lld, %lld]; the metadata ask for [%lld, %lld, 1, 1]",
+    return weft_fail(error, WEFT_BAD_FILE, "%s: tensor %s is [%lld, %lld, %lld, %lld]; the metadata ask for [%lld, %lld, %lld, 1]",
                      model->path, found->name, (long long)shape[0], (long long)shape[1], (long long)shape[2], (long long)shape[3],
-                     (long long)k, (long long)n);
+                     (long long)k, (long long)n, (long long)n_matrices);
 }
 
 weft_tensor weft_model_graph_tensor(const weft_model_tensor *tensor) {
@@ -17,16 +18,17 @@ weft_tensor weft_model_graph_tensor(const weft_model_tensor *tensor) {
     return in_graph;
 }
 
-weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
-                              const weft_model_tensor **tensor, weft_error *error) {
+static weft_status expect(weft_model *model, const char *name, int64_t k, int64_t n, int64_t n_matrices, bool optional,
+                          const weft_model_tensor **tensor, weft_error *error) {
     const weft_model_tensor *found = weft_gguf_tensor_find(model->gguf, name);
     if (tensor) *tensor = found && weft_gguf_tensor_readable(found) ? found : NULL;
     if (!found) {
         return optional ? WEFT_OK : weft_fail(error, WEFT_BAD_FILE, "%s: there is no tensor %s", model->path, name);
     }
     const int64_t *shape = found->tensor.shape;
-    if (shape[0] != k || shape[1] != n || shape[2] != 1 || shape[3] != 1) return wrong_shape(model, found, k, n, error);
-    bool is_vector = n == 1;
+    if (shape[0] != k || shape[1] != n || shape[2] != n_matrices || shape[3] != 1)
+        return wrong_shape(model, found, k, n, n_matrices, error);
+    bool is_vector = n == 1 && n_matrices == 1;
     bool wrong_type = is_vector ? weft_model_graph_tensor(found).type != WEFT_F32 : found->tensor.type == WEFT_I32;
     if (wrong_type && weft_gguf_tensor_readable(found)) {
         return weft_fail(error, WEFT_UNSUPPORTED, "%s: tensor %s has type %s, which weft cannot read as %s", model->path, name,
@@ -34,6 +36,11 @@ weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, in
     }
     model->expected[weft_gguf_tensor_index(model->gguf, found)] = true;
     return WEFT_OK;
+}
+
+weft_status weft_model_expect(weft_model *model, const char *name, int64_t k, int64_t n, bool optional,
+                              const weft_model_tensor **tensor, weft_error *error) {
+    return expect(model, name, k, n, 1, optional, tensor, error);
 }
 
 /* `layer`: -1 for a part of no layer. */
@@ -45,7 +52,7 @@ static weft_status expect_part(weft_model *model, weft_model_part part, int32_t 
         snprintf(name, sizeof name, "%s", place.stem);
     else
         snprintf(name, sizeof name, "blk.%d.%s", (int)layer, place.stem);
-    return weft_model_expect(model, name, place.whole_k, place.whole_n, place.optional, NULL, error);
+    return expect(model, name, place.whole_k, place.whole_n, place.n_matrices, place.optional, NULL, error);
 }
 
 weft_status weft_model_expect_parts(weft_model *model, weft_error *error) {

@@ -31,7 +31,14 @@ typedef struct synth {
     weft_output output;
 } synth;
 
-static void add(synth *s, const char *name, int32_t layer, weft_synth_role role, int64_t k, int64_t n) {
+/* The number of a key of the model's own, or `otherwise`. */
+static int32_t own_number(const weft_synth_model *model, const char *suffix, int32_t otherwise) {
+    for (const weft_synth_entry *own = model->keys; own && own->suffix; own++)
+        if (strcmp(own->suffix, suffix) == 0) return (int32_t)own->number;
+    return otherwise;
+}
+
+static void add(synth *s, const char *name, int32_t layer, weft_synth_role role, int64_t k, int64_t n, int64_t n_matrices) {
     synth_tensor *tensor = &s->tensors[s->n_tensors++];
     if (layer < 0) {
         snprintf(tensor->name, sizeof tensor->name, "%s", name);
@@ -40,16 +47,20 @@ static void add(synth *s, const char *name, int32_t layer, weft_synth_role role,
     }
     tensor->role = role;
     const weft_mix_place place = {.role = weft_mix_role_of(tensor->name, s->model->tied),
+                                  .of_experts = n_matrices > 1,
                                   .k = k,
                                   .layer = layer < 0 ? 0 : layer,
                                   .n_layers = s->model->n_layers,
-                                  .n_gqa = s->model->n_heads / s->model->n_kv_heads};
-    tensor->tensor = (weft_tensor){role >= WEFT_SYNTH_NORM ? WEFT_F32 : weft_mix_type(s->mix, &place), {k, n, 1, 1}};
+                                  .n_gqa = s->model->n_heads / s->model->n_kv_heads,
+                                  .n_experts = own_number(s->model, "expert_count", 0)};
+    const bool is_kept = role >= WEFT_SYNTH_NORM || place.role == WEFT_MIX_KEPT;
+    tensor->tensor = (weft_tensor){is_kept ? WEFT_F32 : weft_mix_type(s->mix, &place), {k, n, n_matrices, 1}};
 }
 
-static weft_synth_role role_of(const weft_part_place *place) {
+static weft_synth_role role_of(weft_model_part part, const weft_part_place *place) {
     const char *dot = strrchr(place->stem, '.');
-    if (place->n > 1) return WEFT_SYNTH_MATRIX;
+    if (part == WEFT_PART_SHARED_ROUTER) return WEFT_SYNTH_BIAS; /* as small as one: its sum is the argument of a sigmoid */
+    if (place->n > 1 || place->n_matrices > 1) return WEFT_SYNTH_MATRIX;
     return dot && strcmp(dot, ".bias") == 0 ? WEFT_SYNTH_BIAS : WEFT_SYNTH_NORM;
 }
 
@@ -59,7 +70,7 @@ static void add_layer(synth *s, const weft_family *family, const weft_hyperparam
         weft_part_place place;
         if (!weft_part_find(family, hyper, (weft_model_part)part, &place) || (place.optional && !place.common)) continue;
         if (place.first_k > 0 || place.first_n > 0) continue;
-        add(s, place.stem, layer, role_of(&place), place.whole_k, place.whole_n);
+        add(s, place.stem, layer, role_of((weft_model_part)part, &place), place.whole_k, place.whole_n, place.n_matrices);
     }
 }
 
@@ -82,17 +93,20 @@ static void list_tensors(synth *s) {
                                         .n_kv_heads = m->n_kv_heads,
                                         .head_dim = m->head_dim,
                                         .n_ff = m->n_ff,
-                                        .n_vocab = m->n_vocab};
-    if (m->freq_factor != 0) add(s, "rope_freqs.weight", -1, WEFT_SYNTH_FREQ_FACTORS, m->head_dim / 2, 1);
+                                        .n_vocab = m->n_vocab,
+                                        .n_experts = own_number(m, "expert_count", 0),
+                                        .n_ff_expert = own_number(m, "expert_feed_forward_length", m->n_ff),
+                                        .n_ff_shared = own_number(m, "expert_shared_feed_forward_length", 0)};
+    if (m->freq_factor != 0) add(s, "rope_freqs.weight", -1, WEFT_SYNTH_FREQ_FACTORS, m->head_dim / 2, 1, 1);
     if (has_long_rope(m)) {
-        add(s, "rope_factors_short.weight", -1, WEFT_SYNTH_NORM, m->head_dim / 2, 1);
-        add(s, "rope_factors_long.weight", -1, WEFT_SYNTH_LONG_FACTORS, m->head_dim / 2, 1);
+        add(s, "rope_factors_short.weight", -1, WEFT_SYNTH_NORM, m->head_dim / 2, 1, 1);
+        add(s, "rope_factors_long.weight", -1, WEFT_SYNTH_LONG_FACTORS, m->head_dim / 2, 1, 1);
     }
-    add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_MATRIX, m->n_embd, m->n_vocab);
+    add(s, "token_embd.weight", -1, m->tied ? WEFT_SYNTH_HEAD : WEFT_SYNTH_MATRIX, m->n_embd, m->n_vocab, 1);
     for (int32_t layer = 0; layer < m->n_layers; layer++) add_layer(s, family, &hyper, layer);
-    add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1);
-    if (family->layer_norm) add(s, "output_norm.bias", -1, WEFT_SYNTH_BIAS, m->n_embd, 1);
-    if (!m->tied) add(s, "output.weight", -1, WEFT_SYNTH_HEAD, m->n_embd, m->n_vocab);
+    add(s, "output_norm.weight", -1, WEFT_SYNTH_NORM, m->n_embd, 1, 1);
+    if (family->layer_norm) add(s, "output_norm.bias", -1, WEFT_SYNTH_BIAS, m->n_embd, 1, 1);
+    if (!m->tied) add(s, "output.weight", -1, WEFT_SYNTH_HEAD, m->n_embd, m->n_vocab, 1);
 }
 
 static void write_period(weft_gguf_writer *writer, const char *key, int32_t n_layers, int32_t period) {
@@ -252,7 +266,7 @@ weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options,
     const weft_synth_model *model = weft_synth_model_find(options->shape);
     const weft_mix *mix = weft_mix_find(options->mix);
     if (!model) {
-        char names[256] = "";
+        char names[400] = "";
         for (size_t i = 0, n = 0; weft_synth_shape(i) && n < sizeof names; i++) {
             n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", weft_synth_shape(i));
         }

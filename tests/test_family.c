@@ -503,8 +503,8 @@ static void periods_are_read(void **state) {
 
 static void families_are_found(void **state) {
     (void)state;
-    static const char *const names[] = {"llama", "qwen2",    "qwen3", "granite", "smollm3", "olmo2",
-                                        "phi3",  "mistral3", "gemma", "gemma2",  "gemma3",  "starcoder2"};
+    static const char *const names[] = {"llama", "qwen2",  "qwen3",  "granite",    "smollm3",  "olmo2",    "phi3",       "mistral3",
+                                        "gemma", "gemma2", "gemma3", "starcoder2", "qwen2moe", "qwen3moe", "granitemoe", "olmoe"};
     for (size_t i = 0; i < COUNT(names); i++)
         assert_string_equal(weft_family_find((weft_text){names[i], strlen(names[i])})->name, names[i]);
     assert_null(weft_family_find((weft_text){"qwen", 4}));

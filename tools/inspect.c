@@ -71,6 +71,9 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     printf("\n%s ", info.family);
     print_escaped(stdout, info.name);
     printf(": %.1f M parameters, %.1f MB of weights\n", (double)info.n_parameters * 1e-6, (double)info.weight_bytes * 1e-6);
+    if (info.n_experts > 0)
+        printf("%d experts a layer, of which a token uses %d: %.1f M parameters\n", info.n_experts, info.n_experts_used,
+               (double)info.n_active_parameters * 1e-6);
     printf("%d layers, n_embd %d, n_heads %d, n_kv_heads %d, head_dim %d, n_ff %d, n_vocab %d, trained on %d positions\n",
            info.n_layers, info.n_embd, info.n_heads, info.n_kv_heads, info.head_dim, info.n_ff, info.n_vocab, info.n_ctx_train);
     printf("tokenizer %s, chat template %s%s", info.tokenizer, info.chat_format ? info.chat_format : "none",
@@ -126,6 +129,9 @@ static bool add_model(cJSON *json, const weft_model *model) {
         {"n_ctx_train", info.n_ctx_train},
         {"n_parameters", (double)info.n_parameters},
         {"weight_bytes", (double)info.weight_bytes},
+        {"n_experts", info.n_experts},
+        {"n_experts_used", info.n_experts_used},
+        {"n_active_parameters", (double)info.n_active_parameters},
         {"bos", info.bos},
         {"eos", info.eos},
     };

@@ -45,13 +45,15 @@ typedef struct weft_model_info {
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab;
     int32_t n_ctx_train; /* positions the model was trained on */
     bool has_weights;
-    uint64_t n_parameters;   /* elements of all tensors in the file */
-    uint64_t weight_bytes;   /* bytes of all tensors in the file */
-    const char *tokenizer;   /* "bpe smollm", "spm" */
-    const char *chat_format; /* the chat template: "file", its name, or "given"; NULL: none */
-    const char *chat_reason; /* why there is none, or "" */
-    weft_token bos, eos;     /* WEFT_NO_TOKEN if the file has none */
-    uint64_t reserved[8];
+    uint64_t n_parameters;             /* elements of all tensors in the file */
+    uint64_t weight_bytes;             /* bytes of all tensors in the file */
+    const char *tokenizer;             /* "bpe smollm", "spm" */
+    const char *chat_format;           /* the chat template: "file", its name, or "given"; NULL: none */
+    const char *chat_reason;           /* why there is none, or "" */
+    weft_token bos, eos;               /* WEFT_NO_TOKEN if the file has none */
+    int32_t n_experts, n_experts_used; /* of a layer, and how many of them a token uses; 0: the model has none */
+    uint64_t n_active_parameters;      /* like n_parameters; of experts only those that one token uses */
+    uint64_t reserved[6];
 } weft_model_info;
 /* Describes the model; its texts live as long as the model. The counts of a file without weights are 0, except n_vocab. */
 WEFT_API void weft_model_describe(const weft_model *model, weft_model_info *info);

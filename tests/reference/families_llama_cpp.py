@@ -27,7 +27,7 @@ import numpy as np
 import float32_model
 
 SHAPES = ["tiny", "tiny-qwen2", "tiny-qwen3", "tiny-granite", "tiny-smollm3", "tiny-olmo2", "tiny-olmo3", "tiny-phi", "tiny-mistral3", "tiny-gemma", "tiny-gemma2", "tiny-gemma3",
-          "tiny-starcoder2"]
+          "tiny-starcoder2", "tiny-mixtral", "tiny-granitemoe", "tiny-olmoe", "tiny-qwen2moe", "tiny-qwen3moe"]
 SHORT = "Noise: 0123456789, naïve, 漢字.\n"
 TEXTS = (SHORT, SHORT * 10)
 N_TOKENS = 40

@@ -13,8 +13,9 @@ import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
 
-ADJACENT = ("llama", "granite", "smollm3", "mistral3")  # rope rotates neighbours; elsewhere the two halves of a head
-HALVES = ("qwen2", "qwen3", "olmo2", "phi3", "gemma", "gemma2", "gemma3", "starcoder2")
+ADJACENT = ("llama", "granite", "granitemoe", "smollm3", "mistral3")  # rope rotates neighbours; elsewhere the two halves of a head
+HALVES = ("qwen2", "qwen2moe", "qwen3", "qwen3moe", "olmo2", "olmoe", "phi3", "gemma", "gemma2", "gemma3", "starcoder2")
+UNNORMALISED = ("qwen2moe", "olmoe")  # the weights of a row's experts
 GELU = ("gemma", "gemma2", "gemma3", "starcoder2")
 PERIODS = {"gemma2": 2, "gemma3": 6, "olmo2": 4}  # of layers with windows, where the file does not say; the last of each has none
 
@@ -87,7 +88,7 @@ class Model:
         is_gemma, queries = self.family.startswith("gemma"), self.head_dim
         if self.family == "gemma2" and self.n_layers == 46 or self.family == "gemma3" and self.n_layers == 62:
             queries = self.n_embd / self.n_heads
-        own = self.own if self.family == "granite" else lambda name, default: default
+        own = self.own if self.family in ("granite", "granitemoe") else lambda name, default: default
         self.embedding_scale = np.float32(math.sqrt(self.n_embd) if is_gemma else own("embedding_scale", 1))
         self.residual_scale = np.float32(own("residual_scale", 1))
         self.attention_scale = np.float32(own("attention.scale", 0) or 1 / math.sqrt(queries))
@@ -191,7 +192,28 @@ class Sequence:
             y[:, head] = scores / scores.sum(axis=-1, keepdims=True) @ self.values[layer, head // group, :end]
         return y.reshape(t, -1)
 
+    def routed(self, name, z):
+        """The experts that each row has chosen, and the shared ones."""
+        model, (gate, up, down) = self.model, (self.model.weights[f"{name}ffn_{part}_exps.weight"] for part in ("gate", "up", "down"))
+        logits = self.project(z, name + "ffn_gate_inp")
+        chosen = np.argsort(-logits, axis=-1, kind="stable")[:, :model.own("expert_used_count")]
+        scores = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        weights = np.take_along_axis(scores, chosen, axis=-1)
+        weights = weights / (scores if model.family in UNNORMALISED else weights).sum(axis=-1, keepdims=True)
+        y = np.zeros_like(z)
+        for row, (ids, row_weights) in enumerate(zip(chosen, weights)):
+            for i, weight in zip(ids, row_weights):
+                y[row] += weight * (down[i] @ (model.activation(gate[i] @ z[row]) * (up[i] @ z[row])))
+        if name + "ffn_up_shexp.weight" not in model.weights:
+            return y
+        shared = self.project(model.activation(self.project(z, name + "ffn_gate_shexp")) * self.project(z, name + "ffn_up_shexp"),
+                              name + "ffn_down_shexp")
+        router = model.weights.get(name + "ffn_gate_inp_shexp.weight")
+        return y + (shared if router is None else shared / (1 + np.exp(-(z @ router)))[:, None])
+
     def feed_forward(self, name, z):
+        if name + "ffn_gate_inp.weight" in self.model.weights:
+            return self.routed(name, z)
         up = self.project(z, name + "ffn_up")
         if name + "ffn_gate.weight" not in self.model.weights:
             return self.project(self.model.activation(up), name + "ffn_down")
