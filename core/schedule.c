@@ -166,23 +166,45 @@ static int by_word(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Writes a phase's list from its pairs, `n` of them, and returns how many it kept. `chains[p]` is where the chain of phases that
+ * ends with p begins: each phase of a chain comes after the one before. A pair is left out where a later phase of the list ends a
+ * chain that the earlier one is in. So most lists have one item. */
+static uint32_t put_list(const uint64_t *words, size_t n, uint32_t *chains, uint32_t phase, uint32_t *items) {
+    uint32_t reached = UINT32_MAX, kept = 0;
+    chains[phase] = phase;
+    for (size_t i = n; i-- > 0;) {
+        uint32_t before = (uint32_t)words[i];
+        if (before >= reached) continue;
+        if (chains[before] < reached) reached = chains[before];
+        if (before + 1 == phase) chains[phase] = chains[before];
+        items[kept++] = before;
+    }
+    for (uint32_t i = 0; i < kept / 2; i++) {
+        uint32_t other = items[kept - 1 - i];
+        items[kept - 1 - i] = items[i];
+        items[i] = other;
+    }
+    return kept;
+}
+
 /* Sorts the pairs and makes a list a phase of them. */
 static bool make_lists(pairs *list, size_t n_phases, weft_lists *after) {
     if (list->n > 0) qsort(list->words, list->n, sizeof *list->words, by_word);
     after->first = weft_allocate(list->runtime, (n_phases + 1) * sizeof *after->first);
     after->items = weft_allocate(list->runtime, (list->n + 1) * sizeof *after->items);
-    if (!after->first || !after->items) return false;
+    uint32_t *chains = weft_allocate(list->runtime, (n_phases + 1) * sizeof *chains);
     uint32_t n = 0;
     size_t at = 0;
-    for (size_t phase = 0; phase < n_phases; phase++) {
+    for (size_t phase = 0; after->first && after->items && chains && phase < n_phases; phase++) {
+        size_t first = at;
+        while (at < list->n && list->words[at] >> 32 == phase) at++;
         after->first[phase] = n;
-        for (; at < list->n && list->words[at] >> 32 == phase; at++) {
-            if (at > 0 && list->words[at] == list->words[at - 1]) continue;
-            after->items[n++] = (uint32_t)list->words[at];
-        }
+        n += put_list(list->words + first, at - first, chains, (uint32_t)phase, after->items + n);
     }
-    after->first[n_phases] = n;
-    return true;
+    bool made = after->first && after->items && chains;
+    if (made) after->first[n_phases] = n;
+    weft_release(list->runtime, chains);
+    return made;
 }
 
 static weft_status order_phases(weft_runtime *runtime, const weft_arrangement *arrangement, weft_built_schedule *built,

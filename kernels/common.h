@@ -32,8 +32,25 @@ static __device__ inline int64_t weft_elements(const weft_cuda_tensor &tensor) {
     return tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
 }
 
-/* Whether the step was cancelled when it began: the same for all kernels of a step. */
+/* A launch may start before the kernel before it in the step has ended (PTX ISA, "griddepcontrol"): as soon as all blocks of that
+ * one run or have ended. Until it has waited, a kernel reads nothing but weights and its argument, and writes nothing. As every
+ * kernel waits, all kernels further ahead have ended by then, too. */
+static __device__ inline void weft_let_next_start() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+static __device__ inline void weft_wait_for_kernels() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* Waits for the kernels before. Then: whether the step was cancelled when it began, the same for all kernels of a step. */
 template <typename T> static __device__ inline bool weft_cancelled(const T &argument) {
+    weft_let_next_start();
+    weft_wait_for_kernels();
     return ((const weft_cuda_control *)argument.control)->cancelled != 0;
 }
 

@@ -59,8 +59,7 @@ static __device__ inline int64_t weft_kv_values(const weft_kv &kv) {
 
 /* Stores one head's keys or values for all rows of x (head_dim * n_kv_heads elements a row), with one block. If two rows name the
  * same place, the last one wins: each thread stores its elements in the order of the rows. */
-static __device__ inline void weft_kv_store(const weft_kv &kv, const float *__restrict__ x, int64_t n_rows, int64_t head,
-                                            bool values) {
+static __device__ inline void weft_kv_store(const weft_kv &kv, const float *x, int64_t n_rows, int64_t head, bool values) {
     __shared__ int64_t places[WEFT_MAX_STORED];
     int64_t stride = kv.head_dim * kv.n_kv_heads;
     for (int64_t first = 0; first < n_rows; first += WEFT_MAX_STORED) {

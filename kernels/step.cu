@@ -25,6 +25,8 @@ static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool fr
  * decides whether the step is cancelled. */
 WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
     __shared__ weft_cuda_entry entry;
+    weft_let_next_start();
+    weft_wait_for_kernels();
     if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);
     __syncthreads();
     if (list.is_first && blockIdx.x == 0 && threadIdx.x == 0) {
@@ -39,11 +41,14 @@ WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
 
 /* Copies results out. */
 WEFT_KERNEL(weft_collect, weft_cuda_copies, list) {
+    weft_let_next_start();
+    weft_wait_for_kernels();
     copy(list, control_of(list)->result_slot, false);
 }
 
 /* One block: copies the last results out and tells the host of the end. */
 WEFT_KERNEL(weft_finish, weft_cuda_copies, list) {
+    weft_wait_for_kernels();
     copy(list, control_of(list)->result_slot, false);
     __threadfence_system();
     __syncthreads();

@@ -72,6 +72,12 @@ static void run_early(const weft_schedule *schedule, size_t late, weft_phase *ph
             after[i][n++] = other == late ? (uint32_t)late - 1 : other == late - 1 ? (uint32_t)late : other;
         }
         if (i == late) after[i][n++] = (uint32_t)late - 1;
+        /* What the later one came after by way of the other. */
+        for (uint32_t j = 0; i == late - 1 && j < schedule->phases[late - 1].n_after; j++) {
+            bool known = false;
+            for (uint32_t k = 0; k < n; k++) known = known || after[i][k] == schedule->phases[late - 1].after[j];
+            if (!known) after[i][n++] = schedule->phases[late - 1].after[j];
+        }
         phases[i].after = after[i];
         phases[i].n_after = n;
     }

@@ -11,8 +11,8 @@
 
 /* The backend's own list says how each function is called: fake_init is the exported cuInit, and so on. */
 #define WEFT_CUDA_SYMBOL(member, name, arguments) WEFT_API weft_cuda_result fake_##member arguments __asm__(name);
+#define WEFT_CUDA_NEWER_SYMBOL(member, name, arguments) /* this driver is an old one */
 #include "backends/cuda/driver.def"
-#undef WEFT_CUDA_SYMBOL
 
 extern WEFT_API fake_cuda weft_fake_cuda;
 fake_cuda weft_fake_cuda;

@@ -7,14 +7,17 @@ static weft_status find_symbols(const weft_host *host, weft_cuda_driver *driver,
     const struct {
         const char *name;
         size_t offset;
+        bool optional;
     } symbols[] = {
-#define WEFT_CUDA_SYMBOL(member, name, arguments) {name, offsetof(weft_cuda_driver, member)},
+#define WEFT_CUDA_SYMBOL(member, name, arguments) {name, offsetof(weft_cuda_driver, member), false},
+#define WEFT_CUDA_NEWER_SYMBOL(member, name, arguments) {name, offsetof(weft_cuda_driver, member), true},
 #include "backends/cuda/driver.def"
+#undef WEFT_CUDA_NEWER_SYMBOL
 #undef WEFT_CUDA_SYMBOL
     };
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *symbol = weft_os_library_symbol(&driver->library, symbols[i].name);
-        if (symbol == NULL)
+        if (symbol == NULL && !symbols[i].optional)
             return host->fail(error, WEFT_UNSUPPORTED, "the NVIDIA driver is too old: it has no %s", symbols[i].name);
         memcpy((char *)driver + symbols[i].offset, &symbol, sizeof symbol);
     }

@@ -25,6 +25,15 @@ typedef struct weft_cuda_kernel_node {
     void **extra;
 } weft_cuda_kernel_node;
 
+/* CUgraphEdgeData. */
+typedef struct weft_cuda_edge {
+    uint8_t from_port, to_port, type, reserved[5];
+} weft_cuda_edge;
+
+/* A kernel that may start before the one ahead has ended: CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
+ * CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC. */
+#define WEFT_CUDA_EARLY_EDGE ((weft_cuda_edge){.from_port = 1, .type = 1})
+
 enum { /* CUresult */
        WEFT_CUDA_SUCCESS = 0,
        WEFT_CUDA_OUT_OF_MEMORY = 2,
@@ -59,7 +68,9 @@ enum { /* CUfunction_attribute */
 typedef struct weft_cuda_driver {
     weft_os_library library;
 #define WEFT_CUDA_SYMBOL(member, name, arguments) weft_cuda_result(*member) arguments;
+#define WEFT_CUDA_NEWER_SYMBOL(member, name, arguments) WEFT_CUDA_SYMBOL(member, name, arguments) /* NULL in an older driver */
 #include "backends/cuda/driver.def"
+#undef WEFT_CUDA_NEWER_SYMBOL
 #undef WEFT_CUDA_SYMBOL
 } weft_cuda_driver;
 

@@ -8,6 +8,7 @@
 
 #define SMALL_RESULTS 65536 /* in bytes; the last kernel, which is one block, copies these results */
 #define COPY_BLOCKS 64
+#define EARLY_CAPABILITY 90 /* `griddepcontrol` */
 
 struct weft_cuda_recorder {
     weft_backend_device *device;
@@ -45,6 +46,16 @@ static weft_cuda_result ask_for_shared(weft_backend_device *device, weft_cuda_fu
     return device->driver.function_set(function, WEFT_CUDA_FUNCTION_CARVEOUT, 100);
 }
 
+/* A launch that comes after one other may start before that one has ended: every kernel of kernels/ waits by itself. */
+static weft_cuda_result add_kernel(weft_cuda_recorder *r, const weft_cuda_kernel_node *node, weft_cuda_node *added) {
+    const weft_cuda_driver *driver = &r->device->driver;
+    bool early = r->n_after == 1 && r->device->capability >= EARLY_CAPABILITY && driver->graph_add_edges != NULL;
+    weft_cuda_result result = driver->graph_add_kernel(added, r->graph, r->after, early ? 0 : r->n_after, node);
+    if (result != WEFT_CUDA_SUCCESS || !early) return result;
+    const weft_cuda_edge edge = WEFT_CUDA_EARLY_EDGE;
+    return driver->graph_add_edges(r->graph, r->after, added, &edge, 1);
+}
+
 void weft_cuda_launch(weft_cuda_recorder *r, const char *file, const char *entry, weft_cuda_shape shape, void *argument) {
     if (r->status != WEFT_OK) return;
     void *arguments[] = {argument};
@@ -57,7 +68,7 @@ void weft_cuda_launch(weft_cuda_recorder *r, const char *file, const char *entry
     weft_cuda_node added = NULL;
     weft_cuda_result result = WEFT_CUDA_SUCCESS;
     if (shape.shared_bytes > WEFT_CUDA_PLAIN_SHARED_BYTES) result = ask_for_shared(r->device, node.function);
-    if (result == WEFT_CUDA_SUCCESS) result = r->device->driver.graph_add_kernel(&added, r->graph, r->after, r->n_after, &node);
+    if (result == WEFT_CUDA_SUCCESS) result = add_kernel(r, &node, &added);
     r->status = weft_cuda_result_of(r->device, result, "record a kernel", r->error);
     r->after[0] = added;
     r->n_after = 1;

@@ -130,7 +130,8 @@ typedef struct weft_phase {
     weft_place inputs[WEFT_MAX_INPUTS];
     weft_place outputs[WEFT_MAX_OUTPUTS]; /* a new version of a state has the state's place */
     weft_place scratch;                   /* `present` is false if scratch_bytes was 0 */
-    const uint32_t *after;                /* indices of phases that must end before: read after write, write after read or write */
+    const uint32_t *after;                /* indices of phases that must end before (read after write, write after read or write),
+                                             but for those that one of them waits for by way of a chain of phases */
     uint32_t n_after;
 } weft_phase;
 
