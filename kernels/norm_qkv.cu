@@ -62,27 +62,6 @@ static __device__ inline void norm_head(const weft_cuda_phase &phase, int64_t he
     if (norm != nullptr) weft_rms_norm(y, norm, params.head_dim, params.head_epsilon, y);
 }
 
-/* Norm and rope of one head of a column. */
-WEFT_KERNEL(weft_rotate, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
-    const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
-    float *y = head_of(phase, blockIdx.x, blockIdx.y);
-    norm_head(phase, blockIdx.y, y);
-    weft_rope_head(phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_TABLE], blockIdx.x, params.head_dim, params.order,
-                   y, y);
-}
-
-/* One block a head of the keys (y 0) or the values (y 1). */
-WEFT_KERNEL(weft_store, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
-    weft_kv kv =
-        weft_kv_of(phase.inputs[WEFT_NORM_QKV_KV], phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_SEQUENCES]);
-    weft_kv_store(kv, blockIdx.y == 1 ? values_of(phase) : keys_of(phase), phase.inputs[WEFT_NORM_QKV_X].shape[1], blockIdx.x,
-                  blockIdx.y == 1);
-}
-
-/* ---- Many rows: a block for each ---- */
-
 /* Where the cache has the row's first key, or -1 if the row has none or a later row replaces it. */
 static __device__ inline int64_t place_of_row(const weft_kv &kv, int64_t n_rows) {
     int32_t index = kv.rows[blockIdx.x * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
@@ -105,17 +84,21 @@ static __device__ inline void store_head(const weft_kv &kv, int64_t place, const
     }
 }
 
-/* What weft_rotate and weft_store do. A warp has a head at a time. */
+/* Norms and rotates the heads of queries and keys, and writes keys and values into the cache. x counts rows; the blocks of a row
+ * share its heads. A warp has a head at a time. */
 WEFT_KERNEL(weft_rotate_and_store, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
     int64_t n_heads = phase.inputs[WEFT_NORM_QKV_Q].shape[1] / params.head_dim,
             n_kv_heads = phase.inputs[WEFT_NORM_QKV_K].shape[1] / params.head_dim;
-    for (int64_t head = 0; head < n_heads + n_kv_heads; head++) norm_head(phase, head, head_of(phase, blockIdx.x, head));
+    int64_t n_warps = blockDim.x / WEFT_LANES, stride = n_warps * gridDim.y;
+    for (int64_t first = blockIdx.y * n_warps; first < n_heads + n_kv_heads; first += stride)
+        for (int64_t head = first; head < first + n_warps && head < n_heads + n_kv_heads; head++)
+            norm_head(phase, head, head_of(phase, blockIdx.x, head));
     weft_kv kv =
         weft_kv_of(phase.inputs[WEFT_NORM_QKV_KV], phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_SEQUENCES]);
     int64_t place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]), to_next = kv.page_size * kv.head_dim;
-    for (int64_t head = threadIdx.x / WEFT_LANES; head < n_heads + 2 * n_kv_heads; head += blockDim.x / WEFT_LANES) {
+    for (int64_t head = blockIdx.y * n_warps + threadIdx.x / WEFT_LANES; head < n_heads + 2 * n_kv_heads; head += stride) {
         int64_t kv_head = head - n_heads;
         if (kv_head >= n_kv_heads) {
             kv_head -= n_kv_heads;

@@ -105,14 +105,14 @@ static __device__ inline float weft_own_sum(const float (&sums)[WEFT_TILE_COLUMN
     return own;
 }
 
-/* Two kernels from one body, which is a template over whether there is only one column. With one column the kernel needs 56 to 64
- * registers instead of 96, so twice as many warps can hide latency. The host chooses the kernel for one column, whose name ends in
- * _of_one. */
+/* Two kernels from one body, which is a template over whether there is only one column. With one column the kernel may have 64
+ * registers instead of 128, so twice as many warps hide latency; what rare types of weights need beyond that is kept in memory. The
+ * host chooses the kernel for one column, whose name ends in _of_one. */
 #define WEFT_PRODUCT_KERNEL(name, body)                                                                                            \
-    WEFT_KERNEL(name, weft_cuda_phase, phase) {                                                                                    \
+    WEFT_KERNEL_OF(name, weft_cuda_phase, phase, 256, 2) {                                                                         \
         body<false>(phase);                                                                                                        \
     }                                                                                                                              \
-    WEFT_KERNEL(name##_of_one, weft_cuda_phase, phase) {                                                                           \
+    WEFT_KERNEL_OF(name##_of_one, weft_cuda_phase, phase, 256, 4) {                                                                \
         body<true>(phase);                                                                                                         \
     }
 

@@ -59,21 +59,30 @@ static __device__ inline float weft_column_largest(const weft_sampler &s, int64_
     return weft_largest(max);
 }
 
-/* Each warp has one range of one column; x counts ranges, y columns. */
-static __device__ inline int64_t weft_sample_range() {
-    return weft_thread() / WEFT_LANES;
+/* The values of a block's range of a column; x counts ranges, y columns. */
+struct weft_sample_part {
+    const float *x;
+    int n;
+};
+
+static __device__ inline weft_sample_part weft_sample_part_of(const weft_sampler &s) {
+    int64_t first = (int64_t)blockIdx.x * WEFT_SAMPLE_RANGE, left = s.n_vocab - first;
+    return {s.logits + blockIdx.y * s.n_vocab + first, (int)(left < WEFT_SAMPLE_RANGE ? left : WEFT_SAMPLE_RANGE)};
 }
 
 static __device__ inline void weft_sample_largest(const weft_sampler &s) {
-    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_SAMPLE_RANGE;
-    if (range >= s.n_ranges || weft_head_of(s, column)[WEFT_HEAD_ROW] < 0) return;
-    int64_t end = first + WEFT_SAMPLE_RANGE < s.n_vocab ? first + WEFT_SAMPLE_RANGE : s.n_vocab;
-    const float *x = s.logits + column * s.n_vocab;
+    __shared__ float of_warps[WEFT_LANES];
+    if (weft_head_of(s, blockIdx.y)[WEFT_HEAD_ROW] < 0) return;
+    const weft_sample_part part = weft_sample_part_of(s);
     float max = -WEFT_INFINITY;
-#pragma unroll 8
-    for (int64_t i = first + weft_lane(); i < end; i += WEFT_LANES) max = x[i] > max ? x[i] : max;
+#pragma unroll 16
+    for (int i = (int)threadIdx.x; i < part.n; i += (int)blockDim.x) max = part.x[i] > max ? part.x[i] : max;
     max = weft_largest(max);
-    if (weft_lane() == 0) s.largest[column * s.n_ranges + range] = max;
+    if (weft_lane() == 0) of_warps[threadIdx.x / WEFT_LANES] = max;
+    __syncthreads();
+    if (threadIdx.x >= WEFT_LANES) return;
+    max = weft_largest(threadIdx.x < blockDim.x / WEFT_LANES ? of_warps[threadIdx.x] : -WEFT_INFINITY);
+    if (threadIdx.x == 0) s.largest[blockIdx.y * s.n_ranges + blockIdx.x] = max;
 }
 
 static __device__ inline float weft_tempered(float x, float max, float temperature) {
@@ -82,28 +91,44 @@ static __device__ inline float weft_tempered(float x, float max, float temperatu
     return x > -WEFT_INFINITY || x == max ? e : 0.0f;
 }
 
-static __device__ inline void weft_sample_sums(const weft_sampler &s) {
-    int64_t range = weft_sample_range(), column = blockIdx.y, first = range * WEFT_SAMPLE_RANGE;
-    const int32_t *head = weft_head_of(s, column);
-    if (range >= s.n_ranges || head[WEFT_HEAD_ROW] < 0) return;
-    int64_t end = first + WEFT_SAMPLE_RANGE < s.n_vocab ? first + WEFT_SAMPLE_RANGE : s.n_vocab;
-    const float *x = s.logits + column * s.n_vocab;
-    float max = weft_column_largest(s, column), temperature = weft_temperature_of(s, head), sum = 0.0f, tempered = 0.0f;
+/* All threads compute exponentials; then one warp adds them up in the lanes and the order of docs/numerics.md. */
+static __device__ inline void weft_sample_sum(const weft_sampler &s, float max, float temperature, float *sums) {
+    __shared__ float exponentials[WEFT_SAMPLE_RANGE];
+    const weft_sample_part part = weft_sample_part_of(s);
+    __syncthreads();
 #pragma unroll 4
-    for (int64_t i = first + weft_lane(); i < end; i += WEFT_LANES) {
-        sum += weft_tempered(x[i], max, 1.0f);
-        if (temperature != 0.0f) tempered += weft_tempered(x[i], max, temperature);
-    }
+    for (int i = (int)threadIdx.x; i < part.n; i += (int)blockDim.x) exponentials[i] = weft_tempered(part.x[i], max, temperature);
+    __syncthreads();
+    if (threadIdx.x >= WEFT_LANES) return;
+    float sum = 0.0f;
+#pragma unroll 16
+    for (int i = (int)threadIdx.x; i < part.n; i += WEFT_LANES) sum += exponentials[i];
     sum = weft_combine(sum);
-    tempered = weft_combine(tempered);
-    if (weft_lane() != 0) return;
-    s.sums[column * s.n_ranges + range] = sum;
-    s.tempered[column * s.n_ranges + range] = tempered;
+    if (threadIdx.x == 0) sums[blockIdx.y * s.n_ranges + blockIdx.x] = sum;
 }
 
+static __device__ inline void weft_sample_sums(const weft_sampler &s) {
+    const int32_t *head = weft_head_of(s, blockIdx.y);
+    if (head[WEFT_HEAD_ROW] < 0) return;
+    float max = weft_column_largest(s, blockIdx.y), temperature = weft_temperature_of(s, head);
+    weft_sample_sum(s, max, 1.0f, s.sums);
+    if (temperature != 0.0f)
+        weft_sample_sum(s, max, temperature, s.tempered);
+    else if (threadIdx.x == 0)
+        s.tempered[blockIdx.y * s.n_ranges + blockIdx.x] = 0.0f;
+}
+
+/* With the whole block; thread 0 gets the sum. The loads are done by all threads, the additions in order by one. */
 static __device__ inline double weft_sum_ranges(const weft_sampler &s, const float *sums, int64_t column) {
+    __shared__ float some[WEFT_ORDER_RUN];
     double sum = 0.0;
-    for (int64_t i = 0; i < s.n_ranges; i++) sum += (double)sums[column * s.n_ranges + i];
+    for (int64_t first = 0; first < s.n_ranges; first += blockDim.x) {
+        int64_t left = s.n_ranges - first, n = left < blockDim.x ? left : blockDim.x;
+        __syncthreads();
+        if (threadIdx.x < n) some[threadIdx.x] = sums[column * s.n_ranges + first + threadIdx.x];
+        __syncthreads();
+        for (int64_t i = 0; threadIdx.x == 0 && i < n; i++) sum += (double)some[i];
+    }
     return sum;
 }
 
@@ -197,7 +222,8 @@ static __device__ inline int32_t weft_draw_token(weft_draw &draw, weft_order &or
     const int32_t *head = weft_head_of(s, column);
     float temperature = weft_temperature_of(s, head);
     double u = (double)((uint32_t)head[WEFT_HEAD_RANDOM] >> 8) / 16777216.0;
-    if (threadIdx.x == 0) weft_draw_limits(draw, s, head, weft_sum_ranges(s, s.tempered, column));
+    double all = weft_sum_ranges(s, s.tempered, column);
+    if (threadIdx.x == 0) weft_draw_limits(draw, s, head, all);
     __syncthreads();
     if (weft_is_limited(draw, s.n_vocab)) {
         weft_go_through(draw, order, s, x, max, temperature, false, u);
@@ -208,18 +234,27 @@ static __device__ inline int32_t weft_draw_token(weft_draw &draw, weft_order &or
     return draw.token;
 }
 
-/* The lowest id with the largest logit. */
-static __device__ inline int32_t weft_first_token(const weft_sampler &s, const float *x, float max) {
+/* The first of n values that is `max`, or INT32_MAX. With the whole block. */
+static __device__ inline int32_t weft_first_of(const float *x, int64_t n, float max) {
     __shared__ int32_t first;
+    __syncthreads();
     if (threadIdx.x == 0) first = INT32_MAX;
     __syncthreads();
-    for (int64_t i = threadIdx.x; i < s.n_vocab && max > -WEFT_INFINITY; i += blockDim.x) {
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
         if (x[i] != max) continue;
         atomicMin(&first, (int32_t)i);
         break;
     }
     __syncthreads();
-    return first == INT32_MAX ? 0 : first;
+    return first;
+}
+
+/* The lowest id with the largest logit: in the first range that has it. */
+static __device__ inline int32_t weft_first_token(const weft_sampler &s, const float *x, int64_t column, float max) {
+    if (!(max > -WEFT_INFINITY)) return 0;
+    int64_t begin = (int64_t)weft_first_of(s.largest + column * s.n_ranges, s.n_ranges, max) * WEFT_SAMPLE_RANGE;
+    int64_t left = s.n_vocab - begin;
+    return (int32_t)begin + weft_first_of(x + begin, left < WEFT_SAMPLE_RANGE ? left : WEFT_SAMPLE_RANGE, max);
 }
 
 /* One block of WEFT_ORDER_RUN threads a column. */
@@ -237,8 +272,9 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     }
     const float *x = s.logits + column * s.n_vocab;
     float max = weft_column_largest(s, column);
+    double sum = weft_sum_ranges(s, s.sums, column);
     if (threadIdx.x == 0) {
-        log_sum = log(weft_sum_ranges(s, s.sums, column));
+        log_sum = log(sum);
         order.count = 0;
     }
     __syncthreads();
@@ -253,7 +289,7 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     if (weft_has_target(s, head))
         token = head[WEFT_HEAD_TARGET];
     else if (weft_temperature_of(s, head) == 0.0f)
-        token = weft_first_token(s, x, max);
+        token = weft_first_token(s, x, column, max);
     else
         token = weft_draw_token(draw, order, s, column, x, max);
     if (threadIdx.x == 0) {

@@ -12,8 +12,7 @@ uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns) {
 
 void weft_cuda_record_sample(weft_cuda_recorder *recorder, const char *file, const weft_phase *phase, int64_t n_vocab,
                              weft_cuda_columns columns) {
-    const int64_t warps = 4;
-    weft_cuda_shape ranges = weft_cuda_blocks(weft_cuda_ceil(n_ranges(n_vocab), warps), columns.n, 128);
+    weft_cuda_shape ranges = weft_cuda_blocks(n_ranges(n_vocab), columns.n, 256);
     weft_cuda_record_columns(recorder, file, "weft_largest_logits", ranges, phase, columns);
     weft_cuda_record_columns(recorder, file, "weft_sum_exponentials", ranges, phase, columns);
     weft_cuda_record_columns(recorder, file, "weft_choose", weft_cuda_blocks(columns.n, 1, 1024), phase, columns);

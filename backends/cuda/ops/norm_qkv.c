@@ -15,20 +15,17 @@ static uint64_t scratch_bytes(const weft_phase *phase) {
     return (uint64_t)n_floats * sizeof(float);
 }
 
-#define MOST_FEW 16 /* columns for which one block stores a head of all */
+#define MANY_ROWS 64 /* which fill the device with one block each */
 
 /* Rotates queries and keys, and writes keys and values into the cache. */
 static void record_rest(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const weft_norm_qkv_params *params = phase->params;
-    int64_t n_columns = phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1], n_q = phase->inputs[WEFT_NORM_QKV_Q].tensor.shape[1],
-            n_kv = phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1];
-    if (n_columns > MOST_FEW) {
-        weft_cuda_record_entry(recorder, "norm_qkv", "weft_rotate_and_store", weft_cuda_blocks(n_columns, 1, 256), phase);
-        return;
-    }
-    weft_cuda_record_entry(recorder, "norm_qkv", "weft_rotate", weft_cuda_blocks(n_columns, (n_q + n_kv) / params->head_dim, 64),
-                           phase);
-    weft_cuda_record_entry(recorder, "norm_qkv", "weft_store", weft_cuda_blocks(n_kv / params->head_dim, 2, 128), phase);
+    const int64_t warps = 8, n_q = phase->inputs[WEFT_NORM_QKV_Q].tensor.shape[1],
+                  n_kv = phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1];
+    int64_t n_columns = phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1], n_heads = (n_q + 2 * n_kv) / params->head_dim;
+    weft_cuda_shape shape =
+        weft_cuda_blocks(n_columns, n_columns < MANY_ROWS ? weft_cuda_ceil(n_heads, warps) : 1, warps * WEFT_CUDA_WARP);
+    weft_cuda_record_entry(recorder, "norm_qkv", "weft_rotate_and_store", shape, phase);
 }
 
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
