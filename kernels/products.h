@@ -12,9 +12,10 @@
 #include "kernels/units.h"
 
 #define WEFT_PRODUCT_MATRICES 3
-#define WEFT_SLICE_UNITS 16 /* at most */
-#define WEFT_FEW_COLUMNS 8  /* that a block of the kernel for few columns has */
-#define WEFT_FEW_WARPS 8    /* at most */
+#define WEFT_SLICE_UNITS 16  /* at most */
+#define WEFT_FEW_COLUMNS 8   /* that a block of the kernel for few columns has */
+#define WEFT_FEW_WARPS 14    /* that multiply, at most */
+#define WEFT_FEW_FINISHERS 2 /* warps that add up */
 #define WEFT_TILE_WARPS 8
 #define WEFT_TILE_BANDS 8
 
@@ -40,7 +41,9 @@ typedef struct weft_cuda_product {
     int32_t n_matrices, n_bands; /* bands of all matrices; where gated, of one */
     int32_t n_units, n_slices;
     /* Of the kernel for few columns: */
-    int32_t block_bands; /* bands at a time */
+    int32_t block_slices;          /* slices that a block adds up: one, or all of them */
+    int32_t round_bands;           /* bands whose sums are kept at a time */
+    int32_t block_bands, n_longer; /* bands of a block; the first `n_longer` blocks have one more */
     int32_t n_slots, slot_bytes;
     weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
 } weft_cuda_product;
@@ -50,7 +53,7 @@ WEFT_SHARED int weft_slices_of(int n_units) {
 }
 
 WEFT_SHARED int weft_slice_begin(int n_units, int n_slices, int slice) {
-    return (int)((int64_t)n_units * slice / n_slices);
+    return (int)((uint32_t)n_units * (uint32_t)slice / (uint32_t)n_slices);
 }
 
 /* Units of the longest slice. */
@@ -60,30 +63,32 @@ WEFT_SHARED int weft_slice_units(int n_units, int n_slices) {
 
 /* ---- Shared memory of the kernel for few columns ---- */
 
-/* Bands that a block multiplies at a time, one unit a warp; one band, with two units a warp, where a slice is long. */
-WEFT_SHARED int weft_few_bands(int slice_units) {
-    return slice_units > WEFT_FEW_WARPS ? 1 : WEFT_FEW_WARPS / slice_units;
-}
-
-WEFT_SHARED int weft_few_warps(int slice_units) {
-    return slice_units > WEFT_FEW_WARPS ? (slice_units + 1) / 2 : weft_few_bands(slice_units) * slice_units;
-}
-
+/* In bytes, after the slots. There are two sets of sums, each with a barrier that says that it is full, and one that it is empty.
+ */
 typedef struct weft_few_places {
-    int halves, scales, squares, factors, partial, barriers, end; /* after the slots, in bytes */
-    int partial_floats;                                           /* of one of the two sets */
+    int halves, barriers, scales, squares, factors, partial, end;
+    int partial_floats; /* of a set */
 } weft_few_places;
 
-WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product, int n_columns) {
-    int units = weft_slice_units(product->n_units, product->n_slices), n_warps = weft_few_warps(units);
+/* Units of a block: of all slices, or of the longest. */
+WEFT_SHARED int weft_few_units(const weft_cuda_product *product) {
+    return product->block_slices == product->n_slices ? product->n_units : weft_slice_units(product->n_units, product->n_slices);
+}
+
+WEFT_SHARED int weft_few_column_bytes(const weft_cuda_product *product) {
+    return weft_few_units(product) * WEFT_COLUMN_UNIT_BYTES + WEFT_COLUMN_PAD;
+}
+
+WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product, int n_columns, int n_warps) {
+    int units = weft_few_units(product), n_slots = n_warps * product->n_slots;
     weft_few_places places;
-    places.partial_floats = (product->gated ? 2 : 1) * product->block_bands * units * n_columns * WEFT_UNIT_ROWS;
-    places.halves = n_warps * product->n_slots * product->slot_bytes;
-    places.barriers = places.halves + n_columns * (units * WEFT_COLUMN_UNIT_BYTES + WEFT_COLUMN_PAD);
-    places.scales = places.barriers + n_warps * product->n_slots * 8;
+    places.partial_floats = (product->gated ? 2 : 1) * product->round_bands * units * n_columns * WEFT_UNIT_ROWS;
+    places.halves = n_slots * product->slot_bytes;
+    places.barriers = places.halves + n_columns * weft_few_column_bytes(product);
+    places.scales = places.barriers + (n_slots + 4) * 8;
     places.squares = places.scales + n_columns * units * 4;
     places.factors = places.squares + (product->has_norm ? n_columns * product->n_units * 4 : 0);
-    places.partial = places.factors + WEFT_FEW_COLUMNS * 4;
+    places.partial = places.factors + WEFT_FEW_FINISHERS * WEFT_FEW_COLUMNS * 4;
     places.end = places.partial + 2 * places.partial_floats * 4;
     return places;
 }

@@ -4,7 +4,12 @@
 
 /* The kernel for few columns reads the weights once for each 8 columns; up to here it is faster than tiles. */
 #define MOST_FEW 16
-#define MOST_SLOTS 8
+#define MOST_SLOTS 4
+#define MOST_COLUMN_BYTES 65536 /* of a block's prepared columns; where all slices need more, a block has one slice */
+#define MOST_ROUND_SUMS 128     /* units times columns of a round: 8 KiB of sums */
+#define FEWEST_WARPS 8          /* that multiply */
+#define SHORT_WARPS 12          /* where there are few units */
+#define LONG_UNITS 40           /* units of a multiprocessor, from which there are many */
 
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y) {
     int64_t k = weight->tensor.shape[0], n = weight->tensor.shape[1];
@@ -54,34 +59,56 @@ static int largest_unit(const weft_cuda_product *product) {
     return largest;
 }
 
-/* Chooses how many slots a warp has, with two blocks on a multiprocessor if they then have three or more. Returns how many blocks.
- */
-static int choose_slots(const weft_backend_device *device, weft_cuda_product *product, int n_columns, uint32_t *shared_bytes) {
-    const int reserved = 1024; /* of a multiprocessor's shared memory, for each block */
-    for (int blocks = 2; blocks > 0; blocks--) {
-        for (int slots = MOST_SLOTS; slots >= (blocks == 2 ? 3 : 1); slots--) {
-            product->n_slots = slots;
-            *shared_bytes = (uint32_t)weft_few_places_of(product, n_columns).end;
-            if ((int)*shared_bytes <= device->shared_bytes / blocks - (blocks - 1) * reserved) return blocks;
-        }
-    }
-    return 1;
+/* Bytes of shared memory for which two blocks fit on a multiprocessor. */
+static int half_of_shared(const weft_backend_device *device) {
+    const int reserved = 1024; /* for each block */
+    return (device->shared_bytes + reserved) / 2 - reserved;
 }
 
-static void record_few(weft_cuda_recorder *recorder, weft_cuda_product *product) {
+/* Bands of a round: no more results than there are threads that finish, and not too many sums to keep. */
+static int round_bands(const weft_cuda_product *product, int n_columns) {
+    int bands = WEFT_FEW_FINISHERS * WEFT_CUDA_WARP / (WEFT_UNIT_ROWS * n_columns);
+    while (bands > 1 && bands * weft_few_units(product) * (product->gated ? 2 : 1) * n_columns > MOST_ROUND_SUMS) bands--;
+    return bands > 1 ? bands : 1;
+}
+
+/* Chooses the slots of a warp, and fewer warps than `n_warps` where a unit is large. Returns the bytes of shared memory. */
+static int choose_slots(const weft_backend_device *device, weft_cuda_product *product, int n_columns, int *n_warps) {
+    for (; *n_warps >= FEWEST_WARPS; *n_warps -= 2) {
+        for (product->n_slots = MOST_SLOTS; product->n_slots > 0; product->n_slots--) {
+            int bytes = weft_few_places_of(product, n_columns, *n_warps).end;
+            if (bytes <= half_of_shared(device)) return bytes;
+        }
+    }
+    *n_warps = FEWEST_WARPS;
+    product->n_slots = MOST_SLOTS;
+    while (product->n_slots > 1 && weft_few_places_of(product, n_columns, *n_warps).end > device->shared_bytes) product->n_slots--;
+    return weft_few_places_of(product, n_columns, *n_warps).end;
+}
+
+/* Returns whether the slices' sums are yet to be added up. */
+static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product) {
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
-    int units = weft_slice_units(product->n_units, product->n_slices);
     int n_columns = product->n_columns < WEFT_FEW_COLUMNS ? (int)product->n_columns : WEFT_FEW_COLUMNS;
-    weft_cuda_shape shape = {.block = (uint32_t)(weft_few_warps(units) * WEFT_CUDA_WARP)};
-    product->block_bands = weft_few_bands(units);
+    int64_t groups = weft_cuda_ceil(product->n_columns, WEFT_FEW_COLUMNS), n_bands = product->n_bands;
     product->slot_bytes = largest_unit(product);
-    int64_t most = (int64_t)device->multiprocessors * choose_slots(device, product, n_columns, &shape.shared_bytes);
-    int64_t rounds = weft_cuda_ceil(product->n_bands, product->block_bands), groups = product->n_slices;
-    groups *= weft_cuda_ceil(product->n_columns, WEFT_FEW_COLUMNS);
-    int64_t share = most / groups > 0 ? most / groups : 1;
-    shape.grid[0] = weft_cuda_ceil(rounds, weft_cuda_ceil(rounds, share)); /* as many rounds for each block */
-    shape.grid[1] = groups;
+    product->block_slices = product->n_slices;
+    if (n_columns * weft_few_column_bytes(product) > MOST_COLUMN_BYTES) product->block_slices = 1;
+    if (product->block_slices != product->n_slices) groups *= product->n_slices;
+    product->round_bands = round_bands(product, n_columns);
+    /* Many units want all warps that a multiprocessor can have. Few are over sooner if the next kernel's block fits beside this
+     * one's, and has its first weights when it may begin. */
+    int64_t units = n_bands * (product->gated ? 2 : 1) * weft_few_units(product) * groups;
+    bool is_long = units > (int64_t)device->multiprocessors * LONG_UNITS;
+    int n_warps = is_long ? WEFT_FEW_WARPS : SHORT_WARPS, bytes = choose_slots(device, product, n_columns, &n_warps);
+    int64_t blocks = device->multiprocessors * (is_long && bytes <= half_of_shared(device) ? 2 : 1) / groups;
+    blocks = blocks < 1 ? 1 : blocks < n_bands ? blocks : n_bands;
+    product->block_bands = (int32_t)(n_bands / blocks);
+    product->n_longer = (int32_t)(n_bands % blocks);
+    uint32_t threads = (uint32_t)((n_warps + WEFT_FEW_FINISHERS) * WEFT_CUDA_WARP);
+    weft_cuda_shape shape = {{blocks, groups}, threads, (uint32_t)bytes};
     weft_cuda_launch(recorder, "products", "weft_product_few", shape, product);
+    return product->block_slices != product->n_slices;
 }
 
 /* ---- Many columns ---- */
@@ -138,7 +165,7 @@ void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *pro
     place_scratch(product, scratch);
     bool has_slices = product->n_slices > 1;
     if (product->n_columns <= MOST_FEW)
-        record_few(recorder, product);
+        has_slices = record_few(recorder, product);
     else if (weft_cuda_has_wide(weft_cuda_recorder_device(recorder)))
         has_slices = weft_cuda_record_wide(recorder, product, scratch);
     else

@@ -19,13 +19,19 @@ static __device__ inline void weft_load_eight(const float *from, float (&values)
     for (int i = 0; i < 8; i++) values[i] = weft_bits_to_real((int32_t)bits[i]);
 }
 
-/* With a warp: unit `unit` of column `x`. Values past `k` are zeros. All lanes get the power of two and the sum of the squares
- * before the norm's weights. */
-static __device__ inline void weft_prepare_unit(const float *x, const float *norm, int64_t k, int unit, uint8_t *to, float &scale,
-                                                float &squares) {
+/* A lane's values of unit `unit` of column `x`. Values past `k` are zeros. */
+static __device__ inline void weft_load_unit(const float *x, int64_t k, int unit, float (&values)[8]) {
     int64_t first = (int64_t)unit * WEFT_UNIT_VALUES + weft_lane() * 8;
-    float values[8] = {}, weights[8], largest = 0.0f, sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 8; i++) values[i] = 0.0f;
     if (first < k) weft_load_eight(x + first, values);
+}
+
+/* With a warp: a unit from its values. All lanes get the power of two and the sum of the squares before the norm's weights. */
+static __device__ inline void weft_prepare_values(float (&values)[8], const float *norm, int64_t k, int unit, uint8_t *to,
+                                                  float &scale, float &squares) {
+    int64_t first = (int64_t)unit * WEFT_UNIT_VALUES + weft_lane() * 8;
+    float weights[8], largest = 0.0f, sum = 0.0f;
     if (first < k && norm != nullptr) weft_load_eight(norm + first, weights);
 #pragma unroll
     for (int i = 0; i < 8; i++) {
@@ -43,11 +49,18 @@ static __device__ inline void weft_prepare_unit(const float *x, const float *nor
                                                                             << 16;
 }
 
+/* With a warp: unit `unit` of column `x`. */
+static __device__ inline void weft_prepare_unit(const float *x, const float *norm, int64_t k, int unit, uint8_t *to, float &scale,
+                                                float &squares) {
+    float values[8];
+    weft_load_unit(x, k, unit, values);
+    weft_prepare_values(values, norm, k, unit, to, scale, squares);
+}
+
 /* The same sum of squares alone. */
 static __device__ inline float weft_unit_squares(const float *x, int64_t k, int unit) {
-    int64_t first = (int64_t)unit * WEFT_UNIT_VALUES + weft_lane() * 8;
-    float values[8] = {}, sum = 0.0f;
-    if (first < k) weft_load_eight(x + first, values);
+    float values[8], sum = 0.0f;
+    weft_load_unit(x, k, unit, values);
 #pragma unroll
     for (int i = 0; i < 8; i++) sum = fmaf(values[i], values[i], sum);
     return weft_combine(sum);

@@ -22,22 +22,57 @@ static __device__ inline float weft_gate(float gate, float up, int activation) {
     return (activation == WEFT_ACTIVATION_SILU ? weft_silu(gate) : weft_gelu(gate)) * up;
 }
 
-/* Stores row `row` (of the band) of column `column`, from whole sums. `up` is 0 if there is no gate. */
+/* What a thread needs to store row `row` (of the band) of column `column`. `power` is the row's power of two, `up_power` that of
+ * the other matrix where there is a gate. Weights and biases are constant, so a thread may read them before it waits for other
+ * kernels. */
+struct weft_result {
+    float power, up_power, bias, residual;
+    float *y; /* null: there is no such row */
+    int64_t place;
+};
+
+static __device__ inline weft_result weft_result_begin(const weft_cuda_product &product, weft_band at, int row, int64_t column) {
+    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+    int64_t at_row = (int64_t)at.band * WEFT_UNIT_ROWS + row;
+    weft_result result = {0.0f, 0.0f, 0.0f, 0.0f, nullptr, column * matrix.n + at_row};
+    result.power = ((const float *)matrix.powers)[at_row];
+    if (product.gated) result.up_power = ((const float *)product.matrices[1].powers)[at_row];
+    if (at_row >= matrix.n) return result;
+    if (matrix.bias != 0) result.bias = ((const float *)matrix.bias)[at_row];
+    result.y = (float *)matrix.y + result.place;
+    return result;
+}
+
+/* Reads what the kernels before may have written. */
+static __device__ inline void weft_result_residual(const weft_cuda_product &product, weft_result &result) {
+    if (product.residual != 0 && result.y != nullptr) result.residual = ((const float *)product.residual)[result.place];
+}
+
+/* Stores it, from whole sums. `up` is 0 if there is no gate. */
+static __device__ inline void weft_result_end(const weft_cuda_product &product, bool has_bias, const weft_result &result, float sum,
+                                              float up) {
+    if (result.y == nullptr) return;
+    if (product.gated) sum = weft_gate(sum, up, product.activation);
+    if (has_bias) sum = __fadd_rn(sum, result.bias);
+    if (product.residual != 0) sum = __fadd_rn(sum, result.residual);
+    *result.y = sum;
+}
+
+/* All of it. */
 static __device__ inline void weft_finish(const weft_cuda_product &product, weft_band at, int row, int64_t column, float sum,
                                           float up) {
-    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
-    int64_t at_row = (int64_t)at.band * WEFT_UNIT_ROWS + row, place = column * matrix.n + at_row;
-    if (at_row >= matrix.n) return;
-    if (product.gated) sum = weft_gate(sum, up, product.activation);
-    if (matrix.bias != 0) sum = __fadd_rn(sum, ((const float *)matrix.bias)[at_row]);
-    if (product.residual != 0) sum = __fadd_rn(sum, ((const float *)product.residual)[place]);
-    ((float *)matrix.y)[place] = sum;
+    weft_result result = weft_result_begin(product, at, row, column);
+    weft_result_residual(product, result);
+    weft_result_end(product, product.matrices[at.matrix].bias != 0, result, sum, up);
 }
 
 /* A slice's sum in the row's and the column's own size. */
-static __device__ inline float weft_sized_sum(const weft_cuda_product &product, weft_band at, int row, float factor, float sum) {
-    float power = ((const float *)product.matrices[at.matrix].powers)[at.band * WEFT_UNIT_ROWS + row];
+static __device__ inline float weft_sized(float sum, float power, float factor) {
     return __fmul_rn(__fmul_rn(sum, power), factor);
+}
+
+static __device__ inline float weft_sized_sum(const weft_cuda_product &product, weft_band at, int row, float factor, float sum) {
+    return weft_sized(sum, ((const float *)product.matrices[at.matrix].powers)[at.band * WEFT_UNIT_ROWS + row], factor);
 }
 
 /* Rows of a column of slices' sums. */
@@ -50,7 +85,14 @@ static __device__ inline float *weft_slice_sum(const weft_cuda_product &product,
     return (float *)product.sums + (slice * product.n_columns + column) * weft_slice_rows(product) + band * WEFT_UNIT_ROWS + row;
 }
 
-/* Stores a sum of one slice, or the result if that is all. Bands of `up` come after those of the gate. */
+/* Keeps the sums of one slice. Bands of `up` come after those of the gate. */
+static __device__ inline void weft_keep_slice(const weft_cuda_product &product, int slice, int band, int row, int64_t column,
+                                              float sum, float up) {
+    *weft_slice_sum(product, slice, column, band, row) = sum;
+    if (product.gated) *weft_slice_sum(product, slice, column, product.n_bands + band, row) = up;
+}
+
+/* Stores a sum of one slice, or the result if that is all. */
 static __device__ inline void weft_finish_slice(const weft_cuda_product &product, int slice, int band, int row, int64_t column,
                                                 float factor, float sum, float up) {
     weft_band at = weft_band_of(product, band), other = {1, at.band};
@@ -60,8 +102,7 @@ static __device__ inline void weft_finish_slice(const weft_cuda_product &product
         weft_finish(product, at, row, column, sum, up);
         return;
     }
-    *weft_slice_sum(product, slice, column, band, row) = sum;
-    if (product.gated) *weft_slice_sum(product, slice, column, product.n_bands + band, row) = up;
+    weft_keep_slice(product, slice, band, row, column, sum, up);
 }
 
 #endif

@@ -139,4 +139,47 @@ template <> struct weft_fragments<WEFT_UNIT_F16> {
     }
 };
 
+/* The same where all of a unit is there before the first group: formats of nibbles load all of a lane's codes at once, so that no
+ * group waits for them. */
+template <int FORMAT> struct weft_whole_fragments : weft_fragments<FORMAT> {};
+
+struct weft_nibble_codes {
+    uint4 words[4];
+
+    __device__ inline void begin(const uint8_t *unit) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) words[i] = *(const uint4 *)(unit + i * 512 + weft_lane() * 16);
+    }
+
+    __device__ inline void group(int group, uint32_t top, uint32_t bottom, uint32_t (&a)[2][4]) const {
+        const uint4 &of_two = words[group / 2];
+        weft_nibble_step(group % 2 == 0 ? of_two.x : of_two.z, top, bottom, a[0]);
+        weft_nibble_step(group % 2 == 0 ? of_two.y : of_two.w, top, bottom, a[1]);
+    }
+};
+
+template <> struct weft_whole_fragments<WEFT_UNIT_NIBBLES> {
+    weft_nibble_codes codes;
+
+    __device__ inline void begin(const uint8_t *unit) { codes.begin(unit); }
+
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
+        const uint32_t *scales = (const uint32_t *)(unit + WEFT_UNIT_HEADS) + weft_lane() / 4 * WEFT_UNIT_GROUPS + group;
+        codes.group(group, scales[0], scales[8 * WEFT_UNIT_GROUPS], a);
+    }
+};
+
+template <> struct weft_whole_fragments<WEFT_UNIT_Q4_K> : weft_fragments<WEFT_UNIT_Q4_K> {
+    weft_nibble_codes codes;
+
+    __device__ inline void begin(const uint8_t *unit) {
+        weft_fragments<WEFT_UNIT_Q4_K>::begin(unit);
+        codes.begin(unit);
+    }
+
+    __device__ inline void group(const uint8_t *, int group, uint32_t (&a)[2][4]) const {
+        codes.group(group, top.scales(group), bottom.scales(group), a);
+    }
+};
+
 #endif

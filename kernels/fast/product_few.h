@@ -1,80 +1,147 @@
-/* Products with few columns: up to 8 a block, which has some bands at a time. Each warp has one or two units of a band, which it
- * copies into slots of its own well before it needs them. A block prepares its columns itself. */
+/* Products with few columns: up to 8 a block. A block has some bands, and of each of them all units of one slice or of all slices.
+ * The units are dealt to the warps that multiply, in turn. Each of these warps copies its units into slots of its own well before
+ * it needs them, the first of them while the kernel before still runs. Two other warps add up the units and store the results; the
+ * sums of some bands are kept at a time, in two sets, so that no warp waits for another for long. All warps of a block prepare its
+ * columns. */
 #ifndef WEFT_KERNELS_FAST_PRODUCT_FEW_H
 #define WEFT_KERNELS_FAST_PRODUCT_FEW_H
 
+#include "kernels/fast/barrier.h"
 #include "kernels/fast/columns.h"
-#include "kernels/fast/copy_async.h"
 #include "kernels/fast/finish.h"
 #include "kernels/fast/fragments.h"
 
-/* What stays the same for a warp. */
+/* What stays the same for a warp. A part is what a matrix has in a band: where gated, parts 2 i and 2 i + 1 are band i's. */
 struct weft_few {
     weft_few_places places;
-    uint8_t *memory;                                  /* shared */
-    int slice, first_unit, n_units;                   /* of the slice */
-    int n_columns, first_column, column_bytes, units; /* `units`: of the longest slice */
-    int warp, n_warps, n_own, own_band, own_unit;     /* units of a warp in a band; its first */
-    uint32_t parities;                                /* of the slots' barriers */
+    uint8_t *memory;                           /* shared */
+    int first_band, n_bands, n_parts;          /* of the block */
+    int round_parts;                           /* whose sums are in one set */
+    int slice, n_slices, first_unit, n_units;  /* of the block */
+    int first_column, n_columns, column_bytes; /* of the block */
+    int warp, n_warps;                         /* n_warps: that multiply */
 };
 
-/* A unit that a warp multiplies: item `i` of a round. */
+/* The units that a warp multiplies are its items. What is to be known of them, each lane finds out for one of 32 items at a time:
+ * most of the work of an item must be its products. */
 struct weft_few_item {
-    int matrix, band, unit; /* `band`: among those of the round */
+    int part, unit; /* of the block */
     bool present;
 };
 
-static __device__ inline weft_few_item weft_few_item_of(const weft_cuda_product &product, const weft_few &few, int round, int i) {
-    weft_few_item item;
-    item.matrix = i >= few.n_own ? 1 : 0;
-    item.band = few.own_band;
-    item.unit = few.own_unit + (i & (few.n_own - 1)) * few.n_warps;
-    item.present = item.unit < few.n_units && round + item.band < product.n_bands;
+static __device__ inline weft_few_item weft_few_item_of(const weft_few &few, int number) {
+    unsigned index = (unsigned)(few.warp + few.n_warps * number), n_units = (unsigned)few.n_units;
+    weft_few_item item = {(int)(index / n_units), (int)(index % n_units), false};
+    item.present = item.part < few.n_parts;
     return item;
 }
 
-/* Begins the copy of an item of the round whose first band is `round`, into slot `slot`. */
-static __device__ inline void weft_few_fetch(const weft_cuda_product &product, const weft_few &few, int round, int i, int slot) {
-    weft_few_item item = weft_few_item_of(product, few, round, i);
-    if (!item.present || weft_lane() != 0) return;
-    weft_band at = weft_band_of(product, round + item.band);
-    const weft_cuda_matrix &matrix = product.matrices[product.gated ? item.matrix : at.matrix];
-    uint32_t bytes = (uint32_t)weft_unit_bytes(matrix.format);
-    const uint8_t *from = (const uint8_t *)matrix.units + ((int64_t)at.band * product.n_units + few.first_unit + item.unit) * bytes;
-    int place = few.warp * product.n_slots + slot;
-    weft_bulk_copy(few.memory + place * product.slot_bytes, from, bytes, (uint64_t *)(few.memory + few.places.barriers) + place);
+static __device__ inline weft_band weft_few_band(const weft_cuda_product &product, const weft_few &few, int part) {
+    if (product.gated) return {part % 2, few.first_band + part / 2};
+    return weft_band_of(product, few.first_band + part);
 }
 
-/* Columns of this slice into shared memory; with a norm, the squares of whole columns. */
+static __device__ inline uint64_t *weft_few_barrier(const weft_cuda_product &product, const weft_few &few, int slot) {
+    return (uint64_t *)(few.memory + few.places.barriers) + few.warp * product.n_slots + slot;
+}
+
+static __device__ inline uint8_t *weft_few_slot(const weft_cuda_product &product, const weft_few &few, int slot) {
+    return few.memory + (few.warp * product.n_slots + slot) * product.slot_bytes;
+}
+
+/* The barriers of the two sets of sums. */
+static __device__ inline uint64_t *weft_few_full(const weft_cuda_product &product, const weft_few &few, int round) {
+    return (uint64_t *)(few.memory + few.places.barriers) + few.n_warps * product.n_slots + round % 2;
+}
+
+static __device__ inline uint64_t *weft_few_empty(const weft_cuda_product &product, const weft_few &few, int round) {
+    return weft_few_full(product, few, round) + 2;
+}
+
+static __device__ inline float *weft_few_partial(const weft_few &few, int round) {
+    return (float *)(few.memory + few.places.partial) + round % 2 * few.places.partial_floats;
+}
+
+/* A warp's copies, in the order of its items. */
+struct weft_few_copies {
+    int number;          /* of the next item */
+    const uint8_t *from; /* of the lane's item */
+    uint32_t bytes;      /* 0: there is no such item */
+};
+
+/* Begins the copy of the next item, if there is one, into a slot. */
+static __device__ inline void weft_few_fetch(const weft_cuda_product &product, const weft_few &few, weft_few_copies &ahead,
+                                             int slot) {
+    if (ahead.number % WEFT_LANES == 0) {
+        weft_few_item item = weft_few_item_of(few, ahead.number + weft_lane());
+        ahead.bytes = 0;
+        if (item.present) {
+            weft_band at = weft_few_band(product, few, item.part);
+            const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+            ahead.bytes = (uint32_t)weft_unit_bytes(matrix.format);
+            ahead.from = (const uint8_t *)matrix.units +
+                         ((int64_t)at.band * product.n_units + few.first_unit + item.unit) * (int64_t)ahead.bytes;
+        }
+    }
+    if (weft_lane() == ahead.number % WEFT_LANES && ahead.bytes > 0)
+        weft_bulk_copy(weft_few_slot(product, few, slot), ahead.from, ahead.bytes, weft_few_barrier(product, few, slot));
+    ahead.number++;
+}
+
+/* ---- Columns ---- */
+
+/* With all warps of the block. The values of the next unit are loaded while one is prepared. */
 static __device__ inline void weft_few_prepare(const weft_cuda_product &product, const weft_few &few) {
     float *scales = (float *)(few.memory + few.places.scales), *squares = (float *)(few.memory + few.places.squares);
-    for (int c = 0; c < few.n_columns; c++) {
-        const float *x = (const float *)product.x + (few.first_column + c) * product.k;
-        uint8_t *to = few.memory + few.places.halves + c * few.column_bytes;
-        for (int u = few.warp; u < few.n_units; u += few.n_warps) {
-            float scale, sum;
-            weft_prepare_unit(x, (const float *)product.norm, product.k, few.first_unit + u, to + u * WEFT_COLUMN_UNIT_BYTES, scale,
-                              sum);
-            if (weft_lane() != 0) continue;
-            scales[c * few.units + u] = scale;
-            if (product.has_norm) squares[c * product.n_units + few.first_unit + u] = sum;
+    const float *x = (const float *)product.x + few.first_column * product.k;
+    int n_warps = few.n_warps + WEFT_FEW_FINISHERS, unit = few.warp, column = 0;
+    float next[8];
+    auto find = [&]() {
+        while (unit >= few.n_units && column < few.n_columns) {
+            unit -= few.n_units;
+            column++;
         }
-        for (int u = few.warp; product.has_norm && u < product.n_units; u += few.n_warps) {
+        return column < few.n_columns;
+    };
+    bool present = find();
+    if (present) weft_load_unit(x + column * product.k, product.k, few.first_unit + unit, next);
+    while (present) {
+        float values[8], scale, sum;
+        int own_unit = unit, own_column = column;
+#pragma unroll
+        for (int i = 0; i < 8; i++) values[i] = next[i];
+        unit += n_warps;
+        present = find();
+        if (present) weft_load_unit(x + column * product.k, product.k, few.first_unit + unit, next);
+        weft_prepare_values(values, (const float *)product.norm, product.k, few.first_unit + own_unit,
+                            few.memory + few.places.halves + own_column * few.column_bytes + own_unit * WEFT_COLUMN_UNIT_BYTES,
+                            scale, sum);
+        if (weft_lane() != 0) continue;
+        scales[own_column * few.n_units + own_unit] = scale;
+        if (product.has_norm) squares[own_column * product.n_units + few.first_unit + own_unit] = sum;
+    }
+    if (!product.has_norm || few.n_units == product.n_units) return;
+    for (int c = 0; c < few.n_columns; c++) { /* the squares of whole columns */
+        for (int u = few.warp; u < product.n_units; u += n_warps) {
             if (u >= few.first_unit && u < few.first_unit + few.n_units) continue;
-            float sum = weft_unit_squares(x, product.k, u);
+            float sum = weft_unit_squares(x + c * product.k, product.k, u);
             if (weft_lane() == 0) squares[c * product.n_units + u] = sum;
         }
     }
 }
 
+/* ---- Multiplying ---- */
+
 /* c += a unit times 8 columns. A lane has column l / 4 of the fragments; columns that are missing repeat the first. */
 template <int FORMAT> static __device__ inline void weft_multiply_unit(const uint8_t *unit, const uint8_t *columns, float (&c)[4]) {
-    weft_fragments<FORMAT> fragments;
+    weft_whole_fragments<FORMAT> fragments;
     fragments.begin(unit);
+    uint4 next = *(const uint4 *)columns;
 #pragma unroll
     for (int group = 0; group < WEFT_UNIT_GROUPS; group++) {
         uint32_t a[2][4];
-        const uint4 b = *(const uint4 *)(columns + group * 64);
+        const uint4 b = next;
+        if (group + 1 < WEFT_UNIT_GROUPS) next = *(const uint4 *)(columns + (group + 1) * 64);
         fragments.group(unit, group, a);
         weft_mma(c, a[0], b.x, b.y);
         weft_mma(c, a[1], b.z, b.w);
@@ -101,106 +168,256 @@ static __device__ inline void weft_few_multiply(int format, const uint8_t *unit,
     }
 }
 
-/* Multiplies an item, and keeps its sums for the end of the round: [matrix][band][unit][column][row]. */
-static __device__ inline void weft_few_item_sums(const weft_cuda_product &product, weft_few &few, int round, int i, int slot,
-                                                 float *partial) {
-    weft_few_item item = weft_few_item_of(product, few, round, i);
-    if (!item.present) return;
-    int place = few.warp * product.n_slots + slot, lane = weft_lane();
-    weft_bulk_wait((uint64_t *)(few.memory + few.places.barriers) + place, few.parities >> slot & 1);
-    few.parities ^= 1u << slot;
-    const weft_cuda_matrix &matrix =
-        product.matrices[product.gated ? item.matrix : weft_band_of(product, round + item.band).matrix];
-    int own = lane / 4 < few.n_columns ? lane / 4 : 0;
-    const uint8_t *columns =
-        few.memory + few.places.halves + own * few.column_bytes + item.unit * WEFT_COLUMN_UNIT_BYTES + lane % 4 * 16;
+/* Places in shared memory, in bytes, that a lane needs for each item. They are not computed anew each time. */
+struct weft_few_lane {
+    int columns, scales, sums;    /* of unit 0: its column's halves, its first column's scale, its first sum in the set */
+    int scale_stride, sum_stride; /* between columns; between units */
+    int n_columns;                /* of the two that the lane has sums of */
+    int slots, barriers;          /* the warp's */
+};
+
+static __device__ inline void weft_keep(int &value) {
+    asm volatile("" : "+r"(value)); /* the compiler no longer knows what it is computed from */
+}
+
+static __device__ inline weft_few_lane weft_few_lane_of(const weft_cuda_product &product, const weft_few &few) {
+    int lane = weft_lane(), own = lane / 4 < few.n_columns ? lane / 4 : 0, first = lane % 4 * 2;
+    weft_few_lane made;
+    made.columns = few.places.halves + own * few.column_bytes + lane % 4 * 16;
+    made.scales = few.places.scales + first * few.n_units * 4;
+    made.sums = few.places.partial + (first * WEFT_UNIT_ROWS + lane / 4) * 4;
+    made.scale_stride = few.n_units * 4;
+    made.sum_stride = few.n_columns * WEFT_UNIT_ROWS * 4;
+    made.n_columns = few.n_columns - first;
+    made.slots = few.warp * product.n_slots * product.slot_bytes;
+    made.barriers = few.places.barriers + few.warp * product.n_slots * 8;
+    weft_keep(made.columns);
+    weft_keep(made.scales);
+    weft_keep(made.sums);
+    weft_keep(made.scale_stride);
+    weft_keep(made.sum_stride);
+    weft_keep(made.n_columns);
+    weft_keep(made.slots);
+    weft_keep(made.barriers);
+    return made;
+}
+
+/* Multiplies a unit, and keeps its sums: [part][unit][column][row]. `index` counts the set's units. */
+static __device__ inline void weft_few_item_sums(uint8_t *memory, const weft_few_lane &lane, int format, int unit,
+                                                 const uint8_t *slot, int set, int index) {
     float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    weft_few_multiply(matrix.format, few.memory + place * product.slot_bytes, columns, c);
-    const float *scales = (const float *)(few.memory + few.places.scales) + item.unit;
-    int index = (item.matrix * product.block_bands + item.band) * few.units + item.unit;
-    float *to = partial + index * few.n_columns * WEFT_UNIT_ROWS + lane / 4;
+    weft_few_multiply(format, slot, memory + lane.columns + unit * WEFT_COLUMN_UNIT_BYTES, c);
+    const uint8_t *scale = memory + lane.scales + unit * 4;
+    float *to = (float *)(memory + lane.sums + set + index * lane.sum_stride);
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
-        int column = lane % 4 * 2 + j % 2;
-        if (column < few.n_columns) to[column * WEFT_UNIT_ROWS + j / 2 * 8] = __fmul_rn(c[j], scales[column * few.units]);
-    }
-    __syncwarp(); /* the slot has been read */
-}
-
-static __device__ inline float weft_few_sum(const weft_few &few, const float *partial, int index, int column, int row) {
-    float sum = 0.0f;
-    partial += (index * few.units * few.n_columns + column) * WEFT_UNIT_ROWS + row;
-    for (int u = 0; u < few.n_units; u++) sum = __fadd_rn(sum, partial[u * few.n_columns * WEFT_UNIT_ROWS]);
-    return sum;
-}
-
-/* Adds up the units of each row of the round's bands. */
-static __device__ inline void weft_few_finish(const weft_cuda_product &product, const weft_few &few, int round,
-                                              const float *partial) {
-    const float *factors = (const float *)(few.memory + few.places.factors);
-    for (int i = (int)threadIdx.x; i < product.block_bands * WEFT_FEW_COLUMNS * WEFT_UNIT_ROWS; i += (int)blockDim.x) {
-        int row = i % WEFT_UNIT_ROWS, column = i / WEFT_UNIT_ROWS % WEFT_FEW_COLUMNS,
-            band = i / (WEFT_UNIT_ROWS * WEFT_FEW_COLUMNS);
-        if (column >= few.n_columns || round + band >= product.n_bands) continue;
-        float sum = weft_few_sum(few, partial, band, column, row), up = 0.0f;
-        if (product.gated) up = weft_few_sum(few, partial, product.block_bands + band, column, row);
-        weft_finish_slice(product, few.slice, round + band, row, few.first_column + column,
-                          product.has_norm ? factors[column] : 1.0f, sum, up);
+    for (int j = 0; j < 2; j++) {
+        if (j >= lane.n_columns) continue;
+        float factor = *(const float *)(scale + j * lane.scale_stride);
+        to[j * WEFT_UNIT_ROWS] = __fmul_rn(c[j], factor);
+        to[j * WEFT_UNIT_ROWS + 8] = __fmul_rn(c[j + 2], factor);
     }
 }
+
+/* Says that the warp has no more sums for a round, and waits until there is room for those of the next. */
+static __device__ inline void weft_few_end_round(const weft_cuda_product &product, const weft_few &few, int &round) {
+    __syncwarp();
+    if (weft_lane() == 0) weft_barrier_arrive(weft_few_full(product, few, round));
+    round++;
+    if (round >= 2 && round * few.round_parts < few.n_parts)
+        weft_barrier_wait(weft_few_empty(product, few, round), (round / 2 - 1) & 1);
+}
+
+/* A warp's items, of all rounds. */
+static __device__ inline void weft_few_work(const weft_cuda_product &product, const weft_few &few, weft_few_copies ahead) {
+    const weft_few_lane lane = weft_few_lane_of(product, few);
+    int slot = 0, round = 0, next_part = few.round_parts, before = 0, set = 0; /* before: units before the round */
+    int n_units = few.n_units, n_slots = product.n_slots, slot_bytes = product.slot_bytes;
+    uint32_t parities = 0, packed = 0; /* of the lane's item: part, format, unit */
+    weft_keep(n_units);
+    for (int number = 0;; number++) {
+        if (number % WEFT_LANES == 0) {
+            weft_few_item item = weft_few_item_of(few, number + weft_lane());
+            packed = (uint32_t)few.n_parts << 11;
+            if (item.present)
+                packed = (uint32_t)item.part << 11 |
+                         (uint32_t)product.matrices[weft_few_band(product, few, item.part).matrix].format << 8 |
+                         (uint32_t)item.unit;
+        }
+        uint32_t own = __shfl_sync(WEFT_ALL_LANES, packed, number % WEFT_LANES);
+        int part = (int)(own >> 11), unit = (int)(own & 255);
+        if (part >= few.n_parts) break;
+        for (; part >= next_part; next_part += few.round_parts) {
+            weft_few_end_round(product, few, round);
+            before += few.round_parts * n_units;
+            set = round % 2 * few.places.partial_floats * 4;
+        }
+        weft_bulk_wait((uint64_t *)(few.memory + lane.barriers + slot * 8), parities >> slot & 1);
+        parities ^= 1u << slot;
+        weft_few_item_sums(few.memory, lane, (int)(own >> 8 & 7), unit, few.memory + lane.slots + slot * slot_bytes, set,
+                           part * n_units + unit - before);
+        __syncwarp(); /* the slot has been read */
+        weft_few_fetch(product, few, ahead, slot);
+        if (++slot == n_slots) slot = 0;
+    }
+    while (round * few.round_parts < few.n_parts) weft_few_end_round(product, few, round);
+}
+
+/* ---- Finishing ---- */
+
+/* A row of a band of a column. */
+struct weft_few_result {
+    int part, column, row; /* part: the first of the band, of the set */
+    bool has_bias;
+    weft_result at;
+};
+
+/* Result number `index` of those whose first band is `band`, of the block; reads what is constant. */
+static __device__ inline weft_few_result weft_few_aim(const weft_cuda_product &product, const weft_few &few, int band, int index) {
+    weft_few_result result;
+    unsigned column = (unsigned)index / WEFT_UNIT_ROWS;
+    result.row = index % WEFT_UNIT_ROWS;
+    result.column = (int)(column % (unsigned)few.n_columns);
+    int of_round = (int)(column / (unsigned)few.n_columns);
+    result.part = product.gated ? 2 * of_round : of_round;
+    weft_band at =
+        product.gated ? weft_band{0, few.first_band + band + of_round} : weft_band_of(product, few.first_band + band + of_round);
+    result.has_bias = product.matrices[at.matrix].bias != 0;
+    result.at = weft_result_begin(product, at, result.row, few.first_column + result.column);
+    return result;
+}
+
+/* The sum of a part, in the order that kernels/products.h says. */
+static __device__ inline float weft_few_sum(const weft_cuda_product &product, const weft_few &few, const float *partial, int part,
+                                            const weft_few_result &result, float power, float factor) {
+    const int stride = few.n_columns * WEFT_UNIT_ROWS;
+    partial += part * few.n_units * stride + result.column * WEFT_UNIT_ROWS + result.row;
+    float total = 0.0f;
+    for (int slice = 0, u = 0; slice < few.n_slices; slice++) {
+        int end = few.n_units;
+        if (slice + 1 < few.n_slices) end = weft_slice_begin(product.n_units, product.n_slices, slice + 1);
+        float sum = 0.0f;
+        for (; u < end; u++) sum = __fadd_rn(sum, partial[u * stride]);
+        sum = weft_sized(sum, power, factor);
+        total = slice == 0 ? sum : __fadd_rn(total, sum);
+    }
+    return total;
+}
+
+static __device__ inline void weft_few_store(const weft_cuda_product &product, const weft_few &few, int band,
+                                             const weft_few_result &result, const float *partial, const float *factors) {
+    float factor = product.has_norm ? factors[result.column] : 1.0f, up = 0.0f;
+    float sum = weft_few_sum(product, few, partial, result.part, result, result.at.power, factor);
+    if (product.gated) up = weft_few_sum(product, few, partial, result.part + 1, result, result.at.up_power, factor);
+    if (few.n_slices == product.n_slices) {
+        weft_result_end(product, result.has_bias, result.at, sum, up);
+        return;
+    }
+    int of_round = product.gated ? result.part / 2 : result.part;
+    weft_keep_slice(product, few.slice, few.first_band + band + of_round, result.row, few.first_column + result.column, sum, up);
+}
+
+/* What the norm multiplies columns with, for each finishing warp. */
+static __device__ inline const float *weft_few_factors(const weft_cuda_product &product, const weft_few &few) {
+    float *factors = (float *)(few.memory + few.places.factors) + (few.warp - few.n_warps) * WEFT_FEW_COLUMNS;
+    const float *squares = (const float *)(few.memory + few.places.squares) + weft_lane() * product.n_units;
+    if (product.has_norm && weft_lane() < few.n_columns)
+        factors[weft_lane()] = weft_norm_factor(squares, product.n_units, product.k, product.epsilon);
+    __syncwarp();
+    return factors;
+}
+
+/* With the finishing warps. `result` is the thread's first, if it has one in the first round. */
+static __device__ inline void weft_few_finish(const weft_cuda_product &product, const weft_few &few, weft_few_result result,
+                                              const float *factors) {
+    int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES, round = 0;
+    for (int band = 0; band < few.n_bands; band += product.round_bands, round++) {
+        int left = few.n_bands - band,
+            n = (left < product.round_bands ? left : product.round_bands) * few.n_columns * WEFT_UNIT_ROWS;
+        if (round > 0 && thread < n) {
+            result = weft_few_aim(product, few, band, thread);
+            weft_result_residual(product, result.at);
+        }
+        weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
+        const float *partial = weft_few_partial(few, round);
+        for (int i = thread; i < n; i += WEFT_FEW_FINISHERS * WEFT_LANES) {
+            if (i != thread) {
+                result = weft_few_aim(product, few, band, i);
+                weft_result_residual(product, result.at);
+            }
+            weft_few_store(product, few, band, result, partial, factors);
+        }
+        __syncwarp();
+        if (weft_lane() == 0) weft_barrier_arrive(weft_few_empty(product, few, round));
+    }
+}
+
+/* ---- All of it ---- */
 
 static __device__ inline weft_few weft_few_begin(const weft_cuda_product &product, uint8_t *memory) {
     weft_few few;
+    int x = (int)blockIdx.x, longer = x < product.n_longer ? x : product.n_longer;
     few.memory = memory;
-    few.slice = (int)blockIdx.y % product.n_slices;
-    few.first_column = (int)blockIdx.y / product.n_slices * WEFT_FEW_COLUMNS;
+    few.n_slices = product.block_slices;
+    int n_groups = few.n_slices == product.n_slices ? 1 : product.n_slices;
+    few.slice = (int)blockIdx.y % n_groups;
+    few.first_column = (int)blockIdx.y / n_groups * WEFT_FEW_COLUMNS;
     int64_t left = product.n_columns - few.first_column;
     few.n_columns = left < WEFT_FEW_COLUMNS ? (int)left : WEFT_FEW_COLUMNS;
-    few.places = weft_few_places_of(&product, few.n_columns);
+    few.first_band = x * product.block_bands + longer;
+    few.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
+    few.n_parts = product.gated ? 2 * few.n_bands : few.n_bands;
+    few.round_parts = product.gated ? 2 * product.round_bands : product.round_bands;
     few.first_unit = weft_slice_begin(product.n_units, product.n_slices, few.slice);
-    few.n_units = weft_slice_begin(product.n_units, product.n_slices, few.slice + 1) - few.first_unit;
-    few.units = weft_slice_units(product.n_units, product.n_slices);
-    few.column_bytes = few.units * WEFT_COLUMN_UNIT_BYTES + WEFT_COLUMN_PAD;
+    few.n_units = weft_slice_begin(product.n_units, product.n_slices, few.slice + few.n_slices) - few.first_unit;
     few.warp = (int)threadIdx.x / WEFT_LANES;
-    few.n_warps = (int)blockDim.x / WEFT_LANES;
-    few.n_own = few.units > WEFT_FEW_WARPS ? 2 : 1;
-    few.own_band = few.n_own == 1 ? few.warp / few.units : 0;
-    few.own_unit = few.n_own == 1 ? few.warp % few.units : few.warp;
-    few.parities = 0;
+    few.n_warps = (int)blockDim.x / WEFT_LANES - WEFT_FEW_FINISHERS;
+    few.places = weft_few_places_of(&product, few.n_columns, few.n_warps);
+    few.column_bytes = weft_few_column_bytes(&product);
     return few;
 }
 
-static __device__ inline void weft_product_in_bands(const weft_cuda_product &product, uint8_t *memory) {
-    weft_few few = weft_few_begin(product, memory);
-    int n_items = few.n_own * (product.gated ? 2 : 1), stride = (int)gridDim.x * product.block_bands;
-    uint64_t *barriers = (uint64_t *)(few.memory + few.places.barriers) + few.warp * product.n_slots;
-    if (weft_lane() < product.n_slots) weft_bulk_begin(barriers + weft_lane());
-    __syncwarp();
-    int first = (int)blockIdx.x * product.block_bands, ahead = first, ahead_item = 0, slot = 0;
-    for (int i = 0; i < product.n_slots; i++) {
-        weft_few_fetch(product, few, ahead, ahead_item, i);
-        if (++ahead_item == n_items) ahead_item = 0, ahead += stride;
+static __device__ inline void weft_few_begin_barriers(const weft_cuda_product &product, const weft_few &few) {
+    if (few.warp < few.n_warps && weft_lane() < product.n_slots) weft_bulk_begin(weft_few_barrier(product, few, weft_lane()));
+    if ((int)threadIdx.x == few.n_warps * WEFT_LANES) {
+        for (int i = 0; i < 2; i++) {
+            weft_barrier_begin(weft_few_full(product, few, i), (uint32_t)few.n_warps);
+            weft_barrier_begin(weft_few_empty(product, few, i), WEFT_FEW_FINISHERS);
+        }
+        weft_barriers_begun();
     }
+    __syncwarp();
+}
+
+/* Asks for the norm's weights, which do not come from the kernel before. */
+static __device__ inline void weft_few_prefetch(const weft_cuda_product &product) {
+    for (int64_t i = (int64_t)threadIdx.x * 32; product.has_norm && i < product.k; i += (int64_t)blockDim.x * 32)
+        weft_prefetch((const float *)product.norm + i);
+}
+
+static __device__ inline void weft_product_in_bands(const weft_cuda_product &product, uint8_t *memory) {
+    const weft_few few = weft_few_begin(product, memory);
+    bool finishes = few.warp >= few.n_warps;
+    weft_few_copies ahead = {0, nullptr, 0};
+    weft_few_result result = {};
+    int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES;
+    weft_few_begin_barriers(product, few);
+    while (!finishes && ahead.number < product.n_slots) weft_few_fetch(product, few, ahead, ahead.number);
+    weft_few_prefetch(product);
+    int n_bands = few.n_bands < product.round_bands ? few.n_bands : product.round_bands;
+    bool has_result = finishes && thread < n_bands * few.n_columns * WEFT_UNIT_ROWS;
+    if (has_result) result = weft_few_aim(product, few, 0, thread);
+    if (weft_cancelled(product)) {
+        for (int i = 0; i < ahead.number; i++)
+            if (weft_few_item_of(few, i).present) weft_bulk_wait(weft_few_barrier(product, few, i), 0);
+        return;
+    }
+    if (has_result) weft_result_residual(product, result.at);
     weft_few_prepare(product, few);
     __syncthreads();
-    if (product.has_norm && (int)threadIdx.x < few.n_columns)
-        ((float *)(few.memory + few.places.factors))[threadIdx.x] =
-            weft_norm_factor((const float *)(few.memory + few.places.squares) + threadIdx.x * product.n_units, product.n_units,
-                             product.k, product.epsilon);
-    float *partial = (float *)(few.memory + few.places.partial);
-    int other = few.places.partial_floats;
-    for (int round = first; round < product.n_bands; round += stride) {
-        for (int i = 0; i < n_items; i++) {
-            weft_few_item_sums(product, few, round, i, slot, partial);
-            weft_few_fetch(product, few, ahead, ahead_item, slot);
-            if (++ahead_item == n_items) ahead_item = 0, ahead += stride;
-            if (++slot == product.n_slots) slot = 0;
-        }
-        __syncthreads();
-        weft_few_finish(product, few, round, partial);
-        partial += other; /* threads may still read the round before the last */
-        other = -other;
-    }
+    if (finishes)
+        weft_few_finish(product, few, result, weft_few_factors(product, few));
+    else
+        weft_few_work(product, few, ahead);
 }
 
 #endif

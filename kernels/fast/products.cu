@@ -4,10 +4,11 @@
 
 extern __shared__ float shared[];
 
-/* Grid: blocks that share the bands; slices, and groups of columns. */
-WEFT_KERNEL_OF(weft_product_few, weft_cuda_product, product, WEFT_FEW_WARPS *WEFT_LANES, 2) {
+/* Grid: blocks that share the bands; slices, where a block has one, and groups of columns. Two blocks fit on a multiprocessor: one
+ * asks for its weights while the other, of the kernel before, still runs. */
+WEFT_KERNEL_OF(weft_product_few, weft_cuda_product, product, (WEFT_FEW_WARPS + WEFT_FEW_FINISHERS) * WEFT_LANES, 2) {
 #if WEFT_HAS_BULK_COPIES
-    if (!weft_cancelled(product)) weft_product_in_bands(product, (uint8_t *)shared);
+    weft_product_in_bands(product, (uint8_t *)shared);
 #endif
 }
 
