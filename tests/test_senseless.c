@@ -16,14 +16,14 @@ static void refuses_wrong_rope(void **state) {
         weft_status status;
         const char *part;
     } cases[] = {
-        {{{"*.rope.scaling.type", TEXT, 0, "longrope"}}, WEFT_UNSUPPORTED, "\"longrope\""},
+        {{{"*.rope.scaling.type", TEXT, 0, "spiral"}}, WEFT_UNSUPPORTED, "\"spiral\""},
         {{{"*.rope.scaling.type", U32, 1, NULL}}, WEFT_BAD_FILE, "rope.scaling.type"},
         {{{"*.rope.scaling.factor", F32, -2, NULL}}, WEFT_BAD_FILE, "rope.scaling.factor"},
         {{{"*.rope.scaling.factor", F32, NAN, NULL}}, WEFT_BAD_FILE, "rope.scaling.factor"},
         {{{"*.rope.scaling.factor", F32, INFINITY, NULL}}, WEFT_BAD_FILE, "rope.scaling.factor"},
         {{{"*.rope.scaling.factor", F32, 1e30, NULL}}, WEFT_BAD_FILE, "rope.scaling.factor"},
         {{{"*.rope.scaling.factor", F32, 1e-30, NULL}}, WEFT_BAD_FILE, "scaling factor"},
-        {{{"*.rope.scaling.type", TEXT, 0, "yarn"}, {"*.rope.scaling.original_context_length", U32, 0, NULL}},
+        {{{"*.rope.scaling.type", TEXT, 0, "yarn"}, {"*.rope.scaling.original_context_length", U32, 4294967295.0, NULL}},
          WEFT_BAD_FILE,
          "original_context_length"},
         {{{"*.rope.scaling.type", TEXT, 0, "yarn"}, {"*.rope.scaling.attn_factor", F32, NAN, NULL}}, WEFT_BAD_FILE, "attn_factor"},

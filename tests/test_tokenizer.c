@@ -202,7 +202,7 @@ static void test_refused(void **state) {
         {{.entries = {{"tokenizer.ggml.model", AS_TEXT, 0, "bert"}}}, WEFT_UNSUPPORTED, "\"bert\""},
         {{.entries = {{"tokenizer.ggml.model", AS_U32, 3, NULL}}}, WEFT_BAD_FILE, "tokenizer.ggml.model"},
         {{.without = "tokenizer.ggml.pre"}, WEFT_UNSUPPORTED, "tokenizer.ggml.pre"},
-        {{.entries = {{"tokenizer.ggml.pre", AS_TEXT, 0, "falcon"}}}, WEFT_UNSUPPORTED, "\"falcon\""},
+        {{.entries = {{"tokenizer.ggml.pre", AS_TEXT, 0, "peregrine"}}}, WEFT_UNSUPPORTED, "\"peregrine\""},
         {{.entries = {{"tokenizer.ggml.pre", AS_FLAG, 1, NULL}}}, WEFT_BAD_FILE, "tokenizer.ggml.pre"},
         {{.without = "tokenizer.ggml.tokens"}, WEFT_BAD_FILE, "tokenizer.ggml.tokens"},
         {{.entries = {{"tokenizer.ggml.tokens", AS_TEXT, 0, "a"}}}, WEFT_BAD_FILE, "tokenizer.ggml.tokens"},
