@@ -15,14 +15,7 @@ typedef struct leaf_spec {
     weft_tensor tensor;
 } leaf_spec;
 
-#define W(type, n0, n1)                                                                                                            \
-    {                                                                                                                              \
-        WEFT_LEAF_WEIGHT, {                                                                                                        \
-            WEFT_##type, {                                                                                                         \
-                n0, n1, 1, 1                                                                                                       \
-            }                                                                                                                      \
-        }                                                                                                                          \
-    }
+#define W(type, n0, n1) W3(type, n0, n1, 1)
 #define W3(type, n0, n1, n2)                                                                                                       \
     {                                                                                                                              \
         WEFT_LEAF_WEIGHT, {                                                                                                        \
@@ -31,14 +24,7 @@ typedef struct leaf_spec {
             }                                                                                                                      \
         }                                                                                                                          \
     }
-#define A(n0, n1)                                                                                                                  \
-    {                                                                                                                              \
-        WEFT_LEAF_INPUT, {                                                                                                         \
-            WEFT_F32, {                                                                                                            \
-                n0, n1, 1, 1                                                                                                       \
-            }                                                                                                                      \
-        }                                                                                                                          \
-    }
+#define A(n0, n1) A3(n0, n1, 1)
 #define A3(n0, n1, n2)                                                                                                             \
     {                                                                                                                              \
         WEFT_LEAF_INPUT, {                                                                                                         \

@@ -82,8 +82,7 @@ typedef struct weft_error {
 /* "out of memory" and so on; static and never NULL. */
 WEFT_API const char *weft_status_text(weft_status status);
 
-/* Writes a printf-style message to `error`, which may be NULL, and returns `status`: `return weft_fail(error, WEFT_IO, "...")`. A
- * message that is too long is cut. */
+/* Writes a printf-style message, cut if it is too long, to `error`, which may be NULL, and returns `status`. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
@@ -91,8 +90,7 @@ WEFT_API weft_status
 weft_fail(weft_error *error, weft_status status, const char *format, ...);
 
 /* For code that takes structs with reserved words: WEFT_INVALID_ARGUMENT if one of the words is not zero. `bytes` is their size,
- * and `name` their name in the message: weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error).
- */
+ * and `name` their name in the message, such as "options.reserved". */
 WEFT_API weft_status weft_require_zero(const char *name, const uint64_t *words, size_t bytes, weft_error *error);
 
 /* ---- Runtime ---- */
@@ -345,8 +343,7 @@ typedef struct weft_node_support {
 WEFT_API weft_status weft_graph_support(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,
                                         weft_node_support *support, weft_error *error);
 /* Calls `report` for each kernel of the node's op in the device's table, in the table's order: whether it can run node `index`, or
- * why not. If `report` returns a status other than WEFT_OK, the listing ends and returns it. WEFT_UNSUPPORTED: the backend does not
- * list its kernels. */
+ * why not. A status other than WEFT_OK from `report` ends the listing and is returned. WEFT_UNSUPPORTED: it lists no kernels. */
 WEFT_API weft_status weft_graph_kernels(const weft_graph *graph, size_t index, weft_device *device, weft_precision precision,
                                         weft_status (*report)(void *user, const weft_node_support *kernel), void *user,
                                         weft_error *error);
@@ -373,8 +370,7 @@ typedef struct weft_graph_print_options {
 
 /* Prints nodes with shapes, bytes moved and operations. With a device it also prints the number and name of each node's kernel (or
  * why there is none), the storage of values that are not F32, and the layout of weights that are not as in the file. `options` may
- * be NULL. `write` gets pieces of text, which end with no zero. A status other than WEFT_OK from `write` ends the printing and is
- * returned. */
+ * be NULL. `write` gets pieces of text, which end with no zero. Its status, if not WEFT_OK, ends the printing and is returned. */
 WEFT_API weft_status weft_graph_print(const weft_graph *graph, const weft_graph_print_options *options,
                                       weft_status (*write)(void *user, const char *text, size_t size), void *user,
                                       weft_error *error);
@@ -463,8 +459,7 @@ WEFT_API void weft_plan_destroy(weft_plan *plan);
 typedef struct weft_plan_info {
     size_t n_phases;     /* nodes that are run */
     size_t n_dispatches; /* launches for a step, including those that move its inputs and results; 0: unknown */
-    /* Bytes of weights that a step reads, in their layouts: of a table only the rows that are looked up; of experts, one matrix for
-     * each choice, which is the most that a step can read. */
+    /* Bytes of weights that a step reads, in their layouts: of a table only the rows looked up, of experts a matrix each choice. */
     uint64_t weight_bytes;
     uint64_t arena_bytes;
     uint64_t recording_bytes; /* device memory of the recording itself; 0: unknown */
@@ -476,11 +471,9 @@ WEFT_API void weft_plan_describe(const weft_plan *plan, weft_plan_info *info);
 typedef uint64_t weft_ticket;
 
 /* Begins a step in a free slot. `inputs` has room for a pointer to each step input, in the order in which they were added to the
- * graph. The pointers lead to zeroed host memory for the caller to fill, valid until the step is submitted. WEFT_FULL: no slot is
- * free. */
+ * graph. The pointers lead to zeroed host memory for the caller to fill, valid until the submit. WEFT_FULL: no slot is free. */
 WEFT_API weft_status weft_plan_begin(weft_plan *plan, weft_ticket *ticket, void **inputs, weft_error *error);
-/* Queues the step. Steps of a store run in the order in which they began, so each step that began must be submitted. On failure the
- * slot is free again. */
+/* Queues the step. Steps of a store run in the order in which they began, so each must be submitted. A failure frees the slot. */
 WEFT_API weft_status weft_plan_submit(weft_plan *plan, weft_ticket ticket, weft_error *error);
 /* Waits until the step has ended, for `timeout_ns` at most (UINT64_MAX: without limit; 0: no wait). Returns how it ended: WEFT_OK,
  * WEFT_CANCELLED or the failure; WEFT_TIMEOUT: it has not ended. On WEFT_OK `outputs` (NULL, or room for all results) receives host
