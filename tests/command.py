@@ -57,7 +57,8 @@ def run_tests(documentation):
 
 class Usage(unittest.TestCase):
     def test_exit_statuses(self):
-        usage = [[], ["nonsense"], ["run"], ["run", "a", "b"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
+        usage = [[], ["nonsense"], ["run"], ["run", "a", "b", "c"], ["run", "-m", "a", "b", "c"], ["run", "a", "b", "-p", "c"], ["run", "a", "-p", "b", "-f", "c"],
+                 ["run", "a", "-p", "b", "-p", "c"], ["run", "a", "--raw", "--raw"], ["chat", "a", "b"], ["chat", "-m", "a", "b"], ["help", "nonsense"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
                  ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"]]
         for arguments in usage:
             code, out, err = weft(*arguments)
@@ -71,10 +72,35 @@ class Usage(unittest.TestCase):
         self.assertFalse((FOLDER / "x.gguf").exists())
 
     def test_help(self):
-        for arguments in [["--help"], ["--version"], ["run", "--help"], ["bench", "--help"]]:
+        for arguments in [["--help"], ["help"], ["--version"], ["run", "--help"], ["help", "run"], ["bench", "--help"]]:
             code, out, err = weft(*arguments)
             self.assertEqual((code, err), (0, b""), arguments)
             self.assertTrue(out)
+        self.assertEqual(weft("help", "run"), weft("run", "--help"))
+
+    def test_nearest_names(self):
+        for arguments, name in [(["rnu"], b"run?"), (["help", "inspct"], b"inspect?"), (["run", "a", "--promt", "x"], b"--prompt?"),
+                                (["run", "a", "--chat-templates=x"], b"--chat-template?"), (["bench", "--hlep"], b"--help?")]:
+            code, out, err = weft(*arguments)
+            self.assertEqual((code, out), (2, b""), arguments)
+            self.assertIn(b"did you mean " + name, err)
+        for arguments in [["xylophones"], ["run", "a", "--xylophones"], ["run", "a", "-Z"]]:
+            self.assertNotIn(b"did you mean", weft(*arguments)[2])
+
+    def test_ways_to_give_model_and_prompt(self):
+        prompt = FOLDER / "prompt.txt"
+        prompt.write_text("Once upon")
+        rest = ["--raw", "-n", "4"]
+        expected = weft("run", model(), "-p", "Once upon", *rest)[:2]
+        self.assertEqual(expected[0], 0)
+        for arguments in [[model(), "Once upon"], ["-m", model(), "Once upon"], ["-m", model(), "-f", prompt], [model(), "--file", prompt]]:
+            self.assertEqual(weft("run", *arguments, *rest)[:2], expected, arguments)
+        self.assertEqual(weft("run", model(), "-f", FOLDER / "none.txt", *rest)[0], 1)
+
+    def test_a_model_alone_is_a_chat(self):
+        code, out, err = weft("/nonexistent.gguf")
+        self.assertEqual((code, out), (1, b""))
+        self.assertIn(b"/nonexistent.gguf", err)
 
 
 

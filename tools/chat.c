@@ -62,18 +62,17 @@ static int run(const weft_command *command, int argc, char **argv) {
     talk_settings settings = {.session = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}};
     option_spec options[MAX_OPTIONS];
     size_t n_options = talk_options_add(&settings, options, 0);
-    const char *path;
-    int code = options_parse(command, options, n_options, &path, 1, argc, argv);
+    int code = talk_parse(&settings, command, options, n_options, NULL, argc, argv);
     if (code >= 0) return code;
 
     weft_error error = {0};
     talk opened = {0};
     weft_session *session = NULL;
     interrupt_install();
-    weft_status status = talk_open(&settings, path, &opened, &error);
+    weft_status status = talk_open(&settings, &opened, &error);
     if (status == WEFT_OK && !opened.info.chat_format)
-        status =
-            weft_fail(&error, WEFT_UNSUPPORTED, "%s: no chat format: %s; --chat-template gives one", path, opened.info.chat_reason);
+        status = weft_fail(&error, WEFT_UNSUPPORTED, "%s: no chat format: %s; --chat-template gives one", settings.model,
+                           opened.info.chat_reason);
     if (status == WEFT_OK) status = talk_load(&settings, &opened, 0, &error);
     if (status == WEFT_OK) status = talk_session(&settings, &opened, &settings.session, &session, &error);
     if (status == WEFT_OK) status = converse(session, &error);

@@ -48,6 +48,13 @@ int options_parse(const weft_command *command, const option_spec *options, size_
 /* The same, but only the first n_needed arguments are required; the others are NULL if they are not given. */
 int options_parse_some(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                        size_t n_needed, size_t n_positional, int argc, char **argv);
+/* The word that is most like one that was typed: begin, try words, then `word` is the nearest, or NULL if none is near. */
+typedef struct nearest_word {
+    const char *wanted, *word;
+    size_t distance;
+} nearest_word;
+void nearest_begin(nearest_word *nearest, const char *wanted);
+void nearest_try(nearest_word *nearest, const char *word);
 /* "weft run: message" and a hint on stderr; EXIT_USAGE. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
@@ -77,11 +84,15 @@ weft_engine_options engine_options(const engine_settings *settings);
 typedef struct talk_settings {
     engine_settings engine;
     weft_session_options session; /* holds the defaults before the options are parsed */
+    const char *model;            /* --model, or the first argument: talk_parse sets it */
     const char *system, *chat_template, *tools, *variables;
 } talk_settings;
 
 /* Appends the rows of both commands, with those of engine_options_add. */
 size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_options);
+/* options_parse for both: the model, then, where `text` is not NULL, a text that may be missing. */
+int talk_parse(talk_settings *settings, const weft_command *command, const option_spec *options, size_t n_options,
+               const char **text, int argc, char **argv);
 
 /* A growing array of bytes or tokens from malloc; zero is empty. */
 typedef struct byte_array {
@@ -99,7 +110,7 @@ typedef struct talk {
 } talk;
 
 /* Opens the model with its chat template; no weights yet. Close it on failure too. */
-weft_status talk_open(talk_settings *settings, const char *path, talk *opened, weft_error *error);
+weft_status talk_open(talk_settings *settings, talk *opened, weft_error *error);
 weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_top, weft_error *error);
 void talk_close(talk *opened);
 /* A session, with the system message. */

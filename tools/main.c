@@ -13,11 +13,51 @@ static const weft_command *const commands[] = {
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *stream) {
-    fputs("usage: weft COMMAND [arguments]\n\n", stream);
+    fputs("usage: weft COMMAND [arguments]\n       weft MODEL.gguf [options]: the same as weft chat\n\n", stream);
     for (size_t i = 0; i < N_COMMANDS; i++) fprintf(stream, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n`weft COMMAND --help` lists a command's arguments. Usage errors exit with 2, failures with 1,\n"
+    fputs("\n`weft help COMMAND` lists a command's arguments. Usage errors exit with 2, failures with 1,\n"
           "what Ctrl-C ended with 130.\n",
           stream);
+}
+
+static const weft_command *find_command(const char *name) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(name, commands[i]->name) == 0) return commands[i];
+    return NULL;
+}
+
+static int no_command(const char *name) {
+    nearest_word nearest;
+    nearest_begin(&nearest, name);
+    for (size_t i = 0; i < N_COMMANDS; i++) nearest_try(&nearest, commands[i]->name);
+    fputs("weft: there is no command \"", stderr);
+    print_escaped(stderr, name);
+    if (nearest.word)
+        fprintf(stderr, "\"; did you mean %s?\n", nearest.word);
+    else
+        fputs("\"; `weft --help` lists them\n", stderr);
+    return EXIT_USAGE;
+}
+
+/* "model.gguf" in the place of a command. */
+static bool is_model(const char *name) {
+    size_t size = strlen(name);
+    return size > 5 && strcmp(name + size - 5, ".gguf") == 0;
+}
+
+static int run_command(const weft_command *command, int argc, char **argv) {
+    int code = command->run(command, argc, argv);
+    /* A full disk or a closed pipe is only noticed here. */
+    if (fflush(stdout) == 0 || code != EXIT_DONE) return code;
+    fputs("weft: cannot write to standard output\n", stderr);
+    return EXIT_FAILED;
+}
+
+/* weft help COMMAND */
+static int help(char *name) {
+    const weft_command *command = find_command(name);
+    char option[] = "--help", *arguments[] = {name, option, NULL};
+    return command ? run_command(command, 2, arguments) : no_command(name);
 }
 
 int main(int argc, char **argv) {
@@ -26,7 +66,9 @@ int main(int argc, char **argv) {
         print_help(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    bool asks_help = strcmp(argv[1], "help") == 0;
+    if (asks_help && argc > 2) return help(argv[2]);
+    if (asks_help || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(stdout);
         return EXIT_DONE;
     }
@@ -34,16 +76,7 @@ int main(int argc, char **argv) {
         printf("weft %s\n", weft_version_text());
         return EXIT_DONE;
     }
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i]->name) != 0) continue;
-        int code = commands[i]->run(commands[i], argc - 1, argv + 1);
-        /* A full disk or a closed pipe is only noticed here. */
-        if (fflush(stdout) != 0 && code == EXIT_DONE) {
-            fputs("weft: cannot write to standard output\n", stderr);
-            code = EXIT_FAILED;
-        }
-        return code;
-    }
-    fprintf(stderr, "weft: there is no command \"%s\"; `weft --help` lists them\n", argv[1]);
-    return EXIT_USAGE;
+    const weft_command *command = find_command(argv[1]);
+    if (command) return run_command(command, argc - 1, argv + 1);
+    return is_model(argv[1]) ? run_command(&command_chat, argc, argv) : no_command(argv[1]);
 }

@@ -112,6 +112,48 @@ static int set_option(const weft_command *command, const option_spec *option, co
     }
 }
 
+/* How many letters must be inserted, removed or changed to make one word the other (Levenshtein). Words are cut to 31 letters. */
+static size_t distance(const char *a, const char *b) {
+    enum { MAX_LETTERS = 31 };
+    size_t n = strlen(b), row[MAX_LETTERS + 1];
+    if (n > MAX_LETTERS) n = MAX_LETTERS;
+    for (size_t j = 0; j <= n; j++) row[j] = j;
+    for (size_t i = 0; a[i] && i < MAX_LETTERS; i++) {
+        size_t before = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            size_t changed = before + (a[i] != b[j]), shorter = row[j] < row[j + 1] ? row[j] : row[j + 1];
+            before = row[j + 1];
+            row[j + 1] = changed < shorter + 1 ? changed : shorter + 1;
+        }
+    }
+    return row[n];
+}
+
+void nearest_begin(nearest_word *nearest, const char *wanted) {
+    *nearest = (nearest_word){.wanted = wanted, .distance = strlen(wanted) / 3 + 2};
+}
+
+void nearest_try(nearest_word *nearest, const char *word) {
+    size_t found = distance(nearest->wanted, word);
+    if (found >= nearest->distance) return;
+    nearest->distance = found;
+    nearest->word = word;
+}
+
+/* `given`: an argument such as "--prompts=x". */
+static int no_option(const weft_command *command, const option_spec *options, size_t n_options, const char *given) {
+    char name[64];
+    nearest_word nearest;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(given, "="), given);
+    if (strncmp(name, "--", 2) != 0) return usage_error(command, "there is no option %s", name);
+    nearest_begin(&nearest, name + 2);
+    nearest_try(&nearest, "help");
+    for (size_t i = 0; i < n_options; i++) nearest_try(&nearest, options[i].name);
+    if (!nearest.word) return usage_error(command, "there is no option %s", name);
+    return usage_error(command, "there is no option %s; did you mean --%s?", name, nearest.word);
+}
+
 int options_parse(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                   size_t n_positional, int argc, char **argv) {
     return options_parse_some(command, options, n_options, positional, n_positional, n_positional, argc, argv);
@@ -131,6 +173,7 @@ int options_parse_some(const weft_command *command, const option_spec *options, 
     }
     rows[n_options] = (struct option){"help", no_argument, NULL, 'H'};
     opterr = 0;
+    bool given[MAX_OPTIONS] = {0};
     int found;
     while ((found = getopt_long(argc, argv, letters, rows, NULL)) != -1) {
         if (found == 'H') {
@@ -138,10 +181,12 @@ int options_parse_some(const weft_command *command, const option_spec *options, 
             return EXIT_DONE;
         }
         if (found == ':') return usage_error(command, "%s needs a value", argv[optind - 1]);
-        if (found == '?') return usage_error(command, "there is no option %s", argv[optind - 1]);
+        if (found == '?') return no_option(command, options, n_options, argv[optind - 1]);
         size_t index = (size_t)(found - 256);
         for (size_t i = 0; found < 256 && i < n_options; i++)
             if (options[i].letter == found) index = i;
+        if (given[index]) return usage_error(command, "--%s is given twice", options[index].name);
+        given[index] = true;
         int code = set_option(command, &options[index], optarg);
         if (code >= 0) return code;
     }

@@ -9,7 +9,7 @@
 
 typedef struct run_settings {
     talk_settings talk;
-    const char *prompt, *begin;
+    const char *prompt, *file, *begin; /* file: the prompt's */
     bool raw, chat, json;
 } run_settings;
 
@@ -127,8 +127,8 @@ static weft_status add_prompt(const run_settings *settings, const weft_model_inf
     const char *text = settings->prompt;
     size_t size = text ? strlen(text) : 0;
     if (!text) {
-        status = read_all(stdin, &input, error);
-        if (status == WEFT_OK && !bytes_append(&input, "", 1))
+        status = settings->file ? read_file(settings->file, &input, error) : read_all(stdin, &input, error);
+        if (status == WEFT_OK && !settings->file && !bytes_append(&input, "", 1))
             status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the prompt");
         text = input.data;
         size = status == WEFT_OK ? input.size - 1 : 0;
@@ -176,6 +176,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_session_options *session = &settings.talk.session;
     option_spec options[MAX_OPTIONS] = {
         {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default the whole standard input"},
+        {"file", 'f', OPTION_TEXT, &settings.file, 0, 0, NULL, "a file with the prompt"},
         {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
         {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat template; the default if there is one"},
         {"begin", 0, OPTION_TEXT, &settings.begin, 0, 0, NULL, "the answer begins with this text, which is not printed"},
@@ -187,10 +188,13 @@ static int run(const weft_command *command, int argc, char **argv) {
         {"json", 0, OPTION_FLAG, &settings.json, 0, 0, NULL, "one JSON object at the end instead of the text"},
     };
     const talk_settings *t = &settings.talk;
-    size_t n_options = talk_options_add(&settings.talk, options, 8);
-    const char *path;
-    int code = options_parse(command, options, n_options, &path, 1, argc, argv);
+    size_t n_options = talk_options_add(&settings.talk, options, 9);
+    const char *text;
+    int code = talk_parse(&settings.talk, command, options, n_options, &text, argc, argv);
     if (code >= 0) return code;
+    if ((settings.prompt != NULL) + (settings.file != NULL) + (text != NULL) > 1)
+        return usage_error(command, "the prompt is given twice; --prompt, --file and an argument exclude each other");
+    if (text) settings.prompt = text;
     if (settings.raw && (settings.chat || t->system || t->chat_template || t->tools || t->variables || settings.begin))
         return usage_error(command, "--raw excludes --chat and what belongs to a chat");
     if ((session->n_top || session->n_prompt_top) && !settings.json)
@@ -199,7 +203,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_error error = {0};
     talk opened = {0};
     interrupt_install();
-    weft_status status = talk_open(&settings.talk, path, &opened, &error);
+    weft_status status = talk_open(&settings.talk, &opened, &error);
     if (status == WEFT_OK) status = check_chat(&settings, &opened, &error);
     int32_t max_top = session->n_top > session->n_prompt_top ? session->n_top : session->n_prompt_top;
     if (status == WEFT_OK) status = talk_load(&settings.talk, &opened, max_top, &error);
@@ -208,4 +212,4 @@ static int run(const weft_command *command, int argc, char **argv) {
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 
-const weft_command command_run = {"run", "MODEL [options]", "Answers one prompt and streams the text.", run};
+const weft_command command_run = {"run", "MODEL [PROMPT] [options]", "Answers one prompt and streams the text.", run};

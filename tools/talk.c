@@ -7,6 +7,7 @@
 size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_options) {
     weft_session_options *session = &settings->session;
     const option_spec rows[] = {
+        {"model", 'm', OPTION_TEXT, &settings->model, 0, 0, NULL, "the model's file; then it is no argument"},
         {"system", 's', OPTION_TEXT, &settings->system, 0, 0, NULL, "a system message"},
         {"chat-template", 0, OPTION_TEXT, &settings->chat_template, 0, 0, "FILE|NAME",
          "the chat template: a file, or one that the model's file or weft has under this name"},
@@ -27,6 +28,19 @@ size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_
     return engine_options_add(&settings->engine, options, n_options + sizeof rows / sizeof rows[0]);
 }
 
+int talk_parse(talk_settings *settings, const weft_command *command, const option_spec *options, size_t n_options,
+               const char **text, int argc, char **argv) {
+    const char *given[2] = {NULL, NULL};
+    int code = options_parse_some(command, options, n_options, given, 0, text ? 2 : 1, argc, argv);
+    if (code >= 0) return code;
+    size_t n_given = given[0] == NULL ? 0 : given[1] == NULL ? 1 : 2, n_models = settings->model ? 0 : 1;
+    if (n_given < n_models) return usage_error(command, "the model's file is missing");
+    if (n_given > n_models + (text ? 1 : 0)) return usage_error(command, "unexpected argument \"%s\"", given[n_given - 1]);
+    if (text) *text = n_given > n_models ? given[n_given - 1] : NULL;
+    if (!settings->model) settings->model = given[0];
+    return -1;
+}
+
 weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error) {
     byte_array text = {0};
     weft_status status = weft_model_use_template(model, file_or_name, NULL, error);
@@ -42,9 +56,9 @@ weft_status use_template(weft_model *model, const char *file_or_name, weft_error
     return weft_fail(error, status, "there is no chat template \"%s\": it is no file, and the names are %s", file_or_name, names);
 }
 
-weft_status talk_open(talk_settings *settings, const char *path, talk *opened, weft_error *error) {
+weft_status talk_open(talk_settings *settings, talk *opened, weft_error *error) {
     weft_status status = open_runtime(settings->engine.plugin, &opened->runtime, error);
-    if (status == WEFT_OK) status = weft_model_open(opened->runtime, path, &opened->model, error);
+    if (status == WEFT_OK) status = weft_model_open(opened->runtime, settings->model, &opened->model, error);
     if (status == WEFT_OK && settings->chat_template) status = use_template(opened->model, settings->chat_template, error);
     if (status == WEFT_OK && settings->tools) status = read_file(settings->tools, &opened->tools, error);
     if (status == WEFT_OK && settings->variables) status = read_file(settings->variables, &opened->variables, error);
