@@ -69,6 +69,11 @@ struct weft_few_copies {
     uint32_t bytes;      /* 0: there is no such item */
 };
 
+static __device__ inline void weft_few_copy(uint8_t *slot, const weft_few_copies &ahead, uint64_t *barrier) {
+    weft_barrier_expect(barrier, ahead.bytes);
+    weft_barrier_copy(slot, ahead.from, ahead.bytes, barrier);
+}
+
 /* Begins the copy of the next item, if there is one, into a slot. */
 static __device__ inline void weft_few_fetch(const weft_cuda_product &product, const weft_few &few, weft_few_copies &ahead,
                                              int slot) {
@@ -84,7 +89,7 @@ static __device__ inline void weft_few_fetch(const weft_cuda_product &product, c
         }
     }
     if (weft_lane() == ahead.number % WEFT_LANES && ahead.bytes > 0)
-        weft_bulk_copy(weft_few_slot(product, few, slot), ahead.from, ahead.bytes, weft_few_barrier(product, few, slot));
+        weft_few_copy(weft_few_slot(product, few, slot), ahead, weft_few_barrier(product, few, slot));
     ahead.number++;
 }
 
@@ -251,7 +256,7 @@ static __device__ inline void weft_few_work(const weft_cuda_product &product, co
             before += few.round_parts * n_units;
             set = round % 2 * few.places.partial_floats * 4;
         }
-        weft_bulk_wait((uint64_t *)(few.memory + lane.barriers + slot * 8), parities >> slot & 1);
+        weft_barrier_wait((uint64_t *)(few.memory + lane.barriers + slot * 8), parities >> slot & 1);
         parities ^= 1u << slot;
         weft_few_item_sums(few.memory, lane, (int)(own >> 8 & 7), unit, few.memory + lane.slots + slot * slot_bytes, set,
                            part * n_units + unit - before);
@@ -377,7 +382,10 @@ static __device__ inline weft_few weft_few_begin(const weft_cuda_product &produc
 }
 
 static __device__ inline void weft_few_begin_barriers(const weft_cuda_product &product, const weft_few &few) {
-    if (few.warp < few.n_warps && weft_lane() < product.n_slots) weft_bulk_begin(weft_few_barrier(product, few, weft_lane()));
+    if (few.warp < few.n_warps && weft_lane() < product.n_slots) {
+        weft_barrier_begin(weft_few_barrier(product, few, weft_lane()), 1);
+        weft_barriers_begun();
+    }
     if ((int)threadIdx.x == few.n_warps * WEFT_LANES) {
         for (int i = 0; i < 2; i++) {
             weft_barrier_begin(weft_few_full(product, few, i), (uint32_t)few.n_warps);
@@ -408,7 +416,7 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
     if (has_result) result = weft_few_aim(product, few, 0, thread);
     if (weft_cancelled(product)) {
         for (int i = 0; i < ahead.number; i++)
-            if (weft_few_item_of(few, i).present) weft_bulk_wait(weft_few_barrier(product, few, i), 0);
+            if (weft_few_item_of(few, i).present) weft_barrier_wait(weft_few_barrier(product, few, i), 0);
         return;
     }
     if (has_result) weft_result_residual(product, result.at);
