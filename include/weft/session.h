@@ -1,0 +1,120 @@
+/* Sessions: one sequence of an engine each, with the conversation that is in it. decoder.h includes this header and says what
+ * threads may do. */
+#ifndef WEFT_SESSION_H
+#define WEFT_SESSION_H
+
+#include "weft/decoder.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weft_session weft_session;
+
+typedef struct weft_logprob {
+    weft_token id;
+    float logprob; /* natural logarithm of the token's softmax probability, whatever the sampling options */
+} weft_logprob;
+
+typedef struct weft_session_options {
+    int32_t n_ctx;        /* max tokens in the session; 0: the engine's */
+    int32_t n_predict;    /* max tokens of an answer; 0: as many as fit */
+    float temperature;    /* 0: greedy */
+    int32_t top_k;        /* 0: off */
+    float top_p;          /* 0 to 1; 0: off */
+    float min_p;          /* 0 to 1; 0: off */
+    uint64_t seed;        /* of the random draws, which do not depend on other sessions */
+    bool ignore_end;      /* end tokens do not end an answer: for measuring */
+    int32_t n_top;        /* most likely tokens in each piece; 0: none, and no log-probability of the chosen token either */
+    int32_t n_prompt_top; /* most likely tokens in each call of on_prompt */
+    /* Gets prompt token `index` (1 or more) with its log-probability, and the n_prompt_top most likely tokens in its place, best
+     * first. Both callbacks are called in the order of `index`, by the thread that runs the step, and their pointers live during
+     * the call. They may call no function on the engine or its sessions except weft_session_cancel. NULL: none. */
+    void (*on_prompt)(void *user, size_t index, weft_logprob token, const weft_logprob *top, size_t n_top);
+    /* Gets the n_vocab logits of position `index`, which predict token index + 1, for prompt and answer. */
+    void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
+    void *user;
+    const weft_render_options *chat; /* what messages are rendered with: tools, documents, variables and clock; NULL: none */
+    uint64_t reserved[7];
+} weft_session_options;
+
+typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
+
+/* Creates an empty session. `options` may be NULL. WEFT_FULL: the engine has n_sequences sessions already. */
+WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
+                                         weft_error *error);
+/* Gives the session's pages back to the engine. No other call on the session may be under way. */
+WEFT_API void weft_session_destroy(weft_session *session);
+
+/* Adds a message as the chat template writes it, and what it writes before an answer. `text` is plain: only what the template
+ * itself writes becomes control tokens. A system message can only be the first; it becomes tokens with the next message. If the
+ * template has no place for it, it is put before the first user's, and the runtime's logger gets a warning. Tokens that come after
+ * a message, added or chosen, are the assistant's answer; tokens before the first message stay before the conversation.
+ *
+ * The template writes the whole conversation anew. As far as it writes what the session holds already, nothing is computed again
+ * (docs/templates.md). WEFT_UNSUPPORTED: the model has no chat template that weft can read. WEFT_INVALID_ARGUMENT: the template
+ * refuses the conversation. Everything else is as in weft_session_add_text. */
+WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
+/* Begins the answer to the last message with this text, as if the model had chosen it. Not for an answer that has tokens already.
+ * Fails as weft_session_say does. */
+WEFT_API weft_status weft_session_begin(weft_session *session, const char *text, weft_error *error);
+/* Add `size` bytes of text (`special`: as in weft_tokenize, but a BOS or EOS is added to an empty session only), or tokens as they
+ * are. On failure nothing is added. WEFT_INVALID_ARGUMENT: the session would have more than n_ctx tokens, or a token is outside of
+ * the vocabulary. A text that is far too long is refused without tokenising it, in little memory. WEFT_CANCELLED:
+ * weft_session_cancel was called meanwhile. If an answer is not over, it ends after the last token that was read. */
+WEFT_API weft_status weft_session_add_text(weft_session *session, const char *text, size_t size, bool special, weft_error *error);
+WEFT_API weft_status weft_session_add_tokens(weft_session *session, const weft_token *tokens, size_t n_tokens, weft_error *error);
+/* The session's tokens: prompts, and answers as far as they were read. Both pointers may be NULL. The array is valid until the next
+ * call on the session. */
+WEFT_API void weft_session_tokens(const weft_session *session, const weft_token **tokens, size_t *n_tokens);
+
+typedef enum weft_finish { WEFT_FINISH_NOT, WEFT_FINISH_STOP, WEFT_FINISH_LENGTH, WEFT_FINISH_CANCELLED } weft_finish;
+
+typedef struct weft_piece {
+    const char *text;        /* whole UTF-8 characters if the model writes UTF-8, without a final zero; valid until the next call */
+    size_t size;             /* bytes; may be 0 */
+    weft_token token;        /* WEFT_NO_TOKEN in the last piece */
+    weft_logprob chosen;     /* the token and its log-probability, if n_top of the options is more than 0 */
+    const weft_logprob *top; /* n_top tokens, best first; valid until the next call */
+    size_t n_top;
+    bool last;          /* the answer is over; `text` is the rest of an incomplete character */
+    weft_finish finish; /* of the last piece: why the answer is over */
+    uint64_t reserved[8];
+} weft_piece;
+
+/* Gives the next token of the answer, and runs steps of the engine until there is one. After the last piece, say or add something
+ * for the next answer. An answer that was not ended by an end token goes on without that. The end token stays in the session but is
+ * not in a piece. The steps also choose tokens of other sessions, which wait for their readers: a session pauses a few tokens ahead
+ * of its reader.
+ *
+ * If the page pool is too small for all sessions, they take turns in the order in which they began to wait. A session that has
+ * pages keeps them for a time: it may choose half as many tokens as the rows that it had to run, and does so without its reader. It
+ * runs the rows of lost pages again later. Idle sessions lose their pages first.
+ *
+ * If two threads call this on one session, each gets some tokens of the answer, and each gets a last piece.
+ *
+ * WEFT_INVALID_ARGUMENT: the session is empty, or the answer has ended by an end token and nothing was added since.
+ * WEFT_OUT_OF_PAGES: see refuse_when_full. The status of a failed step is returned; the next call tries again. */
+WEFT_API weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error);
+/* Runs steps until the whole prompt has been in the cache, and chooses no token. When the call returns, other sessions may have
+ * taken its pages again. WEFT_CANCELLED: weft_session_cancel was called. Other failures are those of weft_session_next. */
+WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);
+/* Ends everything that the session does now, and returns at once. A waiting weft_session_next returns a last piece with
+ * WEFT_FINISH_CANCELLED. A waiting weft_session_prefill, and a call that adds text, return WEFT_CANCELLED. The answer is over.
+ * If an answer is under way and no call waits, the next weft_session_next returns that last piece. If there is neither an answer
+ * nor a call, the next weft_session_next or weft_session_prefill ends so, unless something is added to the session before. If the
+ * cancel ended calls, it does not end calls that begin later. May be called from any thread and from a signal handler. */
+WEFT_API void weft_session_cancel(weft_session *session);
+
+typedef struct weft_session_timing {
+    uint64_t n_prefill, n_decode;   /* tokens that steps ran: of prompts, and of answers */
+    uint64_t prefill_ns, decode_ns; /* the time of those steps */
+    uint64_t reserved[8];
+} weft_session_timing;
+/* The times since the session was created. */
+WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
