@@ -113,6 +113,7 @@ void weft_os_libraries_keep(weft_os_libraries *libraries);
 /* For the start of a program: occupies those of the descriptors 0, 1 and 2 that are closed, so that no file opened later gets one
  * of them. Reading and writing these streams fails as before. */
 void weft_os_streams_keep(void);
+bool weft_os_is_terminal(FILE *stream);
 /* The columns of the terminal that standard error writes to; 0 if it is not a terminal. */
 uint32_t weft_os_terminal_columns(void);
 

@@ -187,6 +187,10 @@ void weft_os_cpu_name(char *name, size_t size) {
 
 #endif
 
+bool weft_os_is_terminal(FILE *stream) {
+    return isatty(fileno(stream)) != 0;
+}
+
 uint32_t weft_os_terminal_columns(void) {
     struct winsize window;
     if (!isatty(STDERR_FILENO)) return 0;

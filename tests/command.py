@@ -59,13 +59,13 @@ class Usage(unittest.TestCase):
     def test_exit_statuses(self):
         usage = [[], ["nonsense"], ["run"], ["run", "a", "b", "c"], ["run", "-m", "a", "b", "c"], ["run", "a", "b", "-p", "c"], ["run", "a", "-p", "b", "-f", "c"],
                  ["run", "a", "-p", "b", "-p", "c"], ["run", "a", "--raw", "--raw"], ["chat", "a", "b"], ["chat", "-m", "a", "b"], ["help", "nonsense"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
-                 ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"]]
+                 ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"],
+                 ["synth", "nonsense", FOLDER / "x.gguf"], ["synth", "tiny", FOLDER / "x.gguf", "--type", "Q5"], ["quantize", "a", "b", "--type", "Q5"]]
         for arguments in usage:
             code, out, err = weft(*arguments)
             self.assertEqual((code, out), (2, b""), arguments)
             self.assertTrue(err, arguments)
-        for arguments in [["run", "/nonexistent.gguf"], ["synth", "nonsense", FOLDER / "x.gguf"], ["inspect", __file__],
-                          ["run", model(), "-p", "x", "--backend", "nonsense"]]:
+        for arguments in [["run", "/nonexistent.gguf"], ["inspect", __file__], ["run", model(), "-p", "x", "--backend", "nonsense"]]:
             code, out, err = weft(*arguments)
             self.assertEqual((code, out), (1, b""), arguments)
             self.assertTrue(err.startswith(b"weft: "), err)
@@ -80,12 +80,17 @@ class Usage(unittest.TestCase):
 
     def test_nearest_names(self):
         for arguments, name in [(["rnu"], b"run?"), (["help", "inspct"], b"inspect?"), (["run", "a", "--promt", "x"], b"--prompt?"),
-                                (["run", "a", "--chat-templates=x"], b"--chat-template?"), (["bench", "--hlep"], b"--help?")]:
+                                (["run", "a", "--chat-templates=x"], b"--chat-template?"), (["bench", "--hlep"], b"--help?"),
+                                (["synth", "tinny", "x"], b"tiny?"), (["quantize", "a", "b", "--type", "Q4_KM"], b"Q4_K_M?")]:
             code, out, err = weft(*arguments)
             self.assertEqual((code, out), (2, b""), arguments)
             self.assertIn(b"did you mean " + name, err)
         for arguments in [["xylophones"], ["run", "a", "--xylophones"], ["run", "a", "-Z"]]:
             self.assertNotIn(b"did you mean", weft(*arguments)[2])
+
+    def test_numbers_in_messages_are_whole(self):
+        self.assertIn(b"a whole number from 1 to 16777216, not", weft("run", "a", "-n", "0")[2])
+        self.assertIn(b"a number from 0 to 1, not", weft("run", "a", "--top-p", "2")[2])
 
     def test_ways_to_give_model_and_prompt(self):
         prompt = FOLDER / "prompt.txt"
@@ -123,6 +128,21 @@ class Interrupts(unittest.TestCase):
         text.write_text(prompt)
         self.assertEqual(self.interrupted("perplexity", model(), text, "--ctx", "20000", "--max-rows", "1"), b"")
         self.assertEqual(self.interrupted("bench", model(), "-p", "20000", "-n", "4", "--ctx", "30000", "--max-rows", "1"), b"")
+
+
+    def test_while_standard_input_is_read(self):
+        ours, theirs = os.pipe()
+        process = subprocess.Popen([WEFT, "run", model()], stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & 1 << signal.SIGINT - 1:
+            time.sleep(0.02)  # until it catches the signal
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        self.assertEqual((process.returncode, out), (130, b""))
+        self.assertIn(b"stopped", err)
 
 
 class Streams(unittest.TestCase):
@@ -268,6 +288,14 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertIn(b"tokens/s", err)
         self.assertNotIn(b"tokens/s", out)
+
+    def test_cut_answers(self):
+        """What cut an answer is told: -n or the context."""
+        for options, cut in ((["-n", "5"], "-n"), (["--ctx", "16"], "the full context"), (["--ctx", "16", "-n", "5"], "-n")):
+            run = ["--raw", "-p", "abc", "--ignore-end", *options]
+            got = self.run_json(*run)
+            self.assertEqual((got["finish_reason"], got["cut_by"]), ("length", cut))
+            self.assertTrue(weft("run", model(), *run)[2].endswith(f"weft: the answer was cut by {cut} after {len(got['tokens'])} tokens\n".encode()))
 
     def test_too_long_a_prompt(self):
         code, out, err = weft("run", model(), "--raw", "--ctx", "16", stdin=b"a b c d e f " * 20)
@@ -478,10 +506,29 @@ class Files(unittest.TestCase):
         self.assertEqual(weft(*case)[:2], (1, b"0 passed, 0 failed, 0 skipped\n"))
         self.assertEqual(weft(*case, "--large", "--quick")[0], 2)
 
-    def test_chat(self):
+class Chat(unittest.TestCase):
+    def test_cut_answers(self):
         code, out, err = weft("chat", model(), "-n", "3", stdin=b"Hello\nand again\n")
         self.assertEqual(code, 0, err)
         self.assertEqual(err.count(b"> "), 3)
+        self.assertEqual(err.count(b" [cut by -n]"), 2)
+        self.assertNotIn(b"context", err)
+        code, out, err = weft("chat", model(), "--ctx", "64", stdin=b"Hello\n")
+        self.assertEqual((code, err.count(b" [cut by the full context]")), (0, 1))
+
+    def test_a_message_too_long(self):
+        """It is told, nothing is added, and the conversation goes on; so it does when the context is full."""
+        code, out, err = weft("chat", model(), "--ctx", "64", "-n", "5", stdin=b"a b c d " * 50 + b"\nHello\n" + b"a b c d " * 8 + b"\n")
+        self.assertEqual((code, err.count(b"> "), err.count(b"weft: "), err.count(b" [cut by -n]")), (0, 4, 2, 1), err)
+        self.assertEqual(weft("chat", model(), "--ctx", "64", "-n", "5", stdin=b"Hello\n")[1], out)
+
+    def test_no_chat_format(self):
+        """It is told before the device is opened."""
+        path = FOLDER / "no template.gguf"
+        path.write_bytes(model().read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_templat_"))
+        code, out, err = weft("chat", path, "--backend", "nonsense")
+        self.assertEqual((code, out), (2, b""))
+        self.assertIn(b"no chat format", err)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ class Files(unittest.TestCase):
         self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0")[0], 2)
         self.assertEqual(command.weft("quantize", target, target, "--type", "Q4_0", "--from-quantized"), (0, b"", b""))
         code, out, err = command.weft("quantize", target, target, "--type", "Q5")
-        self.assertEqual((code, out), (1, b""))
+        self.assertEqual((code, out), (2, b""))
         self.assertIn(b'there is no mix "Q5"; there are F32, ', err)
         self.assertFalse(list(command.FOLDER.glob("*.partial")))
 

@@ -185,7 +185,7 @@ static void print_text(const bench *b, const weft_engine_info *info, double shar
     const bench_settings *settings = b->settings;
     int32_t n = settings->n_repeats;
     double decoded = b->start.decode_median * (double)info->decode_weight_bytes;
-    printf("%s: %s\n", info->device.id, info->device.name);
+    show_line(stdout, "%s: %s\n", info->device.id, info->device.name);
     print_speed("prefill", settings->n_prompt, b->start.prefill_median, b->start.prefill, n);
     print_speed("decode ", settings->n_predict, b->start.decode_median, b->start.decode, n);
     printf("a token reads %.1f MB of weights: %.1f GB/s", (double)info->decode_weight_bytes * 1e-6, decoded * 1e-9);

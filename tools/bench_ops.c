@@ -78,7 +78,7 @@ static void number_text(double value, char *text, size_t size) {
 static void print_case(const table *t, const timed_case *timed, int width) {
     const weft_bench_result *result = &timed->result;
     if (result->skipped) {
-        printf("%-*s  not timed: %s\n", width, timed->name, timed->skipped);
+        show_line(stdout, "%-*s  not timed: %s\n", width, timed->name, timed->skipped);
         return;
     }
     char median[32], min[32], max[32], range[72];
@@ -101,7 +101,7 @@ static void print_text(const table *t) {
     size_t width = strlen("case");
     for (size_t i = 0; i < t->n_cases; i++)
         if (strlen(t->cases[i].name) > width) width = strlen(t->cases[i].name);
-    printf("%s: %s, %s", t->device.id, t->device.name, t->options->precision == WEFT_EXACT ? "exact" : "fast");
+    show_line(stdout, "%s: %s, %s", t->device.id, t->device.name, t->options->precision == WEFT_EXACT ? "exact" : "fast");
     if (t->read_bandwidth > 0) printf("; reads %.1f GB/s", t->read_bandwidth * 1e-9);
     printf("\n%-*s %8s  %-18s %10s %8s %7s %9s %7s  %s\n", (int)width, "case", "us a run", "range", "MB", "GB/s", "of read",
            "GFLOP/s", "of best", "kernel");

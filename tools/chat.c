@@ -22,23 +22,39 @@ static bool read_message(byte_array *message) {
     return bytes_append(message, "", 1);
 }
 
-static weft_status answer(weft_session *session, weft_error *error) {
+static weft_status answer(const talk_settings *settings, weft_session *session, weft_error *error) {
     weft_piece piece;
     weft_status status;
-    interrupt_session(session);
+    size_t n_tokens = 0;
     while ((status = weft_session_next(session, &piece, error)) == WEFT_OK) {
         status = print_piece(&piece, error);
         if (piece.last || status != WEFT_OK) break;
+        n_tokens++;
+    }
+    const char *cut = status == WEFT_OK ? cut_by(settings, piece.finish, n_tokens) : NULL;
+    if (status == WEFT_OK && piece.finish == WEFT_FINISH_CANCELLED) fputs(" [stopped]", stderr);
+    if (cut) fprintf(stderr, " [cut by %s]", cut);
+    putchar('\n');
+    return status;
+}
+
+/* A message that cannot be added is told; the conversation goes on. */
+static weft_status say(const talk_settings *settings, weft_session *session, const char *message, weft_error *error) {
+    weft_status status;
+    interrupt_session(session);
+    if (weft_session_say(session, WEFT_USER, message, error) == WEFT_OK) {
+        interrupt_session(session); /* what is added to a session ends a cancel that came before */
+        status = answer(settings, session, error);
+    } else {
+        tell(error);
+        status = WEFT_OK;
     }
     interrupt_session(NULL);
-    if (status == WEFT_OK && piece.finish == WEFT_FINISH_CANCELLED) fputs(" [stopped]", stderr);
-    if (status == WEFT_OK && piece.finish == WEFT_FINISH_LENGTH) fputs(" [out of context]", stderr);
-    putchar('\n');
     interrupt_clear();
     return status;
 }
 
-static weft_status converse(weft_session *session, weft_error *error) {
+static weft_status converse(const talk_settings *settings, weft_session *session, weft_error *error) {
     byte_array message = {0};
     weft_status status = WEFT_OK;
     while (status == WEFT_OK) {
@@ -50,9 +66,7 @@ static weft_status converse(weft_session *session, weft_error *error) {
             clearerr(stdin);
             continue;
         }
-        if (message.size == 1) continue;
-        status = weft_session_say(session, WEFT_USER, message.data, error);
-        if (status == WEFT_OK) status = answer(session, error);
+        if (message.size > 1) status = say(settings, session, message.data, error);
     }
     bytes_free(&message);
     return status;
@@ -75,7 +89,7 @@ static int run(const weft_command *command, int argc, char **argv) {
                            opened.info.chat_reason);
     if (status == WEFT_OK) status = talk_load(&settings, &opened, 0, &error);
     if (status == WEFT_OK) status = talk_session(&settings, &opened, &settings.session, &session, &error);
-    if (status == WEFT_OK) status = converse(session, &error);
+    if (status == WEFT_OK) status = converse(&settings, session, &error);
     weft_session_destroy(session);
     talk_close(&opened);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);

@@ -82,11 +82,12 @@ static void print_line(model_run *run, const line *l, size_t device) {
     for (int i = 0; i < 3; i++) print_numbers(&l->measures[columns[i]]);
     const weft_check_measure *limits = l->measures[ALONE].present ? &l->measures[ALONE] : &l->measures[IN_STEP];
     printf("  %8.0e %8.0e%s\n", limits->nmse_limit, limits->error_limit, l->passed ? "" : "  FAIL");
-    if (l->skipped[0]) printf("        not run by itself: %s\n", l->skipped);
+    if (l->skipped[0]) show_line(stdout, "        not run by itself: %s\n", l->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
         const weft_check_measure *m = &l->measures[i];
         if (!m->failure && !(run->settings->verbose && m->present)) continue;
-        printf("        %s, %s%s%s\n", l->measured[i], measure_texts[i], m->failure ? ": " : "", m->failure ? m->failure : "");
+        show_line(stdout, "        %s, %s%s%s\n", l->measured[i], measure_texts[i], m->failure ? ": " : "",
+                  m->failure ? m->failure : "");
         print_worst(m);
     }
     if (!run->settings->verbose || !l->difference.present) return;

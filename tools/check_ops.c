@@ -15,15 +15,16 @@ typedef struct table_run {
 
 static void print_case(const table_run *run, const weft_check_result *result) {
     if (result->skipped) {
-        if (run->settings->verbose) printf("skip  %-48s %s\n", result->name, result->skipped);
+        if (run->settings->verbose) show_line(stdout, "skip  %-48s %s\n", result->name, result->skipped);
         return;
     }
     if (result->passed && !run->settings->verbose) return;
     printf("%s  %-48s nmse %.2e (limit %.0e), error %.2e of row RMS (limit %.0e)  %s\n", result->passed ? "ok  " : "FAIL",
            result->name, result->nmse, result->nmse_limit, result->error, result->error_limit, result->kernel);
     if (!result->passed)
-        printf("      %s; worst at [%lld, %lld]: %.9g, oracle %.9g; seed %llu\n", result->failure, (long long)result->worst_column,
-               (long long)result->worst_row, result->worst_value, result->worst_oracle, (unsigned long long)result->seed);
+        show_line(stdout, "      %s; worst at [%lld, %lld]: %.9g, oracle %.9g; seed %llu\n", result->failure,
+                  (long long)result->worst_column, (long long)result->worst_row, result->worst_value, result->worst_oracle,
+                  (unsigned long long)result->seed);
 }
 
 static bool add_case(const table_run *run, const weft_check_result *result) {

@@ -34,9 +34,13 @@ weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error 
     return WEFT_OK;
 }
 
-int fail(const weft_error *error) {
+void tell(const weft_error *error) {
     progress_end();
     print_message(error->message);
+}
+
+int fail(const weft_error *error) {
+    tell(error);
     if (error->status == WEFT_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
     return error->status == WEFT_UNSUPPORTED ? EXIT_UNSUPPORTED : EXIT_FAILED;
 }
@@ -121,9 +125,11 @@ void bytes_free(byte_array *bytes) {
 weft_status read_all(void *stream, byte_array *into, weft_error *error) {
     char piece[65536];
     size_t n;
-    while ((n = fread(piece, 1, sizeof piece, stream)) > 0)
+    do { /* no read after the end: on a terminal it would wait for more */
+        n = fread(piece, 1, sizeof piece, stream);
         if (!bytes_append(into, piece, n))
             return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory after %zu bytes of input", into->size);
+    } while (n == sizeof piece);
     if (ferror((FILE *)stream) && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped while the input was read");
     if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input");
     return WEFT_OK;

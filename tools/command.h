@@ -61,6 +61,9 @@ __attribute__((format(printf, 2, 3)))
 #endif
 int usage_error(const weft_command *command, const char *format, ...);
 
+/* EXIT_USAGE with a message where name_of, which ends with NULL, does not give this name of a `what`; else -1. */
+int check_name(const weft_command *command, const char *what, const char *given, const char *(*name_of)(size_t index));
+
 /* The options of commands that open a device, or an engine on one. */
 typedef struct engine_settings {
     const char *backend;
@@ -120,12 +123,16 @@ weft_status talk_session(const talk_settings *settings, talk *opened, const weft
 weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error);
 /* Prints an answer's piece at once. */
 weft_status print_piece(const weft_piece *piece, weft_error *error);
+/* What cut an answer of n_tokens that ended so: "-n" or "the full context"; NULL if nothing did. */
+const char *cut_by(const talk_settings *settings, weft_finish finish, size_t n_tokens);
 
 /* ---- A run of a command ---- */
 
 /* Creates a runtime that logs warnings to stderr, and loads `plugin` if it is not NULL. */
 weft_status open_runtime(const char *plugin, weft_runtime **runtime, weft_error *error);
-/* Prints "weft: MESSAGE" on stderr. Returns EXIT_FAILED, EXIT_UNSUPPORTED for what weft does not support, or EXIT_INTERRUPTED if
+/* Prints "weft: MESSAGE" on stderr. */
+void tell(const weft_error *error);
+/* The same for what ends the command. Returns EXIT_FAILED, EXIT_UNSUPPORTED for what weft does not support, or EXIT_INTERRUPTED if
  * Ctrl-C caused the failure. */
 int fail(const weft_error *error);
 
@@ -162,6 +169,13 @@ size_t utf8_length(const char *text, size_t size);
 /* Prints text from a file to a FILE for people: control characters and what is not UTF-8 are written as escapes, so that none
  * reaches the terminal. */
 void print_escaped(void *stream, const char *text);
+/* Prints text as it is, but on a terminal control characters except line ends and tabs as escapes. */
+void show_text(void *stream, const char *text, size_t size);
+/* The same for a line of a table, at most 4095 bytes. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void show_line(void *stream, const char *format, ...);
 
 /* ---- JSON ---- */
 

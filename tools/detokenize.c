@@ -34,8 +34,8 @@ static weft_status print_text(const weft_model *model, const byte_array *ids, bo
     char *text = malloc(size + 1);
     if (!text) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for %zu bytes of text", size);
     status = weft_detokenize(model, tokens, n_tokens, special, text, size, &size, error);
-    if (status == WEFT_OK && fwrite(text, 1, size, stdout) != size)
-        status = weft_fail(error, WEFT_IO, "cannot write to standard output");
+    if (status == WEFT_OK) show_text(stdout, text, size);
+    if (status == WEFT_OK && ferror(stdout)) status = weft_fail(error, WEFT_IO, "cannot write to standard output");
     free(text);
     return status;
 }

@@ -32,14 +32,14 @@ static const char *remark(weft_device_kind kind) {
 static void print_text(const weft_device_info *list, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const weft_device_info *info = &list[i];
-        printf("%-10s %s%s\n", info->id, info->name[0] ? info->name : "no device", remark(info->kind));
-        if (info->unusable[0]) printf("           cannot be used: %s\n", info->unusable);
-        if (strcmp(info->stable_id, info->id) != 0) printf("           %s\n", info->stable_id);
+        show_line(stdout, "%-10s %s%s\n", info->id, info->name[0] ? info->name : "no device", remark(info->kind));
+        if (info->unusable[0]) show_line(stdout, "           cannot be used: %s\n", info->unusable);
+        if (strcmp(info->stable_id, info->id) != 0) show_line(stdout, "           %s\n", info->stable_id);
         if (info->memory_total)
-            printf("           %.1f GB of memory, %.1f GB free\n", (double)info->memory_total * 1e-9,
-                   (double)info->memory_free * 1e-9);
-        if (info->driver[0]) printf("           driver %s\n", info->driver);
-        if (info->features[0]) printf("           %s\n", info->features);
+            show_line(stdout, "           %.1f GB of memory, %.1f GB free\n", (double)info->memory_total * 1e-9,
+                      (double)info->memory_free * 1e-9);
+        if (info->driver[0]) show_line(stdout, "           driver %s\n", info->driver);
+        if (info->features[0]) show_line(stdout, "           %s\n", info->features);
     }
 }
 

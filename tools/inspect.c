@@ -76,8 +76,8 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
                (double)info.n_active_parameters * 1e-6);
     printf("%d layers, n_embd %d, n_heads %d, n_kv_heads %d, head_dim %d, n_ff %d, n_vocab %d, trained on %d positions\n",
            info.n_layers, info.n_embd, info.n_heads, info.n_kv_heads, info.head_dim, info.n_ff, info.n_vocab, info.n_ctx_train);
-    printf("tokenizer %s, chat template %s%s", info.tokenizer, info.chat_format ? info.chat_format : "none",
-           info.chat_format ? "" : ": ");
+    show_line(stdout, "tokenizer %s, chat template %s%s", info.tokenizer, info.chat_format ? info.chat_format : "none",
+              info.chat_format ? "" : ": ");
     print_escaped(stdout, info.chat_reason);
     putchar('\n');
 
@@ -101,15 +101,16 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     const char *key, *type;
     char value[200];
     for (size_t i = 0; weft_model_metadata(model, i, &key, &type, value, sizeof value); i++) {
-        printf("%s (%s) = ", key, type);
+        print_escaped(stdout, key);
+        printf(" (%s) = ", type);
         print_escaped(stdout, value);
         putchar('\n');
     }
     weft_model_tensor tensor;
     for (size_t i = 0; weft_model_tensor_at(model, i, &tensor); i++)
-        printf("%-32s %-5s [%lld, %lld, %lld, %lld] %llu bytes at %llu\n", tensor.name, tensor.type_name,
-               (long long)tensor.tensor.shape[0], (long long)tensor.tensor.shape[1], (long long)tensor.tensor.shape[2],
-               (long long)tensor.tensor.shape[3], (unsigned long long)tensor.bytes, (unsigned long long)tensor.offset);
+        show_line(stdout, "%-32s %-5s [%lld, %lld, %lld, %lld] %llu bytes at %llu\n", tensor.name, tensor.type_name,
+                  (long long)tensor.tensor.shape[0], (long long)tensor.tensor.shape[1], (long long)tensor.tensor.shape[2],
+                  (long long)tensor.tensor.shape[3], (unsigned long long)tensor.bytes, (unsigned long long)tensor.offset);
 }
 
 static bool add_model(cJSON *json, const weft_model *model) {

@@ -8,6 +8,19 @@
 
 #include "command.h"
 
+/* cJSON escapes the controls below 32; the others, which a terminal obeys too, get escapes here. */
+static void print_json_text(const char *text) {
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        bool wide = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
+        if (wide || at[0] == 0x7f)
+            printf("\\u%04x", (unsigned)at[wide]);
+        else
+            putchar(at[0]);
+        if (wide) at++;
+    }
+    putchar('\n');
+}
+
 bool json_print(cJSON *json, bool complete) {
     char *text = complete ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
@@ -15,7 +28,7 @@ bool json_print(cJSON *json, bool complete) {
         fputs("weft: out of memory for the JSON output\n", stderr);
         return false;
     }
-    puts(text);
+    print_json_text(text);
     cJSON_free(text);
     return true;
 }

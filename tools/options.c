@@ -12,10 +12,12 @@
 
 int usage_error(const weft_command *command, const char *format, ...) {
     va_list arguments;
-    fprintf(stderr, "weft %s: ", command->name);
+    char message[1024];
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    fprintf(stderr, "weft %s: ", command->name);
+    print_escaped(stderr, message);
     fprintf(stderr, "\nusage: weft %s %s; `weft %s --help` lists the options\n", command->name, command->arguments, command->name);
     return EXIT_USAGE;
 }
@@ -107,7 +109,7 @@ static int set_option(const weft_command *command, const option_spec *option, co
         return usage_error(command, "--%s takes a whole number from 0 to 2^64 - 1, not \"%s\"", option->name, text);
     default:
         if (set_number(option, text)) return -1;
-        return usage_error(command, "--%s takes a%s number from %g to %g, not \"%s\"", option->name,
+        return usage_error(command, "--%s takes a%s number from %.15g to %.15g, not \"%s\"", option->name,
                            option->kind == OPTION_COUNT ? " whole" : "", option->min, option->max, text);
     }
 }
@@ -139,6 +141,21 @@ void nearest_try(nearest_word *nearest, const char *word) {
     if (found >= nearest->distance) return;
     nearest->distance = found;
     nearest->word = word;
+}
+
+int check_name(const weft_command *command, const char *what, const char *given, const char *(*name_of)(size_t index)) {
+    nearest_word nearest;
+    nearest_begin(&nearest, given);
+    char names[512] = "";
+    const char *name;
+    for (size_t i = 0, n = 0; (name = name_of(i)) && n < sizeof names; i++) {
+        if (strcmp(name, given) == 0) return -1;
+        nearest_try(&nearest, name);
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", name);
+    }
+    if (nearest.word)
+        return usage_error(command, "there is no %s \"%s\"; did you mean %s? There are %s", what, given, nearest.word, names);
+    return usage_error(command, "there is no %s \"%s\"; there are %s", what, given, names);
 }
 
 /* `given`: an argument such as "--prompts=x". */

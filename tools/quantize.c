@@ -11,6 +11,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     };
     const char *positional[2];
     int code = options_parse(command, options, 2, positional, 2, argc, argv);
+    if (code < 0) code = check_name(command, "mix", chosen.mix, weft_mix_name);
     if (code >= 0) return code;
 
     weft_error error = {0};

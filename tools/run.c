@@ -56,6 +56,8 @@ static bool print_json(const run_settings *settings, weft_engine *engine, const 
                     json_add_tokens(json, "tokens", tokens + n_prompt, answer->n_tokens) &&
                     json_add_text(json, "text", answer->text.data, answer->text.size) &&
                     cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]);
+    const char *cut = cut_by(&settings->talk, answer->finish, answer->n_tokens);
+    complete = complete && (!cut || cJSON_AddStringToObject(json, "cut_by", cut));
     if (complete && settings->talk.session.n_top) {
         complete = cJSON_AddItemToObject(json, "logprobs", answer->logprobs);
         answer->logprobs = NULL;
@@ -71,15 +73,18 @@ static bool print_json(const run_settings *settings, weft_engine *engine, const 
     return json_print(json, complete);
 }
 
-static void print_figures(weft_engine *engine, const weft_session *session) {
+static void print_figures(const run_settings *settings, weft_engine *engine, const weft_session *session,
+                          const run_answer *answer) {
     weft_engine_info info;
     weft_session_timing timing;
     weft_engine_describe(engine, &info);
     weft_session_measure(session, &timing);
-    fprintf(stderr, "\n%s: %s, loaded in %.2f s; prefill %llu tokens at %.0f tokens/s, decode %llu tokens at %.1f tokens/s\n",
-            info.device.id, info.device.name, (double)info.load_ns * 1e-9, (unsigned long long)timing.n_prefill,
-            rate(timing.n_prefill, timing.prefill_ns), (unsigned long long)timing.n_decode,
-            rate(timing.n_decode, timing.decode_ns));
+    show_line(stderr, "\n%s: %s, loaded in %.2f s; prefill %llu tokens at %.0f tokens/s, decode %llu tokens at %.1f tokens/s\n",
+              info.device.id, info.device.name, (double)info.load_ns * 1e-9, (unsigned long long)timing.n_prefill,
+              rate(timing.n_prefill, timing.prefill_ns), (unsigned long long)timing.n_decode,
+              rate(timing.n_decode, timing.decode_ns));
+    const char *cut = cut_by(&settings->talk, answer->finish, answer->n_tokens);
+    if (cut) fprintf(stderr, "weft: the answer was cut by %s after %zu tokens\n", cut, answer->n_tokens);
 }
 
 static weft_status generate(const run_settings *settings, weft_session *session, run_answer *answer, weft_error *error) {
@@ -152,13 +157,12 @@ static weft_status run_session(const run_settings *settings, talk *opened, weft_
     weft_status status =
         answer.logprobs && answer.prompt_logprobs ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     if (status == WEFT_OK) status = talk_session(&settings->talk, opened, &options, &session, error);
+    interrupt_session(session);
     if (status == WEFT_OK) status = add_prompt(settings, &opened->info, session, error);
-    if (status == WEFT_OK) {
-        interrupt_session(session);
-        status = generate(settings, session, &answer, error);
-        interrupt_session(NULL);
-    }
-    if (status == WEFT_OK && !settings->json) print_figures(opened->engine, session);
+    interrupt_session(session); /* what is added to a session ends a cancel that came before */
+    if (status == WEFT_OK) status = generate(settings, session, &answer, error);
+    interrupt_session(NULL);
+    if (status == WEFT_OK && !settings->json) print_figures(settings, opened->engine, session, &answer);
     if (status == WEFT_OK && settings->json && !print_json(settings, opened->engine, session, &answer))
         status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     if (status == WEFT_OK && answer.finish == WEFT_FINISH_CANCELLED)

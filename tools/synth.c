@@ -13,6 +13,9 @@ static int run(const weft_command *command, int argc, char **argv) {
     int code = options_parse(command, options, 2, positional, 2, argc, argv);
     if (code >= 0) return code;
     chosen.shape = positional[0];
+    code = check_name(command, "shape", chosen.shape, weft_synth_shape);
+    if (code < 0) code = check_name(command, "mix", chosen.mix, weft_mix_name);
+    if (code >= 0) return code;
 
     weft_error error = {0};
     weft_runtime *runtime = NULL;

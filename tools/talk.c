@@ -93,6 +93,12 @@ weft_status talk_session(const talk_settings *settings, talk *opened, const weft
 }
 
 weft_status print_piece(const weft_piece *piece, weft_error *error) {
-    fwrite(piece->text, 1, piece->size, stdout);
+    show_text(stdout, piece->text, piece->size);
     return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
+}
+
+const char *cut_by(const talk_settings *settings, weft_finish finish, size_t n_tokens) {
+    int32_t n_predict = settings->session.n_predict;
+    if (finish != WEFT_FINISH_LENGTH) return NULL;
+    return n_predict > 0 && n_tokens >= (size_t)n_predict ? "-n" : "the full context";
 }

@@ -56,7 +56,7 @@ static weft_status print_rendered(const template_settings *settings, const weft_
     if (status == WEFT_OK && settings->tokens)
         status = print_tokens(model, rendered, &text, from_template, error);
     else if (status == WEFT_OK && text.size)
-        fwrite(text.data, 1, text.size, stdout);
+        show_text(stdout, text.data, text.size);
     if (status == WEFT_OK && ferror(stdout)) status = weft_fail(error, WEFT_IO, "cannot write to standard output");
     free(from_template);
     bytes_free(&text);

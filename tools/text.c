@@ -1,8 +1,10 @@
-/* Text from files, on its way to people: UTF-8 that is well formed, and no control of the terminal. */
+/* Text of files, models and drivers on its way to people: UTF-8 that is well formed, and no control of the terminal. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
+#include "os/os.h"
 
 /* Unicode 15, table 3-7. */
 size_t utf8_length(const char *text, size_t size) {
@@ -27,22 +29,42 @@ static int control_at(const char *text, size_t length) {
     return -1;
 }
 
+/* Prints the first character, a line's end and a tab as themselves if `lines`. Returns its size. */
+static size_t print_character(void *stream, const char *text, size_t size, bool lines) {
+    size_t length = utf8_length(text, size);
+    int control = control_at(text, length);
+    if (length == 0)
+        fprintf(stream, "\\x%02x", (unsigned)(unsigned char)text[0]);
+    else if (control < 0 || (lines && (control == '\n' || control == '\t')))
+        fwrite(text, 1, length, stream);
+    else if (control == '\n' || control == '\t')
+        fputs(control == '\n' ? "\\n" : "\\t", stream);
+    else
+        fprintf(stream, control < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)control);
+    return length ? length : 1;
+}
+
 void print_escaped(void *stream, const char *text) {
     for (size_t size = strlen(text); size > 0;) {
-        size_t length = utf8_length(text, size);
-        int control = control_at(text, length);
-        if (length == 0)
-            fprintf(stream, "\\x%02x", (unsigned)(unsigned char)text[0]);
-        else if (control == '\n')
-            fputs("\\n", stream);
-        else if (control == '\t')
-            fputs("\\t", stream);
-        else if (control >= 0)
-            fprintf(stream, control < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)control);
-        else
-            fwrite(text, 1, length, stream);
-        if (length == 0) length = 1;
+        size_t length = print_character(stream, text, size, false);
         text += length;
         size -= length;
     }
+}
+
+void show_text(void *stream, const char *text, size_t size) {
+    if (!weft_os_is_terminal(stream)) {
+        fwrite(text, 1, size, stream);
+        return;
+    }
+    for (size_t i = 0; i < size;) i += print_character(stream, text + i, size - i, true);
+}
+
+void show_line(void *stream, const char *format, ...) {
+    char line[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (n > 0) show_text(stream, line, strlen(line));
 }
