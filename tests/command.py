@@ -268,6 +268,26 @@ class Run(unittest.TestCase):
         self.assertGreater(got["prefill_tokens_per_s"], 0)
         self.assertGreater(got["decode_tokens_per_s"], 0)
 
+    def test_json_stream(self):
+        """An object for each token before the one at the end, each as soon as the token is chosen."""
+        run = ["run", model(), "--raw", "-p", "abc", "--ignore-end", "--logprobs", "2", "--json"]
+        code, out, err = weft(*run, "-n", "9", "--stream")
+        self.assertEqual((code, err), (0, b""))
+        *pieces, last = [json.loads(line) for line in out.splitlines()]
+        whole = json.loads(weft(*run, "-n", "9")[1])
+        for name in ("tokens", "text", "logprobs", "finish_reason", "prompt_tokens"):
+            self.assertEqual(last[name], whole[name])
+        self.assertEqual([piece["token"] for piece in pieces if "token" in piece], last["tokens"])
+        self.assertEqual("".join(piece["text"] for piece in pieces), last["text"])
+        self.assertEqual([piece["logprobs"] for piece in pieces if "token" in piece], last["logprobs"])
+        self.assertEqual(weft("run", model(), "-p", "abc", "--stream")[0], 2)
+        process = subprocess.Popen([WEFT, *map(str, run), "--stream", "--ctx", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertIn("token", json.loads(process.stdout.readline()))
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, json.loads(out.splitlines()[-1])["finish_reason"]), (130, "cancelled"), err)
+
     def test_greedy_is_the_most_likely(self):
         got = self.run_json("--raw", "-p", "abc", "-n", "5", "--ignore-end", "--logprobs", "1", "--precision", "exact")
         self.assertEqual(got["tokens"], [entries[0]["id"] for entries in got["logprobs"]])
@@ -521,6 +541,18 @@ class Chat(unittest.TestCase):
         code, out, err = weft("chat", model(), "--ctx", "64", "-n", "5", stdin=b"a b c d " * 50 + b"\nHello\n" + b"a b c d " * 8 + b"\n")
         self.assertEqual((code, err.count(b"> "), err.count(b"weft: "), err.count(b" [cut by -n]")), (0, 4, 2, 1), err)
         self.assertEqual(weft("chat", model(), "--ctx", "64", "-n", "5", stdin=b"Hello\n")[1], out)
+
+    def test_json(self):
+        """An object for each answer, one with "error" for a message that cannot be added, and no prompts."""
+        chat = ["chat", model(), "--ctx", "64", "-n", "5", "--temp", "0", "--json"]
+        said = b"Hello\n" + b"a b c d " * 50 + b"\nHi\n"
+        code, out, err = weft(*chat, stdin=said)
+        first, refused, second = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual((code, len(first["tokens"]), len(second["tokens"]), first["cut_by"]), (0, 5, 5, "-n"))
+        self.assertEqual(second["prompt_tokens"][:len(first["prompt_tokens"]) + 5], first["prompt_tokens"] + first["tokens"])
+        self.assertEqual(err, f"weft: {refused['error']}\n".encode())
+        lines = [json.loads(line) for line in weft(*chat, "--stream", stdin=said)[1].splitlines()]
+        self.assertEqual([line["token"] for line in lines if "token" in line], first["tokens"] + second["tokens"])
 
     def test_no_chat_format(self):
         """It is told before the device is opened."""

@@ -22,43 +22,46 @@ static bool read_message(byte_array *message) {
     return bytes_append(message, "", 1);
 }
 
-static weft_status answer(const talk_settings *settings, weft_session *session, weft_error *error) {
-    weft_piece piece;
-    weft_status status;
-    size_t n_tokens = 0;
-    while ((status = weft_session_next(session, &piece, error)) == WEFT_OK) {
-        status = print_piece(&piece, error);
-        if (piece.last || status != WEFT_OK) break;
-        n_tokens++;
-    }
-    const char *cut = status == WEFT_OK ? cut_by(settings, piece.finish, n_tokens) : NULL;
-    if (status == WEFT_OK && piece.finish == WEFT_FINISH_CANCELLED) fputs(" [stopped]", stderr);
+typedef struct chat {
+    const talk_settings *settings;
+    talk opened;
+    weft_session *session;
+    talk_answer answer;
+} chat;
+
+static weft_status answer(chat *c, weft_error *error) {
+    weft_status status = answer_begin(&c->answer, c->settings, error);
+    if (status == WEFT_OK) status = answer_read(&c->answer, c->session, error);
+    if (c->settings->json) return status == WEFT_OK ? answer_print_json(&c->answer, c->opened.engine, c->session, error) : status;
+    const char *cut = status == WEFT_OK ? answer_cut_by(&c->answer) : NULL;
+    if (status == WEFT_OK && c->answer.finish == WEFT_FINISH_CANCELLED) fputs(" [stopped]", stderr);
     if (cut) fprintf(stderr, " [cut by %s]", cut);
     putchar('\n');
     return status;
 }
 
 /* A message that cannot be added is told; the conversation goes on. */
-static weft_status say(const talk_settings *settings, weft_session *session, const char *message, weft_error *error) {
-    weft_status status;
-    interrupt_session(session);
-    if (weft_session_say(session, WEFT_USER, message, error) == WEFT_OK) {
-        interrupt_session(session); /* what is added to a session ends a cancel that came before */
-        status = answer(settings, session, error);
+static weft_status say(chat *c, const char *message, weft_error *error) {
+    weft_status status = WEFT_OK;
+    interrupt_session(c->session);
+    if (weft_session_say(c->session, WEFT_USER, message, error) == WEFT_OK) {
+        interrupt_session(c->session); /* what is added to a session ends a cancel that came before */
+        status = answer(c, error);
     } else {
         tell(error);
-        status = WEFT_OK;
+        if (c->settings->json && !json_print_error(error)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     }
     interrupt_session(NULL);
     interrupt_clear();
+    if (status == WEFT_OK && fflush(stdout) != 0) status = weft_fail(error, WEFT_IO, "cannot write to standard output");
     return status;
 }
 
-static weft_status converse(const talk_settings *settings, weft_session *session, weft_error *error) {
+static weft_status converse(chat *c, weft_error *error) {
     byte_array message = {0};
     weft_status status = WEFT_OK;
     while (status == WEFT_OK) {
-        fputs("> ", stderr);
+        if (!c->settings->json) fputs("> ", stderr);
         if (!read_message(&message)) {
             /* On some systems Ctrl-C at the prompt interrupts the read. Only the end of the input ends the program. */
             if (!interrupted() || feof(stdin)) break;
@@ -66,7 +69,7 @@ static weft_status converse(const talk_settings *settings, weft_session *session
             clearerr(stdin);
             continue;
         }
-        if (message.size > 1) status = say(settings, session, message.data, error);
+        if (message.size > 1) status = say(c, message.data, error);
     }
     bytes_free(&message);
     return status;
@@ -80,18 +83,18 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (code >= 0) return code;
 
     weft_error error = {0};
-    talk opened = {0};
-    weft_session *session = NULL;
+    chat c = {.settings = &settings};
     interrupt_install();
-    weft_status status = talk_open(&settings, &opened, &error);
-    if (status == WEFT_OK && !opened.info.chat_format)
+    weft_status status = talk_open(&settings, &c.opened, &error);
+    if (status == WEFT_OK && !c.opened.info.chat_format)
         status = weft_fail(&error, WEFT_UNSUPPORTED, "%s: no chat format: %s; --chat-template gives one", settings.model,
-                           opened.info.chat_reason);
-    if (status == WEFT_OK) status = talk_load(&settings, &opened, 0, &error);
-    if (status == WEFT_OK) status = talk_session(&settings, &opened, &settings.session, &session, &error);
-    if (status == WEFT_OK) status = converse(&settings, session, &error);
-    weft_session_destroy(session);
-    talk_close(&opened);
+                           c.opened.info.chat_reason);
+    if (status == WEFT_OK) status = talk_load(&settings, &c.opened, 0, &error);
+    if (status == WEFT_OK) status = talk_session(&settings, &c.opened, &settings.session, &c.session, &error);
+    if (status == WEFT_OK) status = converse(&c, &error);
+    weft_session_destroy(c.session);
+    answer_free(&c.answer);
+    talk_close(&c.opened);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 

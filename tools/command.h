@@ -89,6 +89,7 @@ typedef struct talk_settings {
     weft_session_options session; /* holds the defaults before the options are parsed */
     const char *model;            /* --model, or the first argument: talk_parse sets it */
     const char *system, *chat_template, *tools, *variables;
+    bool json, stream;
 } talk_settings;
 
 /* Appends the rows of both commands, with those of engine_options_add. */
@@ -121,10 +122,28 @@ weft_status talk_session(const talk_settings *settings, talk *opened, const weft
                          weft_error *error);
 /* Makes a template the model's: a name that the model knows, or else a file. */
 weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error);
-/* Prints an answer's piece at once. */
-weft_status print_piece(const weft_piece *piece, weft_error *error);
-/* What cut an answer of n_tokens that ended so: "-n" or "the full context"; NULL if nothing did. */
-const char *cut_by(const talk_settings *settings, weft_finish finish, size_t n_tokens);
+
+/* An answer while it is read, with the data for --json. Zero is empty. */
+typedef struct talk_answer {
+    const talk_settings *settings;
+    struct cJSON *logprobs, *prompt_logprobs; /* arrays */
+    byte_array text;
+    size_t n_tokens;
+    weft_finish finish;
+    bool out_of_memory;
+} talk_answer;
+/* Makes an empty answer of one that was used or is zero. */
+weft_status answer_begin(talk_answer *answer, const talk_settings *settings, weft_error *error);
+void answer_free(talk_answer *answer);
+/* The session's on_prompt, whose user is the answer. */
+void answer_on_prompt(void *user, size_t index, weft_logprob token, const weft_logprob *top, size_t n_top);
+/* Reads the answer to its end. Prints it as it comes, or with --stream an object for each token. */
+weft_status answer_read(talk_answer *answer, weft_session *session, weft_error *error);
+/* What cut the answer: "-n" or "the full context"; NULL if nothing did. */
+const char *answer_cut_by(const talk_answer *answer);
+/* The object for --json. */
+weft_status answer_print_json(talk_answer *answer, weft_engine *engine, const weft_session *session, weft_error *error);
+double token_rate(uint64_t n, uint64_t ns);
 
 /* ---- A run of a command ---- */
 
@@ -183,6 +202,8 @@ struct cJSON;
 /* Prints the object on one line to stdout and frees it. False (with a message on stderr) if memory ran out while it was built or
  * printed. */
 bool json_print(struct cJSON *json, bool complete);
+/* {"error": MESSAGE} */
+bool json_print_error(const weft_error *error);
 /* Adds text that may not be UTF-8: each bad byte becomes U+FFFD. */
 bool json_add_text(struct cJSON *object, const char *name, const char *text, size_t size);
 bool json_add_tokens(struct cJSON *object, const char *name, const weft_token *tokens, size_t n_tokens);

@@ -33,6 +33,11 @@ bool json_print(cJSON *json, bool complete) {
     return true;
 }
 
+bool json_print_error(const weft_error *error) {
+    cJSON *json = cJSON_CreateObject();
+    return json_print(json, json && json_add_text(json, "error", error->message, strlen(error->message)));
+}
+
 bool json_add_text(cJSON *object, const char *name, const char *text, size_t size) {
     if (size > (SIZE_MAX - 1) / 3) return false;
     char *clean = malloc(3 * size + 1);

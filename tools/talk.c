@@ -1,4 +1,4 @@
-/* What `weft run` and `weft chat` share: options, opening a model for a conversation, printing an answer. */
+/* What `weft run` and `weft chat` share: options, opening a model for a conversation. */
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +23,9 @@ size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_
         {"min-p", 0, OPTION_REAL, &session->min_p, 0, 1, NULL,
          "draw from tokens at least P times as likely as the best; default off"},
         {"seed", 0, OPTION_COUNT64, &session->seed, 0, 0, NULL, "seed of the draws; default 1"},
+        {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object at the end of an answer instead of the text"},
+        {"stream", 0, OPTION_FLAG, &settings->stream, 0, 0, NULL,
+         "with --json: also an object for each token, on a line, as soon as it is chosen"},
     };
     memcpy(options + n_options, rows, sizeof rows);
     return engine_options_add(&settings->engine, options, n_options + sizeof rows / sizeof rows[0]);
@@ -37,6 +40,7 @@ int talk_parse(talk_settings *settings, const weft_command *command, const optio
     if (n_given < n_models) return usage_error(command, "the model's file is missing");
     if (n_given > n_models + (text ? 1 : 0)) return usage_error(command, "unexpected argument \"%s\"", given[n_given - 1]);
     if (text) *text = n_given > n_models ? given[n_given - 1] : NULL;
+    if (settings->stream && !settings->json) return usage_error(command, "--stream needs --json");
     if (!settings->model) settings->model = given[0];
     return -1;
 }
@@ -90,15 +94,4 @@ weft_status talk_session(const talk_settings *settings, talk *opened, const weft
     weft_status status = weft_session_create(opened->engine, &chosen, session, error);
     if (status == WEFT_OK && settings->system) status = weft_session_say(*session, WEFT_SYSTEM, settings->system, error);
     return status;
-}
-
-weft_status print_piece(const weft_piece *piece, weft_error *error) {
-    show_text(stdout, piece->text, piece->size);
-    return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
-}
-
-const char *cut_by(const talk_settings *settings, weft_finish finish, size_t n_tokens) {
-    int32_t n_predict = settings->session.n_predict;
-    if (finish != WEFT_FINISH_LENGTH) return NULL;
-    return n_predict > 0 && n_tokens >= (size_t)n_predict ? "-n" : "the full context";
 }
