@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,39 @@ class Usage(unittest.TestCase):
             self.assertEqual((code, err), (0, b""), arguments)
             self.assertTrue(out)
         self.assertEqual(weft("help", "run"), weft("run", "--help"))
+
+    def test_manual_and_completion(self):
+        """Both have every option of every command, whatever the tables hold; where programs that read them are installed, they do."""
+        manual, shells = weft("manual")[1].decode(), {shell: weft("completion", shell)[1].decode() for shell in ("bash", "zsh", "fish")}
+        for command in re.findall(r"(?m)^  ([a-z]+) ", weft("help")[1].decode()):
+            self.assertIn(f".SS weft {command} ", manual)
+            section = manual.split(f".SS weft {command} ")[1].split(".S")[0]
+            block = {shell: re.search(rf"(?s)\n    {command}\)(.*?) ;;\n    (?! )", shells[shell])[1] for shell in ("bash", "zsh")}
+            for letter, name in re.findall(r"(?m)^  (?:-(.),)? *--([a-z-]+) ", weft("help", command)[1].decode()):
+                if name == "help":
+                    continue
+                self.assertIn("\\-\\-" + name.replace("-", "\\-"), section)
+                self.assertRegex(block["bash"], rf"options='[^']* --{name}[ ']")
+                self.assertIn(f"--{name}", block["zsh"])
+                self.assertIn(f"complete -c weft -n '__weft_is {command}' -l {name} " + (f"-s {letter} " if letter else ""), shells["fish"])
+        for shell, text in shells.items():
+            if shutil.which(shell):
+                done = subprocess.run([shell, "-n"], input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                self.assertEqual((done.returncode, done.stdout), (0, b""), shell)
+        if shutil.which("groff"):
+            done = subprocess.run(["groff", "-ww", "-man", "-Tutf8"], input=manual.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(done.stderr, b"")
+        self.assertEqual(weft("completion", "tcsh")[0], 2)
+
+    def test_bash_completes(self):
+        def complete(*words):
+            script = 'eval "$(%s completion bash)"; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _weft; echo "${COMPREPLY[@]}"' % WEFT
+            return subprocess.run(["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE).stdout.decode().split()
+        self.assertEqual(complete("weft", "insp"), ["inspect"])
+        self.assertEqual(complete("weft", "run", "model.gguf", "--prec"), ["--precision"])
+        self.assertEqual(complete("weft", "run", "model.gguf", "--precision", ""), ["fast", "exact"])
+        self.assertIn("--system", complete("weft", "model.gguf", "--s"))
+        self.assertEqual(complete("weft", "run", "mod"), [])
 
     def test_nearest_names(self):
         for arguments, name in [(["rnu"], b"run?"), (["help", "inspct"], b"inspect?"), (["run", "a", "--promt", "x"], b"--prompt?"),

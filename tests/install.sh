@@ -29,6 +29,11 @@ version=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --modversion weft)
 if [ -x "$scratch/usr/bin/weft" ]; then
     told=$(LD_LIBRARY_PATH=$library "$scratch/usr/bin/weft" --version)
     [ "$told" = "weft $version" ] || { echo "the command tells \"$told\" and weft.pc \"$version\""; exit 1; }
+    # What the command prints of itself.
+    grep -q '^\.SS weft run' "$scratch/usr/share/man/man1/weft.1"
+    bash -n "$scratch/usr/share/bash-completion/completions/weft"
+    grep -q '^#compdef weft$' "$scratch/usr/share/zsh/site-functions/_weft"
+    grep -q '__weft_is run. -l prompt ' "$scratch/usr/share/fish/vendor_completions.d/weft.fish"
 fi
 case $version in 0.*) abi=${version%.*} ;; *) abi=${version%%.*} ;; esac
 [ "$(readlink "$library/libweft.so.$abi")" = "libweft.so.$version" ] || { echo "no libweft.so.$abi"; exit 1; }

@@ -58,8 +58,7 @@ static bool print_token(const talk_answer *answer, const weft_piece *piece) {
 
 static weft_status take_json(talk_answer *answer, const weft_piece *piece, weft_error *error) {
     if (!bytes_append(&answer->text, piece->text, piece->size)) answer->out_of_memory = true;
-    if (!piece->last && answer->settings->session.n_top)
-        append(answer, answer->logprobs, piece->chosen, piece->top, piece->n_top);
+    if (!piece->last && answer->settings->session.n_top) append(answer, answer->logprobs, piece->chosen, piece->top, piece->n_top);
     if (!answer->settings->stream || (piece->last && piece->size == 0)) return WEFT_OK;
     if (!print_token(answer, piece)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
@@ -107,18 +106,17 @@ weft_status answer_print_json(talk_answer *answer, weft_engine *engine, const we
     size_t n_prompt = n_tokens - answer->n_tokens - (answer->finish == WEFT_FINISH_STOP);
     const char *cut = answer_cut_by(answer);
     cJSON *json = cJSON_CreateObject();
-    bool complete =
-        json && !answer->out_of_memory && json_add_tokens(json, "prompt_tokens", tokens, n_prompt) &&
-        json_add_tokens(json, "tokens", tokens + n_prompt, answer->n_tokens) &&
-        json_add_text(json, "text", answer->text.data, answer->text.size) &&
-        cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]) &&
-        (!cut || cJSON_AddStringToObject(json, "cut_by", cut)) &&
-        add_logprobs(json, "logprobs", &answer->logprobs, options->n_top > 0) &&
-        add_logprobs(json, "prompt_logprobs", &answer->prompt_logprobs, options->n_prompt_top > 0) &&
-        cJSON_AddNumberToObject(json, "prefill_tokens_per_s", token_rate(timing.n_prefill, timing.prefill_ns)) &&
-        cJSON_AddNumberToObject(json, "decode_tokens_per_s", token_rate(timing.n_decode, timing.decode_ns)) &&
-        cJSON_AddStringToObject(json, "backend", info.device.backend) &&
-        cJSON_AddStringToObject(json, "device", info.device.name);
+    bool complete = json && !answer->out_of_memory && json_add_tokens(json, "prompt_tokens", tokens, n_prompt) &&
+                    json_add_tokens(json, "tokens", tokens + n_prompt, answer->n_tokens) &&
+                    json_add_text(json, "text", answer->text.data, answer->text.size) &&
+                    cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]) &&
+                    (!cut || cJSON_AddStringToObject(json, "cut_by", cut)) &&
+                    add_logprobs(json, "logprobs", &answer->logprobs, options->n_top > 0) &&
+                    add_logprobs(json, "prompt_logprobs", &answer->prompt_logprobs, options->n_prompt_top > 0) &&
+                    cJSON_AddNumberToObject(json, "prefill_tokens_per_s", token_rate(timing.n_prefill, timing.prefill_ns)) &&
+                    cJSON_AddNumberToObject(json, "decode_tokens_per_s", token_rate(timing.n_decode, timing.decode_ns)) &&
+                    cJSON_AddStringToObject(json, "backend", info.device.backend) &&
+                    cJSON_AddStringToObject(json, "device", info.device.name);
     if (!json_print(json, complete)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
 }

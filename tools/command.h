@@ -14,8 +14,11 @@ typedef struct weft_command {
     int (*run)(const struct weft_command *command, int argc, char **argv);
 } weft_command;
 
-extern const weft_command command_bench, command_chat, command_check, command_detokenize, command_devices, command_graph,
-    command_inspect, command_perplexity, command_quantize, command_run, command_synth, command_template, command_tokenize;
+extern const weft_command command_bench, command_chat, command_check, command_completion, command_detokenize, command_devices,
+    command_graph, command_inspect, command_manual, command_perplexity, command_quantize, command_run, command_synth,
+    command_template, command_tokenize;
+/* All, in the order of `weft help`; NULL ends them. */
+extern const weft_command *const weft_commands[];
 
 /* ---- Options ---- */
 
@@ -48,6 +51,11 @@ int options_parse(const weft_command *command, const option_spec *options, size_
 /* The same, but only the first n_needed arguments are required; the others are NULL if they are not given. */
 int options_parse_some(const weft_command *command, const option_spec *options, size_t n_options, const char **positional,
                        size_t n_needed, size_t n_positional, int argc, char **argv);
+/* How an option's argument is called; NULL: it has none. */
+const char *option_argument(const option_spec *option);
+/* Calls `show` with the options of each command. */
+typedef void option_list(const weft_command *command, const option_spec *options, size_t n_options);
+void options_list(option_list *show);
 /* The word that is most like one that was typed: begin, try words, then `word` is the nearest, or NULL if none is near. */
 typedef struct nearest_word {
     const char *wanted, *word;

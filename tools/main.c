@@ -5,31 +5,31 @@
 #include "command.h"
 #include "os/os.h"
 
-static const weft_command *const commands[] = {
-    &command_run,     &command_chat,     &command_tokenize,   &command_detokenize, &command_template,
-    &command_inspect, &command_graph,    &command_perplexity, &command_bench,      &command_devices,
-    &command_synth,   &command_quantize, &command_check,
+const weft_command *const weft_commands[] = {
+    &command_run,      &command_chat,    &command_tokenize,   &command_detokenize,
+    &command_template, &command_inspect, &command_graph,      &command_perplexity,
+    &command_bench,    &command_devices, &command_synth,      &command_quantize,
+    &command_check,    &command_manual,  &command_completion, NULL,
 };
-enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *stream) {
     fputs("usage: weft COMMAND [arguments]\n       weft MODEL.gguf [options]: the same as weft chat\n\n", stream);
-    for (size_t i = 0; i < N_COMMANDS; i++) fprintf(stream, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; weft_commands[i]; i++) fprintf(stream, "  %-11s %s\n", weft_commands[i]->name, weft_commands[i]->summary);
     fputs("\n`weft help COMMAND` lists a command's arguments. Usage errors exit with 2, failures with 1,\n"
           "what Ctrl-C ended with 130.\n",
           stream);
 }
 
 static const weft_command *find_command(const char *name) {
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        if (strcmp(name, commands[i]->name) == 0) return commands[i];
+    for (size_t i = 0; weft_commands[i]; i++)
+        if (strcmp(name, weft_commands[i]->name) == 0) return weft_commands[i];
     return NULL;
 }
 
 static int no_command(const char *name) {
     nearest_word nearest;
     nearest_begin(&nearest, name);
-    for (size_t i = 0; i < N_COMMANDS; i++) nearest_try(&nearest, commands[i]->name);
+    for (size_t i = 0; weft_commands[i]; i++) nearest_try(&nearest, weft_commands[i]->name);
     fputs("weft: there is no command \"", stderr);
     print_escaped(stderr, name);
     if (nearest.word)

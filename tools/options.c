@@ -22,7 +22,7 @@ int usage_error(const weft_command *command, const char *format, ...) {
     return EXIT_USAGE;
 }
 
-static const char *argument_name(const option_spec *option) {
+const char *option_argument(const option_spec *option) {
     switch (option->kind) {
     case OPTION_FLAG:
         return NULL;
@@ -42,7 +42,7 @@ static const char *argument_name(const option_spec *option) {
 static void print_help(const weft_command *command, const option_spec *options, size_t n_options) {
     printf("usage: weft %s %s\n%s\n\n", command->name, command->arguments, command->summary);
     for (size_t i = 0; i < n_options; i++) {
-        const char *argument = argument_name(&options[i]);
+        const char *argument = option_argument(&options[i]);
         char left[80];
         char letter[4] = "";
         if (options[i].letter) snprintf(letter, sizeof letter, "-%c,", options[i].letter);
@@ -50,6 +50,18 @@ static void print_help(const weft_command *command, const option_spec *options, 
         printf("  %-34s %s\n", left, options[i].help);
     }
     printf("  %-34s %s\n", "    --help", "this list");
+}
+
+static option_list *show_options = print_help;
+
+void options_list(option_list *show) {
+    char help[] = "--help";
+    show_options = show;
+    for (size_t i = 0; weft_commands[i]; i++) {
+        char name[] = "weft", *arguments[] = {name, help, NULL};
+        weft_commands[i]->run(weft_commands[i], 2, arguments);
+    }
+    show_options = print_help;
 }
 
 static bool set_number(const option_spec *option, const char *text) {
@@ -190,11 +202,12 @@ int options_parse_some(const weft_command *command, const option_spec *options, 
     }
     rows[n_options] = (struct option){"help", no_argument, NULL, 'H'};
     opterr = 0;
+    optind = 0; /* getopt begins anew */
     bool given[MAX_OPTIONS] = {0};
     int found;
     while ((found = getopt_long(argc, argv, letters, rows, NULL)) != -1) {
         if (found == 'H') {
-            print_help(command, options, n_options);
+            show_options(command, options, n_options);
             return EXIT_DONE;
         }
         if (found == ':') return usage_error(command, "%s needs a value", argv[optind - 1]);

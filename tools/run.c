@@ -91,7 +91,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_session_options *session = &settings.talk.session;
     option_spec options[MAX_OPTIONS] = {
         {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default the whole standard input"},
-        {"file", 'f', OPTION_TEXT, &settings.file, 0, 0, NULL, "a file with the prompt"},
+        {"file", 'f', OPTION_TEXT, &settings.file, 0, 0, "FILE", "a file with the prompt"},
         {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
         {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat template; the default if there is one"},
         {"begin", 0, OPTION_TEXT, &settings.begin, 0, 0, NULL, "the answer begins with this text, which is not printed"},

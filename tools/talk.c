@@ -7,7 +7,7 @@
 size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_options) {
     weft_session_options *session = &settings->session;
     const option_spec rows[] = {
-        {"model", 'm', OPTION_TEXT, &settings->model, 0, 0, NULL, "the model's file; then it is no argument"},
+        {"model", 'm', OPTION_TEXT, &settings->model, 0, 0, "FILE", "the model's file; then it is no argument"},
         {"system", 's', OPTION_TEXT, &settings->system, 0, 0, NULL, "a system message"},
         {"chat-template", 0, OPTION_TEXT, &settings->chat_template, 0, 0, "FILE|NAME",
          "the chat template: a file, or one that the model's file or weft has under this name"},

@@ -73,9 +73,9 @@ static int run(const weft_command *command, int argc, char **argv) {
     option_spec options[] = {
         {"chat-template", 0, OPTION_TEXT, &settings.chat_template, 0, 0, "FILE|NAME",
          "another template: a file, or one that the model's file or weft has under this name"},
-        {"tools", 0, OPTION_TEXT, &settings.tools, 0, 0, NULL, "a file with the tools, in JSON"},
-        {"documents", 0, OPTION_TEXT, &settings.documents, 0, 0, NULL, "a file with the documents, in JSON"},
-        {"variables", 0, OPTION_TEXT, &settings.variables, 0, 0, NULL, "a file with a JSON object of more variables"},
+        {"tools", 0, OPTION_TEXT, &settings.tools, 0, 0, "FILE", "a file with the tools, in JSON"},
+        {"documents", 0, OPTION_TEXT, &settings.documents, 0, 0, "FILE", "a file with the documents, in JSON"},
+        {"variables", 0, OPTION_TEXT, &settings.variables, 0, 0, "FILE", "a file with a JSON object of more variables"},
         {"no-generation-prompt", 0, OPTION_FLAG, &settings.no_generation_prompt, 0, 0, NULL, "without what begins an answer"},
         {"continue", 0, OPTION_FLAG, &settings.continue_last, 0, 0, NULL, "end where the last message, an answer, ends"},
         {"now", 0, OPTION_TEXT, &settings.now, 0, 0, NULL,
