@@ -123,7 +123,7 @@ weft_status weft_conversation_render(weft_conversation *conversation, const weft
                                     .documents = text_of(options->documents),
                                     .add_generation_prompt = true,
                                     .continue_last = continue_last,
-                                    .clock = options->clock ? kept_date : NULL,
+                                    .clock = options->clock || conversation->has_asked ? kept_date : NULL,
                                     .clock_user = conversation,
                                     .cancelled = cancelled};
     conversation->messages[conversation->size] = ']';

@@ -61,6 +61,8 @@ static weft_graph_print_options print_options;
 static weft_rope_options rope_options = {.n_dims = 64, .freq_base = 10000};
 static weft_engine_options engine_options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64};
 static weft_session_options session_options;
+static weft_save_options save_options;
+static weft_restore_options restore_options;
 static weft_synth_options synth_options = {.shape = "tiny", .mix = "Q4_0"};
 static weft_quantise_options quantise_options = {.mix = "Q4_0"};
 static weft_check_options check_options = {.op = "silu", .quick = true};
@@ -72,6 +74,33 @@ static weft_status create_runtime(weft_error *error) {
     runtime_options.allocator = &allocator;
     weft_status status = weft_runtime_create(&runtime_options, &made, error);
     weft_runtime_destroy(made);
+    return status;
+}
+
+static weft_status save_bytes(void *user, const void *bytes, size_t size, weft_error *error) {
+    (void)user, (void)bytes, (void)size, (void)error;
+    return WEFT_OK;
+}
+
+static weft_status save_session(weft_error *error) {
+    weft_session *made = NULL;
+    weft_status status = weft_session_create(engine, NULL, &made, error);
+    save_options.write = save_bytes;
+    if (status == WEFT_OK) status = weft_session_save(made, NULL, &save_options, error);
+    weft_session_destroy(made);
+    return status;
+}
+
+/* There is one to restore. */
+static weft_status restore_session(weft_error *error) {
+    weft_session *made = NULL;
+    weft_status status = weft_session_create(engine, NULL, &made, error);
+    if (status == WEFT_OK) status = weft_session_save(made, PATH ".session", NULL, error);
+    weft_session_destroy(made);
+    made = NULL;
+    if (status == WEFT_OK) status = weft_session_restore(engine, PATH ".session", &restore_options, &made, NULL, error);
+    weft_session_destroy(made);
+    remove(PATH ".session");
     return status;
 }
 
@@ -213,6 +242,8 @@ static const struct {
     {"options.reserved must be zero", build_graph, WORDS(engine_options)},
     {"device_options.reserved must be zero", build_graph, WORDS(engine_options.device_options)},
     {"options.reserved must be zero", create_session, WORDS(session_options)},
+    {"options.reserved must be zero", save_session, WORDS(save_options)},
+    {"options.reserved must be zero", restore_session, WORDS(restore_options)},
     {"options.reserved must be zero", write_model, WORDS(synth_options)},
     {"options.reserved must be zero", quantise_model, WORDS(quantise_options)},
     {"options.reserved must be zero", check_ops, WORDS(check_options)},

@@ -114,6 +114,53 @@ typedef struct weft_session_timing {
 /* The times since the session was created. */
 WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
 
+/* ---- Saving, restoring and moving (docs/sessions.md) ---- */
+
+typedef struct weft_save_options {
+    /* Gets the bytes in order, if there is no path. Its status, if not WEFT_OK, ends the saving and is returned. */
+    weft_status (*write)(void *user, const void *bytes, size_t size, weft_error *error);
+    void *user;
+    bool tokens_only; /* no keys and values: a small file, whose tokens are computed again after restoring */
+    uint64_t reserved[6];
+} weft_save_options;
+
+/* Saves the session with its conversation, its options that are numbers, and an open answer as far as it was read. What the KV
+ * cache holds of it is saved too, one page after the other. `path` is NULL if `options->write` gets the bytes; `options` may
+ * otherwise be NULL. A file at `path` is replaced once the new one is whole and on the disk; until then the new one is called
+ * `path`.partial, and on failure it is removed. The session stays as it is; steps of all sessions can run meanwhile, and only calls
+ * that add to this session or begin an answer wait. WEFT_IO: writing failed, or the disk is full. */
+WEFT_API weft_status weft_session_save(weft_session *session, const char *path, const weft_save_options *options,
+                                       weft_error *error);
+
+/* What became of a session's keys and values. */
+typedef struct weft_session_carried {
+    int32_t n_tokens;   /* of the session */
+    int32_t n_copied;   /* positions whose keys and values were copied */
+    int32_t n_computed; /* and those that steps will compute again */
+    char reason[116];   /* why keys and values could not be copied, or "" */
+    uint64_t reserved[6];
+} weft_session_carried;
+
+typedef struct weft_restore_options {
+    /* Writes up to `size` bytes to `into` and their number to `n_read`, if there is no path; 0 is the end. Its status, if not
+     * WEFT_OK, ends the restoring and is returned. */
+    weft_status (*read)(void *user, void *into, size_t size, size_t *n_read, weft_error *error);
+    void *user;
+    /* The session's options. NULL: those numbers with which it was saved. Texts of `chat` that are NULL are those with which it was
+     * saved. */
+    const weft_session_options *session;
+    uint64_t reserved[6];
+} weft_restore_options;
+
+/* Creates a session from a file at `path`, or from the bytes of `options->read` if `path` is NULL; `options` may otherwise be NULL.
+ * The engine may be of another device. Keys and values are copied if precision and types of the engines agree and pages are free.
+ * Otherwise the next step for the session computes them again. In `exact` the session then goes on with the same tokens as the one
+ * that was saved. on_prompt and on_logits get what comes after the restored tokens. `carried` may be NULL. WEFT_BAD_FILE: it is no
+ * saved session, or it is damaged or cut. WEFT_UNSUPPORTED: it is of another model, or of a newer version of the format.
+ * WEFT_INVALID_ARGUMENT: its tokens are more than n_ctx. WEFT_FULL: as weft_session_create. WEFT_NOT_FOUND, WEFT_IO. */
+WEFT_API weft_status weft_session_restore(weft_engine *engine, const char *path, const weft_restore_options *options,
+                                          weft_session **session, weft_session_carried *carried, weft_error *error);
+
 #ifdef __cplusplus
 }
 #endif

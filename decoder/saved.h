@@ -1,0 +1,41 @@
+/* What a saved session begins with, and its conversation. The format, in sections (sections.h):
+ *
+ *     HEAD           what its keys and values are, options, state of the answer: saved.c
+ *     TOKENS         4 bytes each
+ *     CONVERSATION   messages, and the text that the template made of them
+ *     PAGE           any number: the positions in it, then for each layer the page as in the KV state (weft/ops/attention.h)
+ *     END            empty
+ */
+#ifndef WEFT_DECODER_SAVED_H
+#define WEFT_DECODER_SAVED_H
+
+#include "decoder/cache_copy.h"
+#include "decoder/sections.h"
+
+#define WEFT_SAVED_MAGIC "weftsess"
+#define WEFT_SAVED_VERSION 1
+
+enum { WEFT_SAVED_HEAD = 1, WEFT_SAVED_TOKENS, WEFT_SAVED_CONVERSATION, WEFT_SAVED_PAGE, WEFT_SAVED_END };
+
+typedef struct weft_saved_head {
+    weft_cache_kind kind;
+    int32_t page_size;
+    int32_t n_tokens;
+    int32_t n_generated; /* tokens of the open answer */
+    bool answering, ended;
+    weft_chat_state chat_state;
+    weft_session_options options; /* the numbers in it */
+    weft_text held;               /* bytes of a character of which more must come */
+} weft_saved_head;
+
+void weft_saved_pack_head(weft_packed *packed, const weft_saved_head *head);
+/* False if a value cannot be. `held` points into the section. */
+bool weft_saved_unpack_head(weft_unpacking *from, weft_saved_head *head);
+
+void weft_saved_pack_conversation(weft_packed *packed, const weft_conversation *conversation);
+/* Fills a conversation that has just begun. The session has n_tokens tokens. WEFT_BAD_FILE without a message if a value cannot be.
+ */
+weft_status weft_saved_unpack_conversation(weft_unpacking *from, weft_conversation *conversation, int32_t n_tokens,
+                                           weft_error *error);
+
+#endif
