@@ -52,7 +52,7 @@ static weft_status give_token(weft_session *session, weft_piece *piece, weft_err
     session->text_given = session->text_size - unfinished(session->text, session->text_size);
     *piece = (weft_piece){.text = session->text_given > 0 ? session->text : "", .size = session->text_given, .token = token};
     if (session->n_choices > 0) {
-        size_t place = (size_t)(index % session->n_choices), n_top = (size_t)session->options.n_top;
+        size_t place = (size_t)(index % session->n_choices), n_top = (size_t)session->options.sampling.n_top;
         piece->chosen = (weft_logprob){.id = token, .logprob = session->logprobs[place]};
         piece->top = session->tops + place * n_top;
         piece->n_top = n_top;

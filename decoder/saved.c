@@ -4,8 +4,8 @@
 
 /* ---- The head ---- */
 
-static void pack_options(weft_packed *packed, const weft_session_options *options) {
-    weft_pack_i32(packed, options->n_predict);
+static void pack_options(weft_packed *packed, const weft_sampling_options *options) {
+    weft_pack_i32(packed, options->max_tokens);
     weft_pack_real(packed, options->temperature);
     weft_pack_i32(packed, options->top_k);
     weft_pack_real(packed, options->top_p);
@@ -14,8 +14,8 @@ static void pack_options(weft_packed *packed, const weft_session_options *option
     weft_pack_u32(packed, options->ignore_end);
 }
 
-static void unpack_options(weft_unpacking *from, weft_session_options *options) {
-    options->n_predict = weft_unpack_i32(from);
+static void unpack_options(weft_unpacking *from, weft_sampling_options *options) {
+    options->max_tokens = weft_unpack_i32(from);
     options->temperature = weft_unpack_real(from);
     options->top_k = weft_unpack_i32(from);
     options->top_p = weft_unpack_real(from);
@@ -32,7 +32,7 @@ void weft_saved_pack_head(weft_packed *packed, const weft_saved_head *head) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) weft_pack_i32(packed, numbers[i]);
     weft_pack_u32(packed, head->answering);
     weft_pack_u32(packed, head->ended);
-    pack_options(packed, &head->options);
+    pack_options(packed, &head->options.sampling);
     weft_pack_text(packed, head->held.bytes, head->held.size);
 }
 
@@ -45,7 +45,7 @@ bool weft_saved_unpack_head(weft_unpacking *from, weft_saved_head *head) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = weft_unpack_i32(from);
     head->answering = weft_unpack_u32(from) != 0;
     head->ended = weft_unpack_u32(from) != 0;
-    unpack_options(from, &head->options);
+    unpack_options(from, &head->options.sampling);
     weft_unpack_text(from, &head->held);
     head->chat_state = (weft_chat_state)state;
     return !from->failed && from->left == 0 && state >= WEFT_CHAT_PLAIN && state <= WEFT_CHAT_ANSWER && head->page_size > 0 &&

@@ -23,9 +23,9 @@ static bool may_be_ahead(const weft_session *session) {
 
 /* Whether there is room for one more token than is expected. */
 static bool may_choose(const weft_session *session) {
-    int32_t n_predict = session->options.n_predict;
+    int32_t max_tokens = session->options.sampling.max_tokens;
     return is_generating(session) && expected(session) < session->options.n_ctx && may_be_ahead(session) &&
-           (n_predict == 0 || session->n_generated + session->n_coming < n_predict);
+           (max_tokens == 0 || session->n_generated + session->n_coming < max_tokens);
 }
 
 static bool wants_prompt(const weft_session *session) {
@@ -55,7 +55,7 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
     bool chooses = weft_session_chooses(session, position);
     bool scores = options->on_prompt && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt;
     bool logits = options->on_logits && position >= session->next_logits;
-    bool top = (chooses && options->n_top > 0) || (scores && options->n_prompt_top > 0);
+    bool top = (chooses && options->sampling.n_top > 0) || (scores && options->n_prompt_top > 0);
     *gives = logits ? WEFT_GIVES_LOGITS : top ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
     return chooses || scores || logits;
 }
@@ -122,8 +122,8 @@ static void keep_choice(weft_session *session, float logprob, const int32_t *top
     if (session->n_choices == 0) return;
     int32_t place = session->n_tokens % session->n_choices;
     session->logprobs[place] = logprob;
-    for (int32_t i = 0; i < session->options.n_top; i++)
-        session->tops[(size_t)place * (size_t)session->options.n_top + (size_t)i] =
+    for (int32_t i = 0; i < session->options.sampling.n_top; i++)
+        session->tops[(size_t)place * (size_t)session->options.sampling.n_top + (size_t)i] =
             (weft_logprob){.id = top[2 * i], .logprob = weft_bits_to_real(top[2 * i + 1])};
 }
 
@@ -134,9 +134,9 @@ void weft_session_chose(weft_session *session, weft_token token, float logprob, 
     session->n_coming--;
     session->n_generated++;
     session->next_prompt_score = session->n_tokens;
-    if (!options->ignore_end && weft_token_ends(session->engine->model, token))
+    if (!options->sampling.ignore_end && weft_token_ends(session->engine->model, token))
         session->finish = WEFT_FINISH_STOP;
-    else if (session->n_tokens == options->n_ctx || session->n_generated == options->n_predict)
+    else if (session->n_tokens == options->n_ctx || session->n_generated == options->sampling.max_tokens)
         session->finish = WEFT_FINISH_LENGTH;
     /* Drops what was queued past the end. */
     if (session->finish != WEFT_FINISH_NOT) weft_session_rewind(session, session->n_tokens);

@@ -14,18 +14,24 @@ static weft_status check_share(const char *name, float value, weft_error *error)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %g; it can be 0 to 1", name, (double)value);
 }
 
-static weft_status check_options(const weft_engine_config *config, const weft_session_options *options, weft_error *error) {
-    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
-    if (status == WEFT_OK) status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
-    if (status == WEFT_OK) status = check_count("n_predict", options->n_predict, INT32_MAX, error);
+static weft_status check_sampling(const weft_engine_config *config, const weft_sampling_options *options, weft_error *error) {
+    weft_status status = weft_require_zero("sampling.reserved", options->reserved, sizeof options->reserved, error);
+    if (status == WEFT_OK) status = check_count("max_tokens", options->max_tokens, INT32_MAX, error);
     if (status == WEFT_OK) status = check_count("top_k", options->top_k, INT32_MAX, error);
     if (status == WEFT_OK) status = check_share("top_p", options->top_p, error);
     if (status == WEFT_OK) status = check_share("min_p", options->min_p, error);
     if (status == WEFT_OK) status = check_count("n_top", options->n_top, config->max_top, error);
+    if (status == WEFT_OK && (!isfinite(options->temperature) || options->temperature < 0.0f))
+        status = weft_fail(error, WEFT_INVALID_ARGUMENT, "temperature is %g; it must be 0 or more", (double)options->temperature);
+    return status;
+}
+
+static weft_status check_options(const weft_engine_config *config, const weft_session_options *options, weft_error *error) {
+    weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
+    if (status == WEFT_OK) status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
+    if (status == WEFT_OK) status = check_sampling(config, &options->sampling, error);
     if (status == WEFT_OK) status = check_count("n_prompt_top", options->n_prompt_top, config->max_top, error);
     if (status != WEFT_OK) return status;
-    if (!isfinite(options->temperature) || options->temperature < 0.0f)
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "temperature is %g; it must be 0 or more", (double)options->temperature);
     if (options->on_logits && !config->logits)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "on_logits needs an engine that was created with `logits`");
     return WEFT_OK;
@@ -45,7 +51,8 @@ static void release(weft_runtime *runtime, weft_session *session) {
 /* As many as there may be: WEFT_MAX_UNREAD, and then a tenure of half the tokens before; and the one read last. */
 static int32_t n_choices(const weft_session_options *options) {
     int32_t n = options->n_ctx / 3;
-    if (options->n_predict > 0 && options->n_predict < n) n = options->n_predict;
+    int32_t max_tokens = options->sampling.max_tokens;
+    if (max_tokens > 0 && max_tokens < n) n = max_tokens;
     return 2 * WEFT_MAX_UNREAD + n + 1;
 }
 
@@ -53,7 +60,7 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     weft_runtime *runtime = engine->runtime;
     weft_session *session = weft_allocate(runtime, sizeof *session);
     if (!session) return NULL;
-    size_t n_top = (size_t)options->n_top, n_prompt_top = (size_t)options->n_prompt_top;
+    size_t n_top = (size_t)options->sampling.n_top, n_prompt_top = (size_t)options->n_prompt_top;
     session->engine = engine;
     session->conversation.runtime = runtime;
     session->options = *options;

@@ -86,7 +86,7 @@ static weft_status read_conversation(restoring *r) {
 static void set_state(restoring *r) {
     const weft_saved_head *head = &r->head;
     weft_session *session = r->session;
-    const int32_t n_predict = session->options.n_predict, n_tokens = head->n_tokens;
+    const int32_t max_tokens = session->options.sampling.max_tokens, n_tokens = head->n_tokens;
     weft_os_mutex_lock(&r->engine->mutex);
     session->n_tokens = session->n_read = session->n_prompt = n_tokens;
     session->next_prompt_score = n_tokens > 0 ? n_tokens : 1;
@@ -95,7 +95,7 @@ static void set_state(restoring *r) {
     session->chat_state = head->chat_state;
     session->answering = head->answering;
     session->n_generated = head->n_generated;
-    const bool is_over = n_tokens == session->options.n_ctx || (n_predict > 0 && session->n_generated >= n_predict);
+    const bool is_over = n_tokens == session->options.n_ctx || (max_tokens > 0 && session->n_generated >= max_tokens);
     session->finish = head->answering && is_over ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;
     session->text = r->held;
     session->text_size = session->text_capacity = head->held.size;

@@ -46,7 +46,7 @@ static void fill_updates(const weft_engine *engine, const weft_flight *flight, i
 
 /* A head that does not choose a token scores the existing token. If only the logits are wanted, it scores any token. */
 static void fill_head(const weft_session *session, int32_t position, bool chooses, int32_t *head) {
-    const weft_session_options *options = &session->options;
+    const weft_sampling_options *options = &session->options.sampling;
     head[WEFT_HEAD_SEQUENCE] = chooses ? session->slot : -1;
     head[WEFT_HEAD_TARGET] = chooses ? -1 : position + 1 < session->n_tokens ? session->tokens[position + 1] : 0;
     head[WEFT_HEAD_TOP_K] = options->top_k;

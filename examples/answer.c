@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
     weft_status status = weft_runtime_create(NULL, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, argv[1], &model, &error);
     if (status == WEFT_OK) status = weft_engine_create(model, &(weft_engine_options){.device = "auto"}, &engine, &error);
-    if (status == WEFT_OK) status = weft_session_create(engine, &(weft_session_options){.n_predict = 200}, &chat, &error);
+    if (status == WEFT_OK) status = weft_session_create(engine, &(weft_session_options){.sampling.max_tokens = 200}, &chat, &error);
     if (status == WEFT_OK) status = weft_session_say(chat, WEFT_USER, argv[2], &error);
     while (status == WEFT_OK && !piece.last) {
         status = weft_session_next(chat, &piece, &error);

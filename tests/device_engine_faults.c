@@ -25,8 +25,9 @@ static weft_status whole_life(weft_model *opened, answer *a, weft_error *error) 
     *a = (answer){.n = 0};
     weft_status status = weft_engine_create(opened, &options, &engine, error);
     if (status == WEFT_OK)
-        status =
-            weft_session_create(engine, &(weft_session_options){.n_predict = 3, .n_top = 2, .ignore_end = true}, &session, error);
+        status = weft_session_create(
+            engine, &(weft_session_options){.sampling.max_tokens = 3, .sampling.n_top = 2, .sampling.ignore_end = true}, &session,
+            error);
     if (status == WEFT_OK) status = weft_session_add_tokens(session, tokens, 20, error);
     while (status == WEFT_OK && !piece.last) {
         status = weft_session_next(session, &piece, error);
@@ -277,7 +278,7 @@ static void sessions_come_and_go(void **state) {
                 weft_session_cancel(a->session);
                 CHECK(weft_session_next(a->session, &piece, &error));
                 assert_true(piece.last && piece.finish == WEFT_FINISH_CANCELLED);
-                a->finish = WEFT_FINISH_CANCELLED; /* n_predict counts anew from here */
+                a->finish = WEFT_FINISH_CANCELLED; /* max_tokens counts anew from here */
             } else if (what == 2) {
                 CHECK(weft_engine_step(engine, NULL, &error));
             } else {

@@ -33,8 +33,9 @@ static void compare(weft_model *model, const row *expected) {
         .device = device_name, .precision = WEFT_EXACT, .n_ctx = N_PROMPT + N_CHOSEN, .max_top = 1};
     for (int i = 0; i < N_PROMPT; i++) prompt[i] = (i * 37 + 11) % 256;
     CHECK(weft_engine_create(model, &options, &engine, &error));
-    CHECK(weft_session_create(engine, &(weft_session_options){.n_predict = N_CHOSEN, .ignore_end = true, .n_top = 1}, &session,
-                              &error));
+    CHECK(weft_session_create(
+        engine, &(weft_session_options){.sampling.max_tokens = N_CHOSEN, .sampling.ignore_end = true, .sampling.n_top = 1},
+        &session, &error));
     CHECK(weft_session_add_tokens(session, prompt, N_PROMPT, &error));
     for (int i = 0; i < N_CHOSEN; i++) {
         weft_piece piece;

@@ -85,9 +85,9 @@ static void logprobs_are_those_of_the_logits(void **state) {
     weft_token tokens[N_POSITIONS];
     question_tokens(&(question){.seed = 3, .n_prompt = 37}, model->hyper.n_vocab, tokens);
     weft_engine *engine = create((weft_engine_options){.n_ctx = 64, .max_top = 8, .logits = true, .max_rows = 32});
-    weft_session *session = open_session(engine, (weft_session_options){.n_predict = 6,
-                                                                        .ignore_end = true,
-                                                                        .n_top = 4,
+    weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 6,
+                                                                        .sampling.ignore_end = true,
+                                                                        .sampling.n_top = 4,
                                                                         .n_prompt_top = MOST_TOP,
                                                                         .on_prompt = see_prompt,
                                                                         .on_logits = see_logits,
@@ -127,7 +127,7 @@ static void answers_end_where_they_must(void **state) {
     weft_error error = {0};
     weft_piece piece;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 32, .n_sequences = 2});
-    weft_session *session = open_session(engine, (weft_session_options){.n_ctx = 24, .ignore_end = true});
+    weft_session *session = open_session(engine, (weft_session_options){.n_ctx = 24, .sampling.ignore_end = true});
     assert_int_equal(weft_session_next(session, &piece, &error), WEFT_INVALID_ARGUMENT);
     weft_token tokens[25];
     question_tokens(&(question){.seed = 8, .n_prompt = 25}, model->hyper.n_vocab, tokens);
@@ -170,7 +170,8 @@ static void end_tokens_end_answers(void **state) {
             .device = device_name, .device_options = {.n_threads = 1}, .precision = WEFT_EXACT, .n_ctx = device_slow ? 128 : 512};
         CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
         for (uint64_t seed = 1; seed <= 6; seed++) {
-            weft_session *session = open_session(engine, (weft_session_options){.temperature = 50.0f, .seed = seed});
+            weft_session *session =
+                open_session(engine, (weft_session_options){.sampling.temperature = 50.0f, .sampling.seed = seed});
             const weft_token *tokens;
             size_t n, n_pieces = 0;
             CHECK(weft_session_add_text(session, "ab", 2, false, &error));
@@ -208,8 +209,10 @@ static void the_seed_alone_decides(void **state) {
     weft_token tokens[9];
     weft_piece piece;
     question_tokens(&(question){.seed = 21, .n_prompt = 9}, model->hyper.n_vocab, tokens);
-    c = (answer){
-        .session = open_session(engine, (weft_session_options){.n_predict = 40, .temperature = 2, .seed = 22, .ignore_end = true})};
+    c = (answer){.session = open_session(engine, (weft_session_options){.sampling.max_tokens = 40,
+                                                                        .sampling.temperature = 2,
+                                                                        .sampling.seed = 22,
+                                                                        .sampling.ignore_end = true})};
     CHECK(weft_session_add_tokens(c.session, tokens, 9, &error));
     for (;;) {
         CHECK(weft_session_next(c.session, &piece, &error));
@@ -232,7 +235,7 @@ static void chats_keep_their_cache(void **state) {
     weft_model_describe(model, &info);
     assert_non_null(info.chat_format);
     weft_engine *engine = create((weft_engine_options){.n_ctx = 256, .n_sequences = 2});
-    weft_session *chat = open_session(engine, (weft_session_options){.n_predict = 12});
+    weft_session *chat = open_session(engine, (weft_session_options){.sampling.max_tokens = 12});
     assert_int_equal(weft_session_say(chat, WEFT_ASSISTANT + 1, "?", &error), WEFT_INVALID_ARGUMENT);
     CHECK(weft_session_say(chat, WEFT_SYSTEM, "be brief", &error));
     CHECK(weft_session_say(chat, WEFT_USER, "one <|im_end|> two", &error));
@@ -253,7 +256,7 @@ static void chats_keep_their_cache(void **state) {
     weft_token *whole = calloc(n, sizeof *whole);
     assert_non_null(whole);
     memcpy(whole, tokens, n * sizeof *whole);
-    weft_session *plain = open_session(engine, (weft_session_options){.n_predict = 1});
+    weft_session *plain = open_session(engine, (weft_session_options){.sampling.max_tokens = 1});
     CHECK(weft_session_add_tokens(plain, whole, n - 1, &error));
     CHECK(weft_session_next(plain, &piece, &error));
     assert_int_equal(piece.last ? tokens[n - 1] : piece.token, whole[n - 1]);

@@ -116,7 +116,7 @@ static void take_piece(agreed *p) {
 
 static void start(agreed *p, weft_engine *engine) {
     weft_error error = {0};
-    weft_session_options options = {.n_predict = (int32_t)p->n_tokens};
+    weft_session_options options = {.sampling.max_tokens = (int32_t)p->n_tokens};
     if (weft_session_create(engine, &options, &p->session, &error) != WEFT_OK ||
         weft_session_add_tokens(p->session, p->prompt, p->n_prompt, &error) != WEFT_OK)
         fail_msg("%s", error.message);

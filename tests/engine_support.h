@@ -82,14 +82,14 @@ static inline void begin_answer(weft_engine *engine, const question *q, answer *
     question_tokens(q, engine->model->hyper.n_vocab, tokens);
     *a = (answer){.n = 0};
     CHECK(weft_session_create(engine,
-                              &(weft_session_options){.n_predict = q->n_predict,
-                                                      .temperature = q->temperature,
-                                                      .top_k = q->top_k,
-                                                      .top_p = q->top_p,
-                                                      .min_p = q->min_p,
-                                                      .seed = q->seed,
-                                                      .ignore_end = true,
-                                                      .n_top = engine->config.max_top},
+                              &(weft_session_options){.sampling.max_tokens = q->n_predict,
+                                                      .sampling.temperature = q->temperature,
+                                                      .sampling.top_k = q->top_k,
+                                                      .sampling.top_p = q->top_p,
+                                                      .sampling.min_p = q->min_p,
+                                                      .sampling.seed = q->seed,
+                                                      .sampling.ignore_end = true,
+                                                      .sampling.n_top = engine->config.max_top},
                               &a->session, &error));
     CHECK(weft_session_add_tokens(a->session, tokens, (size_t)q->n_prompt, &error));
     free(tokens);

@@ -35,8 +35,8 @@ static void open_sessions(int32_t n_ctx) {
     weft_engine_options options = {
         .device = "cpu", .device_options.n_threads = 1, .precision = WEFT_EXACT, .n_ctx = n_ctx, .n_cache = 1024, .n_sequences = 2};
     CHECK(weft_engine_create(model, &options, &engine, &error));
-    session = open_session(engine, (weft_session_options){.n_predict = 4, .ignore_end = true});
-    other = open_session(engine, (weft_session_options){.n_predict = 4, .ignore_end = true});
+    session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
+    other = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
 }
 
 static void close_sessions(void) {
@@ -228,7 +228,7 @@ static weft_status add_long(weft_session *to, bool said) {
 
 static void begin_again(weft_session **again) {
     weft_session_destroy(*again);
-    *again = open_session(engine, (weft_session_options){.n_predict = 1, .ignore_end = true});
+    *again = open_session(engine, (weft_session_options){.sampling.max_tokens = 1, .sampling.ignore_end = true});
 }
 
 static void a_cancel_ends_a_long_text(void **state) {

@@ -244,6 +244,7 @@ static const struct {
     {"options.reserved must be zero", create_session, WORDS(session_options)},
     {"options.reserved must be zero", save_session, WORDS(save_options)},
     {"options.reserved must be zero", restore_session, WORDS(restore_options)},
+    {"sampling.reserved must be zero", create_session, WORDS(session_options.sampling)},
     {"options.reserved must be zero", write_model, WORDS(synth_options)},
     {"options.reserved must be zero", quantise_model, WORDS(quantise_options)},
     {"options.reserved must be zero", check_ops, WORDS(check_options)},
@@ -339,7 +340,8 @@ static void zeroes_what_a_session_gives(void **state) {
     (void)state;
     weft_error error = {0};
     weft_session *session = NULL;
-    must(weft_session_create(engine, &(weft_session_options){.n_predict = 3, .n_top = 2}, &session, &error), &error);
+    must(weft_session_create(engine, &(weft_session_options){.sampling.max_tokens = 3, .sampling.n_top = 2}, &session, &error),
+         &error);
     must(weft_session_add_text(session, "ab", 2, false, &error), &error);
     weft_piece piece;
     do {

@@ -59,7 +59,7 @@ static weft_session *restore(bytes *b, weft_session_carried *carried) {
 /* ---- Answers ---- */
 
 static const weft_session_options random_answer = {
-    .n_predict = N_ANSWER, .temperature = 1.5f, .top_k = 50, .seed = 77, .ignore_end = true};
+    .sampling = {.max_tokens = N_ANSWER, .temperature = 1.5f, .top_k = 50, .seed = 77, .ignore_end = true}};
 
 static weft_session *ask(weft_session_options options) {
     weft_token tokens[N_PROMPT];
@@ -123,7 +123,7 @@ static void an_answer_goes_on_with_the_same_tokens(void **state) {
 static void a_conversation_goes_on(void **state) {
     (void)state;
     weft_session_carried carried;
-    weft_session *session = begin(PLAIN, (weft_session_options){.n_predict = 4});
+    weft_session *session = begin(PLAIN, (weft_session_options){.sampling.max_tokens = 4});
     say(session, WEFT_SYSTEM, "be good");
     bytes b = save(session, false);
     weft_session_destroy(session);
@@ -167,7 +167,7 @@ static void other_engines_take_what_they_can(void **state) {
     weft_token expected[4], tokens[4];
     static char text[4096];
     char *end = text;
-    weft_session *session = ask((weft_session_options){.n_predict = 4, .ignore_end = true});
+    weft_session *session = ask((weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
     assert_int_equal(read_answer(session, 2, tokens, &end), 2);
     bytes b = save(session, false);
     assert_int_equal(read_answer(session, 2, expected, &end), 2);

@@ -8,7 +8,7 @@ static void earlier_turns_are_not_computed_again(void **state) {
     (void)state;
     static const char *const extending[] = {PLAIN, TRIMS, BARE};
     for (size_t i = 0; i < sizeof extending / sizeof *extending; i++) {
-        weft_session *session = begin(extending[i], (weft_session_options){.n_predict = 4});
+        weft_session *session = begin(extending[i], (weft_session_options){.sampling.max_tokens = 4});
         const weft_token *tokens;
         say(session, WEFT_SYSTEM, "be brief");
         assert_int_equal(session_tokens(session, &tokens), 0);
@@ -35,7 +35,7 @@ static void assert_goes_on(weft_session *session) {
     weft_piece piece, other_piece;
     const weft_token *tokens;
     size_t n = session_tokens(session, &tokens);
-    weft_session *other = open_session(engine, (weft_session_options){.n_predict = 4, .ignore_end = true});
+    weft_session *other = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
     CHECK(weft_session_add_tokens(other, tokens, n, &error));
     do {
         CHECK(weft_session_next(session, &piece, &error));
@@ -48,7 +48,7 @@ static void assert_goes_on(weft_session *session) {
 /* Where the template drops reasoning from earlier answers, the session is set back to the place of the first difference. */
 static void rewritten_turns_are_computed_again(void **state) {
     (void)state;
-    weft_session *session = begin(FORGETS, (weft_session_options){.n_predict = 4, .ignore_end = true});
+    weft_session *session = begin(FORGETS, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
     const weft_token *tokens;
     for (int turn = 0; turn < 3; turn++) {
         say(session, WEFT_USER, "what is it");
@@ -75,7 +75,8 @@ static void rewritten_turns_are_computed_again(void **state) {
 /* A message can leave fewer tokens than there were, and no new one. */
 static void texts_can_become_shorter(void **state) {
     (void)state;
-    weft_session *session = begin("{{ messages[-1].content }}", (weft_session_options){.n_predict = 4, .ignore_end = true});
+    weft_session *session =
+        begin("{{ messages[-1].content }}", (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
     weft_piece piece;
     for (int filled = 0; filled < 2; filled++) {
         say(session, WEFT_USER, "one <|eot_id|> two");
@@ -89,7 +90,8 @@ static void texts_can_become_shorter(void **state) {
     CHECK(weft_session_say(session, WEFT_USER, "", &error));
     assert_int_equal(weft_session_next(session, &piece, &error), WEFT_INVALID_ARGUMENT);
     weft_session_destroy(session);
-    session = begin("{% if messages | length > 1 %}{{ messages[-1].content }}{% endif %}", (weft_session_options){.n_predict = 4});
+    session = begin("{% if messages | length > 1 %}{{ messages[-1].content }}{% endif %}",
+                    (weft_session_options){.sampling.max_tokens = 4});
     say(session, WEFT_USER, "one");
     CHECK(weft_session_begin(session, "two", &error));
     note("assistant", "two");
@@ -104,7 +106,7 @@ static void given_text_is_not_the_templates(void **state) {
         "a{% if messages | length == 1 %}{{ messages[0].content }}{% else %}<|eot_id|>so{% endif %}b",
         "{{ messages[0].content }}{% if messages | length > 1 %}<|eot_id|>so{{ messages[2].content }}{% endif %}"};
     for (int i = 0; i < 2; i++) {
-        weft_session *session = begin(sources[i], (weft_session_options){.n_predict = 4, .ignore_end = true});
+        weft_session *session = begin(sources[i], (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
         say(session, WEFT_USER, "<|eot_id|>so");
         CHECK(weft_session_prefill(session, &error));
         if (i == 1) reply(session, "<|eot_id|>so");
@@ -122,7 +124,8 @@ static void chosen_tokens_stay(void **state) {
     int n_ends = 0, n_dropped = 0, n_cut = 0;
     for (int i = 0; i < 300 && (n_ends == 0 || n_dropped == 0 || n_cut == 0); i++) {
         weft_session *session =
-            begin(i % 2 ? PLAIN : BARE, (weft_session_options){.n_predict = 30, .temperature = 50, .seed = (uint64_t)i});
+            begin(i % 2 ? PLAIN : BARE,
+                  (weft_session_options){.sampling.max_tokens = 30, .sampling.temperature = 50, .sampling.seed = (uint64_t)i});
         weft_piece piece;
         const weft_token *tokens;
         static weft_token kept[4096];
@@ -153,7 +156,7 @@ static void chosen_tokens_stay(void **state) {
 static void messages_can_be_given(void **state) {
     (void)state;
     for (size_t i = 0; i < N_TEMPLATES; i++) {
-        weft_session *session = begin(templates[i], (weft_session_options){.n_predict = 4, .ignore_end = true});
+        weft_session *session = begin(templates[i], (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
         say(session, WEFT_USER, "one");
         assert_tokens(session, false);
         CHECK(weft_session_prefill(session, &error));
@@ -172,7 +175,8 @@ static void answers_can_be_begun(void **state) {
     static const char *const texts[] = {"It is", "It is ", "<think>\nso", "a<|eot_id|>b"};
     for (size_t i = 0; i < N_TEMPLATES; i++)
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
-            weft_session *session = begin(templates[i], (weft_session_options){.n_predict = 4, .ignore_end = true});
+            weft_session *session =
+                begin(templates[i], (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
             assert_int_equal(weft_session_begin(session, texts[k], &error), WEFT_INVALID_ARGUMENT);
             say(session, WEFT_USER, "what is it");
             char before[1024];
@@ -200,7 +204,7 @@ static void answers_can_be_begun(void **state) {
 
 static void system_messages_are_not_lost(void **state) {
     (void)state;
-    weft_session *session = begin(NO_SYSTEM, (weft_session_options){.n_predict = 4});
+    weft_session *session = begin(NO_SYSTEM, (weft_session_options){.sampling.max_tokens = 4});
     warning[0] = 0;
     CHECK(weft_session_say(session, WEFT_SYSTEM, "be brief", &error));
     assert_non_null(strstr(warning, "no place for a system message"));
@@ -213,7 +217,7 @@ static void system_messages_are_not_lost(void **state) {
     assert_said(session, false);
     weft_session_destroy(session);
     warning[0] = 0;
-    session = begin(PLAIN, (weft_session_options){.n_predict = 4});
+    session = begin(PLAIN, (weft_session_options){.sampling.max_tokens = 4});
     say(session, WEFT_SYSTEM, "be brief");
     say(session, WEFT_USER, "one");
     assert_tokens(session, false);
@@ -224,7 +228,7 @@ static void system_messages_are_not_lost(void **state) {
 /* Tokens that were there before the first message stay before the conversation. */
 static void conversations_come_after_other_tokens(void **state) {
     (void)state;
-    weft_session *session = begin(FORGETS, (weft_session_options){.n_predict = 4});
+    weft_session *session = begin(FORGETS, (weft_session_options){.sampling.max_tokens = 4});
     const weft_token *tokens;
     CHECK(weft_session_add_text(session, "abc", 3, false, &error));
     size_t n_before = session_tokens(session, &tokens);
@@ -286,7 +290,7 @@ static void options_reach_the_template(void **state) {
 static void refused_messages_change_nothing(void **state) {
     (void)state;
     weft_session *session = begin("{% if messages[-1].content == 'bad' %}{{ raise_exception('it is bad') }}{% endif %}" FORGETS,
-                                  (weft_session_options){.n_ctx = 200, .n_predict = 4, .ignore_end = true});
+                                  (weft_session_options){.n_ctx = 200, .sampling.max_tokens = 4, .sampling.ignore_end = true});
     char text[600];
     memset(text, 'y', sizeof text);
     text[599] = 0;
@@ -310,7 +314,8 @@ static void failing_allocations(void **state) {
     (void)state;
     for (size_t i = 0; i < N_TEMPLATES; i++)
         for (int begins = 0; begins < 2; begins++) {
-            weft_session *session = begin(templates[i], (weft_session_options){.n_predict = 4, .ignore_end = true});
+            weft_session *session =
+                begin(templates[i], (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
             CHECK(weft_session_say(session, WEFT_SYSTEM, "be brief", &error));
             note(i == 5 ? "user" : "system", i == 5 ? "be brief\n\none" : "be brief");
             if (i == 5)

@@ -29,7 +29,8 @@ static void any_order(void **state) {
         const weft_token *tokens;
         if (!session || session_tokens(session, &tokens) > 500) {
             weft_session_destroy(session);
-            session = begin(templates[next_random(&random) % 4], (weft_session_options){.n_predict = 3, .ignore_end = true});
+            session = begin(templates[next_random(&random) % 4],
+                            (weft_session_options){.sampling.max_tokens = 3, .sampling.ignore_end = true});
             has_said = answered = false;
             open[0] = 0;
         }
@@ -68,7 +69,8 @@ static void any_order(void **state) {
         }
         if (has_said && step % 16 == 0) {
             weft_piece piece, other_piece;
-            weft_session *other = open_session(engine, (weft_session_options){.n_predict = 1, .ignore_end = true});
+            weft_session *other =
+                open_session(engine, (weft_session_options){.sampling.max_tokens = 1, .sampling.ignore_end = true});
             size_t n = session_tokens(session, &tokens);
             CHECK(weft_session_add_tokens(other, tokens, n, &error));
             CHECK(weft_session_next(other, &other_piece, &error));

@@ -28,8 +28,9 @@ static void pieces_are_whole_characters(void **state) {
     weft_error error = {0};
     weft_piece piece;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 512});
-    weft_session *session =
-        open_session(engine, (weft_session_options){.n_predict = N, .ignore_end = true, .temperature = 3.0f, .seed = 5});
+    weft_session *session = open_session(
+        engine, (weft_session_options){
+                    .sampling.max_tokens = N, .sampling.ignore_end = true, .sampling.temperature = 3.0f, .sampling.seed = 5});
     CHECK(weft_session_add_text(session, "h", 1, false, &error));
     char text[SIZE], whole[SIZE];
     bool ends_piece[SIZE + 1] = {false};
@@ -70,13 +71,20 @@ static void senseless_options_are_refused(void **state) {
     weft_error error = {0};
     weft_engine *engine = create((weft_engine_options){.n_ctx = 32, .max_top = 2});
     const weft_session_options senseless[] = {
-        {.n_ctx = 33},        {.n_ctx = -1},
-        {.n_predict = -1},    {.top_k = -1},
-        {.top_p = 1.5f},      {.min_p = -0.1f},
-        {.top_p = NAN},       {.temperature = -1},
-        {.temperature = NAN}, {.temperature = INFINITY},
-        {.n_top = 3},         {.n_top = -1},
-        {.n_prompt_top = 3},  {.on_logits = ignore_logits},
+        {.n_ctx = 33},
+        {.n_ctx = -1},
+        {.sampling.max_tokens = -1},
+        {.sampling.top_k = -1},
+        {.sampling.top_p = 1.5f},
+        {.sampling.min_p = -0.1f},
+        {.sampling.top_p = NAN},
+        {.sampling.temperature = -1},
+        {.sampling.temperature = NAN},
+        {.sampling.temperature = INFINITY},
+        {.sampling.n_top = 3},
+        {.sampling.n_top = -1},
+        {.n_prompt_top = 3},
+        {.on_logits = ignore_logits},
     };
     weft_session *session = NULL;
     for (size_t i = 0; i < sizeof senseless / sizeof *senseless; i++) {

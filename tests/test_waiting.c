@@ -137,7 +137,7 @@ static void two_prompts_and_pages_for_one(void **state) {
         for (uint32_t round = 0; round < ROUNDS; round++) {
             caller callers[2];
             for (uint32_t i = 0; i < 2; i++) {
-                weft_session *session = open_session(engine, (weft_session_options){.n_predict = 4});
+                weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4});
                 add_prompt(session, 2 * round + i, 70);
                 start(&callers[i], session, true);
             }
@@ -159,7 +159,7 @@ static void a_prompt_that_was_whole_is_enough(void **state) {
     weft_error error = {0};
     int32_t n_rows = 1;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
-    weft_session *session = open_session(engine, (weft_session_options){.n_predict = 4});
+    weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4});
     add_prompt(session, 1, 70);
     weft_call waits = {.kind = WEFT_CALL_PREFILL};
     weft_call_begin(session, &waits);
@@ -181,7 +181,7 @@ static void a_cancel_ends_every_call(void **state) {
     weft_engine *engine = create((weft_engine_options){.n_ctx = 512, .max_rows = 1}, 1);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         caller callers[3];
-        weft_session *session = open_session(engine, (weft_session_options){.n_predict = 4, .ignore_end = true});
+        weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
         add_prompt(session, 5, 500);
         for (size_t i = 0; i < 3; i++) start(&callers[i], session, kinds[k][i]);
         await_calls(session, 3);
@@ -200,7 +200,7 @@ static void a_cancel_waits_for_a_call(void **state) {
     (void)state;
     weft_error error = {0};
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
-    weft_session *session = open_session(engine, (weft_session_options){.ignore_end = true});
+    weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     add_prompt(session, 6, 10);
     weft_session_cancel(session);
     assert_next_is_cancelled(session);
@@ -223,7 +223,7 @@ static void a_cancel_is_of_those_who_were_there(void **state) {
     (void)state;
     weft_error error = {0};
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
-    weft_session *session = open_session(engine, (weft_session_options){.ignore_end = true});
+    weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     add_prompt(session, 8, 10);
     weft_call waits = {.kind = WEFT_CALL_PREFILL};
     weft_call_begin(session, &waits);
@@ -239,7 +239,7 @@ static void a_cancel_is_of_those_who_were_there(void **state) {
 static void adding_ends_the_answer(void **state) {
     (void)state;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 512, .max_rows = 1}, 1);
-    weft_session *session = open_session(engine, (weft_session_options){.ignore_end = true});
+    weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     caller reads, prefills;
     add_prompt(session, 9, 200);
     start(&reads, session, false);
@@ -258,7 +258,7 @@ static void adding_ends_the_answer(void **state) {
 static void a_cancel_ends_adding_too(void **state) {
     (void)state;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
-    weft_session *session = open_session(engine, (weft_session_options){.ignore_end = true});
+    weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     caller reads;
     add_prompt(session, 11, 10);
     weft_os_mutex_lock(&engine->mutex);
@@ -337,8 +337,9 @@ static void run_schedule(uint32_t seed) {
                                             .max_rows = 4 << next_random(&random) % 4},
                       1 + (int32_t)(next_random(&random) % 3));
     for (uint32_t i = 0; i < s.n_sessions; i++) {
-        s.sessions[i] = open_session(
-            s.engine, (weft_session_options){.n_predict = (int32_t)(next_random(&random) % 20), .ignore_end = true, .seed = seed});
+        s.sessions[i] = open_session(s.engine, (weft_session_options){.sampling.max_tokens = (int32_t)(next_random(&random) % 20),
+                                                                      .sampling.ignore_end = true,
+                                                                      .sampling.seed = seed});
         add_prompt(s.sessions[i], seed + i, 1 + (int32_t)(next_random(&random) % 80));
     }
     for (uint32_t i = 0; i < n_actors; i++) {

@@ -37,9 +37,9 @@ void answer_free(talk_answer *answer) {
 }
 
 const char *answer_cut_by(const talk_answer *answer) {
-    int32_t n_predict = answer->settings->session.n_predict;
+    int32_t max_tokens = answer->settings->session.sampling.max_tokens;
     if (answer->finish != WEFT_FINISH_LENGTH) return NULL;
-    return n_predict > 0 && answer->n_tokens >= (size_t)n_predict ? "-n" : "the full context";
+    return max_tokens > 0 && answer->n_tokens >= (size_t)max_tokens ? "-n" : "the full context";
 }
 
 /* {"token": 17, "text": " a", "logprobs": [...]}. The last piece has only the rest of the text. */
@@ -48,7 +48,7 @@ static bool print_token(const talk_answer *answer, const weft_piece *piece) {
     bool complete = json != NULL;
     if (!piece->last) complete = complete && cJSON_AddNumberToObject(json, "token", piece->token);
     complete = complete && json_add_text(json, "text", piece->text, piece->size);
-    if (complete && !piece->last && answer->settings->session.n_top) {
+    if (complete && !piece->last && answer->settings->session.sampling.n_top) {
         cJSON *list = json_logprobs(piece->chosen, piece->top, piece->n_top);
         complete = list && cJSON_AddItemToObject(json, "logprobs", list);
         if (!complete) cJSON_Delete(list);
@@ -58,7 +58,8 @@ static bool print_token(const talk_answer *answer, const weft_piece *piece) {
 
 static weft_status take_json(talk_answer *answer, const weft_piece *piece, weft_error *error) {
     if (!bytes_append(&answer->text, piece->text, piece->size)) answer->out_of_memory = true;
-    if (!piece->last && answer->settings->session.n_top) append(answer, answer->logprobs, piece->chosen, piece->top, piece->n_top);
+    if (!piece->last && answer->settings->session.sampling.n_top)
+        append(answer, answer->logprobs, piece->chosen, piece->top, piece->n_top);
     if (!answer->settings->stream || (piece->last && piece->size == 0)) return WEFT_OK;
     if (!print_token(answer, piece)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
@@ -111,7 +112,7 @@ weft_status answer_print_json(talk_answer *answer, weft_engine *engine, const we
                     json_add_text(json, "text", answer->text.data, answer->text.size) &&
                     cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]) &&
                     (!cut || cJSON_AddStringToObject(json, "cut_by", cut)) &&
-                    add_logprobs(json, "logprobs", &answer->logprobs, options->n_top > 0) &&
+                    add_logprobs(json, "logprobs", &answer->logprobs, options->sampling.n_top > 0) &&
                     add_logprobs(json, "prompt_logprobs", &answer->prompt_logprobs, options->n_prompt_top > 0) &&
                     cJSON_AddNumberToObject(json, "prefill_tokens_per_s", token_rate(timing.n_prefill, timing.prefill_ns)) &&
                     cJSON_AddNumberToObject(json, "decode_tokens_per_s", token_rate(timing.n_decode, timing.decode_ns)) &&

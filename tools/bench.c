@@ -122,7 +122,7 @@ static weft_status measure_decode(bench *b, weft_session *session, decode_figure
 
 /* Runs number first .. first + n - 1, one after the other in a session that begins at the figures' position. */
 static weft_status run_session(bench *b, decode_figures *figures, int32_t first, int32_t n, weft_error *error) {
-    weft_session_options options = {.ignore_end = true};
+    weft_session_options options = {.sampling.ignore_end = true};
     weft_session *session = NULL;
     weft_session_timing timing;
     weft_status status = weft_session_create(b->engine, &options, &session, error);

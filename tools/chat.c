@@ -76,7 +76,7 @@ static weft_status converse(chat *c, weft_error *error) {
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    talk_settings settings = {.session = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}};
+    talk_settings settings = {.session.sampling = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}};
     option_spec options[MAX_OPTIONS];
     size_t n_options = talk_options_add(&settings, options, 0);
     int code = talk_parse(&settings, command, options, n_options, NULL, argc, argv);

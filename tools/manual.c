@@ -48,9 +48,10 @@ static const char beginning[] = ".SH NAME\nweft \\- run, examine and measure lan
                                 ".BR \"weft chat\" .\n.B weft help\n.I COMMAND\nlists a command's options.\n"
                                 "On a terminal, control characters in texts of models and files are printed as escapes;\n"
                                 "a file or a pipe gets them as they are.\n.SH COMMANDS\n";
-static const char end[] = ".SH EXIT STATUS\n.TP\n0\nsuccess\n.TP\n1\na failure\n.TP\n2\na usage error, or a model that weft does not support\n"
-                          ".TP\n130\nended by Ctrl\\-C\n"
-                          ".SH FILES\n.TP\n.I ~/.cache/weft\ncompiled shaders, unless \\-\\-cache\\-folder names another folder\n";
+static const char end[] =
+    ".SH EXIT STATUS\n.TP\n0\nsuccess\n.TP\n1\na failure\n.TP\n2\na usage error, or a model that weft does not support\n"
+    ".TP\n130\nended by Ctrl\\-C\n"
+    ".SH FILES\n.TP\n.I ~/.cache/weft\ncompiled shaders, unless \\-\\-cache\\-folder names another folder\n";
 
 static int run(const weft_command *command, int argc, char **argv) {
     int code = options_parse(command, NULL, 0, NULL, 0, argc, argv);

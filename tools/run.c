@@ -87,7 +87,7 @@ static weft_status run_session(const run_settings *settings, talk *opened, weft_
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    run_settings settings = {.talk.session.seed = 1};
+    run_settings settings = {.talk.session.sampling.seed = 1};
     weft_session_options *session = &settings.talk.session;
     option_spec options[MAX_OPTIONS] = {
         {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default the whole standard input"},
@@ -95,8 +95,8 @@ static int run(const weft_command *command, int argc, char **argv) {
         {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
         {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat template; the default if there is one"},
         {"begin", 0, OPTION_TEXT, &settings.begin, 0, 0, NULL, "the answer begins with this text, which is not printed"},
-        {"ignore-end", 0, OPTION_FLAG, &session->ignore_end, 0, 0, NULL, "do not stop at end tokens"},
-        {"logprobs", 0, OPTION_COUNT, &session->n_top, 1, 1024, NULL,
+        {"ignore-end", 0, OPTION_FLAG, &session->sampling.ignore_end, 0, 0, NULL, "do not stop at end tokens"},
+        {"logprobs", 0, OPTION_COUNT, &session->sampling.n_top, 1, 1024, NULL,
          "with --json: the K most likely and the chosen, for each token"},
         {"prompt-logprobs", 0, OPTION_COUNT, &session->n_prompt_top, 1, 1024, NULL,
          "the same for each prompt token after the first"},
@@ -111,7 +111,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (text) settings.prompt = text;
     if (settings.raw && (settings.chat || t->system || t->chat_template || t->tools || t->variables || settings.begin))
         return usage_error(command, "--raw excludes --chat and what belongs to a chat");
-    if ((session->n_top || session->n_prompt_top) && !settings.talk.json)
+    if ((session->sampling.n_top || session->n_prompt_top) && !settings.talk.json)
         return usage_error(command, "--logprobs and --prompt-logprobs need --json");
 
     weft_error error = {0};
@@ -119,7 +119,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     interrupt_install();
     weft_status status = talk_open(&settings.talk, &opened, &error);
     if (status == WEFT_OK) status = check_chat(&settings, &opened, &error);
-    int32_t max_top = session->n_top > session->n_prompt_top ? session->n_top : session->n_prompt_top;
+    int32_t max_top = session->sampling.n_top > session->n_prompt_top ? session->sampling.n_top : session->n_prompt_top;
     if (status == WEFT_OK) status = talk_load(&settings.talk, &opened, max_top, &error);
     if (status == WEFT_OK) status = run_session(&settings, &opened, &error);
     talk_close(&opened);

@@ -45,7 +45,7 @@ static weft_status generate(greedy *g, weft_engine *engine, int32_t first, bool 
     weft_session *session = NULL;
     weft_piece piece;
     bool more = true;
-    const weft_session_options options = {.ignore_end = true};
+    const weft_session_options options = {.sampling.ignore_end = true};
     weft_status status = begin(g, engine, &options, g->n_prompt + first, &session, error);
     for (int32_t i = first; i < g->n_tokens && more && status == WEFT_OK; i++) {
         status = weft_session_next(session, &piece, error);

@@ -15,14 +15,11 @@
 #ifndef WEFT_DECODER_H
 #define WEFT_DECODER_H
 
-#include "weft/weft.h"
+#include "weft/sampling.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef int32_t weft_token;
-#define WEFT_NO_TOKEN (-1)
 
 /* ---- Models ---- */
 

@@ -17,16 +17,9 @@ typedef struct weft_logprob {
 } weft_logprob;
 
 typedef struct weft_session_options {
-    int32_t n_ctx;        /* max tokens in the session; 0: the engine's */
-    int32_t n_predict;    /* max tokens of an answer; 0: as many as fit */
-    float temperature;    /* 0: greedy */
-    int32_t top_k;        /* 0: off */
-    float top_p;          /* 0 to 1; 0: off */
-    float min_p;          /* 0 to 1; 0: off */
-    uint64_t seed;        /* of the random draws, which do not depend on other sessions */
-    bool ignore_end;      /* end tokens do not end an answer: for measuring */
-    int32_t n_top;        /* most likely tokens in each piece; 0: none, and no log-probability of the chosen token either */
-    int32_t n_prompt_top; /* most likely tokens in each call of on_prompt */
+    int32_t n_ctx;                  /* max tokens in the session; 0: the engine's */
+    int32_t n_prompt_top;           /* most likely tokens in each call of on_prompt */
+    weft_sampling_options sampling; /* of its answers */
     /* Gets prompt token `index` (1 or more) with its log-probability, and the n_prompt_top most likely tokens in its place, best
      * first. Both callbacks are called in the order of `index`, by the thread that runs the step, and their pointers live during
      * the call. They may call no function on the engine or its sessions except weft_session_cancel. NULL: none. */
@@ -74,7 +67,7 @@ typedef struct weft_piece {
     const char *text;        /* whole UTF-8 characters if the model writes UTF-8, without a final zero; valid until the next call */
     size_t size;             /* bytes; may be 0 */
     weft_token token;        /* WEFT_NO_TOKEN in the last piece */
-    weft_logprob chosen;     /* the token and its log-probability, if n_top of the options is more than 0 */
+    weft_logprob chosen;     /* the token and its log-probability, if n_top of the sampling options is more than 0 */
     const weft_logprob *top; /* n_top tokens, best first; valid until the next call */
     size_t n_top;
     bool last;          /* the answer is over; `text` is the rest of an incomplete character */
