@@ -92,6 +92,7 @@ void weft_model_close(weft_model *model) {
     if (!model) return;
     weft_runtime *runtime = model->runtime;
     weft_chat_destroy(model->chat);
+    weft_trie_destroy(model->trie);
     weft_tokenizer_destroy(model->tokenizer);
     weft_gguf_close(model->gguf);
     weft_release(runtime, model->freq_factors);

@@ -5,6 +5,7 @@
 #include "decoder/chat.h"
 #include "decoder/family.h"
 #include "decoder/gguf.h"
+#include "decoder/grammar_trie.h"
 #include "decoder/tokenizer.h"
 
 struct weft_model {
@@ -20,6 +21,7 @@ struct weft_model {
     float *freq_factors, *long_factors; /* of hyper.rope and hyper.rope_long */
     bool has_weights;
     const weft_model_tensor *unreadable; /* the first tensor of a type that weft cannot read; NULL: there is none */
+    _Atomic(grammar_trie *) trie;        /* of grammars; NULL until there is one */
     bool *expected;                      /* of each tensor, while the model is opened: whether the family knows it */
 };
 
