@@ -131,7 +131,7 @@ static void await_added(weft_session *session, const weft_call *call) {
     weft_engine_work(engine);
 }
 
-/* One pass of the loop: gives a piece, or runs a step towards one. */
+/* Gives a piece if there is one. */
 static weft_status look_for_piece(weft_session *session, weft_call *call, weft_piece *piece, bool *found, weft_error *error) {
     weft_session_see_cancel(session, call);
     *found = true;
@@ -144,32 +144,50 @@ static weft_status look_for_piece(weft_session *session, weft_call *call, weft_p
     else
         *found = false;
     if (*found) return WEFT_OK;
-    return session->failed != WEFT_OK ? report_failure(session, error) : weft_call_wait(session, call, error);
+    return session->failed != WEFT_OK ? report_failure(session, error) : WEFT_OK;
 }
 
-static weft_status next_piece(weft_session *session, weft_piece *piece, weft_error *error) {
+/* `waits`: runs steps until there is a piece. */
+static weft_status next_piece(weft_session *session, bool waits, weft_piece *piece, bool *found, weft_error *error) {
     weft_call call = {.kind = WEFT_CALL_NEXT};
-    bool found = false;
     /* A cancel before this call was for the calls that were waiting then. */
     if (session->calls) weft_session_see_cancel(session, NULL);
+    if (session->adding && !waits) return WEFT_OK;
     weft_call_begin(session, &call);
     await_added(session, &call);
     try_again(session);
     weft_status status = session->answering || call.ended ? WEFT_OK : begin(session, error);
     if (status == WEFT_OK && !call.ended) drop_given(session);
-    while (status == WEFT_OK && !found) status = look_for_piece(session, &call, piece, &found, error);
+    if (status == WEFT_OK) status = look_for_piece(session, &call, piece, found, error);
+    while (status == WEFT_OK && waits && !*found) {
+        status = weft_call_wait(session, &call, error);
+        if (status == WEFT_OK) status = look_for_piece(session, &call, piece, found, error);
+    }
     weft_call_end(session, &call);
     if (status == WEFT_OK || !call.ended) return status;
     /* A step has failed, but none of its rows belonged to this call any more. */
+    *found = true;
     give_end(call.finish, piece);
     return WEFT_OK;
 }
 
 weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error) {
     if (!session || !piece) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_next: session or piece is missing");
+    bool found = false;
     weft_engine_enter(session->engine);
-    weft_status status = next_piece(session, piece, error);
+    weft_status status = next_piece(session, true, piece, &found, error);
     weft_engine_leave(session->engine);
+    return status;
+}
+
+weft_status weft_session_poll(weft_session *session, weft_piece *piece, bool *found, weft_error *error) {
+    if (!session || !piece || !found)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_poll: session, piece or found is missing");
+    *found = false;
+    if (!weft_engine_try_enter(session->engine)) return WEFT_OK;
+    weft_status status = next_piece(session, false, piece, found, error);
+    weft_engine_leave(session->engine);
+    if (status != WEFT_OK) *found = false;
     return status;
 }
 

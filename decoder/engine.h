@@ -170,6 +170,8 @@ weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_head
  * with the mutex held, exclude waits from that time. */
 void weft_engine_enter(weft_engine *engine);
 void weft_engine_leave(weft_engine *engine);
+/* False if another thread has the mutex. */
+bool weft_engine_try_enter(weft_engine *engine);
 void weft_engine_rest(weft_engine *engine);
 void weft_engine_work(weft_engine *engine);
 
@@ -195,6 +197,11 @@ void weft_session_forget(weft_session *session, int32_t n_tokens);
 void weft_session_added(weft_session *session, int32_t count);
 /* Appends a token that a step chose, and ends the answer if this was its last token. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
+
+/* Takes the session out of its engine, which keeps nothing of it. */
+void weft_session_leave(weft_session *session);
+/* Releases the memory of a session that is in no engine. */
+void weft_session_release(weft_session *session);
 
 /* The call stands in the session's list, until it ends or is ended. */
 void weft_call_begin(weft_session *session, weft_call *call);

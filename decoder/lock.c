@@ -14,6 +14,12 @@ void weft_engine_enter(weft_engine *engine) {
     weft_engine_work(engine);
 }
 
+bool weft_engine_try_enter(weft_engine *engine) {
+    if (!weft_os_mutex_try_lock(&engine->mutex)) return false;
+    weft_engine_work(engine);
+    return true;
+}
+
 void weft_engine_leave(weft_engine *engine) {
     weft_engine_rest(engine);
     weft_os_mutex_unlock(&engine->mutex);

@@ -37,7 +37,8 @@ static weft_status check_options(const weft_engine_config *config, const weft_se
     return WEFT_OK;
 }
 
-static void release(weft_runtime *runtime, weft_session *session) {
+void weft_session_release(weft_session *session) {
+    weft_runtime *runtime = session->engine->runtime;
     weft_release(runtime, session->tokens);
     weft_release(runtime, session->page_table);
     weft_release(runtime, session->logprobs);
@@ -78,7 +79,7 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
     if (!session->tokens || !session->page_table || (n_top > 0 && (!session->logprobs || !session->tops)) ||
         (n_prompt_top > 0 && !session->prompt_top)) {
-        release(runtime, session);
+        weft_session_release(session);
         return NULL;
     }
     return session;
@@ -110,7 +111,7 @@ weft_status weft_session_create(weft_engine *engine, const weft_session_options 
     if (!created) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a session of %d tokens", (int)resolved.n_ctx);
     status = weft_conversation_begin(&created->conversation, engine->runtime, resolved.chat, error);
     if (status != WEFT_OK) {
-        release(engine->runtime, created);
+        weft_session_release(created);
         return status;
     }
     weft_os_mutex_lock(&engine->mutex);
@@ -119,7 +120,7 @@ weft_status weft_session_create(weft_engine *engine, const weft_session_options 
     if (status == WEFT_OK)
         *session = created;
     else
-        release(engine->runtime, created);
+        weft_session_release(created);
     return status;
 }
 
@@ -138,10 +139,8 @@ static bool any_active(const weft_engine *engine) {
     return false;
 }
 
-void weft_session_destroy(weft_session *session) {
-    if (!session) return;
+void weft_session_leave(weft_session *session) {
     weft_engine *engine = session->engine;
-    weft_os_mutex_lock(&engine->mutex);
     leave_flights(engine, session);
     weft_session_set_back(session, 0);
     weft_session_arrive(session);
@@ -152,8 +151,15 @@ void weft_session_destroy(weft_session *session) {
         weft_store_cancel(engine->store);
         weft_step_drain(engine);
     }
+}
+
+void weft_session_destroy(weft_session *session) {
+    if (!session) return;
+    weft_engine *engine = session->engine;
+    weft_os_mutex_lock(&engine->mutex);
+    weft_session_leave(session);
     weft_os_mutex_unlock(&engine->mutex);
-    release(engine->runtime, session);
+    weft_session_release(session);
 }
 
 void weft_session_cancel(weft_session *session) {

@@ -174,6 +174,13 @@ static void end_prompt(weft_session *session) {
     if (session->n_prefills > 0) weft_calls_end(session, WEFT_CALL_PREFILL, NULL, WEFT_FINISH_NOT);
 }
 
+static void report_prefill(weft_session *session, const weft_part *part) {
+    const weft_session_options *options = &session->options;
+    if (!options->on_prefill || part->count == 0 || part->first >= session->n_prompt) return;
+    const int32_t done = session->n_cached < session->n_prompt ? session->n_cached : session->n_prompt;
+    options->on_prefill(options->user, (size_t)done, (size_t)session->n_prompt);
+}
+
 static weft_status use_results(weft_engine *engine, const weft_flight *flight, const void *const *outputs, weft_error *error) {
     size_t n_outputs = 1;
     step_results results = {.n_vocab = engine->model->hyper.n_vocab, .n_top = engine->config.max_top, .chosen = outputs[0]};
@@ -190,6 +197,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
         bool wanted = session && session->epoch == part->epoch;
         if (wanted) {
             session->n_cached = part->first + part->count;
+            report_prefill(session, part);
             if (session->n_cached >= session->n_prompt) end_prompt(session);
             count_time(session, part, now - begin);
         }

@@ -70,6 +70,8 @@ typedef struct weft_os_thread {
 bool weft_os_mutex_init(weft_os_mutex *mutex);
 void weft_os_mutex_destroy(weft_os_mutex *mutex);
 void weft_os_mutex_lock(weft_os_mutex *mutex);
+/* False if a thread has it. */
+bool weft_os_mutex_try_lock(weft_os_mutex *mutex);
 void weft_os_mutex_unlock(weft_os_mutex *mutex);
 bool weft_os_condition_init(weft_os_condition *condition);
 void weft_os_condition_destroy(weft_os_condition *condition);

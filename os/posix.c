@@ -315,6 +315,10 @@ void weft_os_mutex_lock(weft_os_mutex *mutex) {
     pthread_mutex_lock(native_mutex(mutex));
 }
 
+bool weft_os_mutex_try_lock(weft_os_mutex *mutex) {
+    return pthread_mutex_trylock(native_mutex(mutex)) == 0;
+}
+
 void weft_os_mutex_unlock(weft_os_mutex *mutex) {
     pthread_mutex_unlock(native_mutex(mutex));
 }

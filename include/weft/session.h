@@ -28,7 +28,10 @@ typedef struct weft_session_options {
     void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
     void *user;
     const weft_render_options *chat; /* what messages are rendered with: tools, documents, variables and clock; NULL: none */
-    uint64_t reserved[7];
+    /* Gets, after each step that ran rows of the prompt, how many of the session's first tokens are in the KV cache, and how many
+     * are to be. Called as the other callbacks are. */
+    void (*on_prefill)(void *user, size_t done, size_t all);
+    uint64_t reserved[6];
 } weft_session_options;
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
@@ -89,6 +92,11 @@ typedef struct weft_piece {
  * WEFT_INVALID_ARGUMENT: the session is empty, or the answer has ended by an end token and nothing was added since.
  * WEFT_OUT_OF_PAGES: see refuse_when_full. The status of a failed step is returned; the next call tries again. */
 WEFT_API weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error);
+/* As weft_session_next, but never waits: `found` is false if there is no piece now. Somebody else runs the steps: the caller or
+ * another thread with weft_engine_step, or other sessions' calls. The first call begins the answer. `found` is also false while
+ * another thread adds to the session or is inside a call of the engine at this moment. A step's failure is returned by the call
+ * that ran the step. */
+WEFT_API weft_status weft_session_poll(weft_session *session, weft_piece *piece, bool *found, weft_error *error);
 /* Runs steps until the whole prompt has been in the cache, and chooses no token. When the call returns, other sessions may have
  * taken its pages again. WEFT_CANCELLED: weft_session_cancel was called. Other failures are those of weft_session_next. */
 WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);
@@ -153,6 +161,17 @@ typedef struct weft_restore_options {
  * WEFT_INVALID_ARGUMENT: its tokens are more than n_ctx. WEFT_FULL: as weft_session_create. WEFT_NOT_FOUND, WEFT_IO. */
 WEFT_API weft_status weft_session_restore(weft_engine *engine, const char *path, const weft_restore_options *options,
                                           weft_session **session, weft_session_carried *carried, weft_error *error);
+
+/* Moves the session to another engine of the same model, or of an equal one that the same runtime has opened, on any device: with
+ * its conversation, its options and an open answer, which goes on there. Tokens that were chosen and not read are chosen again.
+ * Keys and values are copied if precision and types agree and pages are free; otherwise the next step for the session computes them
+ * again, as it does after the old engine's device was lost. A session that had all of its engine's n_ctx gets that of the new
+ * engine; another keeps its own, as far as the new engine has that many positions. `carried` may be NULL. On failure the session
+ * stays where it is. No other call on the session but weft_session_cancel may be under way. WEFT_INVALID_ARGUMENT: the new engine
+ * cannot do what the session's options ask for, has another runtime, or has too few positions for its tokens. WEFT_UNSUPPORTED: its
+ * model is another. WEFT_FULL: as weft_session_create. */
+WEFT_API weft_status weft_session_move(weft_session *session, weft_engine *engine, weft_session_carried *carried,
+                                       weft_error *error);
 
 #ifdef __cplusplus
 }
