@@ -3,6 +3,7 @@ file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/core/*.c
   ${PROJECT_SOURCE_DIR}/os/*.c
   ${PROJECT_SOURCE_DIR}/check/*.c)
+list(FILTER WEFT_SOURCES EXCLUDE REGEX "/os/posix_terminal\\.c$") # the command's alone: it keeps state and handles signals
 file(GLOB WEFT_BACKEND_SHARED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/*.c) # shared by several backends
 list(APPEND WEFT_SOURCES ${WEFT_BACKEND_SHARED})
 if(WEFT_DECODER)

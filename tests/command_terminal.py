@@ -4,6 +4,7 @@
     python3 tests/command_terminal.py build/release/bin/weft
 """
 import fcntl
+import json
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ import command
 class Terminal:
     """The command on a pseudoterminal of 200 columns; `streams` are those that it has there, the others are files of their own."""
 
-    def __init__(self, *arguments, streams=(0, 1, 2), environment={}):
+    def __init__(self, *arguments, streams=(0, 1, 2), environment={}, program=None):
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         files = [theirs if stream in streams else subprocess.DEVNULL if stream == 0 else subprocess.PIPE for stream in range(3)]
@@ -29,7 +30,7 @@ class Terminal:
         def control():
             os.setsid()
             fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-        self.process = subprocess.Popen([command.WEFT, *map(str, arguments)], stdin=files[0], stdout=files[1], stderr=files[2],
+        self.process = subprocess.Popen([program or command.WEFT, *map(str, arguments)], stdin=files[0], stdout=files[1], stderr=files[2],
                                         preexec_fn=control, env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **environment})
         self.theirs, self.seen = theirs, b""
 
@@ -127,6 +128,117 @@ class Printed(unittest.TestCase):
         out = command.weft("inspect", named_model("R\x1b[2J\x9b\x07é!"), "--json")[1]
         self.assertEqual(controls(out), [])
         self.assertIn(b"\\u009b", out)
+
+
+MODES = {"edited": "xterm", "plain": "dumb"}  # with libedit, where weft was built with it, and without
+
+
+class Typed(unittest.TestCase):
+    chat = ["-n", "2", "--temp", "0", "--ctx", "256", "--json"]
+
+    def piped(self, text):
+        out = command.weft("chat", command.model(), *self.chat, stdin=text.encode())[1]
+        return [self.heard(line) for line in out.splitlines()]
+
+    def heard(self, line):
+        """What the command took a message for: its tokens, or how many do not fit."""
+        answer = json.loads(line)
+        return answer.get("prompt_tokens") or answer["error"]
+
+    def typed(self, mode, typed, n):
+        """The same of n messages that are typed once the command reads."""
+        with Terminal("chat", command.model(), *self.chat, streams=(0, 2), environment={"TERM": MODES[mode]}) as terminal:
+            self.ready(terminal)
+            terminal.type(typed)
+            given = [self.heard(terminal.process.stdout.readline()) for _ in range(n)]
+            terminal.type("\x04")
+            self.assertEqual(terminal.end()[0], 0)
+            self.assertTrue(termios.tcgetattr(terminal.theirs)[3] & termios.ICANON, "the terminal has its mode again")
+            return given
+
+    def ready(self, terminal):
+        end = time.monotonic() + 60
+        while termios.tcgetattr(terminal.theirs)[3] & termios.ICANON and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def test_long_lines_and_pastes(self):
+        """A line of more than 4,095 bytes, a paste of several lines, text after it: one message each."""
+        long = "ab c" * 2500  # more than the context has room for
+        for mode in MODES:
+            expected = self.piped(f"{long}\none\\\ntwo é\\\n\\\nthree!\nend\n")
+            typed = f"{long}\r\x1b[200~one\rtwo é\r\n\nthree\x1b[201~!\rend\r"
+            self.assertEqual(self.typed(mode, typed, 3), expected, mode)
+
+    def test_editing(self):
+        expected = self.piped("Hello é\nto be\n")
+        for mode in MODES:
+            self.assertEqual(self.typed(mode, "Helxé\x7f\x7flo 漢\x7fé\rnever\x15to b\x1b[Ce\r", 2), expected, mode)
+
+    def test_history(self):
+        if "libedit" not in subprocess.run(["ldd", command.WEFT], stdout=subprocess.PIPE).stdout.decode():
+            self.skipTest("built without libedit")
+        expected = self.piped("one\\\nmore\nand\none\\\nmore!\n")
+        self.assertEqual(self.typed("edited", "\x1b[200~one\rmore\x1b[201~\rand\r\x1b[A\x1b[A!\r", 3), expected)
+
+    def test_interrupts(self):
+        """Ctrl-C drops a line; an answer it ends; the conversation goes on."""
+        for mode in MODES:
+            with Terminal("chat", command.model(), environment={"TERM": MODES[mode]}) as terminal:
+                terminal.expect("> ")
+                terminal.type("dropped")
+                terminal.expect("dropped")
+                terminal.type("\x03")
+                terminal.expect("> ")
+                terminal.type("Hello\r")
+                terminal.expect(r"Hello[\r\n]+(?s:.{30})")
+                terminal.type("\x03")
+                terminal.expect(r"\[stopped\]\r\n(?s:.*)> ")
+                terminal.type("\x04")
+                self.assertEqual(terminal.end()[0], 0, mode)
+
+    def test_stops(self):
+        """Ctrl-Z gives the shell its terminal; after `fg` the chat has its own again. Where there is no shell, nothing stops."""
+        for mode in MODES:
+            with Terminal("--norc", "--noprofile", "-i", environment={"TERM": MODES[mode], "PS1": "shell: "}, program="bash") as terminal:
+                terminal.expect("shell: ")
+                terminal.type(f"{command.WEFT} chat {command.model()} -n 2\r")
+                terminal.expect("-n 2(?s:.*)> ")
+                terminal.type("\x1a")
+                terminal.expect("Stopped(?s:.*)shell: ")
+                terminal.type("stty -a\r")
+                terminal.expect(" icanon(?s:.*) echo (?s:.*)shell: ")
+                terminal.type("fg\r")
+                terminal.expect("chat .* -n 2\r\n")
+                terminal.type("Hello\r")
+                terminal.expect(r"\[cut by -n\]\r\n(?s:.*)> ")
+                terminal.type("\x04")
+                terminal.expect("shell: ")
+                terminal.type("exit\r")
+                self.assertEqual(terminal.end()[0], 0)
+            with Terminal("chat", command.model(), "-n", "2", environment={"TERM": MODES[mode]}) as terminal:
+                terminal.expect("> ")
+                terminal.type("\x1aHello\r")
+                terminal.expect(r"\[cut by -n\]\r\n(?s:.*)> ")
+                self.assertFalse(termios.tcgetattr(terminal.theirs)[3] & termios.ICANON)
+
+    def test_signals_give_the_terminal_back(self):
+        for mode in MODES:
+            with Terminal("chat", command.model(), environment={"TERM": MODES[mode]}) as terminal:
+                terminal.expect("> ")
+                self.assertFalse(termios.tcgetattr(terminal.theirs)[3] & termios.ICANON)
+                terminal.process.send_signal(signal.SIGTERM)
+                code, out = terminal.end()
+                self.assertEqual(code, -signal.SIGTERM)
+                self.assertTrue(termios.tcgetattr(terminal.theirs)[3] & termios.ICANON)
+                self.assertEqual(b"\x1b[?2004l" in out, mode == "edited")
+
+    def test_a_line_that_a_terminal_cuts_is_told(self):
+        """Where standard input is read as a whole, the terminal itself edits lines, and cuts them after 4,095 bytes."""
+        with Terminal("tokenize", command.model()) as terminal:
+            terminal.type("ab c" * 2500 + "\n\x04")
+            code, out = terminal.end()
+        self.assertEqual(code, 1)
+        self.assertIn(b"a line has 4095 bytes", out)
 
 
 if __name__ == "__main__":

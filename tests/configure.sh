@@ -30,6 +30,8 @@ expect 0 "" -DWEFT_DECODER=OFF
 has libpcre2-8
 expect 0 "Built without the weft command: cJSON not found (Debian: libcjson-dev)"
 also "Built without the tests: CMocka not found (Debian: libcmocka-dev)"
+has libcjson
+expect 0 "Built without the editing of lines in weft chat: libedit not found (Debian: libedit-dev)"
 has cmocka
 expect 0 "Built without the tests: Python not found (Debian: python3)" -DCMAKE_DISABLE_FIND_PACKAGE_Python3=ON
 expect 1 "weft supports only Linux so far; os/ has no file for Haiku" -DCMAKE_SYSTEM_NAME=Haiku

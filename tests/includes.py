@@ -12,7 +12,7 @@ ALLOWED = {
     "core": ["core/", "os/", "weft/"],
     "decoder": ["decoder/", "os/", "weft/"],
     "check": ["check/", "os/", "weft/"],
-    "tools": ["os/", "weft/", "command.h", "check.h"],
+    "tools": ["os/", "weft/", "command.h", "check.h", "line.h"],
     "examples": ["weft/"],
     "kernels": ["kernels/", "weft/ops/"],
     "shaders": ["shaders/", "weft/ops/"],
@@ -21,7 +21,7 @@ GENERATED = re.compile(r"weft_((backends|families)\.def|(stems|vulkan)_\w+\.h|\w
 SYSTEM = {  # the C standard library's headers and the libraries a folder may use
     "": set("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
             "stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype".split()),
-    "tools": {"getopt", "cjson/cJSON"},
+    "tools": {"getopt", "cjson/cJSON", "histedit"},
     "decoder": {"pcre2"},
     "backends/cpu": {"immintrin", "arm_neon", "cpuid"},
     "backends/vulkan": {"vulkan/vulkan_core"},

@@ -1,33 +1,33 @@
 /* weft chat: a conversation on a terminal. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "command.h"
-
-/* Reads one line without its newline. A backslash at the end of a line continues it on the next. False at the end of the input. */
-static bool read_message(byte_array *message) {
-    int c;
-    message->size = 0;
-    while ((c = getc(stdin)) != EOF) {
-        char byte = (char)c;
-        if (byte == '\n' && message->size && message->data[message->size - 1] == '\\') {
-            message->data[message->size - 1] = '\n';
-            continue;
-        }
-        if (byte == '\n') break;
-        if (byte != 0 && !bytes_append(message, &byte, 1)) return false;
-    }
-    if (c == EOF && (message->size == 0 || interrupted())) return false;
-    return bytes_append(message, "", 1);
-}
+#include "line.h"
 
 typedef struct chat {
     const talk_settings *settings;
     talk opened;
     weft_session *session;
     talk_answer answer;
+    byte_array line;
 } chat;
+
+/* Reads a line, or several whose ends have a backslash before them. */
+static line_end read_message(chat *c, byte_array *message) {
+    const char *prompt = "> ";
+    line_end end;
+    message->size = 0;
+    while ((end = line_read(c->settings->json ? "" : prompt, &c->line)) == LINE_READ) {
+        size_t size = c->line.size - 1;
+        bool goes_on = size > 0 && c->line.data[size - 1] == '\\';
+        if (goes_on) c->line.data[size - 1] = '\n';
+        if (!bytes_append(message, c->line.data, size)) return LINE_NO_MEMORY;
+        if (!goes_on) break;
+        prompt = "  ";
+    }
+    if (end == LINE_CLOSED && message->size > 0) end = LINE_READ;
+    return end == LINE_READ && !bytes_append(message, "", 1) ? LINE_NO_MEMORY : end;
+}
 
 static weft_status answer(chat *c, weft_error *error) {
     weft_status status = answer_begin(&c->answer, c->settings, error);
@@ -61,17 +61,14 @@ static weft_status converse(chat *c, weft_error *error) {
     byte_array message = {0};
     weft_status status = WEFT_OK;
     while (status == WEFT_OK) {
-        if (!c->settings->json) fputs("> ", stderr);
-        if (!read_message(&message)) {
-            /* On some systems Ctrl-C at the prompt interrupts the read. Only the end of the input ends the program. */
-            if (!interrupted() || feof(stdin)) break;
-            interrupt_clear();
-            clearerr(stdin);
-            continue;
-        }
-        if (message.size > 1) status = say(c, message.data, error);
+        line_end end = read_message(c, &message);
+        if (end == LINE_CLOSED) break;
+        if (end == LINE_NO_MEMORY) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the message");
+        if (end == LINE_INTERRUPTED) interrupt_clear();
+        if (end == LINE_READ && message.size > 1) status = say(c, message.data, error);
     }
     bytes_free(&message);
+    bytes_free(&c->line);
     return status;
 }
 
@@ -85,6 +82,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_error error = {0};
     chat c = {.settings = &settings};
     interrupt_install();
+    lines_open(); /* now: what is typed while the model loads has no other rules */
     weft_status status = talk_open(&settings, &c.opened, &error);
     if (status == WEFT_OK && !c.opened.info.chat_format)
         status = weft_fail(&error, WEFT_UNSUPPORTED, "%s: no chat format: %s; --chat-template gives one", settings.model,
@@ -92,6 +90,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (status == WEFT_OK) status = talk_load(&settings, &c.opened, 0, &error);
     if (status == WEFT_OK) status = talk_session(&settings, &c.opened, &settings.session, &c.session, &error);
     if (status == WEFT_OK) status = converse(&c, &error);
+    lines_close();
     weft_session_destroy(c.session);
     answer_free(&c.answer);
     talk_close(&c.opened);

@@ -122,6 +122,18 @@ void bytes_free(byte_array *bytes) {
     *bytes = (byte_array){0};
 }
 
+/* A terminal that edits lines itself passes on this many bytes of one, and drops the others. */
+enum { TERMINAL_LINE = 4095 };
+
+static bool has_full_line(const byte_array *text) {
+    size_t n = 0;
+    for (size_t i = 0; i < text->size; i++) {
+        n = text->data[i] == '\n' ? 0 : n + 1;
+        if (n >= TERMINAL_LINE) return true;
+    }
+    return false;
+}
+
 weft_status read_all(void *stream, byte_array *into, weft_error *error) {
     char piece[65536];
     size_t n;
@@ -130,6 +142,9 @@ weft_status read_all(void *stream, byte_array *into, weft_error *error) {
         if (!bytes_append(into, piece, n))
             return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory after %zu bytes of input", into->size);
     } while (n == sizeof piece);
+    if (weft_os_is_terminal(stream) && has_full_line(into))
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a line has %d bytes, where a terminal cuts it; use a file or a pipe",
+                         TERMINAL_LINE);
     if (ferror((FILE *)stream) && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped while the input was read");
     if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input");
     return WEFT_OK;

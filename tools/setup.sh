@@ -29,7 +29,8 @@ has_header() { printf '#include <%s>\n' "$1" | cc -E -x c - ; }
 need_build_tools() {
     need_packages "command -v cc:gcc" "has_header stdio.h:libc6-dev" "command -v cmake:cmake" "command -v ninja:ninja-build" \
         "command -v pkg-config:pkg-config"
-    need_packages "pkg-config --exists libpcre2-8:libpcre2-dev" "pkg-config --exists libcjson:libcjson-dev" "$@"
+    need_packages "pkg-config --exists libpcre2-8:libpcre2-dev" "pkg-config --exists libcjson:libcjson-dev" \
+        "pkg-config --exists libedit:libedit-dev" "$@"
 }
 
 cache_folder() { printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/weft"; }
