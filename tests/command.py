@@ -560,42 +560,6 @@ class Files(unittest.TestCase):
         self.assertEqual(weft(*case)[:2], (1, b"0 passed, 0 failed, 0 skipped\n"))
         self.assertEqual(weft(*case, "--large", "--quick")[0], 2)
 
-class Chat(unittest.TestCase):
-    def test_cut_answers(self):
-        code, out, err = weft("chat", model(), "-n", "3", stdin=b"Hello\nand again\n")
-        self.assertEqual(code, 0, err)
-        self.assertEqual(err.count(b"> "), 3)
-        self.assertEqual(err.count(b" [cut by -n]"), 2)
-        self.assertNotIn(b"context", err)
-        code, out, err = weft("chat", model(), "--ctx", "64", stdin=b"Hello\n")
-        self.assertEqual((code, err.count(b" [cut by the full context]")), (0, 1))
-
-    def test_a_message_too_long(self):
-        """It is told, nothing is added, and the conversation goes on; so it does when the context is full."""
-        code, out, err = weft("chat", model(), "--ctx", "64", "-n", "5", stdin=b"a b c d " * 50 + b"\nHello\n" + b"a b c d " * 8 + b"\n")
-        self.assertEqual((code, err.count(b"> "), err.count(b"weft: "), err.count(b" [cut by -n]")), (0, 4, 2, 1), err)
-        self.assertEqual(weft("chat", model(), "--ctx", "64", "-n", "5", stdin=b"Hello\n")[1], out)
-
-    def test_json(self):
-        """An object for each answer, one with "error" for a message that cannot be added, and no prompts."""
-        chat = ["chat", model(), "--ctx", "64", "-n", "5", "--temp", "0", "--json"]
-        said = b"Hello\n" + b"a b c d " * 50 + b"\nHi\n"
-        code, out, err = weft(*chat, stdin=said)
-        first, refused, second = [json.loads(line) for line in out.splitlines()]
-        self.assertEqual((code, len(first["tokens"]), len(second["tokens"]), first["cut_by"]), (0, 5, 5, "-n"))
-        self.assertEqual(second["prompt_tokens"][:len(first["prompt_tokens"]) + 5], first["prompt_tokens"] + first["tokens"])
-        self.assertEqual(err, f"weft: {refused['error']}\n".encode())
-        lines = [json.loads(line) for line in weft(*chat, "--stream", stdin=said)[1].splitlines()]
-        self.assertEqual([line["token"] for line in lines if "token" in line], first["tokens"] + second["tokens"])
-
-    def test_no_chat_format(self):
-        """It is told before the device is opened."""
-        path = FOLDER / "no template.gguf"
-        path.write_bytes(model().read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_templat_"))
-        code, out, err = weft("chat", path, "--backend", "nonsense")
-        self.assertEqual((code, out), (2, b""))
-        self.assertIn(b"no chat format", err)
-
 
 if __name__ == "__main__":
     run_tests(__doc__)

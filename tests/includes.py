@@ -12,7 +12,7 @@ ALLOWED = {
     "core": ["core/", "os/", "weft/"],
     "decoder": ["decoder/", "os/", "weft/"],
     "check": ["check/", "os/", "weft/"],
-    "tools": ["os/", "weft/", "command.h", "check.h", "line.h"],
+    "tools": ["os/", "weft/", "command.h", "check.h", "line.h", "chat.h"],
     "examples": ["weft/"],
     "kernels": ["kernels/", "weft/ops/"],
     "shaders": ["shaders/", "weft/ops/"],

@@ -1,16 +1,8 @@
 /* weft chat: a conversation on a terminal. */
 #include <stdio.h>
 
-#include "command.h"
+#include "chat.h"
 #include "line.h"
-
-typedef struct chat {
-    const talk_settings *settings;
-    talk opened;
-    weft_session *session;
-    talk_answer answer;
-    byte_array line;
-} chat;
 
 /* Reads a line, or several whose ends have a backslash before them. */
 static line_end read_message(chat *c, byte_array *message) {
@@ -37,6 +29,7 @@ static weft_status answer(chat *c, weft_error *error) {
     if (status == WEFT_OK && c->answer.finish == WEFT_FINISH_CANCELLED) fputs(" [stopped]", stderr);
     if (cut) fprintf(stderr, " [cut by %s]", cut);
     putchar('\n');
+    if (status == WEFT_OK && fflush(stdout) != 0) status = weft_fail(error, WEFT_IO, "cannot write to standard output");
     return status;
 }
 
@@ -48,24 +41,23 @@ static weft_status say(chat *c, const char *message, weft_error *error) {
         interrupt_session(c->session); /* what is added to a session ends a cancel that came before */
         status = answer(c, error);
     } else {
-        tell(error);
-        if (c->settings->json && !json_print_error(error)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
+        status = chat_tell(c, error);
     }
     interrupt_session(NULL);
-    interrupt_clear();
-    if (status == WEFT_OK && fflush(stdout) != 0) status = weft_fail(error, WEFT_IO, "cannot write to standard output");
     return status;
 }
 
 static weft_status converse(chat *c, weft_error *error) {
     byte_array message = {0};
     weft_status status = WEFT_OK;
-    while (status == WEFT_OK) {
+    while (status == WEFT_OK && !c->over) {
         line_end end = read_message(c, &message);
         if (end == LINE_CLOSED) break;
         if (end == LINE_NO_MEMORY) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the message");
         if (end == LINE_INTERRUPTED) interrupt_clear();
-        if (end == LINE_READ && message.size > 1) status = say(c, message.data, error);
+        if (end != LINE_READ || message.size == 1) continue;
+        status = chat_is_command(message.data) ? chat_run_command(c, message.data, error) : say(c, message.data, error);
+        interrupt_clear();
     }
     bytes_free(&message);
     bytes_free(&c->line);
@@ -73,7 +65,7 @@ static weft_status converse(chat *c, weft_error *error) {
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    talk_settings settings = {.session.sampling = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}};
+    talk_settings settings = {.n_sequences = 2, .session.sampling = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}};
     option_spec options[MAX_OPTIONS];
     size_t n_options = talk_options_add(&settings, options, 0);
     int code = talk_parse(&settings, command, options, n_options, NULL, argc, argv);
@@ -97,4 +89,5 @@ static int run(const weft_command *command, int argc, char **argv) {
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 
-const weft_command command_chat = {"chat", "MODEL [options]", "A conversation: Ctrl-C stops an answer, Ctrl-D ends it.", run};
+const weft_command command_chat = {"chat", "MODEL [options]",
+                                   "A conversation: Ctrl-C stops an answer, Ctrl-D ends it, /help lists commands.", run};

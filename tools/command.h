@@ -98,6 +98,7 @@ typedef struct talk_settings {
     const char *model;            /* --model, or the first argument: talk_parse sets it */
     const char *system, *chat_template, *tools, *variables;
     bool json, stream;
+    int32_t n_sequences; /* of the engine, which share the positions of one; 0: 1 */
 } talk_settings;
 
 /* Appends the rows of both commands, with those of engine_options_add. */
@@ -124,6 +125,8 @@ typedef struct talk {
 /* Opens the model with its chat template; no weights yet. Close it on failure too. */
 weft_status talk_open(talk_settings *settings, talk *opened, weft_error *error);
 weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_top, weft_error *error);
+/* Another engine, which the caller destroys. */
+weft_status talk_engine(const talk_settings *settings, talk *opened, int32_t max_top, weft_engine **engine, weft_error *error);
 void talk_close(talk *opened);
 /* A session, with the system message. */
 weft_status talk_session(const talk_settings *settings, talk *opened, const weft_session_options *options, weft_session **session,
@@ -210,8 +213,8 @@ struct cJSON;
 /* Prints the object on one line to stdout and frees it. False (with a message on stderr) if memory ran out while it was built or
  * printed. */
 bool json_print(struct cJSON *json, bool complete);
-/* {"error": MESSAGE} */
-bool json_print_error(const weft_error *error);
+/* {NAME: TEXT} */
+bool json_print_text(const char *name, const char *text);
 /* Adds text that may not be UTF-8: each bad byte becomes U+FFFD. */
 bool json_add_text(struct cJSON *object, const char *name, const char *text, size_t size);
 bool json_add_tokens(struct cJSON *object, const char *name, const weft_token *tokens, size_t n_tokens);

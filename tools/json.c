@@ -9,7 +9,7 @@
 #include "command.h"
 
 /* cJSON escapes the controls below 32; the others, which a terminal obeys too, get escapes here. */
-static void print_json_text(const char *text) {
+static void put_text(const char *text) {
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
         bool wide = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
         if (wide || at[0] == 0x7f)
@@ -28,14 +28,14 @@ bool json_print(cJSON *json, bool complete) {
         fputs("weft: out of memory for the JSON output\n", stderr);
         return false;
     }
-    print_json_text(text);
+    put_text(text);
     cJSON_free(text);
     return true;
 }
 
-bool json_print_error(const weft_error *error) {
+bool json_print_text(const char *name, const char *text) {
     cJSON *json = cJSON_CreateObject();
-    return json_print(json, json && json_add_text(json, "error", error->message, strlen(error->message)));
+    return json_print(json, json && json_add_text(json, name, text, strlen(text)));
 }
 
 bool json_add_text(cJSON *object, const char *name, const char *text, size_t size) {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
+#include "chat.h"
 
 /* Text for roff: a backslash and a minus have escapes, and no line begins with a dot or a quote. */
 static void print_roff(const char *text) {
@@ -42,6 +42,12 @@ static void print_command(const weft_command *command, const option_spec *option
     }
 }
 
+static void print_chat_commands(void) {
+    fputs(".SS Commands inside weft chat\nA line that begins so is no message, unless a space comes first.\n", stdout);
+    for (const chat_command *command = chat_commands; command->name; command++)
+        printf(".TP\n.B %s \\fI%s\\fR\n%s\n", command->name, command->argument ? command->argument : "", command->help);
+}
+
 static const char beginning[] = ".SH NAME\nweft \\- run, examine and measure language models\n"
                                 ".SH SYNOPSIS\n.B weft\n.I COMMAND\n[arguments]\n.br\n.B weft\n.I MODEL.gguf\n[options]\n"
                                 ".SH DESCRIPTION\nA model is a GGUF file. A model in the place of a command is the same as\n"
@@ -58,6 +64,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     if (code >= 0) return code;
     printf(".TH WEFT 1 \"\" \"weft %s\"\n%s", weft_version_text(), beginning);
     options_list(print_command);
+    print_chat_commands();
     fputs(end, stdout);
     return EXIT_DONE;
 }

@@ -73,12 +73,20 @@ weft_status talk_open(talk_settings *settings, talk *opened, weft_error *error) 
     return status;
 }
 
-weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_top, weft_error *error) {
+weft_status talk_engine(const talk_settings *settings, talk *opened, int32_t max_top, weft_engine **engine, weft_error *error) {
     weft_engine_options chosen = engine_options(&settings->engine);
+    int32_t n_ctx_train = opened->info.n_ctx_train;
     chosen.max_top = max_top;
-    weft_status status = weft_engine_create(opened->model, &chosen, &opened->engine, error);
+    chosen.n_sequences = settings->n_sequences;
+    if (chosen.n_ctx == 0) chosen.n_ctx = n_ctx_train > 0 && n_ctx_train < 4096 ? n_ctx_train : 4096;
+    chosen.n_cache = chosen.n_ctx;
+    weft_status status = weft_engine_create(opened->model, &chosen, engine, error);
     progress_end();
     return status;
+}
+
+weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_top, weft_error *error) {
+    return talk_engine(settings, opened, max_top, &opened->engine, error);
 }
 
 void talk_close(talk *opened) {
