@@ -23,7 +23,7 @@ typedef enum grammar_kind {
     GRAMMAR_CHOICE,   /* of no nodes: no text at all */
     GRAMMAR_REPEAT,
     GRAMMAR_CALL,
-    GRAMMAR_LIST /* of items with a separator between two that are there */
+    GRAMMAR_LIST /* of items, at least one of them, with a separator between two that are there */
 } grammar_kind;
 
 typedef struct grammar_range {
@@ -93,6 +93,7 @@ void weft_grammar_collect(grammar_source *source, grammar_nodes *nodes, grammar_
 /* ---- From text to rules; each may end the run ---- */
 
 void weft_grammar_read_notation(grammar_source *source, weft_text text);
+void weft_schema_read(grammar_source *source, weft_text text);
 void weft_schema_any(grammar_source *source);
 
 /* ---- Automata ---- */

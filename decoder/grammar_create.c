@@ -47,6 +47,8 @@ static weft_status compile(grammar_builder *builder, grammar_source *source, wef
     if (setjmp(builder->run->end)) return builder->run->status;
     if (kind == WEFT_GRAMMAR_JSON)
         weft_schema_any(source);
+    else if (kind == WEFT_GRAMMAR_JSON_SCHEMA)
+        weft_schema_read(source, text);
     else
         weft_grammar_read_notation(source, text);
     make_automata(builder, source, trie);
@@ -104,7 +106,7 @@ weft_status weft_grammar_create(weft_model *model, weft_grammar_kind kind, const
                                 weft_error *error) {
     if (!model || (!text && size) || !grammar)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_grammar_create: model, text or grammar is missing");
-    if (kind != WEFT_GRAMMAR_NOTATION && kind != WEFT_GRAMMAR_JSON)
+    if (kind != WEFT_GRAMMAR_NOTATION && kind != WEFT_GRAMMAR_JSON && kind != WEFT_GRAMMAR_JSON_SCHEMA)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_grammar_create: there is no kind %d", (int)kind);
     if (kind == WEFT_GRAMMAR_JSON && size)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_grammar_create: WEFT_GRAMMAR_JSON has no text");

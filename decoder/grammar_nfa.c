@@ -139,7 +139,6 @@ static uint32_t add_list(grammar_builder *builder, const grammar_node *node, uin
         some = after;
         can_be_none = can_be_none && (item->optional || item->many);
     }
-    if (can_be_none) add_empty(builder, none, some);
     return some;
 }
 

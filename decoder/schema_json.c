@@ -2,6 +2,7 @@
  * answer with them. */
 #include "decoder/schema.h"
 
+#define DIGITS "(\"0\" | [1-9] [0-9]{0,15})" /* SCHEMA_DIGITS of them */
 #define HEX "[0-9a-fA-F]"
 /* Half of a UTF-16 pair is no character. */
 #define CHARACTER                                                                                                                  \
@@ -15,11 +16,11 @@ static const char rules[] = "root ::= value\n"
                             "member ::= string \":\" space value\n"
                             "array ::= \"[\" space (value (\",\" space value)* space)? \"]\"\n"
                             "string ::= \"\\\"\" " CHARACTER "* \"\\\"\"\n"
-                            "number ::= \"-\"? " SCHEMA_DIGITS " (\".\" [0-9]{1,16})? ([eE] [+-]? [0-9]{1,2})?\n"
+                            "number ::= \"-\"? " DIGITS " (\".\" [0-9]{1,16})? ([eE] [+-]? [0-9]{1,2})?\n"
                             "boolean ::= \"true\" | \"false\"\n"
                             "null ::= \"null\"\n"
                             "space ::= (\" \" | \"\\n\" [ \\t]{0,32})?\n"
-                            "integer ::= \"-\"? " SCHEMA_DIGITS "\n"
+                            "integer ::= \"-\"? " DIGITS "\n"
                             "character ::= " CHARACTER "\n"
                             "plain ::= [^\"\\\\\\x00-\\x1F]\n";
 

@@ -1,7 +1,7 @@
-/* Answers in a shape: grammars as masks over a model's tokens (docs/grammar.md).
+/* Answers in a shape: grammars and JSON Schemas as masks over a model's tokens (docs/grammar.md).
  *
  *     weft_grammar *grammar; weft_matcher *matcher;
- *     weft_grammar_create(model, WEFT_GRAMMAR_JSON, NULL, 0, &grammar, &error);
+ *     weft_grammar_create(model, WEFT_GRAMMAR_JSON_SCHEMA, schema, strlen(schema), &grammar, &error);
  *     weft_matcher_create(grammar, &matcher, &error);
  *     while (!weft_matcher_must_end(matcher)) {
  *         weft_matcher_mask(matcher, tokens_left--, bits, n_words, &error);
@@ -22,8 +22,9 @@ extern "C" {
 #endif
 
 typedef enum weft_grammar_kind {
-    WEFT_GRAMMAR_NOTATION, /* rules, `name ::= ...`; the text begins with the rule "root" */
-    WEFT_GRAMMAR_JSON      /* any JSON; the text is empty */
+    WEFT_GRAMMAR_NOTATION,   /* rules, `name ::= ...`; the text begins with the rule "root" */
+    WEFT_GRAMMAR_JSON,       /* any JSON; the text is empty */
+    WEFT_GRAMMAR_JSON_SCHEMA /* JSON that fits a JSON Schema */
 } weft_grammar_kind;
 
 typedef struct weft_grammar weft_grammar;
