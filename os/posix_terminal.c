@@ -9,8 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { N_SIGNALS = 6 };
-static const int handled[N_SIGNALS] = {SIGTSTP, SIGCONT, SIGWINCH, SIGTERM, SIGHUP, SIGQUIT};
+enum { N_SIGNALS = 7 };
+static const int handled[N_SIGNALS] = {SIGTSTP, SIGCONT, SIGWINCH, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 static struct sigaction before[N_SIGNALS];
 static struct termios original, stopped;
 static volatile sig_atomic_t is_stopped, marks_pastes;

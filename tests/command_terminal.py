@@ -232,6 +232,14 @@ class Typed(unittest.TestCase):
                 self.assertTrue(termios.tcgetattr(terminal.theirs)[3] & termios.ICANON)
                 self.assertEqual(b"\x1b[?2004l" in out, mode == "edited")
 
+    def test_a_closed_output_gives_the_terminal_back(self):
+        with Terminal("chat", command.model(), streams=(0, 2)) as terminal:
+            terminal.expect("> ")
+            terminal.process.stdout.close()
+            terminal.type("Hello\r")
+            self.assertEqual(terminal.end()[0], -signal.SIGPIPE)
+            self.assertTrue(termios.tcgetattr(terminal.theirs)[3] & termios.ICANON)
+
     def test_a_line_that_a_terminal_cuts_is_told(self):
         """Where standard input is read as a whole, the terminal itself edits lines, and cuts them after 4,095 bytes."""
         with Terminal("tokenize", command.model()) as terminal:
