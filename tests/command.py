@@ -59,7 +59,9 @@ def run_tests(documentation):
 class Usage(unittest.TestCase):
     def test_exit_statuses(self):
         usage = [[], ["nonsense"], ["run"], ["run", "a", "b", "c"], ["run", "-m", "a", "b", "c"], ["run", "a", "b", "-p", "c"], ["run", "a", "-p", "b", "-f", "c"],
-                 ["run", "a", "-p", "b", "-p", "c"], ["run", "a", "--raw", "--raw"], ["chat", "a", "b"], ["chat", "-m", "a", "b"], ["help", "nonsense"], ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
+                 ["run", "a", "-p", "b", "-p", "c"], ["run", "a", "--raw", "--raw"], ["chat", "a", "b"], ["chat", "-m", "a", "b"],
+                 ["help", "nonsense"], ["help", "run", "chat"], ["--help", "run"], ["--version", "run"], ["run", "a", "--max-rows", "3"],
+                 ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
                  ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"],
                  ["synth", "nonsense", FOLDER / "x.gguf"], ["synth", "tiny", FOLDER / "x.gguf", "--type", "Q5"], ["quantize", "a", "b", "--type", "Q5"]]
         for arguments in usage:
@@ -124,6 +126,7 @@ class Usage(unittest.TestCase):
 
     def test_numbers_in_messages_are_whole(self):
         self.assertIn(b"a whole number from 1 to 16777216, not", weft("run", "a", "-n", "0")[2])
+        self.assertIn(b"a power of two from 1 to 512, not", weft("run", "a", "--max-rows", "48")[2])
         self.assertIn(b"a number from 0 to 1, not", weft("run", "a", "--top-p", "2")[2])
 
     def test_ways_to_give_model_and_prompt(self):

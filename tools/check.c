@@ -77,7 +77,7 @@ static int parse(const weft_command *command, check_settings *settings, int argc
          "print a line for each layer (its worst node), or for each node"},
         {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "compare each fused node with its unfused parts instead"},
         {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare N greedy tokens"},
-        {"max-rows", 0, OPTION_COUNT, &settings->walk.max_rows, 1, 512, NULL,
+        {"max-rows", 0, OPTION_POWER, &settings->walk.max_rows, 1, 512, NULL,
          "the most tokens in a step, a power of two; default 512"},
         {"page-size", 0, OPTION_COUNT, &settings->walk.page_size, 1, 65536, NULL,
          "positions a KV page, a power of two; default 64"},

@@ -25,6 +25,7 @@ extern const weft_command *const weft_commands[];
 typedef enum option_kind {
     OPTION_FLAG,    /* bool: set to true */
     OPTION_COUNT,   /* int32_t: `min` .. `max` */
+    OPTION_POWER,   /* int32_t: a power of two, `min` .. `max` */
     OPTION_COUNT64, /* uint64_t */
     OPTION_REAL,    /* float: `min` .. `max` */
     OPTION_TEXT,    /* const char * */

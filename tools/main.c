@@ -39,6 +39,13 @@ static int no_command(const char *name) {
     return EXIT_USAGE;
 }
 
+static int unexpected(const char *argument) {
+    fputs("weft: unexpected argument \"", stderr);
+    print_escaped(stderr, argument);
+    fputs("\"\n", stderr);
+    return EXIT_USAGE;
+}
+
 /* "model.gguf" in the place of a command. */
 static bool is_model(const char *name) {
     size_t size = strlen(name);
@@ -66,13 +73,15 @@ int main(int argc, char **argv) {
         print_help(stderr);
         return EXIT_USAGE;
     }
-    bool asks_help = strcmp(argv[1], "help") == 0;
-    if (asks_help && argc > 2) return help(argv[2]);
-    if (asks_help || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    bool asks_help = strcmp(argv[1], "help") == 0, asks_version = strcmp(argv[1], "--version") == 0;
+    bool lists_commands = (asks_help && argc == 2) || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+    if ((asks_version || lists_commands || asks_help) && argc > (asks_help ? 3 : 2)) return unexpected(argv[argc - 1]);
+    if (lists_commands) {
         print_help(stdout);
         return EXIT_DONE;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (asks_help) return help(argv[2]);
+    if (asks_version) {
         printf("weft %s\n", weft_version_text());
         return EXIT_DONE;
     }

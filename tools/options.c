@@ -73,9 +73,10 @@ static bool set_number(const option_spec *option, const char *text) {
         *(uint64_t *)option->value = value;
         return true;
     }
-    if (option->kind == OPTION_COUNT) {
+    if (option->kind == OPTION_COUNT || option->kind == OPTION_POWER) {
         long long value = strtoll(text, &end, 10);
         if (errno || end == text || *end || (double)value < option->min || (double)value > option->max) return false;
+        if (option->kind == OPTION_POWER && (value & (value - 1))) return false;
         *(int32_t *)option->value = (int32_t)value;
         return true;
     }
@@ -100,6 +101,9 @@ static bool set_choice(const option_spec *option, const char *text) {
     return false;
 }
 
+static const char *const number_names[] = {
+    [OPTION_COUNT] = "whole number", [OPTION_POWER] = "power of two", [OPTION_REAL] = "number"};
+
 static int set_option(const weft_command *command, const option_spec *option, const char *text) {
     weft_error error;
     switch (option->kind) {
@@ -121,8 +125,8 @@ static int set_option(const weft_command *command, const option_spec *option, co
         return usage_error(command, "--%s takes a whole number from 0 to 2^64 - 1, not \"%s\"", option->name, text);
     default:
         if (set_number(option, text)) return -1;
-        return usage_error(command, "--%s takes a%s number from %.15g to %.15g, not \"%s\"", option->name,
-                           option->kind == OPTION_COUNT ? " whole" : "", option->min, option->max, text);
+        return usage_error(command, "--%s takes a %s from %.15g to %.15g, not \"%s\"", option->name, number_names[option->kind],
+                           option->min, option->max, text);
     }
 }
 

@@ -30,7 +30,7 @@ size_t engine_options_add(engine_settings *settings, option_spec *options, size_
          "exact gives the same bits on every backend; default fast"},
         {"ctx", 'c', OPTION_COUNT, &settings->n_ctx, 1, 16777216, NULL,
          "positions of context; default the model's, but at most 4096"},
-        {"max-rows", 0, OPTION_COUNT, &settings->max_rows, 1, 512, NULL, "the most tokens in a step, a power of two; default 512"},
+        {"max-rows", 0, OPTION_POWER, &settings->max_rows, 1, 512, NULL, "the most tokens in a step, a power of two; default 512"},
         {"unfused", 0, OPTION_FLAG, &settings->unfused, 0, 0, NULL, "run the parts of fused nodes one by one"},
     };
     memcpy(options + n_options, rows, sizeof rows);
