@@ -227,14 +227,14 @@ weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value 
                   sizeof params);
 }
 
-void weft_build_sample(weft_builder *builder, weft_value logits) {
+void weft_build_sample(weft_builder *builder, weft_value logits, weft_value normed) {
     const weft_sample_params params = {.n_top = builder->request->n_top};
     weft_value outputs[WEFT_MAX_OUTPUTS];
     node(builder, WEFT_OP_SAMPLE, "sample", INPUTS(logits, builder->heads, builder->sequences), &params, sizeof params, outputs);
     builder->sequences = outputs[2];
-    weft_value results[3] = {outputs[0], builder->request->n_top > 0 ? outputs[1] : WEFT_NONE,
-                             builder->request->logits ? logits : WEFT_NONE};
-    for (size_t i = 0; i < 3; i++)
+    weft_value results[4] = {outputs[0], builder->request->n_top > 0 ? outputs[1] : WEFT_NONE,
+                             builder->request->logits ? logits : WEFT_NONE, builder->request->embeddings ? normed : WEFT_NONE};
+    for (size_t i = 0; i < 4; i++)
         if (results[i] != WEFT_NONE && builder->status == WEFT_OK)
             keep(builder, weft_graph_output(builder->graph, results[i], builder->error));
 }

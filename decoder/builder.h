@@ -10,6 +10,7 @@ typedef struct weft_graph_request {
     int32_t n_heads; /* R: rows that reach the output head; 0: none */
     int32_t n_top;   /* log-probabilities returned with each token */
     bool logits;     /* also return all logits of the R rows */
+    bool embeddings; /* and what the output head multiplies */
     weft_type kv_type;
     int64_t n_pages;
     int32_t page_size, n_sequences, max_pages; /* max_pages: of one sequence */
@@ -18,8 +19,8 @@ typedef struct weft_graph_request {
 } weft_graph_request;
 
 /* Step inputs, in this order: rows I32 [4, T], updates I32 [2, n_updates], and with n_heads > 0 heads I32 [8, R]. Results: 0
- * chosen, 1 top where n_top > 0, then logits. States: "sequences" and "kv.LAYER". The weights called "rope_table..." and
- * "embedding_scale" are computed (source.c). */
+ * chosen, 1 top where n_top > 0, then logits, then embeddings. States: "sequences" and "kv.LAYER". The weights called
+ * "rope_table..." and "embedding_scale" are computed (source.c). */
 typedef struct weft_builder {
     const weft_model *model;
     const weft_graph_request *request;
@@ -67,6 +68,6 @@ weft_value weft_build_sum_experts(weft_builder *builder, const char *stem, weft_
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv);
 weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window);
 /* Chooses the tokens of all heads and makes the graph's results. */
-void weft_build_sample(weft_builder *builder, weft_value logits);
+void weft_build_sample(weft_builder *builder, weft_value logits, weft_value normed);
 
 #endif

@@ -13,7 +13,7 @@
 #include "decoder/engine.h"
 
 /* How often a thread that waits for another thread's step checks whether it was cancelled. */
-#define LOOK_NS UINT64_C(50000000)
+#define LOOK_NS UINT64_C(20000000)
 
 void weft_call_begin(weft_session *session, weft_call *call) {
     call->next = session->calls;
@@ -54,7 +54,7 @@ weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *e
         weft_engine_work(engine);
         return WEFT_OK;
     }
-    weft_status status = weft_step(engine, &ran, &n_rows, error);
+    weft_status status = weft_step(engine, session, &ran, &n_rows, error);
     call->n_idle = ran ? 0 : call->n_idle + 1;
     /* A single idle pass is no bug: the session may have been cancelled just now. */
     if (status == WEFT_OK && call->n_idle > 1 && session->failed == WEFT_OK)

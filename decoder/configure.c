@@ -62,6 +62,7 @@ static void configure_heads(weft_engine_config *config) {
     config->max_heads[WEFT_GIVES_TOKEN] = plain;
     config->max_heads[WEFT_GIVES_TOP] = min(config->max_rows, plain > TOP_HEADS ? plain : TOP_HEADS);
     config->max_heads[WEFT_GIVES_LOGITS] = min(config->max_rows, LOGITS_HEADS);
+    config->max_heads[WEFT_GIVES_EMBEDDING] = config->max_heads[config->logits ? WEFT_GIVES_LOGITS : WEFT_GIVES_TOP];
 }
 
 weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
@@ -85,6 +86,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
         .max_rows = or_default(options->max_rows, WEFT_MAX_ROWS),
         .max_top = options->max_top,
         .logits = options->logits,
+        .embeddings = options->embeddings,
         .refuse_when_full = options->refuse_when_full,
         .unfused = options->unfused,
     };
@@ -96,6 +98,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
     if (status == WEFT_OK) status = check_range("n_cache", options->n_cache, 0, INT64_MAX, error);
     if (status == WEFT_OK) status = check_range("page_size", c.page_size, 1, MAX_CTX, error);
     if (status == WEFT_OK) status = check_range("max_rows", c.max_rows, 1, WEFT_MAX_ROWS, error);
+    if (status == WEFT_OK) status = check_range("max_step_ms", options->max_step_ms, 0, INT32_MAX, error);
     if (status != WEFT_OK) return status;
     if (!is_power_of_two(c.page_size) || !is_power_of_two(c.max_rows))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "page_size (%d) and max_rows (%d) must be powers of two", (int)c.page_size,

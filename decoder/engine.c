@@ -10,11 +10,11 @@
 static weft_status create_store(weft_engine *engine, const weft_engine_options *options, weft_error *error) {
     const weft_engine_config *config = &engine->config;
     weft_graph *graphs[WEFT_GIVES_COUNT * WEFT_ROW_SIZES] = {NULL};
-    weft_gives most = config->logits ? WEFT_GIVES_LOGITS : config->max_top > 0 ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
+    const bool gives_it[WEFT_GIVES_COUNT] = {true, config->max_top > 0, config->logits, config->embeddings};
     size_t n_graphs = 0;
     weft_status status = WEFT_OK;
-    for (weft_gives gives = WEFT_GIVES_TOKEN; gives <= most; gives++) {
-        if (gives == WEFT_GIVES_TOP && config->max_top == 0) continue;
+    for (weft_gives gives = WEFT_GIVES_TOKEN; gives < WEFT_GIVES_COUNT; gives++) {
+        if (!gives_it[gives]) continue;
         for (int32_t rows = config->max_rows; rows > 0 && status == WEFT_OK; rows /= 2) {
             int32_t n_heads = rows < config->max_heads[gives] ? rows : config->max_heads[gives];
             status = weft_engine_graph(engine->model, config, rows, n_heads, gives, &graphs[n_graphs], error);
@@ -44,6 +44,7 @@ weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *opt
     status = weft_device_describe(engine->device, &engine->device_info, error);
     if (status != WEFT_OK) return status;
     engine->host_processor = engine->device_info.host_processor;
+    weft_step_time_begin(engine, options);
     if (engine->depth == 0) engine->depth = engine->host_processor ? 1 : DEPTH_BESIDE;
     return create_store(engine, options, error);
 }

@@ -19,8 +19,14 @@
 /* Powers of two up to WEFT_MAX_ROWS. */
 #define WEFT_ROW_SIZES 10
 
-/* What a plan returns for each row at the head. Each value includes the previous one's results. */
-typedef enum weft_gives { WEFT_GIVES_TOKEN, WEFT_GIVES_TOP, WEFT_GIVES_LOGITS, WEFT_GIVES_COUNT } weft_gives;
+/* What a plan returns for each row at the head. Each value includes the previous one's results, as far as the engine has them. */
+typedef enum weft_gives {
+    WEFT_GIVES_TOKEN,
+    WEFT_GIVES_TOP,
+    WEFT_GIVES_LOGITS,
+    WEFT_GIVES_EMBEDDING, /* what the head multiplies */
+    WEFT_GIVES_COUNT
+} weft_gives;
 
 /* weft_engine_options after filling in all defaults and checking all rules. */
 typedef struct weft_engine_config {
@@ -30,7 +36,7 @@ typedef struct weft_engine_config {
     int32_t max_pages; /* of one sequence */
     int32_t max_rows, max_top;
     int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan returns; this limits the memory for logits */
-    bool logits, refuse_when_full, unfused;
+    bool logits, embeddings, refuse_when_full, unfused;
 } weft_engine_config;
 
 weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
@@ -55,7 +61,7 @@ typedef struct weft_part {
 /* A step that was queued and whose results have not been read. */
 typedef struct weft_flight {
     uint64_t number;
-    uint64_t started_ns;
+    uint64_t started_ns, submitted_ns;
     weft_plan *plan;
     weft_ticket ticket;
     weft_gives gives;
@@ -65,6 +71,12 @@ typedef struct weft_flight {
     int32_t n_parts;
     int32_t *head_positions; /* of each head, part by part */
 } weft_flight;
+
+/* The time of a step of one number of rows, without that in which it was queued; and when it was noted: 0, or 1 + how many were
+ * noted before. */
+typedef struct weft_step_time {
+    uint64_t ns, noted;
+} weft_step_time;
 
 struct weft_engine {
     weft_runtime *runtime;
@@ -81,6 +93,10 @@ struct weft_engine {
     weft_plan *plans[WEFT_GIVES_COUNT][WEFT_ROW_SIZES][WEFT_ROW_SIZES + 1]; /* by log2 T; 0 and 1 + log2 R */
     int32_t depth;
     bool host_processor;
+    bool ends_steps;                           /* the device ends a running step that is cancelled */
+    int32_t first_rows;                        /* of a step before any was measured; see step_time.c */
+    weft_step_time step_times[WEFT_ROW_SIZES]; /* by log2 T */
+    uint64_t n_noted, max_step_ns;
     weft_flight flights[WEFT_MAX_DEPTH]; /* a ring */
     int32_t first_flight, n_flights;
     uint64_t n_submitted, n_steps;
@@ -104,6 +120,14 @@ typedef struct weft_call {
     weft_finish finish; /* how, once it has ended; a prefill: WEFT_FINISH_CANCELLED, or its prompt was in the cache */
     struct weft_call *next;
 } weft_call;
+
+/* What is made of the rows at the head, of a session whose text is embedded. */
+typedef struct weft_pool {
+    double *sums;    /* n_embd */
+    int32_t next;    /* the position that comes next; rows of earlier ones have run again */
+    int32_t n_rows;  /* that were added */
+    bool last_alone; /* only the last token's row counts */
+} weft_pool;
 
 /* The kind of a session's last tokens. */
 typedef enum weft_chat_state {
@@ -153,6 +177,7 @@ struct weft_session {
     char *text;                     /* the text of the last piece, then the bytes that are held back */
     size_t text_size, text_capacity, text_given;
     weft_session_timing timing;
+    weft_pool *pool; /* NULL: it is not embedded */
 };
 
 /* As weft_engine_create, with a queue of `depth` steps; 0: the depth that suits the device. */
@@ -203,6 +228,9 @@ void weft_session_leave(weft_session *session);
 /* Releases the memory of a session that is in no engine. */
 void weft_session_release(weft_session *session);
 
+/* Adds the row of a position to what is embedded. */
+void weft_pool_add(weft_pool *pool, int32_t position, const float *row, int32_t n_embd);
+
 /* The call stands in the session's list, until it ends or is ended. */
 void weft_call_begin(weft_session *session, weft_call *call);
 void weft_call_end(weft_session *session, weft_call *call);
@@ -218,12 +246,19 @@ void weft_session_drop_cancel(weft_session *session);
 /* Ends the answer at the last token that was read, because tokens are added now, and clears a failure. */
 void weft_session_stop_answer(weft_session *session);
 
+void weft_step_time_begin(weft_engine *engine, const weft_engine_options *options);
+/* A step of T = n_rows took so long. */
+void weft_step_time_note(weft_engine *engine, int32_t n_rows, uint64_t ns);
+/* The most rows of a step that has rows of prompts: a power of two. */
+int32_t weft_step_time_rows(const weft_engine *engine);
+
 /* Decides which sequences are ready. If pages are short, takes pages from other sequences. */
 void weft_engine_assign_pages(weft_engine *engine);
 /* Chooses the rows of the next step, once pages are assigned; leaves n_parts 0 where there is nothing to run. */
 void weft_schedule(weft_engine *engine, weft_flight *flight);
-/* Runs one shared step under the mutex, which is released while waiting. `ran`: whether there was anything to do. */
-weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error);
+/* Runs one shared step under the mutex, which is released while waiting. `caller`: the session whose call runs it, or NULL. `ran`:
+ * whether there was anything to do. */
+weft_status weft_step(weft_engine *engine, const weft_session *caller, bool *ran, int32_t *n_rows, weft_error *error);
 /* Waits for the steps in flight and drops their results. */
 void weft_step_drain(weft_engine *engine);
 

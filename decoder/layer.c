@@ -114,7 +114,7 @@ static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
     weft_value logits =
         weft_build_mul_mat(b, "logits", output == WEFT_NONE ? embedding : output, normed, has_extra_precision[WEFT_PART_OUTPUT]);
     if (b->model->hyper.logit_cap != 0) logits = weft_build_soft_cap(b, "logits_capped", logits, b->model->hyper.logit_cap);
-    weft_build_sample(b, logits);
+    weft_build_sample(b, logits, normed);
 }
 
 weft_status weft_layers_build(const weft_model *model, const weft_graph_request *request, weft_graph **graph, weft_error *error) {

@@ -54,6 +54,9 @@ weft_status weft_model_graph(weft_model *model, const weft_engine_options *optio
     if (n_rows < 1 || n_rows > WEFT_MAX_ROWS || n_heads < 0 || n_heads > n_rows)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d rows of which %d reach the head: 1 to %d rows are possible", (int)n_rows,
                          (int)n_heads, WEFT_MAX_ROWS);
-    weft_gives gives = config.logits ? WEFT_GIVES_LOGITS : config.max_top > 0 ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
+    weft_gives gives = config.embeddings    ? WEFT_GIVES_EMBEDDING
+                       : config.logits      ? WEFT_GIVES_LOGITS
+                       : config.max_top > 0 ? WEFT_GIVES_TOP
+                                            : WEFT_GIVES_TOKEN;
     return weft_engine_graph(model, &config, n_rows, n_heads, gives, graph, error);
 }

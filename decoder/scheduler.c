@@ -57,7 +57,8 @@ static void add_decoding(weft_engine *engine, weft_flight *flight, int32_t max_r
  * a real one. So if a quarter of the step or more would be padding, the step is cut to the next lower power of two. */
 static int32_t prompt_rows(const weft_engine *engine, int32_t n_decoding, int64_t n_waiting) {
     const int32_t min_worth_cutting = 16;
-    int32_t n_rows = engine->config.max_rows;
+    const int32_t bound = weft_step_time_rows(engine);
+    int32_t n_rows = bound > n_decoding ? bound : min(n_decoding + 1, engine->config.max_rows);
     if (n_decoding + n_waiting < n_rows) n_rows = n_decoding + (int32_t)n_waiting;
     int32_t below = 1;
     while (below * 2 <= n_rows) below *= 2;

@@ -56,8 +56,10 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
     bool scores = options->on_prompt && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt;
     bool logits = options->on_logits && position >= session->next_logits;
     bool top = (chooses && options->sampling.n_top > 0) || (scores && options->n_prompt_top > 0);
-    *gives = logits ? WEFT_GIVES_LOGITS : top ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
-    return chooses || scores || logits;
+    bool embeds =
+        session->pool && position >= session->pool->next && (!session->pool->last_alone || position == session->n_tokens - 1);
+    *gives = embeds ? WEFT_GIVES_EMBEDDING : logits ? WEFT_GIVES_LOGITS : top ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
+    return chooses || scores || logits || embeds;
 }
 
 void weft_session_rewind(weft_session *session, int32_t position) {

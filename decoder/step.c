@@ -94,6 +94,7 @@ static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *
     if (flight->R > 0) fill_heads(flight, inputs[2]);
     status = weft_plan_submit(flight->plan, flight->ticket, error);
     if (status != WEFT_OK) return status;
+    flight->submitted_ns = weft_os_now();
     flight->number = ++engine->n_submitted;
     count_queued(flight);
     engine->n_flights++;
@@ -117,8 +118,8 @@ static weft_status queue_steps(weft_engine *engine, weft_error *error) {
 
 typedef struct step_results {
     const int32_t *chosen, *top;
-    const float *logits;
-    int32_t n_top, n_vocab;
+    const float *logits, *embeddings;
+    int32_t n_top, n_vocab, n_embd;
 } step_results;
 
 static void report_prompt(weft_session *session, int32_t position, const step_results *results, int32_t head) {
@@ -144,6 +145,8 @@ static weft_status use_head(weft_session *session, int32_t position, bool choose
         options->on_logits(options->user, (size_t)position, results->logits + (size_t)head * (size_t)results->n_vocab,
                            (size_t)results->n_vocab);
     }
+    if (session->pool)
+        weft_pool_add(session->pool, position, results->embeddings + (size_t)head * (size_t)results->n_embd, results->n_embd);
     if (!chooses) {
         if (options->on_prompt && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt)
             report_prompt(session, position, results, head);
@@ -183,11 +186,17 @@ static void report_prefill(weft_session *session, const weft_part *part) {
 
 static weft_status use_results(weft_engine *engine, const weft_flight *flight, const void *const *outputs, weft_error *error) {
     size_t n_outputs = 1;
-    step_results results = {.n_vocab = engine->model->hyper.n_vocab, .n_top = engine->config.max_top, .chosen = outputs[0]};
+    step_results results = {.n_vocab = engine->model->hyper.n_vocab,
+                            .n_embd = engine->model->hyper.n_embd,
+                            .n_top = engine->config.max_top,
+                            .chosen = outputs[0]};
     if (flight->gives >= WEFT_GIVES_TOP && engine->config.max_top > 0) results.top = outputs[n_outputs++];
-    if (flight->gives == WEFT_GIVES_LOGITS) results.logits = outputs[n_outputs];
+    if (flight->gives >= WEFT_GIVES_LOGITS && engine->config.logits) results.logits = outputs[n_outputs++];
+    if (flight->gives == WEFT_GIVES_EMBEDDING) results.embeddings = outputs[n_outputs];
     uint64_t now = weft_os_now();
     uint64_t begin = flight->started_ns > engine->last_end_ns ? flight->started_ns : engine->last_end_ns;
+    weft_step_time_note(engine, flight->T,
+                        now - (flight->submitted_ns > engine->last_end_ns ? flight->submitted_ns : engine->last_end_ns));
     engine->last_end_ns = now;
     int32_t head = 0;
     weft_status status = WEFT_OK;
@@ -246,19 +255,25 @@ static void set_all_back(weft_engine *engine) {
     for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i], 0);
 }
 
-static bool is_wanted(const weft_engine *engine) {
+/* Where the device ends a running step, a cancel does not wait for the rows of other sessions: they are run again. */
+static bool is_wanted(const weft_engine *engine, const weft_session *caller) {
+    bool wanted = false, cancelled = caller && atomic_load(&caller->cancelled);
     for (int32_t i = 0; i < engine->n_flights; i++) {
         const weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];
         for (int32_t j = 0; j < flight->n_parts; j++) {
             const weft_session *session = flight->parts[j].session;
-            if (session && session->epoch == flight->parts[j].epoch && !atomic_load(&session->cancelled)) return true;
+            if (!session) continue;
+            if (atomic_load(&session->cancelled))
+                cancelled = true;
+            else if (session->epoch == flight->parts[j].epoch)
+                wanted = true;
         }
     }
-    return false;
+    return wanted && !(cancelled && engine->ends_steps);
 }
 
 /* Waits for the oldest step without the mutex. Steps that nobody wants any more are cancelled. */
-static weft_status wait_oldest(weft_engine *engine, const void **outputs, weft_error *error) {
+static weft_status wait_oldest(weft_engine *engine, const weft_session *caller, const void **outputs, weft_error *error) {
     const weft_flight *flight = &engine->flights[engine->first_flight];
     bool cancelled = false;
     for (;;) {
@@ -266,15 +281,15 @@ static weft_status wait_oldest(weft_engine *engine, const void **outputs, weft_e
         weft_status status = weft_plan_wait(flight->plan, flight->ticket, cancelled ? UINT64_MAX : WAIT_NS, outputs, error);
         weft_engine_enter(engine);
         if (status != WEFT_TIMEOUT) return status;
-        if (!is_wanted(engine)) {
+        if (!is_wanted(engine, caller)) {
             weft_store_cancel(engine->store);
             cancelled = true;
         }
     }
 }
 
-weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_error *error) {
-    const void *outputs[3] = {NULL, NULL, NULL};
+weft_status weft_step(weft_engine *engine, const weft_session *caller, bool *ran, int32_t *n_rows, weft_error *error) {
+    const void *outputs[4] = {NULL};
     *ran = false;
     *n_rows = 0;
     weft_error queue_error = {.status = WEFT_OK};
@@ -282,7 +297,7 @@ weft_status weft_step(weft_engine *engine, bool *ran, int32_t *n_rows, weft_erro
     if (engine->n_flights == 0) return queued == WEFT_OK ? WEFT_OK : weft_fail(error, queued, "%s", queue_error.message);
     engine->stepping = true;
     weft_flight *flight = &engine->flights[engine->first_flight];
-    weft_status status = wait_oldest(engine, outputs, error);
+    weft_status status = wait_oldest(engine, caller, outputs, error);
     if (status == WEFT_OK) status = use_results(engine, flight, outputs, error);
     if (status == WEFT_OK) {
         *ran = true;
@@ -307,7 +322,7 @@ weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *e
     weft_os_mutex_lock(&engine->mutex);
     while (engine->stepping) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_engine_work(engine);
-    weft_status status = weft_step(engine, &ran, &rows, error);
+    weft_status status = weft_step(engine, NULL, &ran, &rows, error);
     weft_engine_leave(engine);
     if (n_rows) *n_rows = rows;
     return status;

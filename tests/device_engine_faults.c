@@ -111,7 +111,7 @@ static void plans_of_every_size_fit(void **state) {
                 weft_engine_options options = plain_options();
                 weft_engine *engine = NULL;
                 options.precision = precision ? WEFT_EXACT : WEFT_FAST;
-                options.logits = true;
+                options.logits = options.embeddings = true;
                 options.n_ctx = n_ctx;
                 options.max_rows = max_rows;
                 CHECK(weft_engine_create(model, &options, &engine, &error));

@@ -32,7 +32,7 @@ static int set_up(void **state) {
     must(weft_model_open(runtime, PATH, &model, &error), &error);
     must(weft_device_open(runtime, "cpu", &(weft_device_options){.n_threads = 1}, &device, &error), &error);
     must(weft_model_graph(model, NULL, 1, 1, &graph, &error), &error);
-    weft_engine_options options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64, .max_top = 2};
+    weft_engine_options options = {.device = "cpu", .device_options.n_threads = 1, .n_ctx = 64, .max_top = 2, .embeddings = true};
     must(weft_engine_create(model, &options, &engine, &error), &error);
     return 0;
 }
@@ -63,6 +63,7 @@ static weft_engine_options engine_options = {.device = "cpu", .device_options.n_
 static weft_session_options session_options;
 static weft_save_options save_options;
 static weft_restore_options restore_options;
+static weft_embed_options embed_options;
 static weft_synth_options synth_options = {.shape = "tiny", .mix = "Q4_0"};
 static weft_quantise_options quantise_options = {.mix = "Q4_0"};
 static weft_check_options check_options = {.op = "silu", .quick = true};
@@ -102,6 +103,11 @@ static weft_status restore_session(weft_error *error) {
     weft_session_destroy(made);
     remove(PATH ".session");
     return status;
+}
+
+static weft_status embed_text(weft_error *error) {
+    float embedding[1024];
+    return weft_engine_embed(engine, (const weft_token[]){1, 2}, 2, &embed_options, embedding, error);
 }
 
 static weft_status open_device(weft_error *error) {
@@ -244,6 +250,7 @@ static const struct {
     {"options.reserved must be zero", create_session, WORDS(session_options)},
     {"options.reserved must be zero", save_session, WORDS(save_options)},
     {"options.reserved must be zero", restore_session, WORDS(restore_options)},
+    {"options.reserved must be zero", embed_text, WORDS(embed_options)},
     {"sampling.reserved must be zero", create_session, WORDS(session_options.sampling)},
     {"options.reserved must be zero", write_model, WORDS(synth_options)},
     {"options.reserved must be zero", quantise_model, WORDS(quantise_options)},

@@ -107,6 +107,7 @@ static void senseless_options_are_refused(void **state) {
         {.page_size = -64},
         {.max_rows = 1024},
         {.max_rows = 3},
+        {.max_step_ms = -1},
         {.max_top = -1},
         {.max_top = 1 << 20},
         {.precision = (weft_precision)7},

@@ -166,7 +166,11 @@ typedef struct weft_engine_options {
     bool unfused;          /* plans run the graph's own nodes and fuse none */
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* loaded bytes and all bytes; false cancels; NULL: none */
     void *progress_user;
-    uint64_t reserved[8];
+    /* A GPU cannot end a running step. So its steps for prompts have as many rows as it is expected to run in so many milliseconds,
+     * one at least: no cancel waits longer. It is measured as steps run, and does not change results. 0: 50 */
+    int32_t max_step_ms;
+    bool embeddings; /* weft_engine_embed can be called */
+    uint64_t reserved[7];
 } weft_engine_options;
 
 /* Opens the device, makes the plans and loads the weights. `options` may be NULL. The model must outlive the engine.
@@ -206,7 +210,8 @@ WEFT_API weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft
 /* Builds the graph that an engine of these options (may be NULL) would plan for T = n_rows rows (1 to 512), of which n_heads (0 to
  * n_rows) reach the output head. It is for printing or examining, and the caller destroys it. Step inputs: "rows", "updates" and,
  * if n_heads > 0, "heads". States: "sequences" and "kv.LAYER" (weft/ops/step.h). Results, if n_heads > 0: the chosen tokens, then
- * the max_top most likely tokens if max_top > 0, then the logits if `logits` is set. WEFT_UNSUPPORTED: the model has no weights. */
+ * the max_top most likely tokens if max_top > 0, then the logits if `logits` is set, then what the
+ * output head multiplies if `embeddings` is set. WEFT_UNSUPPORTED: the model has no weights. */
 WEFT_API weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
                                       weft_graph **graph, weft_error *error);
 

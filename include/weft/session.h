@@ -115,6 +115,30 @@ typedef struct weft_session_timing {
 /* The times since the session was created. */
 WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
 
+/* ---- Given texts: embeddings and scores ---- */
+
+typedef enum weft_pooling {
+    WEFT_POOLING_MEAN, /* the mean of all tokens' rows */
+    WEFT_POOLING_LAST  /* the last token's row */
+} weft_pooling;
+
+typedef struct weft_embed_options {
+    weft_pooling pooling;
+    bool normalise; /* the embedding has length 1 */
+    uint64_t reserved[6];
+} weft_embed_options;
+
+/* Writes the embedding of a text to `embedding`, which has room for n_embd floats: made of the rows that the model's last norm
+ * gives, before the output head. The text is `n_tokens` tokens, 1 to n_ctx. The engine was created with `embeddings`. `options` may
+ * be NULL. The call takes a sequence of the engine while it runs, and waits for its steps as weft_session_prefill does. WEFT_FULL:
+ * there is no sequence. Other failures are those of weft_session_prefill. */
+WEFT_API weft_status weft_engine_embed(weft_engine *engine, const weft_token *tokens, size_t n_tokens,
+                                       const weft_embed_options *options, float *embedding, weft_error *error);
+/* Writes the log-probability of each token of a text, given those before it, to `logprobs`, which has room for n_tokens floats. The
+ * first is 0, since nothing comes before it. Otherwise as weft_engine_embed; any engine can do it. */
+WEFT_API weft_status weft_engine_score(weft_engine *engine, const weft_token *tokens, size_t n_tokens, float *logprobs,
+                                       weft_error *error);
+
 /* ---- Saving, restoring and moving (docs/sessions.md) ---- */
 
 typedef struct weft_save_options {
