@@ -109,7 +109,7 @@ static weft_status begin(weft_session *session, weft_error *error) {
     if (session->ended) return weft_fail(error, WEFT_INVALID_ARGUMENT, "the answer is over: say or add something before the next");
     bool was_active = weft_session_active(session);
     /* Only the last token's row gives the next token. */
-    if (session->n_queued >= session->n_tokens) weft_session_rewind(session, session->n_tokens - 1);
+    if (session->n_queued >= session->n_tokens) weft_session_unqueue(session, session->n_tokens - 1);
     session->answering = true;
     if (session->chat_state == WEFT_CHAT_SAID) session->chat_state = WEFT_CHAT_ANSWER;
     session->finish = session->n_tokens == session->options.n_ctx ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;

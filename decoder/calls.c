@@ -74,7 +74,7 @@ void weft_session_see_cancel(weft_session *session, const weft_call *own) {
         for (const weft_call *call = session->calls; call && !tells; call = call->next)
             if (call->kind == WEFT_CALL_NEXT) session->answering = false;
     } else {
-        weft_session_rewind(session, session->n_cached);
+        weft_session_unqueue(session, session->n_cached);
     }
     weft_calls_end(session, WEFT_CALL_NEXT, tells, WEFT_FINISH_CANCELLED);
     weft_calls_end(session, WEFT_CALL_PREFILL, NULL, WEFT_FINISH_CANCELLED);

@@ -40,7 +40,8 @@ void weft_conversation_end(weft_conversation *conversation) {
     weft_release(runtime, (void *)(uintptr_t)conversation->options.documents);
     weft_release(runtime, (void *)(uintptr_t)conversation->options.variables);
     weft_release(runtime, conversation->messages);
-    weft_release(runtime, conversation->begun);
+    for (size_t i = 0; i < conversation->n_turns; i++) weft_release(runtime, conversation->turns[i].begun);
+    weft_release(runtime, conversation->turns);
     weft_release(runtime, conversation->system);
     weft_chat_release(runtime, &conversation->text);
 }

@@ -209,7 +209,7 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
 /* Whether it is the row that chooses the next token. */
 bool weft_session_chooses(const weft_session *session, int32_t position);
 /* Forgets what is queued and cached from `position` on; results of queued steps will be dropped. */
-void weft_session_rewind(weft_session *session, int32_t position);
+void weft_session_unqueue(weft_session *session, int32_t position);
 /* Releases all pages but the first `n_pages`; the content of the others is lost. */
 void weft_session_set_back(weft_session *session, int32_t n_pages);
 /* Ends an answer at the last token that the caller has read. */

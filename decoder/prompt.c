@@ -26,7 +26,7 @@ static void add(weft_addition *a) {
     weft_session *session = a->session;
     if (a->n_kept < session->n_tokens) weft_session_forget(session, a->n_kept);
     /* Then the last of the old tokens runs again, so that there is a row to run. */
-    if (a->n_added == 0 && a->n_kept > 0) weft_session_rewind(session, a->n_kept - 1);
+    if (a->n_added == 0 && a->n_kept > 0) weft_session_unqueue(session, a->n_kept - 1);
     if (a->added && a->n_added > 0) memcpy(session->tokens + session->n_tokens, a->added, a->n_added * sizeof *a->added);
     session->ended = false;
     session->text_size = session->text_given = 0;

@@ -23,4 +23,8 @@ weft_addition weft_addition_begin(weft_session *session);
  * one that has none yet. */
 weft_status weft_addition_end(weft_addition *addition, weft_status status, weft_chat_state state, weft_error *error);
 
+/* Goes back to the first turns, whose messages have `size` bytes, and, if it `answers`, to the answer after them. The template
+ * writes them anew. Ends the addition. */
+weft_status weft_say_again(weft_addition addition, size_t n_turns, bool answers, size_t size, weft_error *error);
+
 #endif

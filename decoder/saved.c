@@ -59,6 +59,28 @@ static void pack_string(weft_packed *packed, const char *text) {
     weft_pack_text(packed, text, text ? strlen(text) : 0);
 }
 
+/* The turns' members that are numbers or flags. */
+#define TURN_NUMBERS 12
+static void turn_numbers(const weft_turn *turn, uint64_t numbers[TURN_NUMBERS]) {
+    const uint64_t all[TURN_NUMBERS] = {
+        (uint64_t)turn->role, turn->begins,          turn->after_answer,       turn->ended,       turn->rewrote, turn->stale,
+        turn->puts_system,    (uint64_t)turn->first, (uint64_t)turn->n_tokens, turn->size_before, turn->size,    turn->text_size};
+    memcpy(numbers, all, sizeof all);
+}
+
+static void pack_turns(weft_packed *packed, const weft_conversation *conversation) {
+    uint64_t numbers[TURN_NUMBERS];
+    weft_pack_u32(packed, conversation->is_cut);
+    weft_pack_u32(packed, conversation->is_ended);
+    weft_pack_i32(packed, conversation->end);
+    weft_pack_u64(packed, conversation->n_turns);
+    for (size_t i = 0; i < conversation->n_turns; i++) {
+        turn_numbers(&conversation->turns[i], numbers);
+        for (size_t k = 0; k < TURN_NUMBERS; k++) weft_pack_u64(packed, numbers[k]);
+        pack_string(packed, conversation->turns[i].begun);
+    }
+}
+
 void weft_saved_pack_conversation(weft_packed *packed, const weft_conversation *conversation) {
     const weft_date *date = &conversation->date;
     const int32_t numbers[] = {
@@ -68,7 +90,6 @@ void weft_saved_pack_conversation(weft_packed *packed, const weft_conversation *
     pack_string(packed, conversation->options.tools);
     pack_string(packed, conversation->options.documents);
     pack_string(packed, conversation->options.variables);
-    pack_string(packed, conversation->begun);
     pack_string(packed, conversation->system);
     weft_pack_text(packed, conversation->messages, conversation->size);
     weft_pack_text(packed, conversation->text.bytes, conversation->text.size);
@@ -78,6 +99,7 @@ void weft_saved_pack_conversation(weft_packed *packed, const weft_conversation *
         weft_pack_u64(packed, conversation->places.items[i].at);
         weft_pack_u64(packed, conversation->places.items[i].index);
     }
+    pack_turns(packed, conversation);
 }
 
 /* A copy with a final zero, and room for `more` bytes. NULL for NULL. */
@@ -121,6 +143,51 @@ static bool unpack_places(weft_unpacking *from, weft_conversation *conversation)
     return ordered;
 }
 
+/* One turn of a conversation whose texts have been unpacked; false if a number cannot be. */
+static bool unpack_turn(weft_unpacking *from, const weft_conversation *conversation, int32_t n_tokens, weft_turn *turn) {
+    const weft_turn *before = weft_conversation_last(conversation);
+    uint64_t numbers[TURN_NUMBERS];
+    for (size_t i = 0; i < TURN_NUMBERS; i++) numbers[i] = weft_unpack_u64(from);
+    if (from->failed || numbers[0] > WEFT_ASSISTANT || numbers[8] > (uint64_t)n_tokens || numbers[7] > numbers[8]) return false;
+    for (size_t i = 1; i < 7; i++)
+        if (numbers[i] > 1) return false;
+    *turn = (weft_turn){.role = (weft_role)numbers[0],
+                        .begins = numbers[1] != 0,
+                        .after_answer = numbers[2] != 0,
+                        .ended = numbers[3] != 0,
+                        .rewrote = numbers[4] != 0,
+                        .stale = numbers[5] != 0,
+                        .puts_system = numbers[6] != 0,
+                        .first = (int32_t)numbers[7],
+                        .n_tokens = (int32_t)numbers[8],
+                        .size_before = numbers[9],
+                        .size = numbers[10],
+                        .text_size = numbers[11]};
+    if (turn->size_before > turn->size || turn->size > conversation->size) return false;
+    if (!turn->stale && turn->text_size > conversation->text.size) return false;
+    if (turn->role == WEFT_SYSTEM) return !before && turn->n_tokens == 0 && !turn->begins && !turn->after_answer;
+    if (before && before->n_tokens > turn->first) return false;
+    bool answerable = before && before->role != WEFT_SYSTEM;
+    return conversation->text.bytes && (answerable || !turn->after_answer) && (!turn->ended || turn->first > 0);
+}
+
+static bool unpack_turns(weft_unpacking *from, weft_conversation *conversation, int32_t n_tokens, bool *enough) {
+    conversation->is_cut = weft_unpack_u32(from) != 0;
+    conversation->is_ended = weft_unpack_u32(from) != 0;
+    conversation->end = weft_unpack_i32(from);
+    bool ordered = conversation->end >= (conversation->is_ended ? 1 : 0) && conversation->end <= n_tokens;
+    for (uint64_t n = weft_unpack_u64(from); n > 0 && ordered && *enough; n--) {
+        weft_turn turn;
+        ordered = unpack_turn(from, conversation, n_tokens, &turn);
+        if (ordered) *enough = weft_conversation_reserve(conversation, NULL) == WEFT_OK;
+        if (!ordered || !*enough) break;
+        turn.begun = unpack_string(from, conversation->runtime, 0, NULL, enough);
+        conversation->turns[conversation->n_turns++] = turn;
+    }
+    const weft_turn *last = weft_conversation_last(conversation);
+    return ordered && (!conversation->text.bytes || (last && last->role != WEFT_SYSTEM));
+}
+
 weft_status weft_saved_unpack_conversation(weft_unpacking *from, weft_conversation *conversation, int32_t n_tokens,
                                            weft_error *error) {
     weft_runtime *runtime = conversation->runtime;
@@ -136,13 +203,13 @@ weft_status weft_saved_unpack_conversation(weft_unpacking *from, weft_conversati
     unpack_option(from, runtime, &conversation->options.tools, &enough);
     unpack_option(from, runtime, &conversation->options.documents, &enough);
     unpack_option(from, runtime, &conversation->options.variables, &enough);
-    conversation->begun = unpack_string(from, runtime, 0, NULL, &enough);
     conversation->system = unpack_string(from, runtime, 0, NULL, &enough);
     conversation->messages = unpack_string(from, runtime, 0, &conversation->size, &enough);
     conversation->capacity = conversation->messages ? conversation->size + 1 : 0;
     unpack_rendered(from, runtime, &conversation->text, &enough);
     const bool ordered = conversation->n_before >= 0 && conversation->n_before <= conversation->n_tokens &&
-                         conversation->n_tokens <= n_tokens && unpack_places(from, conversation);
+                         conversation->n_tokens <= n_tokens && unpack_places(from, conversation) &&
+                         unpack_turns(from, conversation, n_tokens, &enough);
     if (!enough) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the conversation of a saved session");
     return ordered && !from->failed && from->left == 0 ? WEFT_OK : WEFT_BAD_FILE;
 }

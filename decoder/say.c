@@ -12,13 +12,19 @@ typedef struct saying {
     const weft_chat *chat;
     const weft_tokenizer *tokenizer;
     weft_error *error;
-    bool begins;      /* it is the beginning of an answer */
-    char *answer;     /* text of the tokens after the conversation's */
-    size_t n_answer;  /* bytes */
-    size_t old_size;  /* of the conversation's messages */
-    size_t kept_size; /* of those that stay in it */
-    bool puts_system; /* before the text, since it waits for this */
+    bool begins;        /* it is the beginning of an answer */
+    bool answered;      /* an answer comes before it */
+    int32_t end;        /* of that answer: all tokens of the session, or those before a message that has lost its end */
+    bool ended;         /* its last token is an end token */
+    char *answer;       /* text of the tokens after the conversation's */
+    size_t n_answer;    /* bytes */
+    size_t old_size;    /* of the conversation's messages */
+    size_t size_before; /* of those before the new one */
+    size_t kept_size;   /* of those that stay in it */
+    bool puts_system;   /* before the text, since it waits for this */
     weft_jinja_rendered text;
+    bool goes_on;             /* it begins with the old text and the answer */
+    size_t shared;            /* bytes of the old text that it begins with */
     weft_token_places places; /* of the new tokens; the index counts from the first of them */
     size_t tokenized_at;      /* the text before this has kept its tokens; `first` of them */
     int32_t first;
@@ -37,7 +43,7 @@ static const weft_token *session_tokens(const saying *s) {
 /* The text of the answer: what weft_session_next gives of it. */
 static weft_status collect_answer(saying *s) {
     const weft_token *tokens = session_tokens(s);
-    int32_t first = s->conversation->n_tokens, end = s->a.n_tokens - (s->a.ended ? 1 : 0), size = weft_tokenizer_size(s->tokenizer);
+    int32_t first = s->conversation->n_tokens, end = s->end - (s->ended ? 1 : 0), size = weft_tokenizer_size(s->tokenizer);
     for (int pass = 0; pass < 2; pass++) {
         size_t n = 0;
         for (int32_t i = first; i < end; i++) {
@@ -59,15 +65,17 @@ static weft_text text_of(const char *text) {
 }
 
 static weft_status append_answer(saying *s) {
+    const weft_turn *last = weft_conversation_last(s->conversation);
     weft_status status = collect_answer(s);
     if (status != WEFT_OK) return status;
-    return weft_conversation_append(s->conversation, roles[WEFT_ASSISTANT], text_of(s->conversation->begun),
+    return weft_conversation_append(s->conversation, roles[WEFT_ASSISTANT], text_of(last ? last->begun : NULL),
                                     (weft_text){s->answer, s->n_answer}, s->error);
 }
 
 static weft_status append_message(saying *s, weft_role role, weft_text text) {
     weft_text before = {"", 0};
     s->puts_system = role == WEFT_USER && s->conversation->system;
+    for (size_t i = 0; i < s->conversation->n_turns; i++) s->puts_system = s->puts_system && !s->conversation->turns[i].puts_system;
     if (s->puts_system) before = text_of(s->conversation->system);
     return weft_conversation_append(s->conversation, roles[role], before, text, s->error);
 }
@@ -82,10 +90,10 @@ static size_t shared_size(const weft_jinja_rendered *a, const weft_jinja_rendere
 }
 
 /* How much of the new text the session's tokens stand for, and whether that is all of them but an end token. */
-static bool find_shared(const saying *s, size_t *shared) {
+static bool find_shared(saying *s, size_t *shared) {
     const weft_jinja_rendered *old = &s->conversation->text, *text = &s->text;
     size_t n = shared_size(old, text), i = 0;
-    *shared = n;
+    *shared = s->shared = n;
     if (n < old->size) return false;
     while (i < s->n_answer && n + i < text->size && !text->own[n + i] && text->bytes[n + i] == s->answer[i]) i++;
     *shared = n + i;
@@ -96,9 +104,9 @@ static bool find_shared(const saying *s, size_t *shared) {
  */
 static void go_on(saying *s, size_t shared) {
     s->tokenized_at = shared;
-    s->first = s->a.n_tokens;
-    if (!s->a.ended) return;
-    weft_token end = session_tokens(s)[s->a.n_tokens - 1];
+    s->first = s->end;
+    if (!s->ended) return;
+    weft_token end = session_tokens(s)[s->end - 1];
     const unsigned char *given = memchr(s->text.own + shared, 0, s->text.size - shared);
     size_t n_own = given ? (size_t)(given - s->text.own) - shared : s->text.size - shared;
     if (weft_tokenizer_special_at(s->tokenizer, s->text.bytes + shared, n_own) == end)
@@ -151,9 +159,10 @@ static weft_status tokenize(saying *s) {
 
 static weft_status find_tokens(saying *s) {
     size_t shared = 0;
-    if (!s->conversation->text.bytes)
-        s->first = s->a.n_tokens;
-    else if (find_shared(s, &shared))
+    s->goes_on = !weft_conversation_begun(s->conversation) || find_shared(s, &shared);
+    if (!weft_conversation_begun(s->conversation))
+        s->first = s->end;
+    else if (s->goes_on)
         go_on(s, shared);
     else
         set_back(s, shared);
@@ -176,12 +185,13 @@ static weft_status keep_begun(saying *s, weft_text text) {
 
 static weft_status compose(saying *s, weft_role role, const char *text) {
     weft_text message = {text, strlen(text)};
-    int32_t n_before = s->conversation->text.bytes ? s->conversation->n_before : s->a.n_tokens;
+    int32_t n_before = weft_conversation_begun(s->conversation) ? s->conversation->n_before : s->end;
     weft_token_sink room = {.capacity = (size_t)(s->a.session->options.n_ctx - n_before), .bounded = true};
     weft_status status = weft_tokenizer_check_room(s->tokenizer, text, message.size, &room, s->error); /* before it is copied */
     if (status == WEFT_FULL) s->a.sink.count = room.count;
-    if (status == WEFT_OK && s->a.chat_state == WEFT_CHAT_ANSWER) status = append_answer(s);
-    s->kept_size = s->conversation->size;
+    if (status == WEFT_OK) status = weft_conversation_reserve(s->conversation, s->error);
+    if (status == WEFT_OK && s->answered) status = append_answer(s);
+    s->size_before = s->kept_size = s->conversation->size;
     if (status == WEFT_OK) status = append_message(s, role, message);
     if (!s->begins) s->kept_size = s->conversation->size;
     if (status == WEFT_OK)
@@ -191,11 +201,31 @@ static weft_status compose(saying *s, weft_role role, const char *text) {
     return status == WEFT_OK ? find_tokens(s) : status;
 }
 
+/* The turn, once it is the conversation's. */
+static void add_turn(saying *s, weft_role role) {
+    weft_conversation *conversation = s->conversation;
+    int32_t n_kept = s->a.n_kept, first = s->goes_on ? s->first : n_kept < s->end ? n_kept : s->end;
+    if (!s->goes_on) weft_conversation_rewritten(conversation, s->shared, n_kept);
+    conversation->turns[conversation->n_turns++] = (weft_turn){.role = role,
+                                                               .begins = s->begins,
+                                                               .after_answer = s->answered,
+                                                               .ended = s->ended && first == s->end,
+                                                               .rewrote = !s->goes_on,
+                                                               .puts_system = s->puts_system,
+                                                               .first = first,
+                                                               .n_tokens = conversation->n_tokens,
+                                                               .size_before = s->size_before,
+                                                               .size = conversation->size,
+                                                               .text_size = conversation->text.size,
+                                                               .begun = s->begun};
+    s->begun = NULL;
+}
+
 /* Makes the new text the conversation's. */
-static void keep(saying *s) {
+static void keep(saying *s, weft_role role) {
     weft_conversation *conversation = s->conversation;
     const weft_addition *a = &s->a;
-    if (!conversation->text.bytes) conversation->n_before = a->n_tokens;
+    if (!weft_conversation_begun(conversation)) conversation->n_before = s->end;
     weft_token_places *places = &conversation->places;
     while (places->n > 0 && places->items[places->n - 1].at >= s->tokenized_at) places->n--;
     for (size_t i = 0; i < s->places.n; i++)
@@ -205,44 +235,101 @@ static void keep(saying *s) {
     s->text = (weft_jinja_rendered){NULL, NULL, 0};
     conversation->n_tokens = a->n_kept + (int32_t)a->n_added;
     conversation->size = s->kept_size;
-    weft_release(conversation->runtime, conversation->begun);
-    conversation->begun = s->begun;
-    s->begun = NULL;
-    if (!s->puts_system) return;
-    weft_release(conversation->runtime, conversation->system);
-    conversation->system = NULL;
+    conversation->is_cut = false;
+    add_turn(s, role);
+}
+
+/* What the session's tokens are, as far as a message needs to know. */
+static void look_at_answer(saying *s) {
+    const weft_conversation *c = s->conversation;
+    s->end = c->is_cut ? c->end : s->a.n_tokens;
+    s->ended = c->is_cut ? c->is_ended : s->a.ended;
+    s->answered = c->is_cut ? weft_conversation_answered(c, c->end) : s->a.chat_state == WEFT_CHAT_ANSWER;
+}
+
+static saying begin_saying(weft_addition a, weft_error *error) {
+    const weft_model *model = a.session->engine->model;
+    return (saying){.a = a,
+                    .conversation = &a.session->conversation,
+                    .chat = model->chat,
+                    .tokenizer = model->tokenizer,
+                    .error = error,
+                    .old_size = a.session->conversation.size};
+}
+
+static weft_status end_saying(saying *s, weft_status status, weft_chat_state state) {
+    weft_runtime *runtime = s->conversation->runtime;
+    if (status != WEFT_OK) s->conversation->size = s->old_size;
+    status = weft_addition_end(&s->a, status, state, s->error);
+    weft_release(runtime, s->answer);
+    weft_release(runtime, s->memory);
+    weft_release(runtime, s->begun);
+    weft_chat_release(runtime, &s->text);
+    return status;
 }
 
 static weft_status say(weft_session *session, weft_role role, const char *text, bool begins, weft_error *error) {
-    const weft_model *model = session->engine->model;
-    saying s = {.a = weft_addition_begin(session),
-                .conversation = &session->conversation,
-                .chat = model->chat,
-                .tokenizer = model->tokenizer,
-                .error = error,
-                .begins = begins};
-    s.old_size = s.conversation->size;
+    saying s = begin_saying(weft_addition_begin(session), error);
     weft_status status = WEFT_OK;
-    if (begins && s.a.chat_state != WEFT_CHAT_SAID)
+    s.begins = begins;
+    look_at_answer(&s);
+    if (begins && (s.a.chat_state != WEFT_CHAT_SAID || s.conversation->is_cut))
         status = weft_fail(error, WEFT_INVALID_ARGUMENT, "an answer can be begun after a message, and before its first token");
     if (status == WEFT_OK) status = compose(&s, role, text);
+    if (status == WEFT_OK) keep(&s, role);
+    return end_saying(&s, status, begins ? WEFT_CHAT_ANSWER : WEFT_CHAT_SAID);
+}
+
+weft_status weft_say_again(weft_addition addition, size_t n_turns, bool answers, size_t size, weft_error *error) {
+    saying s = begin_saying(addition, error);
+    weft_conversation *conversation = s.conversation;
+    const weft_turn turn = conversation->turns[n_turns - 1];
+    int32_t n_before = conversation->n_before;
+    conversation->size = s.kept_size = size;
+    s.size_before = answers ? turn.size : turn.size_before;
+    s.answered = !answers && turn.after_answer;
+    s.puts_system = !answers && turn.puts_system;
+    s.end = answers ? turn.n_tokens : turn.first;
+    weft_status status = weft_conversation_reserve(conversation, error);
     if (status == WEFT_OK)
-        keep(&s);
-    else
-        s.conversation->size = s.old_size;
-    status = weft_addition_end(&s.a, status, begins ? WEFT_CHAT_ANSWER : WEFT_CHAT_SAID, error);
-    weft_release(model->runtime, s.answer);
-    weft_release(model->runtime, s.memory);
-    weft_release(model->runtime, s.begun);
-    weft_chat_release(model->runtime, &s.text);
-    return status;
+        status = weft_conversation_render(conversation, s.chat, s.tokenizer, false, s.a.sink.cancelled, &s.text, error);
+    if (status == WEFT_OK) {
+        s.shared = shared_size(&conversation->text, &s.text);
+        set_back(&s, s.shared);
+        status = tokenize(&s);
+    }
+    if (status == WEFT_OK) {
+        weft_conversation_keep_turns(conversation, answers ? n_turns : n_turns - 1);
+        keep(&s, answers ? WEFT_ASSISTANT : turn.role);
+        conversation->n_before = n_before;
+        if (!answers && s.a.n_kept >= turn.first) { /* what came before it has stayed */
+            weft_turn *made = weft_conversation_last(conversation);
+            made->first = turn.first;
+            made->rewrote = turn.rewrote;
+            made->ended = turn.ended;
+        }
+        s.a.session->ended = false;
+    }
+    return end_saying(&s, status, WEFT_CHAT_SAID);
 }
 
 /* ---- System messages ---- */
 
+/* Where the template has no place for a system message. */
+static weft_status keep_text(weft_conversation *conversation, const char *text, size_t size, weft_error *error) {
+    static const char between[] = "\n\n";
+    weft_runtime *runtime = conversation->runtime;
+    conversation->system = weft_allocate(runtime, size + sizeof between);
+    if (!conversation->system) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a message of %zu bytes", size);
+    memcpy(conversation->system, text, size);
+    memcpy(conversation->system + size, between, sizeof between);
+    weft_log(runtime, WEFT_LOG_WARNING,
+             "the chat template has no place for a system message: its text is put before the first user's");
+    return WEFT_OK;
+}
+
 /* It becomes tokens with the first message: many templates do not write a system message alone. */
 static weft_status keep_system(weft_addition *a, const char *text, weft_error *error) {
-    static const char between[] = "\n\n";
     const weft_model *model = a->session->engine->model;
     weft_conversation *conversation = &a->session->conversation;
     size_t size = strlen(text);
@@ -250,15 +337,12 @@ static weft_status keep_system(weft_addition *a, const char *text, weft_error *e
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a system message comes first; the session holds %d tokens already",
                          (int)a->n_tokens);
     weft_status status = weft_tokenizer_check_room(model->tokenizer, text, size, &a->sink, error);
+    if (status == WEFT_OK) status = weft_conversation_reserve(conversation, error);
+    if (status == WEFT_OK && model->chat->takes_system)
+        status = weft_conversation_append(conversation, roles[WEFT_SYSTEM], (weft_text){text, size}, (weft_text){"", 0}, error);
+    if (status == WEFT_OK && !model->chat->takes_system) status = keep_text(conversation, text, size, error);
     if (status != WEFT_OK) return status;
-    if (model->chat->takes_system)
-        return weft_conversation_append(conversation, roles[WEFT_SYSTEM], (weft_text){text, size}, (weft_text){"", 0}, error);
-    conversation->system = weft_allocate(model->runtime, size + sizeof between);
-    if (!conversation->system) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a message of %zu bytes", size);
-    memcpy(conversation->system, text, size);
-    memcpy(conversation->system + size, between, sizeof between);
-    weft_log(model->runtime, WEFT_LOG_WARNING,
-             "the chat template has no place for a system message: its text is put before the first user's");
+    conversation->turns[conversation->n_turns++] = (weft_turn){.role = WEFT_SYSTEM, .size = conversation->size};
     return WEFT_OK;
 }
 

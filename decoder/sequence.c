@@ -62,7 +62,7 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
     return chooses || scores || logits || embeds;
 }
 
-void weft_session_rewind(weft_session *session, int32_t position) {
+void weft_session_unqueue(weft_session *session, int32_t position) {
     session->epoch++;
     session->n_coming = 0;
     session->n_cached = session->n_queued = min(session->n_cached, position);
@@ -71,7 +71,7 @@ void weft_session_rewind(weft_session *session, int32_t position) {
 void weft_session_set_back(weft_session *session, int32_t n_pages) {
     weft_engine *engine = session->engine;
     int64_t kept = (int64_t)n_pages * engine->config.page_size;
-    weft_session_rewind(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
+    weft_session_unqueue(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
     while (session->n_pages > n_pages)
         weft_pages_give(&engine->pages, session->page_table[--session->n_pages], engine->n_submitted);
     session->n_sent = min(session->n_sent, n_pages);
@@ -87,7 +87,7 @@ void weft_session_forget(weft_session *session, int32_t n_tokens) {
     /* Other tokens may replace the forgotten ones. The logits of the positions before them do not change. */
     session->next_prompt_score = min(session->next_prompt_score, n_tokens > 0 ? n_tokens : 1);
     session->next_logits = min(session->next_logits, n_tokens);
-    weft_session_rewind(session, n_tokens);
+    weft_session_unqueue(session, n_tokens);
 }
 
 void weft_session_abandon(weft_session *session, weft_finish finish) {
@@ -95,7 +95,7 @@ void weft_session_abandon(weft_session *session, weft_finish finish) {
     session->wants_prompt = false;
     weft_session_forget(session, session->n_read);
     /* The last position must run again to give the next token. */
-    weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
+    weft_session_unqueue(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
 }
 
 void weft_session_arrive(weft_session *session) {
@@ -112,7 +112,7 @@ void weft_session_added(weft_session *session, int32_t count) {
     bool was_active = weft_session_active(session);
     /* The first new token is scored by the row before it. */
     if (session->options.on_prompt && session->n_tokens > 0 && session->n_queued >= session->n_tokens)
-        weft_session_rewind(session, session->n_tokens - 1);
+        weft_session_unqueue(session, session->n_tokens - 1);
     session->n_tokens += count;
     session->n_prompt = session->n_read = session->n_tokens;
     session->wants_prompt = true;
@@ -141,5 +141,5 @@ void weft_session_chose(weft_session *session, weft_token token, float logprob, 
     else if (session->n_tokens == options->n_ctx || session->n_generated == options->sampling.max_tokens)
         session->finish = WEFT_FINISH_LENGTH;
     /* Drops what was queued past the end. */
-    if (session->finish != WEFT_FINISH_NOT) weft_session_rewind(session, session->n_tokens);
+    if (session->finish != WEFT_FINISH_NOT) weft_session_unqueue(session, session->n_tokens);
 }

@@ -42,7 +42,7 @@ static void put_to_sleep(moving *m) {
     }
     /* The last token's row is to choose the next one. */
     const int32_t last = session->n_tokens > 0 ? session->n_tokens - 1 : 0;
-    weft_session_rewind(session, is_open ? last : session->n_cached);
+    weft_session_unqueue(session, is_open ? last : session->n_cached);
     m->answering = session->answering;
     m->wants_prompt = session->wants_prompt;
     session->answering = session->wants_prompt = false;

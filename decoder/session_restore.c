@@ -100,7 +100,7 @@ static void set_state(restoring *r) {
     session->text = r->held;
     session->text_size = session->text_capacity = head->held.size;
     r->held = NULL;
-    if (session->n_queued >= n_tokens && head->answering) weft_session_rewind(session, n_tokens - 1);
+    if (session->n_queued >= n_tokens && head->answering) weft_session_unqueue(session, n_tokens - 1);
     weft_os_mutex_unlock(&r->engine->mutex);
 }
 

@@ -236,7 +236,7 @@ static void undo(const weft_flight *flight) {
     for (int32_t i = 0; i < flight->n_parts; i++) {
         weft_session *session = flight->parts[i].session;
         if (!session) continue;
-        weft_session_rewind(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
+        weft_session_unqueue(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
         session->n_sent = 0;
     }
 }

@@ -120,6 +120,21 @@ static inline uint64_t n_prefilled(weft_session *session) {
     return timing.n_prefill;
 }
 
+/* The tokens that two sessions of one conversation choose are the same. */
+static inline void assert_goes_on(weft_session *session) {
+    weft_piece piece, other_piece;
+    const weft_token *tokens;
+    size_t n = session_tokens(session, &tokens);
+    weft_session *other = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
+    CHECK(weft_session_add_tokens(other, tokens, n, &error));
+    do {
+        CHECK(weft_session_next(session, &piece, &error));
+        CHECK(weft_session_next(other, &other_piece, &error));
+        assert_int_equal(piece.token, other_piece.token);
+    } while (!piece.last);
+    weft_session_destroy(other);
+}
+
 static inline weft_session *begin(const char *source, weft_session_options options) {
     CHECK(weft_model_use_template(model, NULL, source, &error));
     forget_said();

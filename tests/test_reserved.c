@@ -356,6 +356,10 @@ static void zeroes_what_a_session_gives(void **state) {
         must(weft_session_next(session, &piece, &error), &error);
         ASSERT_ZERO(piece);
     } while (!piece.last);
+    weft_message message;
+    FILL(message);
+    (void)weft_session_message_at(session, 0, &message);
+    ASSERT_ZERO(message);
     weft_session_timing timing;
     FILL(timing);
     weft_session_measure(session, &timing);

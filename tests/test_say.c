@@ -30,21 +30,6 @@ static void earlier_turns_are_not_computed_again(void **state) {
     }
 }
 
-/* The tokens that two sessions of one conversation choose are the same. */
-static void assert_goes_on(weft_session *session) {
-    weft_piece piece, other_piece;
-    const weft_token *tokens;
-    size_t n = session_tokens(session, &tokens);
-    weft_session *other = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
-    CHECK(weft_session_add_tokens(other, tokens, n, &error));
-    do {
-        CHECK(weft_session_next(session, &piece, &error));
-        CHECK(weft_session_next(other, &other_piece, &error));
-        assert_int_equal(piece.token, other_piece.token);
-    } while (!piece.last);
-    weft_session_destroy(other);
-}
-
 /* Where the template drops reasoning from earlier answers, the session is set back to the place of the first difference. */
 static void rewritten_turns_are_computed_again(void **state) {
     (void)state;

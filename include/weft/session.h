@@ -64,6 +64,27 @@ WEFT_API weft_status weft_session_add_tokens(weft_session *session, const weft_t
  * call on the session. */
 WEFT_API void weft_session_tokens(const weft_session *session, const weft_token **tokens, size_t *n_tokens);
 
+/* Goes back to the session's first n_tokens tokens, also in the middle of an answer. Their keys and values stay in the cache. An
+ * answer that is not over ends before, as in weft_session_add_text. A message that has lost a token is gone from the conversation;
+ * its other tokens stay until the next message takes their place. So are messages right before it, if the template has written them
+ * differently since (docs/templates.md). A system message stays, since its tokens are the next message's. WEFT_INVALID_ARGUMENT:
+ * the session holds fewer tokens. */
+WEFT_API weft_status weft_session_rewind(weft_session *session, size_t n_tokens, weft_error *error);
+
+typedef struct weft_message {
+    weft_role role;
+    size_t first, end; /* its tokens, and those that the template writes with it, are tokens first to end - 1 */
+    uint64_t reserved[4];
+} weft_message;
+/* Message `index` of the session: those that were said, and the answers; false past the last. A system message has no tokens of its
+ * own. Where the template has written a message differently since it was said, `first` and `end` are at the first difference, or
+ * before. */
+WEFT_API bool weft_session_message_at(weft_session *session, size_t index, weft_message *message);
+/* Goes back to the first n_messages messages and answers; an answer that is not over counts. If the last of them was said, the next
+ * answer is one to it. If the template has written these messages differently since, they are rendered anew, which can fail as
+ * weft_session_say does; an answer at their end is then a message. WEFT_INVALID_ARGUMENT: the session has fewer messages. */
+WEFT_API weft_status weft_session_rewind_messages(weft_session *session, size_t n_messages, weft_error *error);
+
 typedef enum weft_finish { WEFT_FINISH_NOT, WEFT_FINISH_STOP, WEFT_FINISH_LENGTH, WEFT_FINISH_CANCELLED } weft_finish;
 
 typedef struct weft_piece {
