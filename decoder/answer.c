@@ -24,7 +24,8 @@ static void drop_given(weft_session *session) {
     session->text_given = 0;
 }
 
-static weft_status append_text(weft_session *session, weft_token token, weft_error *error) {
+/* Appends the token's text, up to a stop text that ends in it. */
+static weft_status append_text(weft_session *session, weft_token token, bool *stopped, weft_error *error) {
     const weft_engine *engine = session->engine;
     const weft_tokenizer *tokenizer = engine->model->tokenizer;
     /* A model may have more outputs than the vocabulary has tokens. */
@@ -38,7 +39,10 @@ static weft_status append_text(weft_session *session, weft_token token, weft_err
         session->text_capacity = size * 2;
     }
     if (bytes.size > 0) memcpy(session->text + session->text_size, bytes.bytes, bytes.size);
-    session->text_size = size;
+    size_t stop_size = 0;
+    size_t n_taken = weft_stops_take(&session->sampler->stops, bytes.bytes, bytes.size, &stop_size);
+    *stopped = stop_size > 0;
+    session->text_size += n_taken - stop_size;
     return WEFT_OK;
 }
 
@@ -46,17 +50,21 @@ static weft_status append_text(weft_session *session, weft_token token, weft_err
 
 static weft_status give_token(weft_session *session, weft_piece *piece, weft_error *error) {
     weft_token token = session->tokens[session->n_read];
-    weft_status status = append_text(session, token, error);
+    const weft_sampler *sampler = session->sampler;
+    bool stopped = false;
+    weft_status status = append_text(session, token, &stopped, error);
     if (status != WEFT_OK) return status;
     int32_t index = session->n_read++;
-    session->text_given = session->text_size - unfinished(session->text, session->text_size);
+    size_t size = session->text_size - (stopped ? 0 : weft_stops_held(&sampler->stops));
+    session->text_given = size - unfinished(session->text, size);
     *piece = (weft_piece){.text = session->text_given > 0 ? session->text : "", .size = session->text_given, .token = token};
-    if (session->n_choices > 0) {
-        size_t place = (size_t)(index % session->n_choices), n_top = (size_t)session->options.sampling.n_top;
-        piece->chosen = (weft_logprob){.id = token, .logprob = session->logprobs[place]};
-        piece->top = session->tops + place * n_top;
+    if (sampler->n_choices > 0) {
+        size_t place = (size_t)(index % sampler->n_choices), n_top = (size_t)sampler->options.n_top;
+        piece->chosen = (weft_logprob){.id = token, .logprob = sampler->logprobs[place]};
+        piece->top = sampler->tops + place * n_top;
         piece->n_top = n_top;
     }
+    if (stopped) weft_session_abandon(session, WEFT_FINISH_STOP_TEXT);
     return WEFT_OK;
 }
 
@@ -102,6 +110,16 @@ static void try_again(weft_session *session) {
 
 /* ---- Answers ---- */
 
+/* The options that were set during the last answer. */
+static void renew_sampler(weft_session *session) {
+    if (session->next_sampler) {
+        weft_sampler_destroy(session->sampler);
+        session->sampler = session->next_sampler;
+        session->next_sampler = NULL;
+    }
+    weft_stops_reset(&session->sampler->stops);
+}
+
 static weft_status begin(weft_session *session, weft_error *error) {
     if (session->n_tokens == 0)
         return weft_fail(error, WEFT_INVALID_ARGUMENT,
@@ -110,6 +128,7 @@ static weft_status begin(weft_session *session, weft_error *error) {
     bool was_active = weft_session_active(session);
     /* Only the last token's row gives the next token. */
     if (session->n_queued >= session->n_tokens) weft_session_unqueue(session, session->n_tokens - 1);
+    renew_sampler(session);
     session->answering = true;
     if (session->chat_state == WEFT_CHAT_SAID) session->chat_state = WEFT_CHAT_ANSWER;
     session->finish = session->n_tokens == session->options.n_ctx ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;

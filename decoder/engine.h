@@ -9,6 +9,7 @@
 #include "decoder/family.h"
 #include "decoder/model.h"
 #include "decoder/pages.h"
+#include "decoder/sampler.h"
 #include "os/os.h"
 
 /* Steps that can be queued at once. */
@@ -138,7 +139,9 @@ typedef enum weft_chat_state {
 
 struct weft_session {
     weft_engine *engine;
-    weft_session_options options; /* n_ctx filled in */
+    weft_session_options options; /* n_ctx filled in; `sampling` as in the sampler of later answers */
+    weft_sampler *sampler;        /* of the last answer that began */
+    weft_sampler *next_sampler;   /* of the answers after this one; NULL: the same */
     int32_t slot;
     weft_token *tokens; /* n_ctx */
     int32_t n_tokens;
@@ -168,9 +171,6 @@ struct weft_session {
     weft_status failed; /* why it stopped; reported by next or prefill, and cleared by the call after that */
     bool failure_told;
     int32_t pages_needed;     /* in all, when there were not enough */
-    int32_t n_choices;        /* tokens whose log-probabilities are kept until they are read: token i at i % n_choices; 0 without */
-    float *logprobs;          /* n_choices */
-    weft_logprob *tops;       /* n_choices * n_top */
     weft_logprob *prompt_top; /* n_prompt_top, for the callback */
     weft_chat_state chat_state;
     weft_conversation conversation; /* only the thread that adds to the session uses it */
@@ -222,6 +222,8 @@ void weft_session_forget(weft_session *session, int32_t n_tokens);
 void weft_session_added(weft_session *session, int32_t count);
 /* Appends a token that a step chose, and ends the answer if this was its last token. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
+/* Ends the answer, in place of another token. */
+void weft_session_end_answer(weft_session *session, weft_finish finish);
 
 /* Takes the session out of its engine, which keeps nothing of it. */
 void weft_session_leave(weft_session *session);

@@ -23,7 +23,9 @@ static bool may_be_ahead(const weft_session *session) {
 
 /* Whether there is room for one more token than is expected. */
 static bool may_choose(const weft_session *session) {
-    int32_t max_tokens = session->options.sampling.max_tokens;
+    int32_t max_tokens = session->sampler->options.max_tokens;
+    /* The host chooses by the last step's results. */
+    if (session->sampler->on_host && session->n_coming > 0) return false;
     return is_generating(session) && expected(session) < session->options.n_ctx && may_be_ahead(session) &&
            (max_tokens == 0 || session->n_generated + session->n_coming < max_tokens);
 }
@@ -54,8 +56,8 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
     const weft_session_options *options = &session->options;
     bool chooses = weft_session_chooses(session, position);
     bool scores = options->on_prompt && position + 1 >= session->next_prompt_score && position + 1 < session->n_prompt;
-    bool logits = options->on_logits && position >= session->next_logits;
-    bool top = (chooses && options->sampling.n_top > 0) || (scores && options->n_prompt_top > 0);
+    bool logits = (options->on_logits && position >= session->next_logits) || (chooses && session->sampler->on_host);
+    bool top = (chooses && session->sampler->options.n_top > 0) || (scores && options->n_prompt_top > 0);
     bool embeds =
         session->pool && position >= session->pool->next && (!session->pool->last_alone || position == session->n_tokens - 1);
     *gives = embeds ? WEFT_GIVES_EMBEDDING : logits ? WEFT_GIVES_LOGITS : top ? WEFT_GIVES_TOP : WEFT_GIVES_TOKEN;
@@ -120,26 +122,31 @@ void weft_session_added(weft_session *session, int32_t count) {
 }
 
 /* Keeps a token's log-probabilities until the token is read. */
-static void keep_choice(weft_session *session, float logprob, const int32_t *top) {
-    if (session->n_choices == 0) return;
-    int32_t place = session->n_tokens % session->n_choices;
-    session->logprobs[place] = logprob;
-    for (int32_t i = 0; i < session->options.sampling.n_top; i++)
-        session->tops[(size_t)place * (size_t)session->options.sampling.n_top + (size_t)i] =
+static void keep_choice(const weft_session *session, float logprob, const int32_t *top) {
+    const weft_sampler *sampler = session->sampler;
+    if (sampler->n_choices == 0) return;
+    int32_t place = session->n_tokens % sampler->n_choices, n_top = sampler->options.n_top;
+    sampler->logprobs[place] = logprob;
+    for (int32_t i = 0; i < n_top; i++)
+        sampler->tops[(size_t)place * (size_t)n_top + (size_t)i] =
             (weft_logprob){.id = top[2 * i], .logprob = weft_bits_to_real(top[2 * i + 1])};
 }
 
+void weft_session_end_answer(weft_session *session, weft_finish finish) {
+    session->finish = finish;
+    /* Drops what was queued past the end. */
+    weft_session_unqueue(session, session->n_tokens);
+}
+
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top) {
-    const weft_session_options *options = &session->options;
+    const weft_sampling_options *options = &session->sampler->options;
     keep_choice(session, logprob, top);
     session->tokens[session->n_tokens++] = token;
     session->n_coming--;
     session->n_generated++;
     session->next_prompt_score = session->n_tokens;
-    if (!options->sampling.ignore_end && weft_token_ends(session->engine->model, token))
-        session->finish = WEFT_FINISH_STOP;
-    else if (session->n_tokens == options->n_ctx || session->n_generated == options->sampling.max_tokens)
-        session->finish = WEFT_FINISH_LENGTH;
-    /* Drops what was queued past the end. */
-    if (session->finish != WEFT_FINISH_NOT) weft_session_unqueue(session, session->n_tokens);
+    if (!options->ignore_end && weft_token_ends(session->engine->model, token))
+        weft_session_end_answer(session, WEFT_FINISH_STOP);
+    else if (session->n_tokens == session->options.n_ctx || session->n_generated == options->max_tokens)
+        weft_session_end_answer(session, WEFT_FINISH_LENGTH);
 }

@@ -1,6 +1,5 @@
 /* Sessions: creating and destroying them, and adding tokens. */
 #include <inttypes.h>
-#include <math.h>
 
 #include "decoder/engine.h"
 
@@ -9,27 +8,9 @@ static weft_status check_count(const char *name, int32_t value, int32_t max, wef
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %d; in this engine it can be 0 to %d", name, (int)value, (int)max);
 }
 
-static weft_status check_share(const char *name, float value, weft_error *error) {
-    if (value >= 0.0f && value <= 1.0f) return WEFT_OK;
-    return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s is %g; it can be 0 to 1", name, (double)value);
-}
-
-static weft_status check_sampling(const weft_engine_config *config, const weft_sampling_options *options, weft_error *error) {
-    weft_status status = weft_require_zero("sampling.reserved", options->reserved, sizeof options->reserved, error);
-    if (status == WEFT_OK) status = check_count("max_tokens", options->max_tokens, INT32_MAX, error);
-    if (status == WEFT_OK) status = check_count("top_k", options->top_k, INT32_MAX, error);
-    if (status == WEFT_OK) status = check_share("top_p", options->top_p, error);
-    if (status == WEFT_OK) status = check_share("min_p", options->min_p, error);
-    if (status == WEFT_OK) status = check_count("n_top", options->n_top, config->max_top, error);
-    if (status == WEFT_OK && (!isfinite(options->temperature) || options->temperature < 0.0f))
-        status = weft_fail(error, WEFT_INVALID_ARGUMENT, "temperature is %g; it must be 0 or more", (double)options->temperature);
-    return status;
-}
-
 static weft_status check_options(const weft_engine_config *config, const weft_session_options *options, weft_error *error) {
     weft_status status = weft_require_zero("options.reserved", options->reserved, sizeof options->reserved, error);
     if (status == WEFT_OK) status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
-    if (status == WEFT_OK) status = check_sampling(config, &options->sampling, error);
     if (status == WEFT_OK) status = check_count("n_prompt_top", options->n_prompt_top, config->max_top, error);
     if (status != WEFT_OK) return status;
     if (options->on_logits && !config->logits)
@@ -41,27 +22,19 @@ void weft_session_release(weft_session *session) {
     weft_runtime *runtime = session->engine->runtime;
     weft_release(runtime, session->tokens);
     weft_release(runtime, session->page_table);
-    weft_release(runtime, session->logprobs);
-    weft_release(runtime, session->tops);
+    weft_sampler_destroy(session->sampler);
+    weft_sampler_destroy(session->next_sampler);
     weft_release(runtime, session->prompt_top);
     weft_release(runtime, session->text);
     weft_conversation_end(&session->conversation);
     weft_release(runtime, session);
 }
 
-/* As many as there may be: WEFT_MAX_UNREAD, and then a tenure of half the tokens before; and the one read last. */
-static int32_t n_choices(const weft_session_options *options) {
-    int32_t n = options->n_ctx / 3;
-    int32_t max_tokens = options->sampling.max_tokens;
-    if (max_tokens > 0 && max_tokens < n) n = max_tokens;
-    return 2 * WEFT_MAX_UNREAD + n + 1;
-}
-
 static weft_session *allocate(weft_engine *engine, const weft_session_options *options) {
     weft_runtime *runtime = engine->runtime;
     weft_session *session = weft_allocate(runtime, sizeof *session);
     if (!session) return NULL;
-    size_t n_top = (size_t)options->sampling.n_top, n_prompt_top = (size_t)options->n_prompt_top;
+    size_t n_prompt_top = (size_t)options->n_prompt_top;
     session->engine = engine;
     session->conversation.runtime = runtime;
     session->options = *options;
@@ -71,14 +44,8 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     atomic_init(&session->adding_cancelled, false);
     session->tokens = weft_allocate(runtime, (size_t)options->n_ctx * sizeof *session->tokens);
     session->page_table = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_table);
-    if (n_top > 0) {
-        session->n_choices = n_choices(options);
-        session->logprobs = weft_allocate(runtime, (size_t)session->n_choices * sizeof *session->logprobs);
-        session->tops = weft_allocate(runtime, (size_t)session->n_choices * n_top * sizeof *session->tops);
-    }
     if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
-    if (!session->tokens || !session->page_table || (n_top > 0 && (!session->logprobs || !session->tops)) ||
-        (n_prompt_top > 0 && !session->prompt_top)) {
+    if (!session->tokens || !session->page_table || (n_prompt_top > 0 && !session->prompt_top)) {
         weft_session_release(session);
         return NULL;
     }
@@ -109,7 +76,9 @@ weft_status weft_session_create(weft_engine *engine, const weft_session_options 
     if (resolved.n_ctx == 0) resolved.n_ctx = engine->config.n_ctx;
     weft_session *created = allocate(engine, &resolved);
     if (!created) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for a session of %d tokens", (int)resolved.n_ctx);
-    status = weft_conversation_begin(&created->conversation, engine->runtime, resolved.chat, error);
+    status = weft_sampler_create(engine, &resolved.sampling, resolved.n_ctx, &created->sampler, error);
+    if (status == WEFT_OK) created->options.sampling = created->sampler->options;
+    if (status == WEFT_OK) status = weft_conversation_begin(&created->conversation, engine->runtime, resolved.chat, error);
     if (status != WEFT_OK) {
         weft_session_release(created);
         return status;
@@ -122,6 +91,22 @@ weft_status weft_session_create(weft_engine *engine, const weft_session_options 
     else
         weft_session_release(created);
     return status;
+}
+
+weft_status weft_session_set_sampling(weft_session *session, const weft_sampling_options *options, weft_error *error) {
+    const weft_sampling_options none = {.max_tokens = 0};
+    weft_sampler *created = NULL;
+    if (!session) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_set_sampling: session is missing");
+    weft_engine *engine = session->engine;
+    weft_status status = weft_sampler_create(engine, options ? options : &none, session->options.n_ctx, &created, error);
+    if (status != WEFT_OK) return status;
+    weft_os_mutex_lock(&engine->mutex);
+    weft_sampler *replaced = session->next_sampler;
+    session->next_sampler = created;
+    session->options.sampling = created->options;
+    weft_os_mutex_unlock(&engine->mutex);
+    weft_sampler_destroy(replaced);
+    return WEFT_OK;
 }
 
 /* Detaches the session from the steps in flight. */

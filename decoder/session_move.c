@@ -66,7 +66,10 @@ static weft_status create_place(moving *m) {
     if (session->n_tokens > options.n_ctx)
         return weft_fail(m->error, WEFT_INVALID_ARGUMENT, "the session has %d tokens; the engine has room for %d",
                          (int)session->n_tokens, (int)options.n_ctx);
-    return weft_session_create(m->to, &options, &m->place, m->error);
+    options.sampling = session->sampler->options;
+    weft_status status = weft_session_create(m->to, &options, &m->place, m->error);
+    if (status != WEFT_OK || !session->next_sampler) return status;
+    return weft_session_set_sampling(m->place, &session->next_sampler->options, m->error);
 }
 
 /* ---- Pages ---- */
@@ -127,9 +130,11 @@ static void swap(weft_session *session, weft_session *place) {
     SWAP(int32_t, n_sent);
     SWAP(int32_t, n_cached);
     SWAP(int32_t, n_queued);
-    SWAP(int32_t, n_choices);
-    SWAP(float *, logprobs);
-    SWAP(weft_logprob *, tops);
+    SWAP(weft_sampler *, sampler);
+    SWAP(weft_sampler *, next_sampler);
+    SWAP(weft_sampling_options, options.sampling);
+    for (size_t i = 0; i < session->sampler->stops.n; i++)
+        session->sampler->stops.items[i].n_matched = place->sampler->stops.items[i].n_matched;
     session->has_tenure = session->in_line = session->ready = false;
     session->n_coming = 0;
 }

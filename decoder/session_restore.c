@@ -86,7 +86,8 @@ static weft_status read_conversation(restoring *r) {
 static void set_state(restoring *r) {
     const weft_saved_head *head = &r->head;
     weft_session *session = r->session;
-    const int32_t max_tokens = session->options.sampling.max_tokens, n_tokens = head->n_tokens;
+    const int32_t max_tokens = session->sampler->options.max_tokens, n_tokens = head->n_tokens;
+    size_t stop_size = 0;
     weft_os_mutex_lock(&r->engine->mutex);
     session->n_tokens = session->n_read = session->n_prompt = n_tokens;
     session->next_prompt_score = n_tokens > 0 ? n_tokens : 1;
@@ -100,6 +101,7 @@ static void set_state(restoring *r) {
     session->text = r->held;
     session->text_size = session->text_capacity = head->held.size;
     r->held = NULL;
+    weft_stops_take(&session->sampler->stops, session->text, session->text_size, &stop_size);
     if (session->n_queued >= n_tokens && head->answering) weft_session_unqueue(session, n_tokens - 1);
     weft_os_mutex_unlock(&r->engine->mutex);
 }

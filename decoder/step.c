@@ -44,11 +44,13 @@ static void fill_updates(const weft_engine *engine, const weft_flight *flight, i
     for (; n < n_updates; n++) updates[2 * n + WEFT_UPDATE_INDEX] = -1;
 }
 
-/* A head that does not choose a token scores the existing token. If only the logits are wanted, it scores any token. */
+/* A head that does not choose a token scores the existing token. If only the logits are wanted, by a callback or because the host
+ * chooses, it scores any token. */
 static void fill_head(const weft_session *session, int32_t position, bool chooses, int32_t *head) {
-    const weft_sampling_options *options = &session->options.sampling;
-    head[WEFT_HEAD_SEQUENCE] = chooses ? session->slot : -1;
-    head[WEFT_HEAD_TARGET] = chooses ? -1 : position + 1 < session->n_tokens ? session->tokens[position + 1] : 0;
+    const weft_sampling_options *options = &session->sampler->options;
+    bool on_device = chooses && !session->sampler->on_host;
+    head[WEFT_HEAD_SEQUENCE] = on_device ? session->slot : -1;
+    head[WEFT_HEAD_TARGET] = on_device ? -1 : position + 1 < session->n_tokens ? session->tokens[position + 1] : 0;
     head[WEFT_HEAD_TOP_K] = options->top_k;
     head[WEFT_HEAD_TEMPERATURE] = weft_real_to_bits(options->temperature);
     head[WEFT_HEAD_TOP_P] = weft_real_to_bits(options->top_p);
@@ -135,15 +137,25 @@ static void report_prompt(weft_session *session, int32_t position, const step_re
     session->options.on_prompt(session->options.user, (size_t)position + 1, token, top, (size_t)n_top);
 }
 
+/* The next token of a session that the host samples. */
+static void choose_on_host(weft_session *session, const float *logits, const int32_t *top) {
+    weft_logprob chosen;
+    if (weft_sampler_choose(session->sampler, session->tokens, session->n_tokens, logits, &chosen))
+        weft_session_chose(session, chosen.id, chosen.logprob, top);
+    else
+        weft_session_end_answer(session, WEFT_FINISH_HOOK);
+}
+
 /* Delivers the results of one head. */
 static weft_status use_head(weft_session *session, int32_t position, bool chooses, const step_results *results, int32_t head,
                             weft_error *error) {
     const weft_session_options *options = &session->options;
     const int32_t *chosen = results->chosen + (size_t)head * 2;
+    const float *logits = results->logits ? results->logits + (size_t)head * (size_t)results->n_vocab : NULL;
+    const int32_t *top = results->top ? results->top + (size_t)head * (size_t)results->n_top * 2 : NULL;
     if (options->on_logits && position >= session->next_logits) {
         session->next_logits = position + 1;
-        options->on_logits(options->user, (size_t)position, results->logits + (size_t)head * (size_t)results->n_vocab,
-                           (size_t)results->n_vocab);
+        options->on_logits(options->user, (size_t)position, logits, (size_t)results->n_vocab);
     }
     if (session->pool)
         weft_pool_add(session->pool, position, results->embeddings + (size_t)head * (size_t)results->n_embd, results->n_embd);
@@ -152,10 +164,13 @@ static weft_status use_head(weft_session *session, int32_t position, bool choose
             report_prompt(session, position, results, head);
         return WEFT_OK;
     }
+    if (session->sampler->on_host) {
+        choose_on_host(session, logits, top);
+        return WEFT_OK;
+    }
     if (chosen[0] < 0 || chosen[0] >= results->n_vocab)
         return weft_fail(error, WEFT_FAILED, "the device chose token %d of a vocabulary of %d", (int)chosen[0],
                          (int)results->n_vocab);
-    const int32_t *top = results->top ? results->top + (size_t)head * (size_t)results->n_top * 2 : NULL;
     weft_session_chose(session, chosen[0], weft_bits_to_real(chosen[1]), top);
     return WEFT_OK;
 }

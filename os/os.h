@@ -119,6 +119,10 @@ bool weft_os_is_terminal(FILE *stream);
 /* The columns of the terminal that standard error writes to; 0 if it is not a terminal. */
 uint32_t weft_os_terminal_columns(void);
 
+/* ---- Random bytes ---- */
+/* Up to 256 bytes that nobody can guess. False if the system has none. */
+bool weft_os_random(void *bytes, size_t size);
+
 /* ---- Clock ---- */
 /* Nanoseconds of a monotonic clock. */
 uint64_t weft_os_now(void);

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #ifdef __APPLE__
+#include <sys/random.h>
 #include <sys/sysctl.h>
 #endif
 
@@ -195,4 +196,8 @@ uint32_t weft_os_terminal_columns(void) {
     struct winsize window;
     if (!isatty(STDERR_FILENO)) return 0;
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col : 80;
+}
+
+bool weft_os_random(void *bytes, size_t size) {
+    return getentropy(bytes, size) == 0;
 }

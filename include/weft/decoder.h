@@ -161,7 +161,7 @@ typedef struct weft_engine_options {
     int32_t page_size;     /* positions in a page: a power of two; 0: 64 */
     int32_t max_rows;      /* max tokens in a step: a power of two up to 512; 0: 512 */
     int32_t max_top;       /* max n_top and n_prompt_top of a session; 0: none */
-    bool logits;           /* sessions may use on_logits */
+    bool logits;           /* sessions may use on_logits, and sampling options that change logits */
     bool refuse_when_full; /* if pages run out, the newest sequence fails with WEFT_OUT_OF_PAGES and does not wait for pages */
     bool unfused;          /* plans run the graph's own nodes and fuse none */
     bool (*progress)(void *user, uint64_t done, uint64_t total); /* loaded bytes and all bytes; false cancels; NULL: none */

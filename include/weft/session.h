@@ -39,6 +39,9 @@ typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
 /* Creates an empty session. `options` may be NULL. WEFT_FULL: the engine has n_sequences sessions already. */
 WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
                                          weft_error *error);
+/* Replaces the sampling options, for answers that begin later. `options` may be NULL: all zeros. WEFT_INVALID_ARGUMENT: a value is
+ * out of its range, or needs an engine of other options. WEFT_OUT_OF_MEMORY. On failure the session is unchanged. */
+WEFT_API weft_status weft_session_set_sampling(weft_session *session, const weft_sampling_options *options, weft_error *error);
 /* Gives the session's pages back to the engine. No other call on the session may be under way. */
 WEFT_API void weft_session_destroy(weft_session *session);
 
@@ -85,7 +88,14 @@ WEFT_API bool weft_session_message_at(weft_session *session, size_t index, weft_
  * weft_session_say does; an answer at their end is then a message. WEFT_INVALID_ARGUMENT: the session has fewer messages. */
 WEFT_API weft_status weft_session_rewind_messages(weft_session *session, size_t n_messages, weft_error *error);
 
-typedef enum weft_finish { WEFT_FINISH_NOT, WEFT_FINISH_STOP, WEFT_FINISH_LENGTH, WEFT_FINISH_CANCELLED } weft_finish;
+typedef enum weft_finish {
+    WEFT_FINISH_NOT,
+    WEFT_FINISH_STOP,   /* an end token */
+    WEFT_FINISH_LENGTH, /* max_tokens, or the session is full */
+    WEFT_FINISH_CANCELLED,
+    WEFT_FINISH_STOP_TEXT, /* one of the sampling options' `stop` */
+    WEFT_FINISH_HOOK,      /* the sampling options' hook ended it */
+} weft_finish;
 
 typedef struct weft_piece {
     const char *text;        /* whole UTF-8 characters if the model writes UTF-8, without a final zero; valid until the next call */
@@ -94,7 +104,7 @@ typedef struct weft_piece {
     weft_logprob chosen;     /* the token and its log-probability, if n_top of the sampling options is more than 0 */
     const weft_logprob *top; /* n_top tokens, best first; valid until the next call */
     size_t n_top;
-    bool last;          /* the answer is over; `text` is the rest of an incomplete character */
+    bool last; /* the answer is over; `text` is what was held back: an incomplete character, or the beginning of a stop text */
     weft_finish finish; /* of the last piece: why the answer is over */
     uint64_t reserved[8];
 } weft_piece;
