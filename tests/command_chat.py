@@ -48,9 +48,9 @@ class Chat(unittest.TestCase):
 
 
 class Commands(unittest.TestCase):
-    def chat(self, *lines, options=()):
+    def chat(self, *lines, temp="0", options=()):
         """The objects that a chat prints for these lines."""
-        code, out, err = command.weft("chat", command.model(), "-n", "5", "--temp", "0", "--json", *options, stdin="\n".join(lines).encode() + b"\n")
+        code, out, err = command.weft("chat", command.model(), "-n", "5", "--temp", temp, "--json", *options, stdin="\n".join(lines).encode() + b"\n")
         self.assertEqual(code, 0, err)
         return [json.loads(line) for line in out.splitlines()]
 
@@ -79,6 +79,17 @@ class Commands(unittest.TestCase):
         first, begun, second = self.chat("Hi", "/system Be brief.", "Hello")
         self.assertEqual(begun, {"done": "/system"})
         self.assertEqual(second["prompt_tokens"], given["prompt_tokens"])
+
+    def test_undo(self):
+        """The tokens are then those of a conversation without the message and its answer; a full context has room again."""
+        alone, = self.chat("Hello", options=("--system", "Be brief."))
+        first, undone, second, again, none = self.chat("Hi", "/undo", "Hello", "/undo", "/undo", options=("--system", "Be brief."))
+        self.assertEqual((undone, again, none), ({"done": "/undo"}, {"done": "/undo"}, {"error": "there is no message yet"}))
+        self.assertEqual((second["prompt_tokens"], second["tokens"]), (alone["prompt_tokens"], alone["tokens"]))
+        small = ("--ctx", "48")
+        full = self.chat("a b c d e f g h", "Hello", "/undo", "Hello", options=small)
+        self.assertEqual([next(iter(answer)) for answer in full], ["prompt_tokens", "error", "done", "prompt_tokens"])
+        self.assertEqual(full[3]["tokens"], self.chat("Hello", options=small)[0]["tokens"])
 
     def test_names_and_arguments(self):
         lines = ["/sav x", "/save", "/quit now", "/xylophone", " /quit", "/usr/bin", "/quit", "Hello"]

@@ -21,7 +21,7 @@ static line_end read_message(chat *c, byte_array *message) {
     return end == LINE_READ && !bytes_append(message, "", 1) ? LINE_NO_MEMORY : end;
 }
 
-static weft_status answer(chat *c, weft_error *error) {
+static weft_status print_answer(chat *c, weft_error *error) {
     weft_status status = answer_begin(&c->answer, c->settings, error);
     if (status == WEFT_OK) status = answer_read(&c->answer, c->session, error);
     if (c->settings->json) return status == WEFT_OK ? answer_print_json(&c->answer, c->opened.engine, c->session, error) : status;
@@ -33,18 +33,19 @@ static weft_status answer(chat *c, weft_error *error) {
     return status;
 }
 
-/* A message that cannot be added is told; the conversation goes on. */
-static weft_status say(chat *c, const char *message, weft_error *error) {
-    weft_status status = WEFT_OK;
-    interrupt_session(c->session);
-    if (weft_session_say(c->session, WEFT_USER, message, error) == WEFT_OK) {
-        interrupt_session(c->session); /* what is added to a session ends a cancel that came before */
-        status = answer(c, error);
-    } else {
-        status = chat_tell(c, error);
-    }
+weft_status chat_answer(chat *c, weft_error *error) {
+    interrupt_session(c->session); /* what is added to a session ends a cancel that came before */
+    weft_status status = print_answer(c, error);
     interrupt_session(NULL);
     return status;
+}
+
+/* A message that cannot be added is told; the conversation goes on. */
+static weft_status say(chat *c, const char *message, weft_error *error) {
+    interrupt_session(c->session);
+    weft_status status = weft_session_say(c->session, WEFT_USER, message, error);
+    interrupt_session(NULL);
+    return status == WEFT_OK ? chat_answer(c, error) : chat_tell(c, error);
 }
 
 static weft_status converse(chat *c, weft_error *error) {

@@ -27,6 +27,8 @@ bool chat_is_command(const char *message);
 /* Runs the command; `message` is changed. A failure, or an unknown name, is told and the conversation goes on: what is returned
  * ends it. */
 weft_status chat_run_command(chat *c, char *message, weft_error *error);
+/* Reads and prints an answer, which Ctrl-C ends. */
+weft_status chat_answer(chat *c, weft_error *error);
 /* Tells a failure after which the conversation goes on. */
 weft_status chat_tell(const chat *c, weft_error *error);
 

@@ -32,6 +32,25 @@ static weft_status set_system(chat *c, const char *text, weft_error *error) {
     return WEFT_OK;
 }
 
+/* The number of messages and answers before the last message. */
+static weft_status last_message(const chat *c, size_t *n_before, weft_error *error) {
+    weft_message message;
+    bool found = false;
+    for (size_t i = 0; weft_session_message_at(c->session, i, &message); i++) {
+        if (message.role != WEFT_USER) continue;
+        *n_before = i;
+        found = true;
+    }
+    return found ? WEFT_OK : weft_fail(error, WEFT_NOT_FOUND, "there is no message yet");
+}
+
+static weft_status undo(chat *c, const char *argument, weft_error *error) {
+    (void)argument;
+    size_t n = 0;
+    weft_status status = last_message(c, &n, error);
+    return status == WEFT_OK ? weft_session_rewind_messages(c->session, n, error) : status;
+}
+
 static weft_status save(chat *c, const char *path, weft_error *error) {
     weft_status status = weft_session_save(c->session, path, NULL, error);
     if (status == WEFT_OK) show_line(stderr, "saved to %s\n", path);
@@ -86,6 +105,7 @@ static weft_status quit(chat *c, const char *argument, weft_error *error) {
 const chat_command chat_commands[] = {
     {"/help", NULL, "lists these commands", help},
     {"/system", "TEXT", "begins a new conversation with this system message", set_system},
+    {"/undo", NULL, "takes the last message and its answer back", undo},
     {"/save", "FILE", "writes the conversation to a file", save},
     {"/load", "FILE", "goes on with the conversation in a file", load},
     {"/device", "NAME", "goes on on another device, one of `weft devices`", move},
