@@ -91,6 +91,16 @@ class Commands(unittest.TestCase):
         self.assertEqual([next(iter(answer)) for answer in full], ["prompt_tokens", "error", "done", "prompt_tokens"])
         self.assertEqual(full[3]["tokens"], self.chat("Hello", options=small)[0]["tokens"])
 
+    def test_retry(self):
+        """The same prompt, answered with other draws; the answer before is gone."""
+        one, two, done, after = self.chat("Hello", "/retry", "Hi", temp="5")
+        self.assertEqual(done, {"done": "/retry"})
+        self.assertEqual(two["prompt_tokens"], one["prompt_tokens"])
+        self.assertNotEqual(two["tokens"], one["tokens"])
+        held = two["prompt_tokens"] + two["tokens"]
+        self.assertEqual(after["prompt_tokens"][:len(held)], held)
+        self.assertEqual(self.chat("/retry"), [{"error": "there is no message yet"}])
+
     def test_names_and_arguments(self):
         lines = ["/sav x", "/save", "/quit now", "/xylophone", " /quit", "/usr/bin", "/quit", "Hello"]
         near, bare, more, unknown, message, path = self.chat(*lines)[:-1]

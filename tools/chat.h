@@ -10,7 +10,8 @@ typedef struct chat {
     weft_session *session;
     talk_answer answer;
     byte_array line;
-    bool over; /* by /quit */
+    uint64_t n_retries; /* each changes the seed */
+    bool over;          /* by /quit */
 } chat;
 
 typedef struct chat_command {

@@ -51,6 +51,17 @@ static weft_status undo(chat *c, const char *argument, weft_error *error) {
     return status == WEFT_OK ? weft_session_rewind_messages(c->session, n, error) : status;
 }
 
+static weft_status retry(chat *c, const char *argument, weft_error *error) {
+    (void)argument;
+    size_t n = 0;
+    weft_sampling_options sampling = c->settings->session.sampling;
+    weft_status status = last_message(c, &n, error);
+    if (status == WEFT_OK) status = weft_session_rewind_messages(c->session, n + 1, error);
+    sampling.seed += ++c->n_retries;
+    if (status == WEFT_OK) status = weft_session_set_sampling(c->session, &sampling, error);
+    return status == WEFT_OK ? chat_answer(c, error) : status;
+}
+
 static weft_status save(chat *c, const char *path, weft_error *error) {
     weft_status status = weft_session_save(c->session, path, NULL, error);
     if (status == WEFT_OK) show_line(stderr, "saved to %s\n", path);
@@ -105,6 +116,7 @@ static weft_status quit(chat *c, const char *argument, weft_error *error) {
 const chat_command chat_commands[] = {
     {"/help", NULL, "lists these commands", help},
     {"/system", "TEXT", "begins a new conversation with this system message", set_system},
+    {"/retry", NULL, "answers the last message again, with another seed", retry},
     {"/undo", NULL, "takes the last message and its answer back", undo},
     {"/save", "FILE", "writes the conversation to a file", save},
     {"/load", "FILE", "goes on with the conversation in a file", load},
