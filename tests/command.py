@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests the weft command as a user runs it: exit statuses, stdout and stderr, JSON, Ctrl-C.
+"""Tests the weft command as a user runs it: stdout and stderr, JSON, Ctrl-C; and what its other tests share.
 
     python3 tests/command.py build/release/bin/weft
 """
@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -54,96 +53,6 @@ def run_tests(documentation):
         os.environ["XDG_CACHE_HOME"] = str(FOLDER / "cache")  # not the user's own
         os.environ["MESA_SHADER_CACHE_DISABLE"] = "true"  # which would lie in the same folders
         unittest.main()
-
-
-class Usage(unittest.TestCase):
-    def test_exit_statuses(self):
-        usage = [[], ["nonsense"], ["run"], ["run", "a", "b", "c"], ["run", "-m", "a", "b", "c"], ["run", "a", "b", "-p", "c"], ["run", "a", "-p", "b", "-f", "c"],
-                 ["run", "a", "-p", "b", "-p", "c"], ["run", "a", "--raw", "--raw"], ["chat", "a", "b"], ["chat", "-m", "a", "b"],
-                 ["help", "nonsense"], ["help", "run", "chat"], ["--help", "run"], ["--version", "run"], ["run", "a", "--max-rows", "3"],
-                 ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
-                 ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"],
-                 ["synth", "nonsense", FOLDER / "x.gguf"], ["synth", "tiny", FOLDER / "x.gguf", "--type", "Q5"], ["quantize", "a", "b", "--type", "Q5"]]
-        for arguments in usage:
-            code, out, err = weft(*arguments)
-            self.assertEqual((code, out), (2, b""), arguments)
-            self.assertTrue(err, arguments)
-        for arguments in [["run", "/nonexistent.gguf"], ["inspect", __file__], ["run", model(), "-p", "x", "--backend", "nonsense"]]:
-            code, out, err = weft(*arguments)
-            self.assertEqual((code, out), (1, b""), arguments)
-            self.assertTrue(err.startswith(b"weft: "), err)
-        self.assertFalse((FOLDER / "x.gguf").exists())
-
-    def test_help(self):
-        for arguments in [["--help"], ["help"], ["--version"], ["run", "--help"], ["help", "run"], ["bench", "--help"]]:
-            code, out, err = weft(*arguments)
-            self.assertEqual((code, err), (0, b""), arguments)
-            self.assertTrue(out)
-        self.assertEqual(weft("help", "run"), weft("run", "--help"))
-
-    def test_manual_and_completion(self):
-        """Both have every option of every command, whatever the tables hold; where programs that read them are installed, they do."""
-        manual, shells = weft("manual")[1].decode(), {shell: weft("completion", shell)[1].decode() for shell in ("bash", "zsh", "fish")}
-        for command in re.findall(r"(?m)^  ([a-z]+) ", weft("help")[1].decode()):
-            self.assertIn(f".SS weft {command} ", manual)
-            section = manual.split(f".SS weft {command} ")[1].split(".S")[0]
-            block = {shell: re.search(rf"(?s)\n    {command}\)(.*?) ;;\n    (?! )", shells[shell])[1] for shell in ("bash", "zsh")}
-            for letter, name in re.findall(r"(?m)^  (?:-(.),)? *--([a-z-]+) ", weft("help", command)[1].decode()):
-                if name == "help":
-                    continue
-                self.assertIn("\\-\\-" + name.replace("-", "\\-"), section)
-                self.assertRegex(block["bash"], rf"options='[^']* --{name}[ ']")
-                self.assertIn(f"--{name}", block["zsh"])
-                self.assertIn(f"complete -c weft -n '__weft_is {command}' -l {name} " + (f"-s {letter} " if letter else ""), shells["fish"])
-        for shell, text in shells.items():
-            if shutil.which(shell):
-                done = subprocess.run([shell, "-n"], input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                self.assertEqual((done.returncode, done.stdout), (0, b""), shell)
-        if shutil.which("groff"):
-            done = subprocess.run(["groff", "-ww", "-man", "-Tutf8"], input=manual.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            self.assertEqual(done.stderr, b"")
-        self.assertEqual(weft("completion", "tcsh")[0], 2)
-
-    def test_bash_completes(self):
-        def complete(*words):
-            script = 'eval "$(%s completion bash)"; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _weft; echo "${COMPREPLY[@]}"' % WEFT
-            return subprocess.run(["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE).stdout.decode().split()
-        self.assertEqual(complete("weft", "insp"), ["inspect"])
-        self.assertEqual(complete("weft", "run", "model.gguf", "--prec"), ["--precision"])
-        self.assertEqual(complete("weft", "run", "model.gguf", "--precision", ""), ["fast", "exact"])
-        self.assertIn("--system", complete("weft", "model.gguf", "--s"))
-        self.assertEqual(complete("weft", "run", "mod"), [])
-
-    def test_nearest_names(self):
-        for arguments, name in [(["rnu"], b"run?"), (["help", "inspct"], b"inspect?"), (["run", "a", "--promt", "x"], b"--prompt?"),
-                                (["run", "a", "--chat-templates=x"], b"--chat-template?"), (["bench", "--hlep"], b"--help?"),
-                                (["synth", "tinny", "x"], b"tiny?"), (["quantize", "a", "b", "--type", "Q4_KM"], b"Q4_K_M?")]:
-            code, out, err = weft(*arguments)
-            self.assertEqual((code, out), (2, b""), arguments)
-            self.assertIn(b"did you mean " + name, err)
-        for arguments in [["xylophones"], ["run", "a", "--xylophones"], ["run", "a", "-Z"]]:
-            self.assertNotIn(b"did you mean", weft(*arguments)[2])
-
-    def test_numbers_in_messages_are_whole(self):
-        self.assertIn(b"a whole number from 1 to 16777216, not", weft("run", "a", "-n", "0")[2])
-        self.assertIn(b"a power of two from 1 to 512, not", weft("run", "a", "--max-rows", "48")[2])
-        self.assertIn(b"a number from 0 to 1, not", weft("run", "a", "--top-p", "2")[2])
-
-    def test_ways_to_give_model_and_prompt(self):
-        prompt = FOLDER / "prompt.txt"
-        prompt.write_text("Once upon")
-        rest = ["--raw", "-n", "4"]
-        expected = weft("run", model(), "-p", "Once upon", *rest)[:2]
-        self.assertEqual(expected[0], 0)
-        for arguments in [[model(), "Once upon"], ["-m", model(), "Once upon"], ["-m", model(), "-f", prompt], [model(), "--file", prompt]]:
-            self.assertEqual(weft("run", *arguments, *rest)[:2], expected, arguments)
-        self.assertEqual(weft("run", model(), "-f", FOLDER / "none.txt", *rest)[0], 1)
-
-    def test_a_model_alone_is_a_chat(self):
-        code, out, err = weft("/nonexistent.gguf")
-        self.assertEqual((code, out), (1, b""))
-        self.assertIn(b"/nonexistent.gguf", err)
-
 
 
 class Interrupts(unittest.TestCase):
