@@ -130,7 +130,8 @@ struct weft_grammar {
     grammar_call *calls;
     uint32_t n_states, n_edges, n_calls;
     uint32_t start;
-    _Atomic(struct grammar_mask *) *masks; /* of each state, made when one is needed first */
+    uint32_t *classes;                     /* of each state: the state whose mask is also this one's */
+    _Atomic(struct grammar_mask *) *masks; /* of each class, made when one is needed first */
     atomic_size_t mask_bytes;
 };
 
@@ -151,12 +152,18 @@ typedef struct nfa_subset {
 typedef struct grammar_builder {
     weft_runtime *runtime;
     jinja_run *run;
+    const grammar_source *source;
     grammar_state *states;
     grammar_edge *edges;
     grammar_call *calls; /* `start` is the number of a rule until all rules are done */
     size_t n_states, n_edges, n_calls, states_size, edges_size, calls_size;
-    uint32_t *starts; /* of each rule; in the arena */
+    /* Of each rule, in the arena: its first state, whether it is written out where it is called, and whether it is too large for
+     * other rules to be written out in it. */
+    uint32_t *starts;
+    bool *is_inline, *is_large;
+    uint32_t *classes; /* of each state, in the arena: the state whose mask is also this one's */
     /* Of the rule that is worked on. */
+    uint32_t rule;
     nfa_edge *nfa_edges;
     nfa_subset *subsets;
     uint32_t *members;
@@ -167,11 +174,15 @@ typedef struct grammar_builder {
 /* Makes room for one more element of `size` bytes in an array of the builder, or ends the run. */
 void *weft_grammar_grow(grammar_builder *builder, void *array, size_t n, size_t *capacity, size_t size);
 
+/* Fills in is_inline and is_large (grammar_inline.c). */
+void weft_grammar_choose_inline(grammar_builder *builder);
 /* Makes the nondeterministic automaton of a rule (grammar_nfa.c). */
-void weft_grammar_to_nfa(grammar_builder *builder, const grammar_node *node);
+void weft_grammar_to_nfa(grammar_builder *builder, uint32_t rule);
 /* Appends the deterministic automaton of the rule and returns its first state (grammar_dfa.c). */
 uint32_t weft_grammar_to_dfa(grammar_builder *builder);
 /* Fills in n_tokens and depth, drops what cannot be completed, and refuses left recursion (grammar_bounds.c). */
-void weft_grammar_bound(grammar_builder *builder, const grammar_source *source, const grammar_trie *trie);
+void weft_grammar_bound(grammar_builder *builder, const grammar_trie *trie);
+/* Fills in the classes (grammar_classes.c). */
+void weft_grammar_classify(grammar_builder *builder, const grammar_trie *trie);
 
 #endif

@@ -21,7 +21,6 @@ typedef struct heap_item {
 
 typedef struct bounds {
     grammar_builder *builder;
-    const grammar_source *source;
     const grammar_trie *trie;
     int next_byte[257];  /* the first byte from here on that is a token, or 256 */
     uint32_t *distances; /* to the end of the rule; FAR: none */
@@ -199,7 +198,7 @@ static void drop_endless(bounds *b) {
 /* For each rule, `lefts` gets the rules that may begin before anything is read. Each is there once. */
 static uint32_t *find_lefts(bounds *b, uint32_t *ends) {
     grammar_builder *builder = b->builder;
-    uint32_t n_rules = b->source->n_rules, n = 0;
+    uint32_t n_rules = b->builder->source->n_rules, n = 0;
     uint32_t *lefts = room(b, builder->n_calls, sizeof *lefts), *met = room(b, n_rules, sizeof *met);
     uint32_t *work = room(b, builder->n_states, sizeof *work);
     bool *seen = room(b, builder->n_states, sizeof *seen);
@@ -224,7 +223,7 @@ static uint32_t *find_lefts(bounds *b, uint32_t *ends) {
 
 /* Takes away rules to which no rule leads (Kahn 1962). If some are left, they lead to each other. */
 static void refuse_left_recursion(bounds *b) {
-    uint32_t n_rules = b->source->n_rules, n_done = 0;
+    uint32_t n_rules = b->builder->source->n_rules, n_done = 0;
     uint32_t *ends = room(b, n_rules, sizeof *ends), *lefts = find_lefts(b, ends);
     uint32_t *degrees = room(b, n_rules, sizeof *degrees), *done = room(b, n_rules, sizeof *done);
     for (uint32_t i = 0; n_rules > 0 && i < ends[n_rules - 1]; i++) degrees[lefts[i]]++;
@@ -240,14 +239,14 @@ static void refuse_left_recursion(bounds *b) {
         for (uint32_t i = rule ? ends[rule - 1] : 0; degrees[rule] > 0 && i < ends[rule]; i++) before[lefts[i]] = rule;
     while (degrees[at] == 0) at++;
     for (uint32_t i = 0; i < n_rules; i++) at = before[at];
-    weft_text name = b->source->rules[at].name;
+    weft_text name = b->builder->source->rules[at].name;
     weft_jinja_fail(b->builder->run, WEFT_UNSUPPORTED,
                     "the rule \"%.*s\" can begin with itself: weft has no left recursion; write a repetition instead",
                     name.size < 64 ? (int)name.size : 64, name.bytes);
 }
 
-void weft_grammar_bound(grammar_builder *builder, const grammar_source *source, const grammar_trie *trie) {
-    bounds b = {.builder = builder, .source = source, .trie = trie};
+void weft_grammar_bound(grammar_builder *builder, const grammar_trie *trie) {
+    bounds b = {.builder = builder, .trie = trie};
     b.distances = room(&b, builder->n_states, sizeof *b.distances);
     b.best = room(&b, builder->n_states, sizeof *b.best);
     b.order = room(&b, builder->n_states, sizeof *b.order);
@@ -258,7 +257,7 @@ void weft_grammar_bound(grammar_builder *builder, const grammar_source *source, 
     }
     collect_ways(&b);
     measure(&b);
-    const uint32_t start = builder->starts[source->root];
+    const uint32_t start = builder->starts[builder->source->root];
     if (b.distances[start] >= FAR)
         weft_jinja_fail(builder->run, WEFT_INVALID_ARGUMENT,
                         "no text fits the grammar, or none that is made of the vocabulary's bytes");

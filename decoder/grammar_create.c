@@ -10,6 +10,7 @@
 #define MAX_STEPS ((size_t)1 << 28)
 #define MAX_MEMORY ((size_t)256 << 20)
 #define MAX_NESTING 200
+#define MAX_TREE_DEPTH 2000 /* each level of nesting is several of the tree */
 
 /* ---- The model's trie ---- */
 
@@ -30,16 +31,20 @@ static weft_status find_trie(weft_model *model, const grammar_trie **trie, weft_
 
 /* ---- Compiling ---- */
 
-static void make_automata(grammar_builder *builder, const grammar_source *source, const grammar_trie *trie) {
+static void make_automata(grammar_builder *builder, const grammar_trie *trie) {
+    const grammar_source *source = builder->source;
+    builder->run->limits.nesting = MAX_TREE_DEPTH;
     builder->states =
         weft_grammar_grow(builder, builder->states, builder->n_states, &builder->states_size, sizeof *builder->states);
     builder->n_states = GRAMMAR_END + 1;
     builder->starts = weft_jinja_allocate(builder->run, (source->n_rules + (size_t)1) * sizeof *builder->starts);
+    weft_grammar_choose_inline(builder);
     for (uint32_t rule = 0; rule < source->n_rules; rule++) {
-        weft_grammar_to_nfa(builder, source->rules[rule].node);
+        weft_grammar_to_nfa(builder, rule);
         builder->starts[rule] = weft_grammar_to_dfa(builder);
     }
-    weft_grammar_bound(builder, source, trie);
+    weft_grammar_bound(builder, trie);
+    weft_grammar_classify(builder, trie);
 }
 
 static weft_status compile(grammar_builder *builder, grammar_source *source, weft_grammar_kind kind, weft_text text,
@@ -51,7 +56,7 @@ static weft_status compile(grammar_builder *builder, grammar_source *source, wef
         weft_schema_read(source, text);
     else
         weft_grammar_read_notation(source, text);
-    make_automata(builder, source, trie);
+    make_automata(builder, trie);
     return WEFT_OK;
 }
 
@@ -73,6 +78,7 @@ static weft_status finish(const grammar_builder *builder, const grammar_source *
     grammar->states = fitted(runtime, builder->states, builder->n_states, sizeof *grammar->states, &failed);
     grammar->edges = fitted(runtime, builder->edges, builder->n_edges, sizeof *grammar->edges, &failed);
     grammar->calls = fitted(runtime, builder->calls, builder->n_calls, sizeof *grammar->calls, &failed);
+    grammar->classes = fitted(runtime, builder->classes, builder->n_states, sizeof *grammar->classes, &failed);
     grammar->masks = weft_allocate(runtime, builder->n_states * sizeof *grammar->masks);
     if (failed || !grammar->masks)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a grammar of %u states", (unsigned)grammar->n_states);
@@ -87,8 +93,8 @@ static weft_status fill(weft_grammar *grammar, weft_grammar_kind kind, weft_text
     run->runtime = runtime;
     run->limits = (weft_jinja_limits){.steps = MAX_STEPS, .output = MAX_MEMORY, .nesting = MAX_NESTING, .memory = MAX_MEMORY};
     run->error = error;
-    grammar_builder builder = {.runtime = runtime, .run = run};
     grammar_source source = {.run = run};
+    grammar_builder builder = {.runtime = runtime, .run = run, .source = &source};
     weft_status status = compile(&builder, &source, kind, text, grammar->trie);
     if (status == WEFT_OK) status = finish(&builder, &source, grammar, error);
     weft_release(runtime, builder.states);
@@ -128,6 +134,7 @@ void weft_grammar_destroy(weft_grammar *grammar) {
     if (!grammar) return;
     for (uint32_t i = 0; grammar->masks && i < grammar->n_states; i++) weft_mask_destroy(grammar, atomic_load(&grammar->masks[i]));
     weft_release(grammar->runtime, grammar->masks);
+    weft_release(grammar->runtime, grammar->classes);
     weft_release(grammar->runtime, grammar->states);
     weft_release(grammar->runtime, grammar->edges);
     weft_release(grammar->runtime, grammar->calls);

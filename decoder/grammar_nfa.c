@@ -120,6 +120,8 @@ static uint32_t add_repeat(grammar_builder *builder, const grammar_node *node, u
 }
 
 static uint32_t add_call(grammar_builder *builder, const grammar_node *node, uint32_t from) {
+    if (builder->is_inline[node->rule] && !builder->is_large[builder->rule])
+        return add_node(builder, builder->source->rules[node->rule].node, from);
     uint32_t to = new_state(builder);
     add_edge(builder, (nfa_edge){.from = from, .to = to, .rule = node->rule});
     return to;
@@ -153,8 +155,9 @@ static uint32_t add_node(grammar_builder *builder, const grammar_node *node, uin
     return to;
 }
 
-void weft_grammar_to_nfa(grammar_builder *builder, const grammar_node *node) {
+void weft_grammar_to_nfa(grammar_builder *builder, uint32_t rule) {
+    builder->rule = rule;
     builder->n_nfa_edges = 0;
     builder->n_nfa_states = 1;
-    builder->accept = add_node(builder, node, 0);
+    builder->accept = add_node(builder, builder->source->rules[rule].node, 0);
 }

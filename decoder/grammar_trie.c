@@ -26,6 +26,7 @@ static uint32_t add_node(trie_builder *b, size_t depth, unsigned char byte) {
         trie->nodes = nodes;
         b->capacity = capacity;
     }
+    if (depth > trie->longest) trie->longest = depth;
     trie->nodes[trie->n_nodes] = (trie_node){.token = WEFT_NO_TOKEN, .depth = (uint16_t)depth, .byte = byte};
     return trie->n_nodes++;
 }

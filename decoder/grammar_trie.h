@@ -19,6 +19,7 @@ typedef struct grammar_trie {
     const weft_tokenizer *tokenizer;
     trie_node *nodes;
     uint32_t n_nodes;
+    size_t longest;      /* bytes of the longest token */
     int32_t n_tokens;    /* of the vocabulary */
     weft_token *same;    /* of each token the next one with the same bytes, or WEFT_NO_TOKEN */
     uint32_t first[256]; /* the node of each byte, or n_nodes */

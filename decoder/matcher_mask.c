@@ -161,10 +161,10 @@ static void follow_escapes(matcher_walk *walk, const grammar_mask *mask, uint32_
 /* The state's mask is used where it is kept, where the stack is low enough, and where not even usual tokens are too many. */
 static bool use_kept(matcher_walk *walk, matcher_config config, const filler *f, const walk_visitor *visitor, uint64_t *scratch) {
     weft_grammar *grammar = (weft_grammar *)(uintptr_t)walk->grammar; /* its masks are atomic */
+    const uint32_t class = grammar->classes[config.state];
+    grammar_mask *mask = atomic_load_explicit(&grammar->masks[class], memory_order_acquire);
+    if (!mask) mask = make(walk, grammar, class);
     const stack_node *stack = &walk->stacks.nodes[config.stack];
-    grammar_mask *mask = atomic_load_explicit(&grammar->masks[config.state], memory_order_acquire);
-    if (!mask) mask = make(walk, grammar, config.state);
-    stack = &walk->stacks.nodes[config.stack];
     if (mask == &not_kept || stack->depth + mask->deepest > GRAMMAR_MAX_DEPTH) return false;
     uint64_t usual = (uint64_t)mask->usual + stack->n_tokens;
     if (usual > f->limit) return false;

@@ -123,6 +123,18 @@ static bool has_escaped(const matcher_walk *walk, size_t first) {
     return false;
 }
 
+/* The most frequent case, without calls: one configuration becomes another one within its rule. False where it is not that case. */
+static inline bool step_alone(matcher_walk *walk, size_t first, const trie_node *node) {
+    const matcher_config from = walk->configs[first];
+    const grammar_edge *edge = find_edge(walk->grammar, from.state, node->byte);
+    if (!edge) return true;
+    const grammar_state *state = &walk->grammar->states[edge->target];
+    if (state->final || state->n_calls > 0 || first + 2 > walk->capacity) return false;
+    const matcher_config config = {edge->target, from.stack};
+    if (fits(walk, config)) walk->configs[walk->n++] = config;
+    return true;
+}
+
 void weft_walk_tree(matcher_walk *walk, uint32_t begin, uint32_t end, size_t depth, size_t first, const walk_visitor *visitor) {
     const trie_node *nodes = walk->grammar->trie->nodes;
     size_t *firsts = walk->firsts, end_of_all = walk->n;
@@ -133,7 +145,9 @@ void weft_walk_tree(matcher_walk *walk, uint32_t begin, uint32_t end, size_t dep
         size_t set = firsts[node->depth];
         walk->n_visited++;
         walk->n = set;
-        weft_walk_read(walk, firsts[node->depth - 1], set, node->byte);
+        walk->steps++;
+        if (set - firsts[node->depth - 1] != 1 || !step_alone(walk, firsts[node->depth - 1], node))
+            weft_walk_read(walk, firsts[node->depth - 1], set, node->byte);
         firsts[node->depth + 1] = walk->n;
         if (walk->n == set) {
             at = node->end;

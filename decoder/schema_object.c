@@ -110,6 +110,7 @@ static size_t next_characters(const properties *all, weft_text name, size_t at, 
 static grammar_node *other_name(schema_reader *r, const properties *all, weft_text name, size_t at) {
     grammar_range *next = weft_jinja_allocate(r->run, (all->n + 2) * sizeof *next);
     weft_jinja_charge(r->run, 8 + all->n * 8);
+    weft_jinja_enter(r->run);
     size_t n = next_characters(all, name, at, next);
     grammar_node *plain = weft_grammar_call(r->source, SCHEMA_PLAIN);
     grammar_nodes nodes = {0};
@@ -136,6 +137,7 @@ static grammar_node *other_name(schema_reader *r, const properties *all, weft_te
     weft_grammar_collect(r->source, &nodes,
                          weft_schema_pair(r, weft_grammar_set(r->source, left, n + 3, true),
                                           weft_grammar_repeat(r->source, plain, 0, GRAMMAR_NO_MAX)));
+    weft_jinja_leave(r->run);
     return weft_grammar_choice(r->source, nodes.items, nodes.n);
 }
 
