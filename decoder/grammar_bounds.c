@@ -260,7 +260,7 @@ void weft_grammar_bound(grammar_builder *builder, const grammar_trie *trie) {
     const uint32_t start = builder->starts[builder->source->root];
     if (b.distances[start] >= FAR)
         weft_jinja_fail(builder->run, WEFT_INVALID_ARGUMENT,
-                        "no text fits the grammar, or none that is made of the vocabulary's bytes");
+                        "no text fits the grammar, or only texts that are too long or that no tokens of the vocabulary write");
     count_tokens(&b);
     drop_endless(&b);
     refuse_left_recursion(&b);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MAX_TEXT ((size_t)1 << 20)
-#define MAX_STEPS ((size_t)1 << 28)
+#define MAX_STEPS ((size_t)1 << 27)
 #define MAX_MEMORY ((size_t)256 << 20)
 #define MAX_NESTING 200
 #define MAX_TREE_DEPTH 2000 /* each level of nesting is several of the tree */
@@ -47,9 +47,16 @@ static void make_automata(grammar_builder *builder, const grammar_trie *trie) {
     weft_grammar_classify(builder, trie);
 }
 
+/* The limits of a run speak of "it". */
+static weft_status tell(const jinja_run *run) {
+    if (!run->error || strncmp(run->error->message, "it ", 3) != 0) return run->status;
+    const weft_error told = *run->error;
+    return weft_fail(run->error, run->status, "the grammar cannot be compiled: %s", told.message);
+}
+
 static weft_status compile(grammar_builder *builder, grammar_source *source, weft_grammar_kind kind, weft_text text,
                            const grammar_trie *trie) {
-    if (setjmp(builder->run->end)) return builder->run->status;
+    if (setjmp(builder->run->end)) return tell(builder->run);
     if (kind == WEFT_GRAMMAR_JSON)
         weft_schema_any(source);
     else if (kind == WEFT_GRAMMAR_JSON_SCHEMA)

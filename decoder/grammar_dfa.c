@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#define MAX_STATES ((size_t)1 << 18) /* of a grammar, all rules together */
-#define MAX_EDGES ((size_t)1 << 21)
+#define MAX_STATES ((size_t)1 << 20) /* of a grammar, all rules together */
+#define MAX_EDGES ((size_t)1 << 22)
 #define NONE UINT32_MAX
 
 typedef struct dfa {

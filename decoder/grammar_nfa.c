@@ -1,7 +1,7 @@
 /* A rule's tree as a nondeterministic automaton over bytes (Thompson 1968). */
 #include "decoder/grammar.h"
 
-#define MAX_NFA_EDGES ((size_t)1 << 20) /* of a rule */
+#define MAX_NFA_EDGES ((size_t)1 << 21) /* of a rule */
 
 void *weft_grammar_grow(grammar_builder *builder, void *array, size_t n, size_t *capacity, size_t size) {
     if (n < *capacity) return array;

@@ -340,7 +340,8 @@ static grammar_node *given_values(schema_reader *r, const schema_view *view, con
     for (size_t i = 0; i < n; i++) {
         const jinja_value *value = one ? one : &list->list->items[i];
         bool fits = (type_of_value(value) & types) != 0;
-        for (size_t p = 0; fits && p < view->n; p++) fits = is_given(r, &view->parts[p], value);
+        for (size_t p = 0; fits && p < view->n; p++) fits = &view->parts[p] == part || is_given(r, &view->parts[p], value);
+        if (one && list) fits = fits && is_given(r, part, value);
         if (fits) weft_grammar_collect(r->source, &nodes, weft_grammar_bytes(r->source, weft_schema_text(r, value)));
     }
     return weft_grammar_choice(r->source, nodes.items, nodes.n);
@@ -438,7 +439,8 @@ grammar_node *weft_schema_compile(schema_reader *r, schema_view *view) {
         uint32_t rule = find_memo(r, view, &found)->rule;
         node = weft_grammar_call(r->source, rule);
         if (!found) {
-            grammar_node *built = r->source->rules[rule].node = build(r, view, implied);
+            grammar_node *built = build(r, view, implied);
+            r->source->rules[rule].node = built;
             if (built->kind == GRAMMAR_CALL || weft_schema_is_never(built)) node = built;
         }
     }

@@ -113,4 +113,9 @@ static inline weft_token choose(const uint64_t *bits, uint32_t *seed) {
         if (is_allowed(bits, token) && at-- == 0) return token;
 }
 
+/* Token by token, each of one byte. */
+static inline void accept_text(weft_matcher *matcher, const char *text) {
+    for (; *text; text++) assert_int_equal(weft_matcher_accept(matcher, (unsigned char)*text, NULL), WEFT_OK);
+}
+
 #endif

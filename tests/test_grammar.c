@@ -12,7 +12,6 @@
 
 #define PATH "test_grammar.tmp"
 #include "grammar_support.h"
-#include "os/os.h"
 
 static uint32_t seed = 20240607;
 
@@ -156,6 +155,7 @@ static const char *const grammars[] = {
     "root ::= text\ntext ::= \"\\\"\" [^\\\"\\\\]* \"\\\"\"\n",
     "root ::= pair*\npair ::= key \": \" text end\nkey ::= text\nend ::= \"\\n\" | \",\" \" \"*\n"
     "text ::= \"\\\"\" ([^\\\"\\\\\\n] | \"\\\\\" [nu]){1,9} \"\\\"\"\n",
+    "root ::= \"\\\"\" [^\\\"]{0,30} \"\\\"\"\n",
     "root ::= \"x\" root \"1\" | \"x\"* | [0-2]{2,4} \"=\"\n",
     "root ::= opt opt opt \"a\"+ opt\nopt ::= (\"a\" | \"b\")? \"c\"?\n",
     "root ::= sum\nsum ::= part ([-+] part)*\npart ::= \"(\" sum \")\" | [0-9]+ | name\nname ::= [a-z] [a-z0-9]*\n",
@@ -340,11 +340,7 @@ static void test_null(void **state) {
     close_grammar_world(&world);
 }
 
-/* ---- The end, going back, and memory ---- */
-
-static void accept_text(weft_matcher *matcher, const char *text) {
-    for (; *text; text++) assert_int_equal(weft_matcher_accept(matcher, (unsigned char)*text, NULL), WEFT_OK);
-}
+/* ---- The end, and going back ---- */
 
 static void test_end(void **state) {
     (void)state;
@@ -375,47 +371,9 @@ static void test_end(void **state) {
     close_grammar_world(&world);
 }
 
-/* What a program does, up to the first failure. */
-static weft_status use(const grammar_world *world) {
-    weft_grammar *grammar = NULL;
-    weft_matcher *matcher = NULL, *copy = NULL;
-    uint64_t bits[N_WORDS];
-    weft_status status = weft_grammar_create(world->model, WEFT_GRAMMAR_JSON, "", 0, &grammar, NULL);
-    if (status == WEFT_OK) status = weft_matcher_create(grammar, &matcher, NULL);
-    for (const char *c = "{\"a\": [[[[[[[[ [\"b"; *c && status == WEFT_OK; c++) {
-        status = weft_matcher_mask(matcher, 50, bits, N_WORDS, NULL);
-        if (status == WEFT_OK) assert_true(is_allowed(bits, (unsigned char)*c));
-        if (status == WEFT_OK) status = weft_matcher_accept(matcher, (unsigned char)*c, NULL);
-    }
-    if (status == WEFT_OK) status = weft_matcher_copy(matcher, &copy, NULL);
-    weft_matcher_destroy(copy);
-    weft_matcher_destroy(matcher);
-    weft_grammar_destroy(grammar);
-    return status;
-}
-
-static void test_memory(void **state) {
-    (void)state;
-    grammar_world world;
-    open_grammar_world(&world, seed);
-    for (size_t at = 1, n = at; n >= at; at++) {
-        bool has_trie = world.model->trie != NULL; /* which the model keeps */
-        size_t live = world.limits.live;
-        world.limits.n_all = 0;
-        world.limits.fail_at = at;
-        weft_status status = use(&world);
-        n = world.limits.n_all;
-        assert_true(status == WEFT_OK || status == WEFT_OUT_OF_MEMORY);
-        assert_true(status == WEFT_OK || n >= at);
-        assert_true(!has_trie || world.limits.live == live);
-    }
-    world.limits.fail_at = 0;
-    close_grammar_world(&world);
-}
-
 int main(int n, char **arguments) {
     if (n > 1) seed = (uint32_t)strtoul(arguments[1], NULL, 10);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_masks), cmocka_unit_test(test_cut), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_null),  cmocka_unit_test(test_end), cmocka_unit_test(test_memory)};
+                                       cmocka_unit_test(test_null), cmocka_unit_test(test_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,22 @@ static void test_texts(void **state) {
     }
 }
 
+/* Schemas within schemas: more rules than there was room for at first. */
+static void test_nested(void **state) {
+    (void)state;
+    enum { DEPTH = 150 };
+    char schema[DEPTH * 12 + 1] = "", text[2 * DEPTH + 1] = "";
+    for (int i = 0; i < DEPTH; i++) strcat(schema, "{\"items\":");
+    strcat(schema, "{\"const\":1}");
+    for (int i = 0; i < DEPTH; i++) strcat(schema, "}");
+    memset(text, '[', DEPTH);
+    memset(text + DEPTH, ']', DEPTH);
+    weft_grammar *grammar = make_grammar(&world, WEFT_GRAMMAR_JSON_SCHEMA, schema);
+    assert_true(fits(grammar, text));
+    assert_false(fits(grammar, text + 1));
+    weft_grammar_destroy(grammar);
+}
+
 /* ---- Random texts ---- */
 
 static bool is_type(const cJSON *value, const char *type) {
@@ -330,7 +346,7 @@ static void test_memory(void **state) {
 
 int main(int n, char **arguments) {
     if (n > 1) seed = (uint32_t)strtoul(arguments[1], NULL, 10);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts), cmocka_unit_test(test_random), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts), cmocka_unit_test(test_nested), cmocka_unit_test(test_random),
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
