@@ -254,6 +254,34 @@ static void test_cut(void **state) {
     close_grammar_world(&world);
 }
 
+/* The numbers of tokens that complete a text, by hand: tokens do not cross the border of a rule that is called. */
+static void test_needed(void **state) {
+    (void)state;
+    static const struct {
+        const char *grammar;
+        int64_t needed;
+    } cases[] = {
+        {"root ::= \"a\"?", 0},
+        {"root ::= \"ab\"", 1}, /* "ab" is a token */
+        {"root ::= \"za\"{3}", 6},
+        {"root ::= part \"=\" part \"z\"\npart ::= more more?\nmore ::= \"(\" part \")\" | \"y\"", 4},
+        {"root ::= (part \"z\"){2}\npart ::= \"zz\" | \"y\"", 4},
+        {"root ::= \"(\" root \")\" | \"z\"{5}", 5},
+    };
+    grammar_world world;
+    open_grammar_world(&world, seed);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        weft_grammar *grammar = make_grammar(&world, WEFT_GRAMMAR_NOTATION, cases[i].grammar);
+        weft_matcher *matcher = NULL;
+        assert_int_equal(weft_matcher_create(grammar, &matcher, NULL), WEFT_OK);
+        if (weft_matcher_tokens_needed(matcher) != cases[i].needed)
+            fail_msg("%s: %d", cases[i].grammar, (int)weft_matcher_tokens_needed(matcher));
+        weft_matcher_destroy(matcher);
+        weft_grammar_destroy(grammar);
+    }
+    close_grammar_world(&world);
+}
+
 /* ---- What is refused ---- */
 
 static const struct {
@@ -373,7 +401,7 @@ static void test_end(void **state) {
 
 int main(int n, char **arguments) {
     if (n > 1) seed = (uint32_t)strtoul(arguments[1], NULL, 10);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_masks), cmocka_unit_test(test_cut), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_null), cmocka_unit_test(test_end)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_masks),   cmocka_unit_test(test_cut),  cmocka_unit_test(test_needed),
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_null), cmocka_unit_test(test_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,33 @@ static void test_limits(void **state) {
     close_grammar_world(&world);
 }
 
+/* The mask of a state that allows most tokens, where some of them would make the stack too deep. */
+static void test_deep_masks(void **state) {
+    (void)state;
+    grammar_world world;
+    open_grammar_world(&world, seed);
+    weft_grammar *grammar = make_grammar(&world, WEFT_GRAMMAR_NOTATION, "root ::= [^()]* (\"(\" root \")\" [^()]*)?");
+    weft_matcher *matcher = NULL;
+    uint64_t bits[N_WORDS];
+    assert_int_equal(weft_matcher_create(grammar, &matcher, NULL), WEFT_OK);
+    for (int depth = 0; depth < 512; depth++) {
+        for (weft_token token = 0; token < N_TOKENS && (depth == 0 || depth > 508); token++) {
+            weft_matcher *copy = NULL;
+            if (token == 0) assert_int_equal(weft_matcher_mask(matcher, -1, bits, N_WORDS, NULL), WEFT_OK);
+            if (token >= 256 && token < N_FIXED) continue;
+            assert_int_equal(weft_matcher_copy(matcher, &copy, NULL), WEFT_OK);
+            bool follows = weft_matcher_accept(copy, token, NULL) == WEFT_OK;
+            if (is_allowed(bits, token) != follows) fail_msg("depth %d, token %d: allowed %d", depth, (int)token, !follows);
+            weft_matcher_destroy(copy);
+        }
+        assert_int_equal(weft_matcher_accept(matcher, '(', NULL), WEFT_OK);
+    }
+    assert_int_equal(weft_matcher_accept(matcher, '(', NULL), WEFT_INVALID_ARGUMENT);
+    weft_matcher_destroy(matcher);
+    weft_grammar_destroy(grammar);
+    close_grammar_world(&world);
+}
+
 /* Stacks that are no longer needed are dropped, and those that are stay. */
 static void test_stacks(void **state) {
     (void)state;
@@ -144,10 +171,11 @@ static void test_stacks(void **state) {
     grammar_world world;
     open_grammar_world(&world, seed);
     weft_grammar *grammar =
-        make_grammar(&world, WEFT_GRAMMAR_NOTATION, "root ::= (a \",\")*\na ::= \"(\" a \")\" | \"[\" a \"]\" | \"x\"");
+        make_grammar(&world, WEFT_GRAMMAR_NOTATION, "root ::= a\na ::= \"(\" a* \")\" | \"[\" a* \"]\" | \"x\"");
     weft_matcher *matcher = NULL;
     assert_int_equal(weft_matcher_create(grammar, &matcher, NULL), WEFT_OK);
-    for (int i = 0; i < 300; i++) {
+    accept_text(matcher, "([[([");
+    for (int i = 0; i < 400; i++) {
         char open[DEPTH];
         for (int d = 0; d < DEPTH; d++) {
             open[d] = next_random(&seed) & 1 ? '(' : '[';
@@ -158,10 +186,13 @@ static void test_stacks(void **state) {
             assert_int_equal(weft_matcher_accept(matcher, open[d] == '(' ? ']' : ')', NULL), WEFT_INVALID_ARGUMENT);
             accept_text(matcher, open[d] == '(' ? ")" : "]");
         }
-        accept_text(matcher, ",");
-        assert_true(weft_matcher_may_end(matcher));
     }
     assert_true(world.limits.live < (size_t)8 << 20);
+    for (const char *close = "])]])"; *close; close++) {
+        assert_int_equal(weft_matcher_accept(matcher, *close == ')' ? ']' : ')', NULL), WEFT_INVALID_ARGUMENT);
+        assert_int_equal(weft_matcher_accept(matcher, *close, NULL), WEFT_OK);
+    }
+    assert_true(weft_matcher_must_end(matcher));
     weft_matcher_destroy(matcher);
     weft_grammar_destroy(grammar);
     close_grammar_world(&world);
@@ -170,6 +201,6 @@ static void test_stacks(void **state) {
 int main(int n, char **arguments) {
     if (n > 1) seed = (uint32_t)strtoul(arguments[1], NULL, 10);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_hostile), cmocka_unit_test(test_limits),
-                                       cmocka_unit_test(test_stacks)};
+                                       cmocka_unit_test(test_deep_masks), cmocka_unit_test(test_stacks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
