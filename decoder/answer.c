@@ -190,11 +190,16 @@ static weft_status next_piece(weft_session *session, bool waits, weft_piece *pie
     return WEFT_OK;
 }
 
+static void tell_room(const weft_session *session, weft_piece *piece) {
+    piece->n_left = (size_t)(session->options.n_ctx - session->n_read);
+}
+
 weft_status weft_session_next(weft_session *session, weft_piece *piece, weft_error *error) {
     if (!session || !piece) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_next: session or piece is missing");
     bool found = false;
     weft_engine_enter(session->engine);
     weft_status status = next_piece(session, true, piece, &found, error);
+    if (status == WEFT_OK) tell_room(session, piece);
     weft_engine_leave(session->engine);
     return status;
 }
@@ -205,6 +210,7 @@ weft_status weft_session_poll(weft_session *session, weft_piece *piece, bool *fo
     *found = false;
     if (!weft_engine_try_enter(session->engine)) return WEFT_OK;
     weft_status status = next_piece(session, false, piece, found, error);
+    if (status == WEFT_OK && *found) tell_room(session, piece);
     weft_engine_leave(session->engine);
     if (status != WEFT_OK) *found = false;
     return status;

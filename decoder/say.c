@@ -3,6 +3,7 @@
  * to the last token that both have, and the rest is computed again. */
 #include <string.h>
 
+#include "decoder/drop.h"
 #include "decoder/prompt.h"
 
 /* A message that is being said. */
@@ -19,6 +20,7 @@ typedef struct saying {
     char *answer;       /* text of the tokens after the conversation's */
     size_t n_answer;    /* bytes */
     size_t old_size;    /* of the conversation's messages */
+    size_t n_spare;     /* tokens for which there must be room after it */
     size_t size_before; /* of those before the new one */
     size_t kept_size;   /* of those that stay in it */
     bool puts_system;   /* before the text, since it waits for this */
@@ -131,12 +133,12 @@ static void set_back(saying *s, size_t shared) {
 /* Tokens that replace others need memory of their own until they are all there. */
 static weft_status make_room(saying *s) {
     weft_addition *a = &s->a;
+    size_t n_left = (size_t)(a->session->options.n_ctx - s->first), capacity = n_left > s->n_spare ? n_left - s->n_spare : 0;
+    a->sink.capacity = capacity;
     if (s->first == a->n_tokens) return WEFT_OK;
-    size_t capacity = (size_t)(a->session->options.n_ctx - s->first);
-    a->added = s->memory = weft_allocate(s->conversation->runtime, capacity * sizeof *s->memory);
+    a->added = s->memory = weft_allocate(s->conversation->runtime, (capacity + 1) * sizeof *s->memory);
     if (!s->memory) return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "no memory for %zu tokens", capacity);
     a->sink.tokens = s->memory;
-    a->sink.capacity = capacity;
     return WEFT_OK;
 }
 
@@ -257,27 +259,79 @@ static saying begin_saying(weft_addition a, weft_error *error) {
                     .old_size = a.session->conversation.size};
 }
 
-static weft_status end_saying(saying *s, weft_status status, weft_chat_state state) {
+static void release_parts(saying *s) {
     weft_runtime *runtime = s->conversation->runtime;
-    if (status != WEFT_OK) s->conversation->size = s->old_size;
-    status = weft_addition_end(&s->a, status, state, s->error);
     weft_release(runtime, s->answer);
     weft_release(runtime, s->memory);
     weft_release(runtime, s->begun);
     weft_chat_release(runtime, &s->text);
+}
+
+static weft_status end_saying(saying *s, weft_status status, weft_chat_state state) {
+    if (status != WEFT_OK) s->conversation->size = s->old_size;
+    status = weft_addition_end(&s->a, status, state, s->error);
+    release_parts(s);
     return status;
+}
+
+/* ---- Full contexts ---- */
+
+/* Room for an answer, if the oldest turns may be dropped for it. */
+static size_t spare_tokens(const weft_session_options *options) {
+    const int32_t max_tokens = options->sampling.max_tokens, half = options->n_ctx / 2;
+    if (options->when_full != WEFT_WHEN_FULL_DROP) return 0;
+    return (size_t)(max_tokens == 0 ? options->n_ctx / 4 : max_tokens < half ? max_tokens : half);
+}
+
+/* As it was before the message was composed, but for what was dropped. */
+static void start_again(saying *s) {
+    weft_addition *a = &s->a;
+    release_parts(s);
+    s->answer = s->begun = NULL;
+    s->memory = a->added = NULL;
+    s->n_answer = a->n_added = a->sink.count = s->places.n = 0;
+    a->sink.tokens = a->session->tokens + a->n_tokens;
+    a->n_kept = a->n_tokens;
+}
+
+/* Composes a message that has not found room, with fewer of the oldest turns; with none left to drop, without spare room. */
+static weft_status compose_dropping(saying *s, weft_role role, const char *text, weft_dropped *dropped) {
+    weft_conversation *conversation = s->conversation;
+    weft_status status = WEFT_FULL;
+    while (status == WEFT_FULL) {
+        conversation->size = dropped->messages ? dropped->left : s->old_size;
+        status = weft_conversation_drop(conversation, dropped, s->error);
+        if (status != WEFT_OK && status != WEFT_NOT_FOUND) return status;
+        if (status == WEFT_NOT_FOUND && s->n_spare == 0) return WEFT_FULL;
+        if (status == WEFT_NOT_FOUND) s->n_spare = 0;
+        start_again(s);
+        status = compose(s, role, text);
+    }
+    return status;
+}
+
+static void tell_dropped(const weft_session *session, size_t first, size_t n_messages) {
+    const weft_session_options *options = &session->options;
+    if (n_messages > 0 && options->on_drop) options->on_drop(options->user, first, n_messages);
 }
 
 static weft_status say(weft_session *session, weft_role role, const char *text, bool begins, weft_error *error) {
     saying s = begin_saying(weft_addition_begin(session), error);
     weft_status status = WEFT_OK;
+    weft_dropped dropped = {.messages = NULL};
     s.begins = begins;
+    s.n_spare = begins ? 0 : spare_tokens(&session->options);
     look_at_answer(&s);
     if (begins && (s.a.chat_state != WEFT_CHAT_SAID || s.conversation->is_cut))
         status = weft_fail(error, WEFT_INVALID_ARGUMENT, "an answer can be begun after a message, and before its first token");
     if (status == WEFT_OK) status = compose(&s, role, text);
+    if (status == WEFT_FULL && s.n_spare > 0) status = compose_dropping(&s, role, text, &dropped);
     if (status == WEFT_OK) keep(&s, role);
-    return end_saying(&s, status, begins ? WEFT_CHAT_ANSWER : WEFT_CHAT_SAID);
+    const size_t first = dropped.first, n_dropped = dropped.n_messages;
+    weft_conversation_drop_end(s.conversation, &dropped, status);
+    status = end_saying(&s, status, begins ? WEFT_CHAT_ANSWER : WEFT_CHAT_SAID);
+    if (status == WEFT_OK) tell_dropped(session, first, n_dropped);
+    return status;
 }
 
 weft_status weft_say_again(weft_addition addition, size_t n_turns, bool answers, size_t size, weft_error *error) {

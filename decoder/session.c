@@ -13,6 +13,8 @@ static weft_status check_options(const weft_engine_config *config, const weft_se
     if (status == WEFT_OK) status = check_count("n_ctx", options->n_ctx, config->n_ctx, error);
     if (status == WEFT_OK) status = check_count("n_prompt_top", options->n_prompt_top, config->max_top, error);
     if (status != WEFT_OK) return status;
+    if (options->when_full != WEFT_WHEN_FULL_STOP && options->when_full != WEFT_WHEN_FULL_DROP)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "when_full is %d, which is no way to go on", (int)options->when_full);
     if (options->on_logits && !config->logits)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "on_logits needs an engine that was created with `logits`");
     return WEFT_OK;

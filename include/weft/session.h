@@ -16,6 +16,15 @@ typedef struct weft_logprob {
     float logprob; /* natural logarithm of the token's softmax probability, whatever the sampling options */
 } weft_logprob;
 
+/* What happens if a message does not fit into the session's context. */
+typedef enum weft_when_full {
+    WEFT_WHEN_FULL_STOP, /* it is refused */
+    /* The oldest messages are dropped, each user's with all up to the user's next, until there is room for the new one and for an
+     * answer: sampling.max_tokens, or a quarter of n_ctx, and half of it at most. A system message stays, and so does the last
+     * user's message with its answer. If that does not suffice, the message is refused and nothing is dropped. */
+    WEFT_WHEN_FULL_DROP
+} weft_when_full;
+
 typedef struct weft_session_options {
     int32_t n_ctx;                  /* max tokens in the session; 0: the engine's */
     int32_t n_prompt_top;           /* most likely tokens in each call of on_prompt */
@@ -31,7 +40,11 @@ typedef struct weft_session_options {
     /* Gets, after each step that ran rows of the prompt, how many of the session's first tokens are in the KV cache, and how many
      * are to be. Called as the other callbacks are. */
     void (*on_prefill)(void *user, size_t done, size_t all);
-    uint64_t reserved[6];
+    weft_when_full when_full;
+    /* Tells that messages `first` to first + n_messages - 1, as weft_session_message_at counted them, were dropped; called by the
+     * thread that says something. */
+    void (*on_drop)(void *user, size_t first, size_t n_messages);
+    uint64_t reserved[4];
 } weft_session_options;
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
@@ -106,7 +119,8 @@ typedef struct weft_piece {
     size_t n_top;
     bool last; /* the answer is over; `text` is what was held back: an incomplete character, or the beginning of a stop text */
     weft_finish finish; /* of the last piece: why the answer is over */
-    uint64_t reserved[8];
+    size_t n_left;      /* tokens for which the session has room now: 0 when its context is full */
+    uint64_t reserved[7];
 } weft_piece;
 
 /* Gives the next token of the answer, and runs steps of the engine until there is one. After the last piece, say or add something
