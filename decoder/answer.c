@@ -93,7 +93,12 @@ static void give_end(weft_finish finish, weft_piece *piece) {
 static weft_status report_failure(weft_session *session, weft_error *error) {
     weft_status failed = session->failed;
     const weft_engine *engine = session->engine;
+    weft_error *of_sampler = &session->sampler->error;
     session->failure_told = true;
+    if (of_sampler->status != WEFT_OK) {
+        of_sampler->status = WEFT_OK;
+        return weft_fail(error, failed, "%s", of_sampler->message);
+    }
     if (session->pages_needed > engine->pages.n_pages)
         return weft_fail(error, failed,
                          "the sequence needs %d KV-cache pages and the engine has %d: create it with a larger n_cache",
@@ -129,10 +134,12 @@ static weft_status begin(weft_session *session, weft_error *error) {
     /* Only the last token's row gives the next token. */
     if (session->n_queued >= session->n_tokens) weft_session_unqueue(session, session->n_tokens - 1);
     renew_sampler(session);
+    session->n_generated = 0;
+    weft_status status = weft_sampler_check_room(session->sampler, weft_session_tokens_left(session), error);
+    if (status != WEFT_OK) return status;
     session->answering = true;
     if (session->chat_state == WEFT_CHAT_SAID) session->chat_state = WEFT_CHAT_ANSWER;
     session->finish = session->n_tokens == session->options.n_ctx ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;
-    session->n_generated = 0;
     session->text_size = session->text_given = 0;
     if (!was_active) weft_session_arrive(session);
     return WEFT_OK;

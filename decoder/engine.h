@@ -222,6 +222,8 @@ void weft_session_forget(weft_session *session, int32_t n_tokens);
 void weft_session_added(weft_session *session, int32_t count);
 /* Appends a token that a step chose, and ends the answer if this was its last token. */
 void weft_session_chose(weft_session *session, weft_token token, float logprob, const int32_t *top);
+/* How many tokens the answer may still get. */
+int32_t weft_session_tokens_left(const weft_session *session);
 /* Ends the answer, in place of another token. */
 void weft_session_end_answer(weft_session *session, weft_finish finish);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "decoder/engine.h"
-#include "decoder/random.h"
+#include "decoder/grammar.h"
 
 #define PENALTY_WINDOW 64
 #define DRY_BASE 1.75f
@@ -74,9 +74,17 @@ static weft_status check_texts(const char *name, const char *const *texts, size_
     return WEFT_OK;
 }
 
+static weft_status check_grammar(const weft_model *model, const weft_sampling_options *options, weft_error *error) {
+    if (options->grammar->trie != model->trie)
+        return weft_fail(error, WEFT_INVALID_ARGUMENT, "the grammar was created for another model");
+    if (options->ignore_end) return weft_fail(error, WEFT_INVALID_ARGUMENT, "a grammar and ignore_end exclude each other");
+    return WEFT_OK;
+}
+
 static bool needs_host(const weft_sampling_options *options) {
     return (options->repeat_penalty != 0.0f && options->repeat_penalty != 1.0f) || options->frequency_penalty != 0.0f ||
-           options->presence_penalty != 0.0f || options->dry_multiplier > 0.0f || options->n_logit_bias > 0 || options->hook;
+           options->presence_penalty != 0.0f || options->dry_multiplier > 0.0f || options->n_logit_bias > 0 || options->hook ||
+           options->grammar;
 }
 
 static weft_status check(const weft_engine *engine, const weft_sampling_options *options, weft_error *error) {
@@ -86,9 +94,10 @@ static weft_status check(const weft_engine *engine, const weft_sampling_options 
     if (status == WEFT_OK) status = check_biases(options, engine->model->hyper.n_vocab, error);
     if (status == WEFT_OK) status = check_texts("stop", options->stop, options->n_stop, error);
     if (status == WEFT_OK) status = check_texts("dry_breakers", options->dry_breakers, options->n_dry_breakers, error);
+    if (status == WEFT_OK && options->grammar) status = check_grammar(engine->model, options, error);
     if (status == WEFT_OK && needs_host(options) && !engine->config.logits)
         status = weft_fail(error, WEFT_INVALID_ARGUMENT,
-                           "penalties, DRY, logit_bias and the hook need an engine that was created with `logits`");
+                           "penalties, DRY, logit_bias, hook and grammar need an engine that was created with `logits`");
     return status;
 }
 
@@ -152,13 +161,18 @@ static bool allocate_scratch(weft_sampler *sampler, int32_t n_ctx) {
     const size_t n = (size_t)sampler->n_vocab;
     const bool has_dry = options->dry_multiplier > 0.0f;
     if (!sampler->on_host) return true;
+    if (options->grammar) {
+        const size_t needed = weft_grammar_mask_words(options->grammar), words = (n + 63) / 64;
+        sampler->n_mask_words = needed > words ? needed : words;
+        sampler->mask = weft_allocate(runtime, sampler->n_mask_words * sizeof *sampler->mask);
+    }
     sampler->logits = weft_allocate(runtime, n * sizeof *sampler->logits);
     sampler->counts = weft_allocate(runtime, n * sizeof *sampler->counts);
     if (options->temperature > 0.0f) sampler->keys = weft_allocate(runtime, n * sizeof *sampler->keys);
     if (has_dry) sampler->breaks = weft_allocate(runtime, n * sizeof *sampler->breaks);
     if (has_dry) sampler->repetition = weft_allocate(runtime, (size_t)n_ctx * sizeof *sampler->repetition);
-    return sampler->logits && sampler->counts && (sampler->keys || options->temperature == 0.0f) &&
-           (!has_dry || (sampler->breaks && sampler->repetition));
+    return sampler->logits && sampler->counts && (sampler->mask || !options->grammar) &&
+           (sampler->keys || options->temperature == 0.0f) && (!has_dry || (sampler->breaks && sampler->repetition));
 }
 
 static bool copy_biases(weft_sampler *sampler) {
@@ -188,6 +202,7 @@ weft_status weft_sampler_create(const weft_engine *engine, const weft_sampling_o
     if (status == WEFT_OK && !enough)
         status =
             weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for sampling tokens of a vocabulary of %d", (int)created->n_vocab);
+    if (status == WEFT_OK && options->grammar) status = weft_matcher_create(options->grammar, &created->matcher, error);
     if (status != WEFT_OK) {
         weft_sampler_destroy(created);
         return status;
@@ -211,21 +226,7 @@ void weft_sampler_destroy(weft_sampler *sampler) {
     weft_release(runtime, sampler->keys);
     weft_release(runtime, sampler->counts);
     weft_release(runtime, sampler->repetition);
+    weft_release(runtime, sampler->mask);
+    weft_matcher_destroy(sampler->matcher);
     weft_release(runtime, sampler);
-}
-
-/* ---- Choosing ---- */
-
-bool weft_sampler_choose(const weft_sampler *sampler, const weft_token *tokens, int32_t n_tokens, const float *logits,
-                         weft_logprob *chosen) {
-    const weft_sampling_options *options = &sampler->options;
-    float *changed = sampler->logits;
-    memcpy(changed, logits, (size_t)sampler->n_vocab * sizeof *changed);
-    if (options->hook && !options->hook(options->hook_user, tokens, (size_t)n_tokens, changed, (size_t)sampler->n_vocab))
-        return false;
-    for (size_t i = 0; i < options->n_logit_bias; i++) changed[sampler->biases[i].token] += sampler->biases[i].bias;
-    weft_penalise(sampler, tokens, n_tokens, changed);
-    chosen->id = weft_draw(options, changed, sampler->n_vocab, weft_sample_bits(options->seed, n_tokens), sampler->keys);
-    chosen->logprob = options->n_top > 0 ? weft_draw_logprob(logits, sampler->n_vocab, chosen->id) : 0.0f;
-    return true;
 }

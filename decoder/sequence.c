@@ -132,6 +132,11 @@ static void keep_choice(const weft_session *session, float logprob, const int32_
             (weft_logprob){.id = top[2 * i], .logprob = weft_bits_to_real(top[2 * i + 1])};
 }
 
+int32_t weft_session_tokens_left(const weft_session *session) {
+    int32_t n_left = session->options.n_ctx - session->n_tokens, max_tokens = session->sampler->options.max_tokens;
+    return max_tokens > 0 ? min(n_left, max_tokens - session->n_generated) : n_left;
+}
+
 void weft_session_end_answer(weft_session *session, weft_finish finish) {
     session->finish = finish;
     /* Drops what was queued past the end. */

@@ -140,10 +140,17 @@ static void report_prompt(weft_session *session, int32_t position, const step_re
 /* The next token of a session that the host samples. */
 static void choose_on_host(weft_session *session, const float *logits, const int32_t *top) {
     weft_logprob chosen;
-    if (weft_sampler_choose(session->sampler, session->tokens, session->n_tokens, logits, &chosen))
-        weft_session_chose(session, chosen.id, chosen.logprob, top);
-    else
-        weft_session_end_answer(session, WEFT_FINISH_HOOK);
+    const weft_choice_text text = {.tokens = session->tokens,
+                                   .n_tokens = session->n_tokens,
+                                   .n_answer = session->n_generated,
+                                   .n_left = weft_session_tokens_left(session)};
+    const weft_chosen how = weft_sampler_choose(session->sampler, &text, logits, &chosen);
+    if (how == WEFT_CHOSEN || how == WEFT_CHOSEN_LAST) weft_session_chose(session, chosen.id, chosen.logprob, top);
+    if (how == WEFT_CHOSEN_LAST && session->finish != WEFT_FINISH_STOP) weft_session_end_answer(session, WEFT_FINISH_GRAMMAR);
+    if (how == WEFT_CHOSEN_HOOK_ENDS) weft_session_end_answer(session, WEFT_FINISH_HOOK);
+    if (how != WEFT_CHOSEN_FAILED) return;
+    session->failed = session->sampler->error.status;
+    weft_session_unqueue(session, session->n_tokens - 1);
 }
 
 /* Delivers the results of one head. */

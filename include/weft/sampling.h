@@ -60,7 +60,12 @@ typedef struct weft_sampling_options {
      * call no function on the engine or its sessions except weft_session_cancel. NULL: none. */
     bool (*hook)(void *user, const weft_token *tokens, size_t n_tokens, float *logits, size_t n_vocab);
     void *hook_user;
-    uint64_t reserved[16];
+
+    /* * The answer fits this grammar of the engine's model (weft/grammar.h), which must outlive the session or its next options. It
+     * is complete even if max_tokens or the session's end cuts it. Where nothing can follow, the answer ends
+     * (WEFT_FINISH_GRAMMAR). NULL: none. */
+    const struct weft_grammar *grammar;
+    uint64_t reserved[15];
 } weft_sampling_options;
 
 #ifdef __cplusplus

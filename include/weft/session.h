@@ -108,6 +108,7 @@ typedef enum weft_finish {
     WEFT_FINISH_CANCELLED,
     WEFT_FINISH_STOP_TEXT, /* one of the sampling options' `stop` */
     WEFT_FINISH_HOOK,      /* the sampling options' hook ended it */
+    WEFT_FINISH_GRAMMAR,   /* the text is complete, and nothing can follow it in the sampling options' grammar */
 } weft_finish;
 
 typedef struct weft_piece {
