@@ -89,10 +89,12 @@ static __device__ inline void store_head(const weft_kv &kv, int64_t place, const
 WEFT_KERNEL(weft_rotate_and_store, weft_cuda_phase, phase) {
     if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
-    int64_t n_heads = phase.inputs[WEFT_NORM_QKV_Q].shape[1] / params.head_dim,
-            n_kv_heads = phase.inputs[WEFT_NORM_QKV_K].shape[1] / params.head_dim;
+    /* Divisions of 64 bits are long. */
+    int64_t n_heads = (int)phase.inputs[WEFT_NORM_QKV_Q].shape[1] / (int)params.head_dim,
+            n_kv_heads = (int)phase.inputs[WEFT_NORM_QKV_K].shape[1] / (int)params.head_dim;
     int64_t n_warps = blockDim.x / WEFT_LANES, stride = n_warps * gridDim.y;
-    for (int64_t first = blockIdx.y * n_warps; first < n_heads + n_kv_heads; first += stride)
+    bool has_norms = phase.inputs[WEFT_NORM_QKV_Q_NORM].data != 0 || phase.inputs[WEFT_NORM_QKV_K_NORM].data != 0;
+    for (int64_t first = blockIdx.y * n_warps; has_norms && first < n_heads + n_kv_heads; first += stride)
         for (int64_t head = first; head < first + n_warps && head < n_heads + n_kv_heads; head++)
             norm_head(phase, head, head_of(phase, blockIdx.x, head));
     weft_kv kv =
