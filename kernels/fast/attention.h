@@ -77,20 +77,24 @@ struct weft_seen {
     int32_t low, high;
 };
 
-static __device__ inline weft_seen weft_seen_by(const weft_kv &kv, int64_t row, int32_t window) {
-    int64_t index = kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX], end = kv.max_pages * kv.page_size;
-    if (weft_kv_sequence(kv, row) < 0 || index < 0) return {0, 0};
+static __device__ inline weft_seen weft_seen_at(const weft_kv &kv, int32_t sequence, int64_t index, int32_t window) {
+    int64_t end = kv.max_pages * kv.page_size;
+    if (sequence < 0 || index < 0) return {0, 0};
     weft_seen seen;
     seen.low = window > 0 && index - window + 1 > 0 ? (int32_t)(index - window + 1) : 0;
     seen.high = (int32_t)(index + 1 < end ? index + 1 : end);
     return seen;
 }
 
+static __device__ inline weft_seen weft_seen_by(const weft_kv &kv, int64_t row, int32_t window) {
+    return weft_seen_at(kv, weft_kv_sequence(kv, row), kv.rows[row * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX], window);
+}
+
 /* The pieces of each of the row's ranges, at least 1. Ranges begin at multiples of it, counted from the sequence's first piece. */
 static __device__ inline int weft_range_pieces(const weft_seen &seen, int most_ranges) {
     if (seen.high <= seen.low) return 1;
     int n_pieces = (seen.high - 1) / PIECE - seen.low / PIECE + 1;
-    return (n_pieces + most_ranges - 1) / most_ranges;
+    return n_pieces <= most_ranges ? 1 : (n_pieces + most_ranges - 1) / most_ranges; /* a division is long */
 }
 
 /* Consecutive rows of one sequence whose ranges have the same number of pieces. */
@@ -99,6 +103,7 @@ struct weft_segment {
     int32_t sequence;
     int range_pieces;
     bool continues; /* the rows before are of the same run of rows; found only by weft_find_segment_together */
+    int n_segments; /* of all rows; so, too, otherwise more than there are */
 };
 
 /* Which of the lanes say yes. */
@@ -144,7 +149,7 @@ static __device__ inline weft_segment weft_find_segment(const weft_cuda_attentio
             break;
         }
     }
-    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1, false};
+    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1, false, INT32_MAX};
     if (first < 0) return segment;
     segment.sequence = weft_kv_sequence(kv, first);
     segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
@@ -153,20 +158,30 @@ static __device__ inline weft_segment weft_find_segment(const weft_cuda_attentio
 
 #define WEFT_MOST_WORDS 32 /* of 32 rows each, for weft_find_segment_together */
 
-/* Number `wanted` of the bits that the lanes have, or 32 * WEFT_MOST_WORDS if there are fewer. */
-static __device__ inline int weft_find_bit(unsigned bits, int wanted) {
+/* Finds number `wanted` of the bits that the lanes have, and the next, and counts them. 32 * WEFT_MOST_WORDS: there is no such bit.
+ */
+static __device__ inline void weft_find_bits(unsigned bits, int wanted, int (&found)[2], int &n_bits) {
     int lane = weft_lane(), own = __popc(bits), before = own;
     for (int distance = 1; distance < WEFT_LANES; distance *= 2) {
         int other = __shfl_sync(WEFT_ALL_LANES, before, (lane + WEFT_LANES - distance) % WEFT_LANES);
         if (lane >= distance) before += other;
     }
+    n_bits = __shfl_sync(WEFT_ALL_LANES, before, WEFT_LANES - 1);
     before -= own;
-    unsigned owners = weft_ballot(wanted >= before && wanted < before + own);
-    for (int i = before; i < wanted; i++) bits &= bits - 1u;
-    int owner = owners == 0 ? 0 : __ffs((int)owners) - 1;
-    int bit = __shfl_sync(WEFT_ALL_LANES, __ffs((int)bits) - 1, owner);
-    return owners == 0 ? WEFT_LANES * WEFT_MOST_WORDS : owner * WEFT_LANES + bit;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int number = wanted + i;
+        bool is_own = number >= before && number < before + own;
+        unsigned owners = weft_ballot(is_own), left = bits;
+        for (int skipped = before; is_own && skipped < number; skipped++) left &= left - 1u;
+        int owner = owners == 0 ? 0 : __ffs((int)owners) - 1;
+        int bit = __shfl_sync(WEFT_ALL_LANES, __ffs((int)left) - 1, owner);
+        found[i] = owners == 0 ? WEFT_LANES * WEFT_MOST_WORDS : owner * WEFT_LANES + bit;
+    }
 }
+
+/* The rows that a thread looks at together, so that it waits for memory once. */
+#define WEFT_ROWS_TOGETHER 4
 
 /* The same segment, found by the block: faster where there are many rows, and at most 32 * WEFT_MOST_WORDS. `words` is shared
  * memory: rows that begin a run of one sequence and size of ranges, then rows that begin a segment. */
@@ -174,32 +189,44 @@ static __device__ inline weft_segment weft_find_segment_together(const weft_cuda
                                                                  int window, int wanted, uint32_t (&words)[2 * WEFT_MOST_WORDS]) {
     int n_words = (n_rows + WEFT_LANES - 1) / WEFT_LANES, n_places = n_words * WEFT_LANES, lane = weft_lane();
     __syncthreads();
-    for (int row = (int)threadIdx.x; row < n_places; row += (int)blockDim.x) {
-        int read = row < n_rows ? row : n_rows - 1, before = read > 0 ? read - 1 : 0;
-        bool starts = read == 0 || weft_kv_sequence(kv, read) != weft_kv_sequence(kv, before) ||
-                      weft_range_pieces(weft_seen_by(kv, read, window), argument.most_ranges) !=
-                          weft_range_pieces(weft_seen_by(kv, before, window), argument.most_ranges);
-        unsigned bits = weft_ballot(starts);
-        if (lane == 0) words[row / WEFT_LANES] = bits;
+    for (int first = (int)threadIdx.x; first < n_places; first += WEFT_ROWS_TOGETHER * (int)blockDim.x) {
+        int32_t sequences[WEFT_ROWS_TOGETHER][2], indices[WEFT_ROWS_TOGETHER][2]; /* of the row and of the one before */
+#pragma unroll
+        for (int i = 0; i < WEFT_ROWS_TOGETHER; i++)
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                int row = first + i * (int)blockDim.x, read = (row < n_rows ? row : n_rows - 1) - j;
+                sequences[i][j] = weft_kv_sequence(kv, read > 0 ? read : 0);
+                indices[i][j] = kv.rows[(read > 0 ? read : 0) * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
+            }
+#pragma unroll
+        for (int i = 0; i < WEFT_ROWS_TOGETHER; i++) {
+            int row = first + i * (int)blockDim.x, pieces[2];
+            for (int j = 0; j < 2; j++)
+                pieces[j] = weft_range_pieces(weft_seen_at(kv, sequences[i][j], indices[i][j], window), argument.most_ranges);
+            unsigned bits = weft_ballot(row == 0 || sequences[i][0] != sequences[i][1] || pieces[0] != pieces[1]);
+            if (lane == 0 && row < n_places) words[row / WEFT_LANES] = bits;
+        }
     }
     __syncthreads();
     for (int row = (int)threadIdx.x; row < n_places; row += (int)blockDim.x) {
         int word = row / WEFT_LANES;
         unsigned until = words[word] & ((2u << lane) - 1u);
         while (until == 0) until = words[--word];
-        int start = word * WEFT_LANES + 31 - __clz((int)until);
-        unsigned bits = weft_ballot(row < n_rows && (row - start) % argument.segment_rows == 0);
+        uint32_t start = (uint32_t)(word * WEFT_LANES + 31 - __clz((int)until));
+        unsigned bits = weft_ballot(row < n_rows && ((uint32_t)row - start) % (uint32_t)argument.segment_rows == 0);
         if (lane == 0) words[WEFT_MOST_WORDS + row / WEFT_LANES] = bits;
     }
     __syncthreads();
-    unsigned bits = lane < n_words ? words[WEFT_MOST_WORDS + lane] : 0;
-    int first = weft_find_bit(bits, wanted), end = weft_find_bit(bits, wanted + 1);
-    weft_segment segment = {0, 0, -1, 1, false};
+    int found[2], n_segments;
+    weft_find_bits(lane < n_words ? words[WEFT_MOST_WORDS + lane] : 0, wanted, found, n_segments);
+    weft_segment segment = {0, 0, -1, 1, false, n_segments};
+    int first = found[0];
     if (first < n_rows) segment.continues = (words[first / WEFT_LANES] >> first % WEFT_LANES & 1u) == 0;
     __syncthreads(); /* `words` may be other memory from here on */
     if (first >= n_rows) return segment;
     segment.first_row = first;
-    segment.n_rows = (end < n_rows ? end : n_rows) - first;
+    segment.n_rows = (found[1] < n_rows ? found[1] : n_rows) - first;
     segment.sequence = weft_kv_sequence(kv, first);
     segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
     return segment;

@@ -353,11 +353,12 @@ template <int HEAD> static __device__ inline void attend_segments(const weft_cud
     weft_kv kv = weft_attention_kv(argument);
     int window = weft_params<weft_attention_params>(argument.phase).window, n_kv_heads = (int)kv.n_kv_heads;
     int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1], kv_head = (int)blockIdx.y % n_kv_heads;
-    for (int slot = (int)blockIdx.y / n_kv_heads;; slot += (int)gridDim.y / n_kv_heads) {
+    for (int slot = (int)blockIdx.y / n_kv_heads, n_segments = slot + 1; slot < n_segments; slot += (int)gridDim.y / n_kv_heads) {
         weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
                                    ? weft_find_segment_together(argument, kv, n_rows, window, slot, shared_words)
                                    : weft_find_segment(argument, kv, n_rows, window, slot);
         if (segment.n_rows == 0) return;
+        n_segments = segment.n_segments;
         if (argument.segment_rows > argument.few_rows && (segment.n_rows > argument.few_rows || segment.continues)) continue;
         attend<HEAD>(argument, kv, segment, slot, kv_head, shared_work, shared_adding);
     }

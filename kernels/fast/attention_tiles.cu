@@ -3,6 +3,7 @@
  */
 #include "kernels/fast/attention.h"
 #include "kernels/fast/copy_async.h"
+#include "kernels/fast/usual.h"
 
 #define THREADS (WARPS * WEFT_LANES)
 
@@ -166,6 +167,18 @@ template <int HEAD> static __device__ inline void add_range(const sums<HEAD> &ra
     }
 }
 
+/* Results of one of a lane's pairs. `place`: 0 or 2. */
+template <int HEAD, typename DIVIDE>
+static __device__ inline void write_pair(const sums<HEAD> &all, int place, float *y, const DIVIDE &divide) {
+#pragma unroll
+    for (int n = 0; n < HEAD / 4; n += 4) { /* 16 values of each 64, in fours */
+        weft_four four;
+#pragma unroll
+        for (int j = 0; j < 4; j++) four.values[j] = divide(all.places[n / 16 * 8 + n % 8 + j][place + n % 16 / 8]);
+        *(weft_four *)(y + n / 16 * 64 + n % 16) = four;
+    }
+}
+
 template <int HEAD>
 static __device__ inline void write(const weft_cuda_attention &argument, const weft_segment &segment, int group, int kv_head,
                                     int n_heads, int first_pair, const sums<HEAD> &all) {
@@ -175,12 +188,14 @@ static __device__ inline void write(const weft_cuda_attention &argument, const w
         if (pair >= segment.n_rows * group) continue;
         float *y = weft_at<float>(argument.phase.outputs[WEFT_ATTENTION_OUT_Y]) +
                    ((int64_t)row * n_heads + kv_head * group + pair % group) * HEAD + weft_lane() % 4 * 16;
+        bool is_usual = weft_is_usual(all.weights[i]) && all.weights[i] != 0.0f;
 #pragma unroll
-        for (int n = 0; n < HEAD / 4; n += 4) { /* 16 values of each 64, in fours */
-            weft_four four;
-            for (int j = 0; j < 4; j++)
-                four.values[j] = weft_attention_result(all.places[n / 16 * 8 + n % 8 + j][2 * i + n % 16 / 8], all.weights[i]);
-            *(weft_four *)(y + n / 16 * 64 + n % 16) = four;
+        for (int n = 0; n < HEAD / 4; n++) is_usual &= weft_is_usual(all.places[n / 2][2 * i + n % 2]);
+        if (is_usual) {
+            weft_divisor divisor = weft_divisor_of(all.weights[i]);
+            write_pair<HEAD>(all, 2 * i, y, [&](float sum) { return weft_divide_by(sum, divisor); });
+        } else {
+            write_pair<HEAD>(all, 2 * i, y, [&](float sum) { return weft_attention_result(sum, all.weights[i]); });
         }
     }
 }
@@ -238,12 +253,13 @@ template <int HEAD> static __device__ inline void attend_segments(const weft_cud
     weft_kv kv = weft_attention_kv(argument);
     int window = weft_params<weft_attention_params>(argument.phase).window;
     int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1];
-    for (int slot = (int)blockIdx.y;; slot += (int)gridDim.y) {
+    for (int slot = (int)blockIdx.y, n_segments = slot + 1; slot < n_segments; slot += (int)gridDim.y) {
         weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
                                    ? weft_find_segment_together(argument, kv, n_rows, window, slot,
                                                                 *(uint32_t(*)[2 * WEFT_MOST_WORDS]) & shared_stage.queries)
                                    : weft_find_segment(argument, kv, n_rows, window, slot);
         if (segment.n_rows == 0) return;
+        n_segments = segment.n_segments;
         if (segment.n_rows <= argument.few_rows && !segment.continues) continue; /* attention_split.cu */
         attend<HEAD>(argument, kv, segment, (int)blockIdx.x, shared_stage);
     }

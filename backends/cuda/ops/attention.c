@@ -73,7 +73,7 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
 
 #define MANY_PAIRS 3072     /* of a row and a head: they fill the device without sharing a segment's ranges among blocks */
 #define SHARED_SEGMENTS 128 /* and KV heads at most, if blocks share their ranges */
-#define MOST_SLOTS 64       /* segments that a kernel for mixed steps begins at the same time */
+#define MOST_SLOTS 64       /* segments that a kernel for mixed steps begins at the same time, if that does not fill the device */
 
 static int64_t head_dim_of(const weft_phase *phase) {
     return phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0];
@@ -147,7 +147,8 @@ static void record_tiles(weft_cuda_recorder *recorder, const weft_phase *phase, 
 
 static void record_halves(weft_cuda_recorder *recorder, const weft_phase *phase) {
     int64_t group = heads_of(phase) / kv_heads_of(phase), split_rows = WEFT_ATTENTION_TILE / group, n_blocks = 1;
-    int64_t n_slots = smaller(rows_of(phase), has_tiles(phase) ? MOST_SLOTS : 65535 / kv_heads_of(phase));
+    int64_t of_mixed = weft_cuda_ceil(2 * weft_cuda_recorder_device(recorder)->multiprocessors, kv_heads_of(phase));
+    int64_t n_slots = smaller(rows_of(phase), has_tiles(phase) ? smaller(MOST_SLOTS, of_mixed) : 65535 / kv_heads_of(phase));
     weft_cuda_attention argument = {.phase = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0})};
     argument.most_ranges = (int32_t)most_ranges(phase, weft_cuda_recorder_device(recorder)->multiprocessors);
     argument.segment_rows = argument.few_rows = (int32_t)split_rows;
