@@ -107,8 +107,10 @@ WEFT_SHARED int weft_tile_bytes(int format, int n_columns) {
 /* ---- Many columns on devices that have wgmma ---- */
 
 #define WEFT_WIDE_STAGE_BYTES 128 /* 64 values of a column */
-#define WEFT_WIDE_FINISHED 32     /* columns that a warpgroup finishes at a time, */
-#define WEFT_WIDE_STAGED 68       /* floats of each in shared memory: 64 rows, and some so that stores come from all banks */
+#define WEFT_WIDE_PREPARED 4      /* columns of a warp that makes halves */
+#define WEFT_WIDE_FINISHED 16     /* sums of a lane that are finished at a time */
+#define WEFT_WIDE_GATED 128       /* columns of a warpgroup, at most, where there is a gate */
+#define WEFT_WIDE_EXCHANGED 8     /* sums of a lane that the warps of a gate and of `up` exchange at a time */
 
 /* `halves` of its product are [values / 64][columns / 8][8][8 columns][8 values], `scales` are [units][columns], both with columns
  * padded to a multiple of 8. */
@@ -130,8 +132,9 @@ WEFT_SHARED weft_wide_places weft_wide_places_of(const weft_cuda_wide *wide) {
     weft_wide_places places;
     places.weights = wide->n_column_stages * wide->tile_columns * WEFT_WIDE_STAGE_BYTES;
     places.scales = places.weights + wide->n_weight_stages * wide->weight_stage_bytes;
-    places.staged = places.scales + wide->n_column_stages * wide->tile_columns * 4;
-    places.barriers = places.staged + 2 * WEFT_WIDE_FINISHED * WEFT_WIDE_STAGED * 4;
+    places.staged = places.scales + 2 * wide->n_column_stages * wide->tile_columns * 4; /* scales, then factors */
+    int exchanged = wide->product.gated ? 2 * 2 * WEFT_WIDE_EXCHANGED * 128 * 4 : 0;    /* two of 256 lanes */
+    places.barriers = places.staged + exchanged;
     places.end = places.barriers + (2 * (wide->n_column_stages + wide->n_weight_stages) + 2) * 8;
     return places;
 }

@@ -232,6 +232,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
 #else
         {{WEFT_Q4_K, 768, 4224, false, 1e-2, 1.0}, 512},
         {{WEFT_Q6_K, 4352, 4224, false, 1e-2, 1.0}, 500},
+        {{WEFT_Q6_K, 4352, 2112, false, 1e-2, 1.0}, 512},
         {{WEFT_F16, 512, 2112, true, 1e-2, 1.0}, 512},
         {{WEFT_Q8_0, 768, 2112, false, 1e-2, 1.0}, 512},
         {{WEFT_Q4_K, 4352, 2100, false, 1e-2, 1.0}, 255},

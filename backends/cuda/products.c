@@ -9,6 +9,7 @@
 #define MOST_ROUND_SUMS 128     /* units times columns of a round: 8 KiB of sums */
 #define FEWEST_WARPS 8          /* that multiply */
 #define SHORT_WARPS 12          /* where there are few units */
+#define ADDED_COLUMNS 4         /* whose slices a thread adds up, where there are many columns */
 #define LONG_UNITS 40           /* units of a multiprocessor, from which there are many */
 
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y) {
@@ -171,7 +172,8 @@ void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *pro
     else
         record_tiles(recorder, product);
     if (!has_slices) return;
-    int64_t rows = (int64_t)product->n_bands * WEFT_UNIT_ROWS;
+    int64_t rows = (int64_t)product->n_bands * WEFT_UNIT_ROWS, n_groups = product->n_columns;
+    if (n_groups > MOST_FEW) n_groups = weft_cuda_ceil(n_groups, ADDED_COLUMNS);
     weft_cuda_launch(recorder, "products", "weft_add_slices",
-                     weft_cuda_blocks(weft_cuda_ceil(rows, threads), product->n_columns, (uint32_t)threads), product);
+                     weft_cuda_blocks(weft_cuda_ceil(rows, threads), n_groups, (uint32_t)threads), product);
 }

@@ -11,11 +11,9 @@ static const struct tile {
     int rows, columns;
     int64_t unit_cost, tile_cost;
     const char *entry;
-} tiles[] = {{128, 128, 3600, 9000, "weft_product_wide_128_128"},
-             {128, 64, 2650, 4500, "weft_product_wide_128_64"},
-             {64, 128, 2700, 4500, "weft_product_wide_64_64"},
-             {64, 64, 2300, 2500, "weft_product_wide_64_32"},
-             {64, 32, 2100, 2000, "weft_product_wide_64_16"}};
+} tiles[] = {{128, 176, 4900, 11000, "weft_product_wide_128_176"}, {128, 128, 3600, 9000, "weft_product_wide_128_128"},
+             {128, 64, 2650, 4500, "weft_product_wide_128_64"},    {64, 128, 2700, 4500, "weft_product_wide_64_64"},
+             {64, 64, 2300, 2500, "weft_product_wide_64_32"},      {64, 32, 2100, 2000, "weft_product_wide_64_16"}};
 #define N_TILES (sizeof tiles / sizeof *tiles)
 #define ADDING_COST 5000 /* of a launch that adds up slices, */
 #define ADDING_COLUMN 20 /* and of each column */
@@ -88,6 +86,7 @@ bool weft_cuda_record_wide(weft_cuda_recorder *recorder, const weft_cuda_product
     for (size_t i = 0; i < 2 * N_TILES; i++) {
         bool in_turn = i % 2 == 0;
         if (!in_turn && product->n_slices == 1) continue;
+        if (product->gated && tiles[i / 2].columns > WEFT_WIDE_GATED) continue;
         int64_t found = cost(product, &tiles[i / 2], in_turn, device->multiprocessors);
         if (tile != NULL && found >= lowest) continue;
         lowest = found;
@@ -101,7 +100,8 @@ bool weft_cuda_record_wide(weft_cuda_recorder *recorder, const weft_cuda_product
     int warps = product->n_units < PREPARING_WARPS ? product->n_units : PREPARING_WARPS;
     if (product->has_norm) warps = product->n_units < 2 * PREPARING_WARPS ? product->n_units : 2 * PREPARING_WARPS;
     weft_cuda_launch(recorder, FILE_OF_KERNELS, "weft_prepare_wide",
-                     weft_cuda_blocks(wide.padded_columns / 8, product->has_norm ? 1 : weft_cuda_ceil(product->n_units, warps),
+                     weft_cuda_blocks(wide.padded_columns / WEFT_WIDE_PREPARED,
+                                      product->has_norm ? 1 : weft_cuda_ceil(product->n_units, warps),
                                       (uint32_t)(warps * WEFT_CUDA_WARP)),
                      &wide);
     weft_cuda_shape shape = {{wide.n_items < device->multiprocessors ? wide.n_items : device->multiprocessors, 1}, THREADS, 0};

@@ -49,12 +49,14 @@ static __device__ inline float add_slices(const weft_cuda_product &product, int6
     return sum;
 }
 
-/* Adds up the slices. Grid: rows, columns. */
+/* Adds up the slices. Grid: rows; columns, of which a thread may have several. */
 WEFT_KERNEL(weft_add_slices, weft_cuda_product, product) {
     if (weft_cancelled(product)) return;
     int index = (int)weft_thread(), band = index / WEFT_UNIT_ROWS, row = index % WEFT_UNIT_ROWS;
     if (band >= product.n_bands) return;
-    float sum = add_slices(product, blockIdx.y, band, row), up = 0.0f;
-    if (product.gated) up = add_slices(product, blockIdx.y, product.n_bands + band, row);
-    weft_finish(product, weft_band_of(product, band), row, blockIdx.y, sum, up);
+    for (int64_t column = blockIdx.y; column < product.n_columns; column += gridDim.y) {
+        float sum = add_slices(product, column, band, row), up = 0.0f;
+        if (product.gated) up = add_slices(product, column, product.n_bands + band, row);
+        weft_finish(product, weft_band_of(product, band), row, column, sum, up);
+    }
 }

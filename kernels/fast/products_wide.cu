@@ -17,6 +17,7 @@ extern __shared__ float shared[];
     WEFT_KERNEL_OF(weft_product_wide_##rows##_##columns, weft_cuda_wide, wide, THREADS, 1) {}
 #endif
 
+WEFT_WIDE_KERNEL(128, 176)
 WEFT_WIDE_KERNEL(128, 128)
 WEFT_WIDE_KERNEL(128, 64)
 WEFT_WIDE_KERNEL(64, 64)
@@ -25,75 +26,75 @@ WEFT_WIDE_KERNEL(64, 16)
 
 /* ---- Columns ---- */
 
-/* Makes halves of 64 of the 256 values of a column: of each 32, the lane has 8. A warp has 8 columns, lane l column l % 8. Values
- * past the last column and past `k` are zeros. */
+/* Makes halves of a unit of some columns, of which a warp has 4: lane l has column l % 4, and of each 64 values 8. Values past the
+ * last column and past `k` are zeros. */
 static __device__ inline void prepare(const weft_cuda_wide &wide, int64_t first_column, int unit, float &squares) {
     const weft_cuda_product &product = wide.product;
-    int64_t column = first_column + weft_lane() % 8, first = (int64_t)unit * WEFT_UNIT_VALUES + weft_lane() / 8 * 8;
+    const int eighth = weft_lane() / WEFT_WIDE_PREPARED;
+    int64_t column = first_column + weft_lane() % WEFT_WIDE_PREPARED, first = (int64_t)unit * WEFT_UNIT_VALUES + eighth * 8;
     const float *x = (const float *)product.x + column * product.k, *norm = (const float *)product.norm;
-    float values[8][8], sums[8], largest = 0.0f;
+    float values[4][8], sums[4], largest = 0.0f;
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        int64_t at = first + 32 * i;
-        bool present = at < product.k && column < product.n_columns;
-        float weights[8];
+    for (int i = 0; i < 4; i++) {
 #pragma unroll
         for (int j = 0; j < 8; j++) values[i][j] = 0.0f;
-        if (present) weft_load_eight(x + at, values[i]);
-        if (present && norm != nullptr) weft_load_eight(norm + at, weights);
+        if (first + 64 * i < product.k && column < product.n_columns) weft_load_eight(x + first + 64 * i, values[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        bool has_norm = first + 64 * i < product.k && norm != nullptr;
+        float weights[8];
+        if (has_norm) weft_load_eight(norm + first + 64 * i, weights);
         sums[i] = 0.0f;
 #pragma unroll
         for (int j = 0; j < 8; j++) {
             sums[i] = fmaf(values[i][j], values[i][j], sums[i]);
-            if (present && norm != nullptr) values[i][j] = __fmul_rn(values[i][j], weights[j]);
+            if (has_norm) values[i][j] = __fmul_rn(values[i][j], weights[j]);
             largest = weft_larger_magnitude(largest, values[i][j]);
         }
     }
-    /* weft_combine adds these in the same order: its lane 4 i + l / 8 has what sums[i] of lane l is. */
-#pragma unroll
-    for (int distance = 4; distance > 0; distance /= 2)
-#pragma unroll
-        for (int i = 0; i < distance; i++) sums[i] = sums[i] + sums[i + distance];
-    squares = sums[0];
-    for (int distance = 16; distance > 4; distance /= 2) {
+    /* weft_combine adds these in the same order: its lane 8 i + l / 4 has what sums[i] of lane l is. */
+    squares = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    for (int distance = 16; distance >= WEFT_WIDE_PREPARED; distance /= 2) {
         float other = __shfl_xor_sync(WEFT_ALL_LANES, largest, distance);
         largest = other > largest ? other : largest;
         squares += __shfl_xor_sync(WEFT_ALL_LANES, squares, distance);
     }
     float power = weft_power_below(largest), inverse = weft_inverse_power(power);
-    uint4 *to = (uint4 *)product.halves + ((int64_t)unit * 4 * wide.padded_columns + first_column) * 8 + weft_lane();
+    uint4 *to = (uint4 *)product.halves + ((int64_t)unit * 4 * wide.padded_columns + column / 8 * 8) * 8 + eighth * 8 + column % 8;
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         uint32_t words[4];
 #pragma unroll
         for (int j = 0; j < 4; j++)
             words[j] = weft_to_f16(values[i][2 * j] * inverse * 0x1p11f) |
                        (uint32_t)weft_to_f16(values[i][2 * j + 1] * inverse * 0x1p11f) << 16;
-        to[(int64_t)(i / 2) * wide.padded_columns * 8 + i % 2 * 32] = {words[0], words[1], words[2], words[3]};
+        to[(int64_t)i * wide.padded_columns * 8] = {words[0], words[1], words[2], words[3]};
     }
-    if (weft_lane() < 8) ((float *)product.scales)[(int64_t)unit * wide.padded_columns + column] = power * 0x1p-11f;
+    if (eighth == 0) ((float *)product.scales)[(int64_t)unit * wide.padded_columns + column] = power * 0x1p-11f;
 }
 
 #define MOST_WARPS 32
 
-/* Grid: 8 columns; blocks that share the units, or one where there is a norm. */
+/* Grid: columns; blocks that share the units, or one where there is a norm. */
 WEFT_KERNEL(weft_prepare_wide, weft_cuda_wide, wide) {
-    __shared__ float squares[MOST_WARPS][8];
+    __shared__ float squares[MOST_WARPS][WEFT_WIDE_PREPARED];
     const weft_cuda_product &product = wide.product;
     if (weft_cancelled(product)) return;
     int n_warps = (int)blockDim.x / WEFT_LANES, warp = (int)threadIdx.x / WEFT_LANES;
-    int64_t first_column = (int64_t)blockIdx.x * 8;
+    int64_t first_column = (int64_t)blockIdx.x * WEFT_WIDE_PREPARED;
     float sum = 0.0f;
     for (int first = (int)blockIdx.y * n_warps; first < product.n_units; first += (int)gridDim.y * n_warps) {
         int unit = first + warp;
         float own;
         if (unit < product.n_units) prepare(wide, first_column, unit, own);
         if (!product.has_norm) continue;
-        if (unit < product.n_units && weft_lane() < 8) squares[warp][weft_lane()] = own;
+        if (unit < product.n_units && weft_lane() < WEFT_WIDE_PREPARED) squares[warp][weft_lane()] = own;
         __syncthreads();
-        for (int i = 0; threadIdx.x < 8 && i < n_warps && first + i < product.n_units; i++) sum += squares[i][threadIdx.x];
+        for (int i = 0; threadIdx.x < WEFT_WIDE_PREPARED && i < n_warps && first + i < product.n_units; i++)
+            sum += squares[i][threadIdx.x];
         __syncthreads();
     }
-    if (product.has_norm && threadIdx.x < 8)
+    if (product.has_norm && threadIdx.x < WEFT_WIDE_PREPARED)
         ((float *)wide.factors)[first_column + threadIdx.x] = 1.0f / sqrtf(sum / (float)product.k + product.epsilon);
 }

@@ -48,7 +48,7 @@ static __device__ inline uint64_t weft_columns_at(const void *columns) {
 
 /* 16 values further on. */
 static __device__ inline uint64_t weft_columns_step(uint64_t columns, int step) {
-    return columns + step * 16;
+    return columns >> 32 << 32 | ((uint32_t)columns + (uint32_t)step * 16); /* the upper half is a constant */
 }
 
 #define WEFT_EIGHT(i)                                                                                                              \
@@ -75,6 +75,12 @@ static __device__ inline void weft_multiply_columns(float (&c)[N / 2], const uin
     else if constexpr (N == 64)
         WEFT_WGMMA(64, WEFT_TEN() WEFT_TEN(1) WEFT_TEN(2) "%30,%31", 32, 33, 34, 35, 36, 37, WEFT_EIGHT(0), WEFT_EIGHT(8),
                    WEFT_EIGHT(16), WEFT_EIGHT(24));
+    else if constexpr (N == 176)
+        WEFT_WGMMA(176,
+                   WEFT_TEN() WEFT_TEN(1) WEFT_TEN(2) WEFT_TEN(3) WEFT_TEN(4) WEFT_TEN(5) WEFT_TEN(6)
+                       WEFT_TEN(7) "%80,%81,%82,%83,%84,%85,%86,%87",
+                   88, 89, 90, 91, 92, 93, WEFT_EIGHT(0), WEFT_EIGHT(8), WEFT_EIGHT(16), WEFT_EIGHT(24), WEFT_EIGHT(32),
+                   WEFT_EIGHT(40), WEFT_EIGHT(48), WEFT_EIGHT(56), WEFT_EIGHT(64), WEFT_EIGHT(72), WEFT_EIGHT(80));
     else
         WEFT_WGMMA(128, WEFT_TEN() WEFT_TEN(1) WEFT_TEN(2) WEFT_TEN(3) WEFT_TEN(4) WEFT_TEN(5) "%60,%61,%62,%63", 64, 65, 66, 67,
                    68, 69, WEFT_EIGHT(0), WEFT_EIGHT(8), WEFT_EIGHT(16), WEFT_EIGHT(24), WEFT_EIGHT(32), WEFT_EIGHT(40),

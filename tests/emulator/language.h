@@ -78,6 +78,13 @@ static inline unsigned __match_any_sync(unsigned, uint32_t value) {
     return same;
 }
 
+static inline int __any_sync(unsigned, int value) {
+    const uint64_t *values = weft_emulated->exchange((uint64_t)(value != 0));
+    int any = 0;
+    for (int lane = 0; lane < 32; lane++) any |= values[lane] != 0;
+    return any;
+}
+
 /* Rounded, and never part of a fused operation. */
 static inline float __fadd_rn(float a, float b) {
     return a + b;
