@@ -244,6 +244,31 @@ class Run(unittest.TestCase):
         self.assertEqual(first, self.run_json(*sampled, "--seed", "5")["tokens"])
         self.assertNotEqual(first, self.run_json(*sampled, "--seed", "6")["tokens"])
 
+    def test_sampling_options(self):
+        """Stop texts, biases, penalties, schemas; and a random seed is another one each time."""
+        run = ["--raw", "-p", "abc", "-n", "20", "--precision", "exact"]
+        plain = self.run_json(*run, "--ignore-end")
+        stop = plain["text"][4:7]
+        stopped = self.run_json(*run, "--ignore-end", "--stop", "never said", "--stop", stop)
+        self.assertEqual((stopped["text"], stopped["finish_reason"]), (plain["text"][:plain["text"].index(stop)], "stop"))
+        biased = self.run_json(*run, "--ignore-end", "--logit-bias", "9=1e9", "--logit-bias", "5=1e8")
+        self.assertEqual(biased["tokens"], [9] * 20)
+        varied = self.run_json(*run, "--ignore-end", "--presence-penalty", "1000", "--repeat-last-n", "-1")
+        self.assertEqual(len(set(varied["tokens"] + varied["prompt_tokens"])), 20 + len(varied["prompt_tokens"]))
+        for off in (["--presence-penalty", "1000", "--repeat-last-n", "0"], ["--dry-multiplier", "5", "--dry-penalty-last-n", "0"]):
+            self.assertEqual(self.run_json(*run, "--ignore-end", *off)["tokens"], plain["tokens"])
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}}, "required": ["a", "b"]}
+        got = json.loads(self.run_json(*run, "--json-schema", json.dumps(schema), "--temp", "1")["text"])
+        self.assertTrue(isinstance(got["a"], int) and got["b"] in ("x", "y"), got)
+        (FOLDER / "grammar").write_text('root ::= "yes" | "no"')
+        self.assertIn(self.run_json(*run, "--grammar-file", FOLDER / "grammar")["text"], ("yes", "no"))
+        random = [*run, "--ignore-end", "--temp", "5", "--seed", "random"]
+        self.assertNotEqual(self.run_json(*random)["tokens"], self.run_json(*random)["tokens"])
+        for wrong in (["--logit-bias", "5"], ["--logit-bias", "x=1"], ["--logit-bias", "5=inf"], ["--stop", ""], ["--seed", "any"],
+                      ["--grammar", "x", "--json-schema", "{}"], ["--json-schema", "{}", "--ignore-end"], ["--repeat-penalty", "0"]):
+            self.assertEqual(weft("run", model(), "-p", "a", *wrong)[0], 2, wrong)
+        self.assertEqual(weft("run", model(), "-p", "a", "--json-schema", "{")[0], 1)
+
     def test_stdin_is_taken_as_it_is(self):
         text = b"line one\n\xff\xfe\x00 odd bytes\r\n"
         ids = json.loads(weft("tokenize", model(), "--special", "--json", stdin=text)[1])

@@ -20,11 +20,12 @@ void answer_on_prompt(void *user, size_t index, weft_logprob token, const weft_l
     append(answer, answer->prompt_logprobs, token, top, n_top);
 }
 
-/* A stop text or a hook ends an answer as an end token does. */
+/* A stop text, a hook or a grammar ends an answer as an end token does. */
 static const char *const finish_names[] = {
     [WEFT_FINISH_NOT] = "",           [WEFT_FINISH_STOP] = "stop",
     [WEFT_FINISH_LENGTH] = "length",  [WEFT_FINISH_CANCELLED] = "cancelled",
     [WEFT_FINISH_STOP_TEXT] = "stop", [WEFT_FINISH_HOOK] = "stop",
+    [WEFT_FINISH_GRAMMAR] = "stop",
 };
 
 weft_status answer_begin(talk_answer *answer, const talk_settings *settings, weft_error *error) {

@@ -57,7 +57,7 @@ static weft_status retry(chat *c, const char *argument, weft_error *error) {
     weft_sampling_options sampling = c->settings->session.sampling;
     weft_status status = last_message(c, &n, error);
     if (status == WEFT_OK) status = weft_session_rewind_messages(c->session, n + 1, error);
-    sampling.seed += ++c->n_retries;
+    if (sampling.seed != WEFT_SEED_RANDOM) sampling.seed += ++c->n_retries;
     if (status == WEFT_OK) status = weft_session_set_sampling(c->session, &sampling, error);
     return status == WEFT_OK ? chat_answer(c, error) : status;
 }

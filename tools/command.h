@@ -28,7 +28,9 @@ typedef enum option_kind {
     OPTION_POWER,   /* int32_t: a power of two, `min` .. `max` */
     OPTION_COUNT64, /* uint64_t */
     OPTION_REAL,    /* float: `min` .. `max` */
+    OPTION_SEED,    /* uint64_t: a number, or "random" for WEFT_SEED_RANDOM */
     OPTION_TEXT,    /* const char * */
+    OPTION_TEXTS,   /* text_list: the option may be given several times */
     OPTION_FOLDER,  /* const char *: a folder that can be written to, created if it is missing; or "" */
     OPTION_CHOICE   /* int: index into `choices` */
 } option_kind;
@@ -43,7 +45,14 @@ typedef struct option_spec {
     const char *help;
 } option_spec;
 
-#define MAX_OPTIONS 40
+#define MAX_OPTIONS 64
+
+/* The texts of an option that may be given several times. */
+#define MAX_TEXTS 64
+typedef struct text_list {
+    const char *items[MAX_TEXTS];
+    size_t n;
+} text_list;
 
 /* Parses by the table. `positional` receives n_positional arguments (all are required). Returns -1 to go on, or an exit code after
  * --help or a usage error. */
@@ -93,10 +102,27 @@ weft_engine_options engine_options(const engine_settings *settings);
 
 /* ---- Conversations: weft run and weft chat ---- */
 
+typedef struct sampling_settings {
+    int32_t repeat_last_n, dry_penalty_last_n; /* -1: all tokens; 0: off */
+    text_list breakers, biases, stops;
+    weft_logit_bias logit_bias[MAX_TEXTS];
+    const char *grammar, *grammar_file, *schema, *schema_file;
+} sampling_settings;
+/* Appends the rows, whose values are in both structs. */
+size_t sampling_options_add(sampling_settings *settings, weft_sampling_options *sampling, option_spec *options, size_t n_options);
+/* Once the options are parsed: completes `sampling`, which then points into `settings`. -1, or the exit code of a usage error. */
+int sampling_options_end(const weft_command *command, sampling_settings *settings, weft_sampling_options *sampling);
+/* Whether an engine for these options must be created with `logits`. */
+bool sampling_needs_logits(const sampling_settings *settings, const weft_sampling_options *sampling);
+/* The grammar that the options name; NULL: none. */
+weft_status sampling_grammar(const sampling_settings *settings, weft_model *model, struct weft_grammar **grammar,
+                             weft_error *error);
+
 typedef struct talk_settings {
     engine_settings engine;
     weft_session_options session; /* holds the defaults before the options are parsed */
-    const char *model;            /* --model, or the first argument: talk_parse sets it */
+    sampling_settings sampling;
+    const char *model; /* --model, or the first argument: talk_parse sets it */
     const char *system, *chat_template, *tools, *variables;
     bool json, stream;
     int32_t n_sequences; /* of the engine, which share the positions of one; 0: 1 */
@@ -121,6 +147,7 @@ typedef struct talk {
     weft_engine *engine; /* of talk_load */
     byte_array tools, variables;
     weft_render_options chat;
+    struct weft_grammar *grammar; /* NULL: none */
 } talk;
 
 /* Opens the model with its chat template; no weights yet. Close it on failure too. */

@@ -28,7 +28,10 @@ const char *option_argument(const option_spec *option) {
         return NULL;
     case OPTION_REAL:
         return "X";
+    case OPTION_SEED:
+        return "N|random";
     case OPTION_TEXT:
+    case OPTION_TEXTS:
         return option->choices ? option->choices : "TEXT";
     case OPTION_CHOICE:
         return option->choices;
@@ -67,7 +70,7 @@ void options_list(option_list *show) {
 static bool set_number(const option_spec *option, const char *text) {
     char *end;
     errno = 0;
-    if (option->kind == OPTION_COUNT64) {
+    if (option->kind == OPTION_COUNT64 || option->kind == OPTION_SEED) {
         unsigned long long value = strtoull(text, &end, 10);
         if (errno || end == text || *end || text[0] == '-') return false;
         *(uint64_t *)option->value = value;
@@ -104,6 +107,12 @@ static bool set_choice(const option_spec *option, const char *text) {
 static const char *const number_names[] = {
     [OPTION_COUNT] = "whole number", [OPTION_POWER] = "power of two", [OPTION_REAL] = "number"};
 
+static bool add_text(text_list *list, const char *text) {
+    if (list->n == MAX_TEXTS) return false;
+    list->items[list->n++] = text;
+    return true;
+}
+
 static int set_option(const weft_command *command, const option_spec *option, const char *text) {
     weft_error error;
     switch (option->kind) {
@@ -113,6 +122,16 @@ static int set_option(const weft_command *command, const option_spec *option, co
     case OPTION_TEXT:
         *(const char **)option->value = text;
         return -1;
+    case OPTION_TEXTS:
+        if (add_text(option->value, text)) return -1;
+        return usage_error(command, "--%s is given more than %d times", option->name, MAX_TEXTS);
+    case OPTION_SEED:
+        if (strcmp(text, "random") == 0) {
+            *(uint64_t *)option->value = WEFT_SEED_RANDOM;
+            return -1;
+        }
+        if (set_number(option, text)) return -1;
+        return usage_error(command, "--%s takes a whole number from 0 to 2^64 - 1 or \"random\", not \"%s\"", option->name, text);
     case OPTION_CHOICE:
         if (set_choice(option, text)) return -1;
         return usage_error(command, "--%s takes %s, not \"%s\"", option->name, option->choices, text);
@@ -219,7 +238,8 @@ int options_parse_some(const weft_command *command, const option_spec *options, 
         size_t index = (size_t)(found - 256);
         for (size_t i = 0; found < 256 && i < n_options; i++)
             if (options[i].letter == found) index = i;
-        if (given[index]) return usage_error(command, "--%s is given twice", options[index].name);
+        if (given[index] && options[index].kind != OPTION_TEXTS)
+            return usage_error(command, "--%s is given twice", options[index].name);
         given[index] = true;
         int code = set_option(command, &options[index], optarg);
         if (code >= 0) return code;

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "command.h"
+#include "weft/grammar.h"
 
 size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_options) {
-    weft_session_options *session = &settings->session;
     const option_spec rows[] = {
         {"model", 'm', OPTION_TEXT, &settings->model, 0, 0, "FILE", "the model's file; then it is no argument"},
         {"system", 's', OPTION_TEXT, &settings->system, 0, 0, NULL, "a system message"},
@@ -14,23 +14,14 @@ size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_
         {"tools", 0, OPTION_TEXT, &settings->tools, 0, 0, "FILE", "a file with tools for the chat template, in JSON"},
         {"variables", 0, OPTION_TEXT, &settings->variables, 0, 0, "FILE",
          "a file with a JSON object of more variables of the chat template"},
-        {"n-predict", 'n', OPTION_COUNT, &session->sampling.max_tokens, 1, 16777216, NULL,
-         "the most tokens of an answer; default as many as fit"},
-        {"temp", 0, OPTION_REAL, &session->sampling.temperature, 0, 1000, NULL,
-         "temperature; 0 is greedy; default 0, in chats 0.7"},
-        {"top-k", 0, OPTION_COUNT, &session->sampling.top_k, 0, 16777216, NULL,
-         "draw from the K most likely tokens; default 0, off"},
-        {"top-p", 0, OPTION_REAL, &session->sampling.top_p, 0, 1, NULL,
-         "draw from the most likely tokens that add up to probability P; default off, in chats 0.95"},
-        {"min-p", 0, OPTION_REAL, &session->sampling.min_p, 0, 1, NULL,
-         "draw from tokens at least P times as likely as the best; default off"},
-        {"seed", 0, OPTION_COUNT64, &session->sampling.seed, 0, 0, NULL, "seed of the draws; default 1"},
         {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object at the end of an answer instead of the text"},
         {"stream", 0, OPTION_FLAG, &settings->stream, 0, 0, NULL,
          "with --json: also an object for each token, on a line, as soon as it is chosen"},
     };
     memcpy(options + n_options, rows, sizeof rows);
-    return engine_options_add(&settings->engine, options, n_options + sizeof rows / sizeof rows[0]);
+    n_options =
+        sampling_options_add(&settings->sampling, &settings->session.sampling, options, n_options + sizeof rows / sizeof rows[0]);
+    return engine_options_add(&settings->engine, options, n_options);
 }
 
 int talk_parse(talk_settings *settings, const weft_command *command, const option_spec *options, size_t n_options,
@@ -44,7 +35,7 @@ int talk_parse(talk_settings *settings, const weft_command *command, const optio
     if (text) *text = n_given > n_models ? given[n_given - 1] : NULL;
     if (settings->stream && !settings->json) return usage_error(command, "--stream needs --json");
     if (!settings->model) settings->model = given[0];
-    return -1;
+    return sampling_options_end(command, &settings->sampling, &settings->session.sampling);
 }
 
 weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error) {
@@ -69,6 +60,8 @@ weft_status talk_open(talk_settings *settings, talk *opened, weft_error *error) 
     if (status == WEFT_OK && settings->tools) status = read_file(settings->tools, &opened->tools, error);
     if (status == WEFT_OK && settings->variables) status = read_file(settings->variables, &opened->variables, error);
     if (status == WEFT_OK) weft_model_describe(opened->model, &opened->info);
+    if (status == WEFT_OK) status = sampling_grammar(&settings->sampling, opened->model, &opened->grammar, error);
+    settings->session.sampling.grammar = opened->grammar;
     opened->chat = (weft_render_options){.tools = opened->tools.data, .variables = opened->variables.data, .clock = clock_now};
     return status;
 }
@@ -77,6 +70,7 @@ weft_status talk_engine(const talk_settings *settings, talk *opened, int32_t max
     weft_engine_options chosen = engine_options(&settings->engine);
     int32_t n_ctx_train = opened->info.n_ctx_train;
     chosen.max_top = max_top;
+    chosen.logits = sampling_needs_logits(&settings->sampling, &settings->session.sampling);
     chosen.n_sequences = settings->n_sequences;
     if (chosen.n_ctx == 0) chosen.n_ctx = n_ctx_train > 0 && n_ctx_train < 4096 ? n_ctx_train : 4096;
     chosen.n_cache = chosen.n_ctx;
@@ -91,6 +85,7 @@ weft_status talk_load(const talk_settings *settings, talk *opened, int32_t max_t
 
 void talk_close(talk *opened) {
     weft_engine_destroy(opened->engine);
+    weft_grammar_destroy(opened->grammar);
     weft_model_close(opened->model);
     weft_runtime_destroy(opened->runtime);
     bytes_free(&opened->tools);
