@@ -59,7 +59,7 @@ static weft_session *restore(bytes *b, weft_session_carried *carried) {
 /* ---- Answers ---- */
 
 static const weft_session_options random_answer = {
-    .sampling = {.max_tokens = N_ANSWER, .temperature = 1.5f, .top_k = 50, .seed = 77, .ignore_end = true}};
+    .sampling = {.max_tokens = N_ANSWER, .temperature = 3, .top_k = 50, .seed = 77, .ignore_end = true}};
 
 static weft_session *ask(weft_session_options options) {
     weft_token tokens[N_PROMPT];
@@ -114,10 +114,65 @@ static void goes_on_after(size_t n_before, bool tokens_only, size_t piece) {
 
 static void an_answer_goes_on_with_the_same_tokens(void **state) {
     (void)state;
-    for (size_t n = 0; n <= N_ANSWER; n += 4) {
-        goes_on_after(n, false, 0);
-        goes_on_after(n, true, 7);
+    for (size_t n = 0; n <= N_ANSWER; n++) goes_on_after(n, n % 3 == 0, n % 2 ? 7 : 0);
+}
+
+/* Of other sessions that had its pages before, nothing is in a saved session. */
+static void the_bytes_are_those_of_the_session_alone(void **state) {
+    (void)state;
+    weft_token tokens[100];
+    weft_engine *used = engine;
+    const weft_engine_options options = {
+        .device = "cpu", .device_options.n_threads = 1, .precision = WEFT_EXACT, .n_ctx = 128, .n_cache = 128};
+    bytes saved[2];
+    for (int i = 0; i < 2; i++) {
+        CHECK(weft_engine_create(model, &options, &engine, &error));
+        if (i == 1) {
+            weft_session *other = open_session(engine, random_answer);
+            question_tokens(&(question){.seed = 8, .n_prompt = 100}, model->hyper.n_vocab, tokens);
+            CHECK(weft_session_add_tokens(other, tokens, 100, &error));
+            CHECK(weft_session_prefill(other, &error));
+            weft_session_destroy(other);
+        }
+        weft_session *session = ask(random_answer);
+        CHECK(weft_session_prefill(session, &error));
+        saved[i] = save(session, false);
+        weft_session_destroy(session);
+        weft_engine_destroy(engine);
     }
+    engine = used;
+    assert_int_equal(saved[0].size, saved[1].size);
+    assert_memory_equal(saved[0].bytes, saved[1].bytes, saved[0].size);
+    free(saved[0].bytes);
+    free(saved[1].bytes);
+}
+
+static bool first_of_may(void *user, weft_date *now) {
+    (void)user;
+    *now = (weft_date){.year = 2021, .month = 5, .day = 1};
+    return true;
+}
+
+/* The date of the first message stays, and no clock is needed. */
+static void a_date_stays(void **state) {
+    (void)state;
+    const weft_token *tokens;
+    char text[400];
+    size_t size = 0;
+    const weft_render_options chat = {.clock = first_of_may};
+    weft_session *session = begin("{{ strftime_now('%d.%m.%Y') }} {% for m in messages %}{{ m.content }};{% endfor %}",
+                                  (weft_session_options){.chat = &chat});
+    CHECK(weft_session_say(session, WEFT_USER, "one", &error));
+    bytes b = save(session, true);
+    weft_session_destroy(session);
+    session = restore(&b, NULL);
+    CHECK(weft_session_say(session, WEFT_USER, "two", &error));
+    size_t n = session_tokens(session, &tokens);
+    CHECK(weft_detokenize(model, tokens, n, true, text, sizeof text - 1, &size, &error));
+    text[size] = 0;
+    assert_string_equal(text, "01.05.2021 one;two;");
+    weft_session_destroy(session);
+    free(b.bytes);
 }
 
 static void a_conversation_goes_on(void **state) {
@@ -368,6 +423,8 @@ static void survives_every_failing_allocation(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_goes_on_with_the_same_tokens),
+        cmocka_unit_test(the_bytes_are_those_of_the_session_alone),
+        cmocka_unit_test(a_date_stays),
         cmocka_unit_test(a_conversation_goes_on),
         cmocka_unit_test(other_engines_take_what_they_can),
         cmocka_unit_test(every_damaged_byte_is_found),
