@@ -4,24 +4,86 @@
 
 /* ---- The head ---- */
 
-static void pack_options(weft_packed *packed, const weft_sampling_options *options) {
-    weft_pack_i32(packed, options->max_tokens);
-    weft_pack_real(packed, options->temperature);
-    weft_pack_i32(packed, options->top_k);
-    weft_pack_real(packed, options->top_p);
-    weft_pack_real(packed, options->min_p);
-    weft_pack_u64(packed, options->seed);
-    weft_pack_u32(packed, options->ignore_end);
+static void pack_texts(weft_packed *packed, const char *const *texts, size_t n) {
+    weft_pack_u64(packed, n);
+    for (size_t i = 0; i < n; i++) weft_pack_text(packed, texts[i], strlen(texts[i]) + 1);
 }
 
-static void unpack_options(weft_unpacking *from, weft_sampling_options *options) {
-    options->max_tokens = weft_unpack_i32(from);
-    options->temperature = weft_unpack_real(from);
-    options->top_k = weft_unpack_i32(from);
-    options->top_p = weft_unpack_real(from);
-    options->min_p = weft_unpack_real(from);
+static void pack_sampling(weft_packed *packed, const weft_sampling_options *options) {
+    const int32_t numbers[] = {options->max_tokens,     options->top_k,      options->ignore_end,
+                               options->penalty_window, options->dry_window, options->dry_allowed_length};
+    const float reals[] = {
+        options->temperature,      options->top_p,          options->min_p,   options->repeat_penalty, options->frequency_penalty,
+        options->presence_penalty, options->dry_multiplier, options->dry_base};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) weft_pack_i32(packed, numbers[i]);
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) weft_pack_real(packed, reals[i]);
+    weft_pack_u64(packed, options->seed);
+    weft_pack_u32(packed, options->dry_breakers != NULL);
+    pack_texts(packed, options->dry_breakers, options->dry_breakers ? options->n_dry_breakers : 0);
+    pack_texts(packed, options->stop, options->n_stop);
+    weft_pack_u64(packed, options->n_logit_bias);
+    for (size_t i = 0; i < options->n_logit_bias; i++) {
+        weft_pack_i32(packed, options->logit_bias[i].token);
+        weft_pack_real(packed, options->logit_bias[i].bias);
+    }
+}
+
+/* A list takes at least 8 bytes for each of its n elements, so a number that cannot be is found before there is memory for it. */
+static void *unpack_list(weft_unpacking *from, weft_runtime *runtime, size_t element, size_t *n, bool *enough) {
+    const uint64_t count = weft_unpack_u64(from);
+    if (count > from->left / 8) from->failed = true;
+    *n = from->failed ? 0 : (size_t)count;
+    void *list = weft_allocate(runtime, (*n + 1) * element);
+    if (!list) *n = 0;
+    *enough = *enough && list;
+    return list;
+}
+
+static const char **unpack_texts(weft_unpacking *from, weft_runtime *runtime, size_t *n, bool *enough) {
+    const char **texts = unpack_list(from, runtime, sizeof *texts, n, enough);
+    for (size_t i = 0; i < *n; i++) {
+        weft_text text;
+        if (!weft_unpack_text(from, &text) || text.size == 0 || text.bytes[text.size - 1] != 0) from->failed = true;
+        texts[i] = from->failed ? "" : text.bytes;
+    }
+    return texts;
+}
+
+/* Its texts are those of the section. */
+static void unpack_sampling(weft_unpacking *from, weft_runtime *runtime, weft_saved_head *head, bool *enough) {
+    weft_sampling_options *options = &head->options.sampling;
+    int32_t ignore_end = 0;
+    int32_t *const numbers[] = {&options->max_tokens,     &options->top_k,      &ignore_end,
+                                &options->penalty_window, &options->dry_window, &options->dry_allowed_length};
+    float *const reals[] = {&options->temperature,
+                            &options->top_p,
+                            &options->min_p,
+                            &options->repeat_penalty,
+                            &options->frequency_penalty,
+                            &options->presence_penalty,
+                            &options->dry_multiplier,
+                            &options->dry_base};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = weft_unpack_i32(from);
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) *reals[i] = weft_unpack_real(from);
+    options->ignore_end = ignore_end != 0;
     options->seed = weft_unpack_u64(from);
-    options->ignore_end = weft_unpack_u32(from) != 0;
+    const bool has_breakers = weft_unpack_u32(from) != 0;
+    head->breakers = unpack_texts(from, runtime, &options->n_dry_breakers, enough);
+    options->dry_breakers = has_breakers ? head->breakers : NULL;
+    options->stop = head->stop = unpack_texts(from, runtime, &options->n_stop, enough);
+    options->logit_bias = head->biases = unpack_list(from, runtime, sizeof *head->biases, &options->n_logit_bias, enough);
+    for (size_t i = 0; i < options->n_logit_bias; i++) {
+        head->biases[i].token = weft_unpack_i32(from);
+        head->biases[i].bias = weft_unpack_real(from);
+    }
+}
+
+void weft_saved_release_head(weft_runtime *runtime, weft_saved_head *head) {
+    weft_release(runtime, (void *)(uintptr_t)head->breakers);
+    weft_release(runtime, (void *)(uintptr_t)head->stop);
+    weft_release(runtime, head->biases);
+    head->breakers = head->stop = NULL;
+    head->biases = NULL;
 }
 
 void weft_saved_pack_head(weft_packed *packed, const weft_saved_head *head) {
@@ -32,25 +94,36 @@ void weft_saved_pack_head(weft_packed *packed, const weft_saved_head *head) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) weft_pack_i32(packed, numbers[i]);
     weft_pack_u32(packed, head->answering);
     weft_pack_u32(packed, head->ended);
-    pack_options(packed, &head->options.sampling);
+    weft_pack_u32(packed, (uint32_t)head->finish);
+    weft_pack_u32(packed, (uint32_t)head->options.when_full);
+    pack_sampling(packed, &head->options.sampling);
     weft_pack_text(packed, head->held.bytes, head->held.size);
 }
 
-bool weft_saved_unpack_head(weft_unpacking *from, weft_saved_head *head) {
+static bool is_possible(const weft_saved_head *head) {
+    return head->chat_state >= WEFT_CHAT_PLAIN && head->chat_state <= WEFT_CHAT_ANSWER && head->page_size > 0 &&
+           head->n_tokens >= 0 && head->n_generated >= 0 && head->n_generated <= head->n_tokens &&
+           ((!head->answering && !head->ended) || head->n_tokens > 0) && head->finish >= WEFT_FINISH_NOT &&
+           head->finish <= WEFT_FINISH_GRAMMAR && head->finish != WEFT_FINISH_CANCELLED;
+}
+
+weft_status weft_saved_unpack_head(weft_unpacking *from, weft_runtime *runtime, weft_saved_head *head) {
     weft_cache_kind *kind = &head->kind;
     int32_t state = 0;
+    bool enough = true;
     int32_t *const numbers[] = {&kind->precision, &kind->type,      &kind->n_layers, &kind->n_kv_heads,  &kind->head_dim,
                                 &kind->is_long,   &head->page_size, &head->n_tokens, &head->n_generated, &state};
     *head = (weft_saved_head){.kind = {.model = weft_unpack_u64(from)}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = weft_unpack_i32(from);
     head->answering = weft_unpack_u32(from) != 0;
     head->ended = weft_unpack_u32(from) != 0;
-    unpack_options(from, &head->options.sampling);
+    head->finish = (weft_finish)weft_unpack_i32(from);
+    head->options.when_full = (weft_when_full)weft_unpack_i32(from);
+    unpack_sampling(from, runtime, head, &enough);
     weft_unpack_text(from, &head->held);
     head->chat_state = (weft_chat_state)state;
-    return !from->failed && from->left == 0 && state >= WEFT_CHAT_PLAIN && state <= WEFT_CHAT_ANSWER && head->page_size > 0 &&
-           head->n_tokens >= 0 && head->n_generated >= 0 && head->n_generated <= head->n_tokens &&
-           ((!head->answering && !head->ended) || head->n_tokens > 0);
+    if (!enough) return WEFT_OUT_OF_MEMORY;
+    return !from->failed && from->left == 0 && is_possible(head) ? WEFT_OK : WEFT_BAD_FILE;
 }
 
 /* ---- The conversation ---- */

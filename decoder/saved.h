@@ -24,13 +24,18 @@ typedef struct weft_saved_head {
     int32_t n_generated; /* tokens of the open answer */
     bool answering, ended;
     weft_chat_state chat_state;
-    weft_session_options options; /* the numbers in it */
-    weft_text held;               /* bytes of a character of which more must come */
+    weft_finish finish;            /* of the open answer, if all of it was read */
+    weft_session_options options;  /* `sampling` and `when_full`, without callbacks and grammar */
+    const char **breakers, **stop; /* lists of `options`, if they were unpacked */
+    weft_logit_bias *biases;
+    weft_text held; /* bytes of a character of which more must come */
 } weft_saved_head;
 
 void weft_saved_pack_head(weft_packed *packed, const weft_saved_head *head);
-/* False if a value cannot be. `held` points into the section. */
-bool weft_saved_unpack_head(weft_unpacking *from, weft_saved_head *head);
+/* Texts point into the section. WEFT_BAD_FILE if a value cannot be, and WEFT_OUT_OF_MEMORY, without a message. The head is to be
+ * released whatever the status. */
+weft_status weft_saved_unpack_head(weft_unpacking *from, weft_runtime *runtime, weft_saved_head *head);
+void weft_saved_release_head(weft_runtime *runtime, weft_saved_head *head);
 
 void weft_saved_pack_conversation(weft_packed *packed, const weft_conversation *conversation);
 /* Fills a conversation that has just begun. The session has n_tokens tokens. WEFT_BAD_FILE without a message if a value cannot be.

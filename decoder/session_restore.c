@@ -38,7 +38,9 @@ static weft_status read_head(restoring *r) {
     if (status == WEFT_OK) status = weft_cache_kind_of(r->engine, &r->kind, r->error);
     if (status == WEFT_OK) status = read_section(r, WEFT_SAVED_HEAD, &content);
     if (status != WEFT_OK) return status;
-    if (!weft_saved_unpack_head(&content, &r->head)) return weft_sections_damaged(&r->sections, "a value is out of its range");
+    status = weft_saved_unpack_head(&content, r->engine->runtime, &r->head);
+    if (status == WEFT_OUT_OF_MEMORY) return weft_fail(r->error, status, "no memory for a saved session's options");
+    if (status != WEFT_OK) return weft_sections_damaged(&r->sections, "a value is out of its range");
     if (r->head.kind.model != r->kind.model)
         return weft_fail(r->error, WEFT_UNSUPPORTED, "%s: this session is of another model than %s", r->sections.name,
                          r->engine->model->path);
@@ -97,7 +99,8 @@ static void set_state(restoring *r) {
     session->answering = head->answering;
     session->n_generated = head->n_generated;
     const bool is_over = n_tokens == session->options.n_ctx || (max_tokens > 0 && session->n_generated >= max_tokens);
-    session->finish = head->answering && is_over ? WEFT_FINISH_LENGTH : WEFT_FINISH_NOT;
+    session->finish = head->finish;
+    if (head->answering && is_over && session->finish == WEFT_FINISH_NOT) session->finish = WEFT_FINISH_LENGTH;
     session->text = r->held;
     session->text_size = session->text_capacity = head->held.size;
     r->held = NULL;
@@ -167,6 +170,7 @@ static weft_status restore(restoring *r, const weft_session_options *options, we
     r->carried = &carried;
     weft_status status = read_all(r, options);
     weft_release(r->engine->runtime, r->content.bytes);
+    weft_saved_release_head(r->engine->runtime, &r->head);
     if (status == WEFT_OK) {
         set_state(r);
         *session = r->session;

@@ -30,6 +30,10 @@ static void begin(saving *s) {
     s->head.page_size = engine->config.page_size;
     s->head.chat_state = session->chat_state;
     s->head.options = session->options;
+    if (s->head.answering) {
+        s->head.options.sampling = session->sampler->options;
+        if (session->n_tokens == n_tokens) s->head.finish = session->finish;
+    }
     if (s->head.answering)
         s->head.held =
             (weft_text){session->text ? session->text + session->text_given : "", session->text_size - session->text_given};

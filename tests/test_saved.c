@@ -243,6 +243,78 @@ static void other_engines_take_what_they_can(void **state) {
     free(b.bytes);
 }
 
+/* ---- Sampling ---- */
+
+/* Options that lead elsewhere come back with the session; so does the end of an answer that was not told yet. */
+static void sampling_options_come_back(void **state) {
+    (void)state;
+    static const char *const breakers[] = {"e", "\n"}, *const never[] = {"never, never", "and never"};
+    static const weft_logit_bias biases[] = {{7, 3.5f}, {9, -2}};
+    const weft_session_options options = {.sampling = {.max_tokens = N_ANSWER,
+                                                       .temperature = 2,
+                                                       .seed = WEFT_SEED_RANDOM,
+                                                       .ignore_end = true,
+                                                       .repeat_penalty = 1.4f,
+                                                       .presence_penalty = 0.3f,
+                                                       .dry_multiplier = 0.8f,
+                                                       .dry_breakers = breakers,
+                                                       .n_dry_breakers = 2,
+                                                       .logit_bias = biases,
+                                                       .n_logit_bias = 2,
+                                                       .stop = never,
+                                                       .n_stop = 2}};
+    weft_engine *usual = engine;
+    weft_token whole[N_ANSWER], parts[N_ANSWER];
+    static char text[4096];
+    char *end = text;
+    engine = create((weft_engine_options){.precision = WEFT_EXACT, .n_ctx = 128, .n_sequences = 2, .logits = true});
+    weft_session *session = ask(options);
+    assert_int_equal(read_answer(session, 5, parts, &end), 5);
+    bytes b = save(session, false);
+    memcpy(whole, parts, sizeof whole);
+    assert_int_equal(read_answer(session, N_ANSWER, whole + 5, &end), N_ANSWER - 5);
+    weft_session *restored = restore(&b, NULL);
+    const weft_sampling_options *back = &restored->sampler->options;
+    assert_true(back->seed == session->sampler->options.seed && back->seed != WEFT_SEED_RANDOM);
+    assert_int_equal(back->n_logit_bias, 2);
+    assert_string_equal(back->stop[1], "and never");
+    assert_string_equal(back->dry_breakers[0], "e");
+    assert_int_equal(read_answer(restored, N_ANSWER, parts + 5, &end), N_ANSWER - 5);
+    assert_memory_equal(parts, whole, sizeof whole);
+    weft_session_destroy(restored);
+    weft_session_destroy(session);
+    free(b.bytes);
+    weft_engine_destroy(engine);
+    engine = usual;
+}
+
+static void an_end_is_told_after_restoring(void **state) {
+    (void)state;
+    weft_piece piece = {.last = false};
+    weft_token tokens[N_ANSWER];
+    static char text[4096];
+    char *end = text;
+    weft_session *session = ask(random_answer);
+    read_answer(session, N_ANSWER, tokens, &end);
+    weft_session_destroy(session);
+    *end = 0;
+    char stop[] = {text[strlen(text) / 2], 0};
+    const char *const stops[] = {stop};
+    weft_session_options options = random_answer;
+    options.sampling.stop = stops;
+    options.sampling.n_stop = 1;
+    session = ask(options);
+    while (session->finish != WEFT_FINISH_STOP_TEXT) CHECK(weft_session_next(session, &piece, &error));
+    bytes b = save(session, false);
+    weft_session_destroy(session);
+    session = restore(&b, NULL);
+    CHECK(weft_session_next(session, &piece, &error));
+    assert_true(piece.last);
+    assert_int_equal(piece.finish, WEFT_FINISH_STOP_TEXT);
+    weft_session_destroy(session);
+    free(b.bytes);
+}
+
 /* ---- Damage ---- */
 
 static bytes small_file(void) {
@@ -427,6 +499,8 @@ int main(void) {
         cmocka_unit_test(a_date_stays),
         cmocka_unit_test(a_conversation_goes_on),
         cmocka_unit_test(other_engines_take_what_they_can),
+        cmocka_unit_test(sampling_options_come_back),
+        cmocka_unit_test(an_end_is_told_after_restoring),
         cmocka_unit_test(every_damaged_byte_is_found),
         cmocka_unit_test(an_endless_section_takes_no_memory_of_its_own),
         cmocka_unit_test(another_model_is_refused),

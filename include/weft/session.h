@@ -195,11 +195,12 @@ typedef struct weft_save_options {
     uint64_t reserved[6];
 } weft_save_options;
 
-/* Saves the session with its conversation, its options that are numbers, and an open answer as far as it was read. What the KV
- * cache holds of it is saved too, one page after the other. `path` is NULL if `options->write` gets the bytes; `options` may
- * otherwise be NULL. A file at `path` is replaced once the new one is whole and on the disk; until then the new one is called
- * `path`.partial, and on failure it is removed. The session stays as it is; steps of all sessions can run meanwhile, and only calls
- * that add to this session or begin an answer wait. WEFT_IO: writing failed, or the disk is full. */
+/* Saves the session with its conversation, `sampling` (but for hook, grammar and n_top) and `when_full` of its options, and an open
+ * answer as far as it was read. What the KV cache holds of it is saved too, one page after the other. `path` is NULL if
+ * `options->write` gets the bytes; `options` may otherwise be NULL. A file at `path` is replaced once the new one is whole and on
+ * the disk; until then the new one is called `path`.partial, and on failure it is removed. The session stays as it is; steps of all
+ * sessions can run meanwhile, and only calls that add to this session or begin an answer wait. WEFT_IO: writing failed, or the disk
+ * is full. */
 WEFT_API weft_status weft_session_save(weft_session *session, const char *path, const weft_save_options *options,
                                        weft_error *error);
 
@@ -217,7 +218,7 @@ typedef struct weft_restore_options {
      * WEFT_OK, ends the restoring and is returned. */
     weft_status (*read)(void *user, void *into, size_t size, size_t *n_read, weft_error *error);
     void *user;
-    /* The session's options. NULL: those numbers with which it was saved. Texts of `chat` that are NULL are those with which it was
+    /* The session's options. NULL: those with which it was saved. Texts of `chat` that are NULL are those with which it was
      * saved. */
     const weft_session_options *session;
     uint64_t reserved[6];
