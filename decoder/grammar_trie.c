@@ -52,10 +52,12 @@ static uint32_t take_ended(trie_builder *b, weft_token *tokens, uint32_t n, size
     weft_token last = WEFT_NO_TOKEN;
     for (uint32_t i = 0; i < n; i++) {
         if (weft_tokenizer_bytes(b->trie->tokenizer, tokens[i]).size > depth) continue;
-        if (last == WEFT_NO_TOKEN)
+        if (last == WEFT_NO_TOKEN) {
             b->trie->nodes[node].token = tokens[i];
-        else
+        } else {
+            b->trie->nodes[node].has_more = true;
             b->trie->same[last] = tokens[i];
+        }
         last = tokens[i];
         tokens[i] = tokens[n_ended];
         tokens[n_ended++] = last;

@@ -12,6 +12,7 @@ typedef struct trie_node {
     weft_token token; /* the first token of these bytes, or WEFT_NO_TOKEN */
     uint16_t depth;   /* bytes of the node's text, at least 1 */
     unsigned char byte;
+    bool has_more; /* other tokens have these bytes, too: `same` says which */
 } trie_node;
 
 typedef struct grammar_trie {

@@ -53,6 +53,7 @@ typedef struct matcher_walk {
     uint32_t n_visited;
     weft_status status;                /* of the first failure: sets are then not whole */
     size_t firsts[TRIE_MAX_DEPTH + 2]; /* of the set after each byte of a token */
+    uint32_t prepared, targets[256];   /* a state, and where each byte leads from it; GRAMMAR_END: nowhere */
 } matcher_walk;
 
 /* Gets each node of the trie that can be read, has a token, and with how many more tokens the text is then completed. */
@@ -68,6 +69,8 @@ void weft_walk_add(matcher_walk *walk, size_t first, matcher_config config);
 void weft_walk_close(matcher_walk *walk, size_t first);
 /* Appends the closed set that the set first .. end - 1 becomes by a byte. */
 void weft_walk_read(matcher_walk *walk, size_t first, size_t end, unsigned char byte);
+/* Makes steps from a state fast that a walk is often in. */
+void weft_walk_prepare(matcher_walk *walk, uint32_t state);
 /* Visits the nodes begin .. end - 1 of the trie. The set from `first` to walk->n is the one before them, `depth` bytes into it. */
 void weft_walk_tree(matcher_walk *walk, uint32_t begin, uint32_t end, size_t depth, size_t first, const walk_visitor *visitor);
 /* The smallest number of tokens with which a configuration of the set completes the text. */

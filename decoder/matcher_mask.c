@@ -30,8 +30,10 @@ typedef struct maker {
 
 static void note_token(void *user, const trie_node *node, uint32_t n_tokens) {
     maker *m = user;
-    for (weft_token token = node->token; token != WEFT_NO_TOKEN; token = m->trie->same[token])
-        m->tokens[m->n_tokens++] = (mask_token){token, n_tokens};
+    m->tokens[m->n_tokens++] = (mask_token){node->token, n_tokens};
+    if (node->has_more)
+        for (weft_token token = m->trie->same[node->token]; token != WEFT_NO_TOKEN; token = m->trie->same[token])
+            m->tokens[m->n_tokens++] = (mask_token){token, n_tokens};
     if (n_tokens < N_COUNTED) m->counts[n_tokens]++;
 }
 
@@ -98,6 +100,7 @@ static grammar_mask *make(matcher_walk *walk, weft_grammar *grammar, uint32_t st
     uint32_t *order = weft_allocate(grammar->runtime, ((size_t)trie->n_tokens + 1) * sizeof *order);
     if (m.tokens && m.escapes && order) {
         walk->deepest = walk->n_visited = 0;
+        weft_walk_prepare(walk, state);
         weft_walk_add(walk, first, (matcher_config){state, STACK_UNKNOWN});
         weft_walk_tree(walk, 0, trie->n_nodes, 0, first, &(walk_visitor){note_token, note_escape, &m});
         if (walk->status == WEFT_OK && walk->n_visited >= KEEP_FROM) mask = pack(grammar, &m, walk->deepest, order);

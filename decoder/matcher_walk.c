@@ -123,14 +123,28 @@ static bool has_escaped(const matcher_walk *walk, size_t first) {
     return false;
 }
 
+void weft_walk_prepare(matcher_walk *walk, uint32_t state) {
+    walk->prepared = state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        const grammar_edge *edge = find_edge(walk->grammar, state, (unsigned char)byte);
+        walk->targets[byte] = edge ? edge->target : GRAMMAR_END;
+    }
+}
+
 /* The most frequent case, without calls: one configuration becomes another one within its rule. False where it is not that case. */
-static inline bool step_alone(matcher_walk *walk, size_t first, const trie_node *node) {
+static inline bool step_alone(matcher_walk *walk, size_t first, unsigned char byte) {
     const matcher_config from = walk->configs[first];
-    const grammar_edge *edge = find_edge(walk->grammar, from.state, node->byte);
-    if (!edge) return true;
-    const grammar_state *state = &walk->grammar->states[edge->target];
+    uint32_t target = GRAMMAR_END;
+    if (from.state == walk->prepared) {
+        target = walk->targets[byte];
+    } else {
+        const grammar_edge *edge = find_edge(walk->grammar, from.state, byte);
+        if (edge) target = edge->target;
+    }
+    if (target == GRAMMAR_END) return true;
+    const grammar_state *state = &walk->grammar->states[target];
     if (state->final || state->n_calls > 0 || first + 2 > walk->capacity) return false;
-    const matcher_config config = {edge->target, from.stack};
+    const matcher_config config = {target, from.stack};
     if (fits(walk, config)) walk->configs[walk->n++] = config;
     return true;
 }
@@ -146,7 +160,7 @@ void weft_walk_tree(matcher_walk *walk, uint32_t begin, uint32_t end, size_t dep
         walk->n_visited++;
         walk->n = set;
         walk->steps++;
-        if (set - firsts[node->depth - 1] != 1 || !step_alone(walk, firsts[node->depth - 1], node))
+        if (set - firsts[node->depth - 1] != 1 || !step_alone(walk, firsts[node->depth - 1], node->byte))
             weft_walk_read(walk, firsts[node->depth - 1], set, node->byte);
         firsts[node->depth + 1] = walk->n;
         if (walk->n == set) {
