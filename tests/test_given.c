@@ -82,7 +82,7 @@ static void the_last_one_gives_the_logits(const char *shape) {
     for (size_t n = 1; n <= N; n += 10) {
         const float *row = logits + (n - 1) * (size_t)n_vocab;
         embed(engine, n, (weft_embed_options){.pooling = WEFT_POOLING_LAST}, embedding);
-        for (int32_t i = 0; i < n_vocab; i += 7) {
+        for (int32_t i = 0; i < n_vocab; i += 31) {
             const double expected = logit_of(embedding, i);
             if (fabs(expected - (double)row[i]) > 1e-4 * (1 + fabs(expected)))
                 fail_msg("%s, %zu tokens: logit %d is %g, by the embedding %g", shape, n, (int)i, (double)row[i], expected);

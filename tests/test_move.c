@@ -6,12 +6,12 @@
 #include "stress_questions.h"
 
 #define PATH "test_move.tmp"
-enum { N_THREADS = 3, N_KNOWN = 6 };
+enum { N_THREADS = 3, N_KNOWN = 4 };
 
 static limited_allocator limits;
 static weft_runtime *runtime;
 static weft_model *model;
-static double seconds = 0.4;
+static double seconds = 0.3;
 static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options) {
@@ -273,7 +273,7 @@ static void threads_move_and_save(void **state) {
                                                   .max_top = N_TOP});
     for (uint32_t i = 0; i < N_KNOWN; i++) {
         observer o = {&knowns[i], true};
-        make_known(&knowns[i], first_seed * 100 + i, 90, model->hyper.n_vocab);
+        make_known(&knowns[i], first_seed * 100 + i, 50, model->hyper.n_vocab);
         learn(alone, &knowns[i], &o, &knowns[i].alone);
     }
     atomic_store(&stop, false);

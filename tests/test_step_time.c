@@ -61,7 +61,7 @@ static void times_are_forgotten(void **state) {
 
 /* ---- Steps that are cut ---- */
 
-enum { N_PROMPT = 900 };
+enum { N_PROMPT = 400 };
 
 typedef struct waiting {
     weft_session *session;
@@ -83,7 +83,7 @@ static void a_cancel_cuts_a_step_of_others(void **state) {
     const weft_engine_options options = {.device = "cpu",
                                          .device_options = {.n_threads = 1, .simd = "none"},
                                          .precision = WEFT_EXACT,
-                                         .n_ctx = 1024,
+                                         .n_ctx = 512,
                                          .n_sequences = 2};
     CHECK(weft_engine_create(model, &options, &engine, &error));
     question_tokens(&(question){.seed = 3, .n_prompt = N_PROMPT}, model->hyper.n_vocab, tokens);
