@@ -61,7 +61,7 @@ static void times_are_forgotten(void **state) {
 
 /* ---- Steps that are cut ---- */
 
-enum { N_PROMPT = 400 };
+enum { N_PROMPT = 640 };
 
 typedef struct waiting {
     weft_session *session;
@@ -83,7 +83,7 @@ static void a_cancel_cuts_a_step_of_others(void **state) {
     const weft_engine_options options = {.device = "cpu",
                                          .device_options = {.n_threads = 1, .simd = "none"},
                                          .precision = WEFT_EXACT,
-                                         .n_ctx = 512,
+                                         .n_ctx = 1024,
                                          .n_sequences = 2};
     CHECK(weft_engine_create(model, &options, &engine, &error));
     question_tokens(&(question){.seed = 3, .n_prompt = N_PROMPT}, model->hyper.n_vocab, tokens);
@@ -101,8 +101,8 @@ static void a_cancel_cuts_a_step_of_others(void **state) {
     weft_os_thread_join(&w.thread);
     assert_int_equal(w.status, WEFT_CANCELLED);
     assert_int_equal(engine->n_rows, 0); /* no step has ended well */
-    CHECK(weft_session_prefill(second, &error));
-    assert_int_equal(second->n_cached, N_PROMPT);
+    assert_int_equal(second->n_cached, 0);
+    assert_true(weft_session_active(second)); /* its rows will run again */
     weft_session_destroy(first);
     weft_session_destroy(second);
     weft_engine_destroy(engine);
