@@ -22,24 +22,21 @@ static weft_status follow(weft_sampler *sampler, const weft_choice_text *text) {
     return status;
 }
 
-/* A token without a bit gets -infinity. If no other is left above that, the lowest allowed one gets 0. */
+/* A token without a bit gets -infinity. */
 static void apply_mask(const uint64_t *mask, float *logits, int32_t n) {
-    int32_t first = -1;
-    bool any = false;
     for (int32_t i = 0; i < n; i += 64) {
         const uint64_t bits = mask[i / 64];
         const int32_t count = n - i < 64 ? n - i : 64;
-        for (int32_t k = 0; bits == 0 && k < count; k++) logits[i + k] = -INFINITY;
-        for (int32_t k = 0; bits != 0 && k < count; k++) {
-            if (!(bits >> k & 1)) {
-                logits[i + k] = -INFINITY;
-                continue;
-            }
-            if (first < 0) first = i + k;
-            any = any || logits[i + k] > -INFINITY;
-        }
+        for (int32_t k = 0; bits != UINT64_MAX && k < count; k++)
+            if (!(bits >> k & 1)) logits[i + k] = -INFINITY;
     }
-    if (!any && first >= 0) logits[first] = 0.0f;
+}
+
+/* The token, or, where no allowed one was above -infinity, the lowest allowed one. */
+static weft_token allowed(const weft_sampler *sampler, weft_token token) {
+    if (sampler->mask[token / 64] >> (token % 64) & 1) return token;
+    for (token = 0; token + 1 < sampler->n_vocab && !(sampler->mask[token / 64] >> (token % 64) & 1);) token++;
+    return token;
 }
 
 static weft_status mask(weft_sampler *sampler, const weft_choice_text *text, float *logits) {
@@ -73,6 +70,7 @@ weft_chosen weft_sampler_choose(weft_sampler *sampler, const weft_choice_text *t
     weft_penalise(sampler, text->tokens, text->n_tokens, changed);
     if (sampler->matcher && mask(sampler, text, changed) != WEFT_OK) return WEFT_CHOSEN_FAILED;
     chosen->id = weft_draw(options, changed, sampler->n_vocab, weft_sample_bits(options->seed, text->n_tokens), sampler->keys);
+    if (sampler->matcher) chosen->id = allowed(sampler, chosen->id);
     chosen->logprob = options->n_top > 0 ? weft_draw_logprob(logits, sampler->n_vocab, chosen->id) : 0.0f;
     if (!sampler->matcher) return WEFT_CHOSEN;
     if (weft_matcher_accept(sampler->matcher, chosen->id, &sampler->error) != WEFT_OK) return WEFT_CHOSEN_FAILED;

@@ -10,9 +10,15 @@
 /* Logits this many temperatures below the largest are put in order only when a draw comes to them. */
 #define NEAR 12.0f
 
+/* In lanes, which the compiler computes together. */
 static float largest(const float *x, int32_t n) {
-    float max = -INFINITY;
-    for (int32_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    float lanes[LANES], max = -INFINITY;
+    for (int32_t l = 0; l < LANES; l++) lanes[l] = -INFINITY;
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int32_t l = 0; l < LANES; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (; i < n; i++) max = x[i] > max ? x[i] : max;
+    for (int32_t l = 0; l < LANES; l++) max = lanes[l] > max ? lanes[l] : max;
     return max;
 }
 
@@ -25,13 +31,13 @@ static inline float tempered(float x, float max, float temperature) {
 }
 
 static float range_sum(const float *x, int32_t n, float max, float temperature) {
-    float lanes[LANES] = {0};
-    for (int32_t i = 0; i < n; i += LANES) {
-        int32_t count = n - i < LANES ? n - i : LANES;
-        float e[LANES];
-        for (int32_t l = 0; l < count; l++) e[l] = tempered(x[i + l], max, temperature);
-        for (int32_t l = 0; l < count; l++) lanes[l] += e[l];
+    float lanes[LANES] = {0}, e[LANES];
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int32_t l = 0; l < LANES; l++) e[l] = tempered(x[i + l], max, temperature);
+        for (int32_t l = 0; l < LANES; l++) lanes[l] += e[l];
     }
+    for (int32_t l = 0; i + l < n; l++) lanes[l] += tempered(x[i + l], max, temperature);
     for (int32_t half = LANES / 2; half > 0; half /= 2)
         for (int32_t l = 0; l < half; l++) lanes[l] += lanes[l + half];
     return lanes[0];
