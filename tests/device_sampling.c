@@ -6,7 +6,7 @@ static weft_runtime *runtime;
 static weft_model *model;
 static weft_error error;
 
-static weft_engine *create(weft_precision precision) {
+static weft_engine *create(weft_precision precision, int32_t depth) {
     weft_engine *engine = NULL;
     weft_engine_options options = {.device = device_name,
                                    .precision = precision,
@@ -16,7 +16,7 @@ static weft_engine *create(weft_precision precision) {
                                    .max_rows = 16,
                                    .max_top = N_TOP,
                                    .logits = true};
-    CHECK(weft_engine_create(model, &options, &engine, &error));
+    CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
     return engine;
 }
 
@@ -27,13 +27,13 @@ static bool change_nothing(void *user, const weft_token *tokens, size_t n_tokens
 }
 
 static const question questions[] = {
-    {.seed = 1, .n_prompt = 9, .n_predict = 10},
-    {.seed = 2, .n_prompt = 3, .n_predict = 10, .temperature = 1.0f},
-    {.seed = 3, .n_prompt = 12, .n_predict = 10, .temperature = 40.0f},
-    {.seed = 4, .n_prompt = 5, .n_predict = 10, .temperature = 0.8f, .top_k = 40},
-    {.seed = 5, .n_prompt = 7, .n_predict = 10, .temperature = 1.5f, .top_p = 0.9f},
-    {.seed = 6, .n_prompt = 4, .n_predict = 10, .temperature = 5.0f, .min_p = 0.3f},
-    {.seed = 7, .n_prompt = 8, .n_predict = 10, .temperature = 2.0f, .top_k = 900, .top_p = 0.8f, .min_p = 0.01f},
+    {.seed = 1, .n_prompt = 9, .n_predict = 7},
+    {.seed = 2, .n_prompt = 3, .n_predict = 7, .temperature = 1.0f},
+    {.seed = 3, .n_prompt = 12, .n_predict = 7, .temperature = 40.0f},
+    {.seed = 4, .n_prompt = 5, .n_predict = 7, .temperature = 0.8f, .top_k = 40},
+    {.seed = 5, .n_prompt = 7, .n_predict = 7, .temperature = 1.5f, .top_p = 0.9f},
+    {.seed = 6, .n_prompt = 4, .n_predict = 7, .temperature = 5.0f, .min_p = 0.3f},
+    {.seed = 7, .n_prompt = 8, .n_predict = 7, .temperature = 2.0f, .top_k = 900, .top_p = 0.8f, .min_p = 0.01f},
 };
 #define N_QUESTIONS (sizeof questions / sizeof *questions)
 
@@ -47,7 +47,7 @@ static void begin_on_host(weft_engine *engine, const question *q, answer *a, siz
 }
 
 static void the_host_chooses_as_the_device(weft_precision precision) {
-    weft_engine *engine = create(precision);
+    weft_engine *engine = create(precision, 0);
     for (size_t i = 0; i < N_QUESTIONS; i++) {
         answer by_device, by_host;
         size_t n_calls = 0;
@@ -73,7 +73,7 @@ static void fast_is_the_same(void **state) {
 /* Three sequences, of which the host samples one: each has the tokens that it has alone. */
 static void others_are_not_disturbed(void **state) {
     (void)state;
-    weft_engine *engine = create(WEFT_EXACT);
+    weft_engine *engine = create(WEFT_EXACT, 2);
     answer alone[3], together[3];
     size_t n_calls = 0, over = 0;
     for (size_t i = 0; i < 3; i++) answer_alone(engine, &questions[i + 1], &alone[i]);
@@ -93,7 +93,7 @@ static void others_are_not_disturbed(void **state) {
     }
     for (size_t i = 0; i < 3; i++) assert_same_answer(&alone[i], &together[i]);
     assert_int_equal(n_calls, together[1].n);
-    /* Without a queue all three share each step; with one, the host's sequence is in every second step. */
+    /* The host's sequence is in every second step of the queue. */
     assert_true(engine->n_steps - n_before <= (uint64_t)(12 * engine->depth + 4));
     weft_engine_destroy(engine);
 }

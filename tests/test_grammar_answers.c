@@ -77,10 +77,10 @@ static void answers_fit_the_grammar(void **state) {
     int n_finishes[16] = {0};
     for (size_t g = 0; g < sizeof grammars / sizeof *grammars; g++) {
         weft_grammar *grammar = create_grammar(grammars[g]);
-        for (uint32_t seed = 0; seed < 12; seed++) {
+        for (uint32_t seed = 0; seed < 6; seed++) {
             int kind = (int)(seed % 4);
             answer a;
-            weft_session *session = ask((weft_sampling_options){.max_tokens = 8 + (int32_t)seed * 3,
+            weft_session *session = ask((weft_sampling_options){.max_tokens = 8 + (int32_t)seed * 2,
                                                                 .temperature = seed % 3 ? 1.5f : 0.0f,
                                                                 .seed = seed,
                                                                 .hook = disturb,
@@ -165,7 +165,7 @@ static void allocations_can_fail_in_an_answer(void **state) {
         CHECK(weft_grammar_create(opened, WEFT_GRAMMAR_JSON, "", 0, &grammar, &error));
         limits.n_all = 0;
         limits.fail_at = fail_at;
-        weft_session_options options = {.sampling = {.max_tokens = 6, .grammar = grammar}};
+        weft_session_options options = {.sampling = {.max_tokens = 2, .grammar = grammar}};
         first = weft_session_create(small, &options, &session, &error);
         if (first == WEFT_OK) first = weft_session_add_text(session, "h", 1, false, &error);
         for (int n = 0; first == WEFT_OK && !piece.last; n++) first = weft_session_next(session, &piece, &error);
