@@ -131,6 +131,7 @@ static weft_status flush(weft_cache_writer *writer) {
     weft_os_mutex_lock(&engine->mutex);
     if (!writer->stopped && status == WEFT_OK) {
         session->page_table[session->n_pages++] = page;
+        session->is_carried = true;
         session->n_cached = session->n_queued = writer->n_written = writer->n_positions;
     } else if (!writer->stopped) {
         weft_pages_give(&engine->pages, page, engine->n_submitted);

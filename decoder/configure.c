@@ -28,6 +28,10 @@ static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 static int32_t or_default(int32_t given, int32_t otherwise) {
     return given == 0 ? otherwise : given;
 }
@@ -53,6 +57,9 @@ static weft_status configure_pages(const weft_engine_options *options, weft_engi
     weft_status status = check_range("the number of KV-cache pages", n_pages, 1, INT32_MAX / 2, error);
     if (status != WEFT_OK) return status;
     config->n_pages = (int32_t)n_pages;
+    config->max_kept = config->n_pages;
+    if (options->n_kept != 0) config->max_kept = (int32_t)min64((options->n_kept - 1) / config->page_size + 1, n_pages);
+    if (options->n_kept < 0) config->max_kept = -1;
     return check_range("n_ctx / page_size * n_sequences", ((int64_t)config->max_pages + WEFT_SEQUENCE_PAGES) * config->n_sequences,
                        1, INT32_MAX, error);
 }
@@ -96,6 +103,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
     if (status == WEFT_OK) status = check_range("n_sequences", c.n_sequences, 1, MAX_SEQUENCES, error);
     if (status == WEFT_OK) status = check_range("max_top", c.max_top, 0, min(WEFT_MAX_TOP, n_vocab), error);
     if (status == WEFT_OK) status = check_range("n_cache", options->n_cache, 0, INT64_MAX, error);
+    if (status == WEFT_OK) status = check_range("n_kept", options->n_kept, -1, INT64_MAX, error);
     if (status == WEFT_OK) status = check_range("page_size", c.page_size, 1, MAX_CTX, error);
     if (status == WEFT_OK) status = check_range("max_rows", c.max_rows, 1, WEFT_MAX_ROWS, error);
     if (status == WEFT_OK) status = check_range("max_step_ms", options->max_step_ms, 0, INT32_MAX, error);

@@ -45,6 +45,8 @@ typedef struct weft_conversation {
 weft_status weft_conversation_begin(weft_conversation *conversation, weft_runtime *runtime, const weft_render_options *options,
                                     weft_error *error);
 void weft_conversation_end(weft_conversation *conversation);
+/* Makes a conversation that has just begun, with the same options, the same as another one. */
+weft_status weft_conversation_copy(weft_conversation *conversation, const weft_conversation *from, weft_error *error);
 
 /* Appends a message whose content are two texts in one. To take it back, set `size` to what it was. */
 weft_status weft_conversation_append(weft_conversation *conversation, const char *role, weft_text first, weft_text second,

@@ -71,7 +71,8 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
     engine->has_condition = weft_os_condition_init(&engine->changed);
     if (!engine->sessions || !engine->slots || !enough || !engine->has_mutex || !engine->has_condition)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for the tables of %zu sequences", n_sequences);
-    return weft_pages_create(&engine->pages, engine->runtime, engine->config.n_pages, error);
+    return weft_pages_create(&engine->pages, engine->runtime, engine->config.n_pages, engine->config.page_size,
+                             engine->config.max_kept, error);
 }
 
 /* A file that is written while its model is open would give weights that do not belong together. */

@@ -35,6 +35,7 @@ typedef struct weft_engine_config {
     weft_type kv_type;
     int32_t n_ctx, n_sequences, page_size, n_pages;
     int32_t max_pages; /* of one sequence */
+    int32_t max_kept;  /* pages that no sequence has; negative: sequences do not share by content */
     int32_t max_rows, max_top;
     int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan returns; this limits the memory for logits */
     bool logits, embeddings, refuse_when_full, unfused;
@@ -152,6 +153,9 @@ struct weft_session {
     int32_t n_read;     /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
+    uint64_t *page_names; /* of the first n_named pages: see pages.h */
+    int32_t n_named;
+    bool is_carried;    /* has pages that were not computed here: they get no names */
     bool ready;         /* has rows to run and the pages for them; set by the scheduler */
     bool has_tenure;    /* got all pages it needed, and has given up none since: see tenure.c */
     bool in_line;       /* waits for tenure, at its place in the engine's order */
@@ -210,6 +214,10 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
 bool weft_session_chooses(const weft_session *session, int32_t position);
 /* Forgets what is queued and cached from `position` on; results of queued steps will be dropped. */
 void weft_session_unqueue(weft_session *session, int32_t position);
+/* Gives names to pages that are complete now, so that other sequences can use them. */
+void weft_session_name_pages(weft_session *session);
+/* Uses pages that are there already for the next rows. */
+void weft_session_reuse_pages(weft_session *session);
 /* Releases all pages but the first `n_pages`; the content of the others is lost. */
 void weft_session_set_back(weft_session *session, int32_t n_pages);
 /* Ends an answer at the last token that the caller has read. */

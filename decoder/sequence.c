@@ -64,19 +64,40 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
     return chooses || scores || logits || embeds;
 }
 
+/* Gives the last page back. */
+static void give_page(weft_session *session) {
+    weft_engine *engine = session->engine;
+    weft_pages_give(&engine->pages, session->page_table[--session->n_pages], engine->n_submitted);
+    session->n_named = min(session->n_named, session->n_pages);
+    session->n_sent = min(session->n_sent, session->n_pages);
+}
+
+/* The next rows are written to pages of the session's own: of one that others use, all rows run again, in a new page. */
+static void leave_shared_pages(weft_session *session) {
+    weft_pages *pages = &session->engine->pages;
+    int32_t page_size = session->engine->config.page_size, first = session->n_queued / page_size;
+    session->n_named = min(session->n_named, first);
+    for (int32_t i = first; i < session->n_pages; i++) {
+        if (pages->n_users[session->page_table[i]] > 1) {
+            while (session->n_pages > i) give_page(session);
+            session->n_cached = session->n_queued = min(session->n_queued, i * page_size);
+        } else {
+            weft_pages_unname(pages, session->page_table[i]);
+        }
+    }
+}
+
 void weft_session_unqueue(weft_session *session, int32_t position) {
     session->epoch++;
     session->n_coming = 0;
     session->n_cached = session->n_queued = min(session->n_cached, position);
+    leave_shared_pages(session);
 }
 
 void weft_session_set_back(weft_session *session, int32_t n_pages) {
-    weft_engine *engine = session->engine;
-    int64_t kept = (int64_t)n_pages * engine->config.page_size;
+    int64_t kept = (int64_t)n_pages * session->engine->config.page_size;
+    while (session->n_pages > n_pages) give_page(session);
     weft_session_unqueue(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
-    while (session->n_pages > n_pages)
-        weft_pages_give(&engine->pages, session->page_table[--session->n_pages], engine->n_submitted);
-    session->n_sent = min(session->n_sent, n_pages);
     session->ready = false;
     if (session->has_tenure) session->in_line = false;
     session->has_tenure = false;

@@ -26,6 +26,7 @@ void weft_session_release(weft_session *session) {
     weft_release(runtime, session->page_table);
     weft_sampler_destroy(session->sampler);
     weft_sampler_destroy(session->next_sampler);
+    weft_release(runtime, session->page_names);
     weft_release(runtime, session->prompt_top);
     weft_release(runtime, session->text);
     weft_conversation_end(&session->conversation);
@@ -46,8 +47,9 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     atomic_init(&session->adding_cancelled, false);
     session->tokens = weft_allocate(runtime, (size_t)options->n_ctx * sizeof *session->tokens);
     session->page_table = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_table);
+    session->page_names = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_names);
     if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
-    if (!session->tokens || !session->page_table || (n_prompt_top > 0 && !session->prompt_top)) {
+    if (!session->tokens || !session->page_table || !session->page_names || (n_prompt_top > 0 && !session->prompt_top)) {
         weft_session_release(session);
         return NULL;
     }
@@ -103,6 +105,7 @@ weft_status weft_session_set_sampling(weft_session *session, const weft_sampling
     weft_status status = weft_sampler_create(engine, options ? options : &none, session->options.n_ctx, &created, error);
     if (status != WEFT_OK) return status;
     weft_os_mutex_lock(&engine->mutex);
+    while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX); /* a fork reads them */
     weft_sampler *replaced = session->next_sampler;
     session->next_sampler = created;
     session->options.sampling = created->options;

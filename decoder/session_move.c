@@ -126,7 +126,10 @@ static void swap(weft_session *session, weft_session *place) {
     SWAP(int32_t, options.n_ctx);
     SWAP(int32_t, slot);
     SWAP(int32_t *, page_table);
+    SWAP(uint64_t *, page_names);
     SWAP(int32_t, n_pages);
+    SWAP(int32_t, n_named);
+    SWAP(bool, is_carried);
     SWAP(int32_t, n_sent);
     SWAP(int32_t, n_cached);
     SWAP(int32_t, n_queued);

@@ -228,6 +228,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
         bool wanted = session && session->epoch == part->epoch;
         if (wanted) {
             session->n_cached = part->first + part->count;
+            weft_session_name_pages(session);
             report_prefill(session, part);
             if (session->n_cached >= session->n_prompt) end_prompt(session);
             count_time(session, part, now - begin);
@@ -274,6 +275,7 @@ void weft_step_drain(weft_engine *engine) {
 
 /* After a step failed, the device's data cannot be trusted: a step queued after it may have run with an incomplete page table. */
 static void set_all_back(weft_engine *engine) {
+    weft_pages_unname_all(&engine->pages);
     for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i], 0);
 }
 

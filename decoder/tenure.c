@@ -7,8 +7,12 @@
  * least half a new token was chosen. While others wait, a sequence with tenure does not wait for its reader until its tenure is
  * over. So the device, and not the readers, decides how long the others wait.
  *
+ * A page that several sequences have is given up by the last of them. So it counts as reachable only if all of them can lose it.
+ *
  * Some sequence always makes progress: the first that has tenure and rows to run can take pages of all that came after it. If there
  * is no such sequence, the first in line can take pages of all others. */
+#include <string.h>
+
 #include "decoder/engine.h"
 
 #define MIN_TENURE 8
@@ -51,12 +55,31 @@ static weft_session *find_victim(const weft_engine *engine, int32_t place) {
     return victim;
 }
 
-/* The number of pages that are free, will be free when queued steps have ended, or can be taken from others. */
-static int64_t reachable_pages(const weft_engine *engine, int32_t place) {
-    int64_t n_pages = (int64_t)engine->pages.n_free + engine->pages.n_waiting;
+/* Pages that can be taken, now or when queued steps have ended. */
+static int64_t open_pages(const weft_engine *engine) {
+    return (int64_t)weft_pages_available(&engine->pages) + engine->pages.n_waiting;
+}
+
+/* The number of pages that nobody has any more if this sequence gives up its own after those that were counted since `seen` was
+ * cleared. */
+static int64_t count_given(weft_engine *engine, const weft_session *session) {
+    weft_pages *pages = &engine->pages;
+    int64_t n = 0;
+    for (int32_t i = 0; i < session->n_pages; i++) {
+        int32_t page = session->page_table[i];
+        n += ++pages->seen[page] == pages->n_users[page];
+    }
+    return n;
+}
+
+/* Whether `n` pages are open, or can be if others give up theirs. */
+static bool can_reach(weft_engine *engine, int32_t place, int64_t n) {
+    n -= open_pages(engine);
+    if (n <= 0) return true;
+    memset(engine->pages.seen, 0, (size_t)engine->pages.n_pages * sizeof *engine->pages.seen);
     for (int32_t i = 0; i < engine->n_sessions; i++)
-        if (may_take(engine, place, i) != TAKE_NOT) n_pages += engine->sessions[i]->n_pages;
-    return n_pages;
+        if (may_take(engine, place, i) != TAKE_NOT) n -= count_given(engine, engine->sessions[i]);
+    return n <= 0;
 }
 
 /* The number of all pages that the sequence needs for the positions that must run, which may take several steps. */
@@ -74,7 +97,7 @@ static void refuse(weft_session *session, int32_t n_pages) {
  * pages. */
 static bool take_reached(weft_session *session, int32_t n_more, bool *promised) {
     weft_pages *pages = &session->engine->pages;
-    *promised = n_more > pages->n_free;
+    *promised = n_more > weft_pages_available(pages);
     if (*promised) return false;
     weft_pages_take(pages, n_more, session->page_table + session->n_pages, NULL);
     session->n_pages += n_more;
@@ -85,12 +108,12 @@ static bool take_reached(weft_session *session, int32_t n_more, bool *promised) 
  * none if they would not suffice. */
 static bool take_pages(weft_engine *engine, int32_t place, bool *promised) {
     weft_session *session = engine->sessions[place];
-    weft_pages *pages = &engine->pages;
+    if (!*promised) weft_session_reuse_pages(session);
     int32_t n_pages = needed_pages(session), n_more = n_pages - session->n_pages;
     if (n_more <= 0) return true;
-    if (n_pages > pages->n_pages) refuse(session, n_pages);
-    if (session->failed != WEFT_OK || *promised || reachable_pages(engine, place) < n_more) return false;
-    for (int32_t missing; (missing = n_more - pages->n_free - pages->n_waiting) > 0;) {
+    if (n_pages > engine->pages.n_pages) refuse(session, n_pages);
+    if (session->failed != WEFT_OK || *promised || !can_reach(engine, place, n_more)) return false;
+    for (int32_t missing; (missing = n_more - (int32_t)open_pages(engine)) > 0;) {
         weft_session *victim = find_victim(engine, place);
         weft_session_set_back(victim, victim->n_pages > missing ? victim->n_pages - missing : 0);
     }
@@ -146,18 +169,19 @@ static void assign_waiting(weft_engine *engine) {
 /* Takes pages only from newer sequences, whose calls then fail. */
 static bool take_or_refuse(weft_engine *engine, int32_t place, bool *promised) {
     weft_session *session = engine->sessions[place];
-    weft_pages *pages = &engine->pages;
+    if (!*promised) weft_session_reuse_pages(session);
     int32_t n_pages = needed_pages(session), n_more = n_pages - session->n_pages;
     if (n_more <= 0) return true;
     if (*promised) return false;
-    int64_t reachable = (int64_t)pages->n_free + pages->n_waiting;
+    int64_t reachable = open_pages(engine);
+    memset(engine->pages.seen, 0, (size_t)engine->pages.n_pages * sizeof *engine->pages.seen);
     for (int32_t i = place + 1; i < engine->n_sessions; i++)
-        if (weft_session_active(engine->sessions[i])) reachable += engine->sessions[i]->n_pages;
+        if (weft_session_active(engine->sessions[i])) reachable += count_given(engine, engine->sessions[i]);
     if (reachable < n_more) {
         refuse(session, n_pages);
         return false;
     }
-    for (int32_t i = engine->n_sessions - 1; i > place && n_more > pages->n_free + pages->n_waiting; i--)
+    for (int32_t i = engine->n_sessions - 1; i > place && n_more > open_pages(engine); i--)
         if (weft_session_active(engine->sessions[i]) && engine->sessions[i]->n_pages > 0) refuse(engine->sessions[i], n_pages);
     return take_reached(session, n_more, promised);
 }

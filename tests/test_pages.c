@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #define N_PAGES 7
+#define PAGE_SIZE 2
 
 static void takes_all_and_no_more(void **state) {
     (void)state;
@@ -19,7 +20,7 @@ static void takes_all_and_no_more(void **state) {
     weft_error error = {0};
     int32_t taken[N_PAGES + 1];
     bool seen[N_PAGES] = {false};
-    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, &error), WEFT_OK);
+    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, PAGE_SIZE, -1, &error), WEFT_OK);
     assert_int_equal(weft_pages_take(&pages, N_PAGES + 1, taken, &error), WEFT_OUT_OF_PAGES);
     assert_non_null(strstr(error.message, "8 KV-cache pages are needed and 7 of 7 are free"));
     assert_int_equal(pages.n_free, N_PAGES);
@@ -42,7 +43,7 @@ static void comes_back_when_the_last_step_has_ended(void **state) {
     weft_pages pages;
     int32_t taken[N_PAGES];
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
-    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, NULL), WEFT_OK);
+    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, PAGE_SIZE, -1, NULL), WEFT_OK);
     assert_int_equal(weft_pages_take(&pages, N_PAGES, taken, NULL), WEFT_OK);
     weft_pages_give(&pages, taken[0], 0); /* no step has used it */
     assert_int_equal(pages.n_free, 1);
@@ -72,7 +73,7 @@ static void random_use_matches_a_plain_list(void **state) {
     uint64_t waits_for[N_PAGES] = {0}, ended = 0, queued = 0;
     print_message("seed %u\n", seed);
     assert_int_equal(weft_runtime_create(NULL, &runtime, NULL), WEFT_OK);
-    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, NULL), WEFT_OK);
+    assert_int_equal(weft_pages_create(&pages, runtime, N_PAGES, PAGE_SIZE, -1, NULL), WEFT_OK);
     for (int round = 0; round < 20000; round++) {
         random = random * 1664525u + 1013904223u;
         int32_t page = (int32_t)(random >> 24) % N_PAGES, taken;
@@ -112,12 +113,12 @@ static void every_allocation_can_fail(void **state) {
         weft_error error = {0};
         size_t before = limits.n_live;
         limits.fail_at = limits.n_all + n;
-        weft_status status = weft_pages_create(&pages, runtime, N_PAGES, &error);
+        weft_status status = weft_pages_create(&pages, runtime, N_PAGES, PAGE_SIZE, -1, &error);
         if (status == WEFT_OK) weft_pages_destroy(&pages);
         assert_int_equal(limits.n_live, before);
         weft_runtime_destroy(runtime);
         if (status == WEFT_OK) {
-            assert_int_equal(n, 3);
+            assert_int_equal(n, 5);
             return;
         }
         assert_int_equal(status, WEFT_OUT_OF_MEMORY);

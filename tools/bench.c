@@ -362,6 +362,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_model *model = NULL;
     weft_model_info info = {0};
     weft_engine_options chosen = engine_options(&settings.engine);
+    chosen.n_kept = -1; /* each prompt is computed */
     interrupt_install();
     weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);

@@ -170,7 +170,10 @@ typedef struct weft_engine_options {
      * one at least: no cancel waits longer. It is measured as steps run, and does not change results. 0: 50 */
     int32_t max_step_ms;
     bool embeddings; /* weft_engine_embed can be called */
-    uint64_t reserved[7];
+    /* Positions of pages that no session has any more and that are kept, so that a session whose text begins alike need not compute
+     * them again. They are taken when pages are short. 0: up to n_cache; -1: none, and sessions do not share pages by content */
+    int64_t n_kept;
+    uint64_t reserved[6];
 } weft_engine_options;
 
 /* Opens the device, makes the plans and loads the weights. `options` may be NULL. The model must outlive the engine.
@@ -197,7 +200,8 @@ typedef struct weft_engine_info {
     /* As in weft_plan_info, of the plan that decodes one sequence; 0 before it was used. */
     uint64_t decode_weight_bytes;
     size_t decode_phases, decode_dispatches;
-    uint64_t reserved[8];
+    int64_t n_pages_kept; /* of n_pages_free: those whose keys and values are kept for other sessions */
+    uint64_t reserved[7];
 } weft_engine_info;
 /* Describes the engine as it is now. */
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);

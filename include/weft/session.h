@@ -25,6 +25,8 @@ typedef enum weft_when_full {
     WEFT_WHEN_FULL_DROP
 } weft_when_full;
 
+#define WEFT_SHARE_NONE UINT64_MAX
+
 typedef struct weft_session_options {
     int32_t n_ctx;                  /* max tokens in the session; 0: the engine's */
     int32_t n_prompt_top;           /* most likely tokens in each call of on_prompt */
@@ -44,7 +46,10 @@ typedef struct weft_session_options {
     /* Tells that messages `first` to first + n_messages - 1, as weft_session_message_at counted them, were dropped; called by the
      * thread that says something. */
     void (*on_drop)(void *user, size_t first, size_t n_messages);
-    uint64_t reserved[4];
+    /* Sessions of one group use the same pages for the same beginning of their texts, and so a session can see, by the time that a
+     * prompt takes, whether another one of its group had it. WEFT_SHARE_NONE: it shares with none but its forks. */
+    uint64_t share_group;
+    uint64_t reserved[3];
 } weft_session_options;
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
@@ -55,6 +60,13 @@ WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session
 /* Replaces the sampling options, for answers that begin later. `options` may be NULL: all zeros. WEFT_INVALID_ARGUMENT: a value is
  * out of its range, or needs an engine of other options. WEFT_OUT_OF_MEMORY. On failure the session is unchanged. */
 WEFT_API weft_status weft_session_set_sampling(weft_session *session, const weft_sampling_options *options, weft_error *error);
+/* Creates a session that holds the same tokens and conversation: those of an answer as far as they were read. The two then go on
+ * apart. What was computed of the tokens is used by both, but for the last page_size positions or fewer, which the copy computes
+ * again. `options` are the copy's; NULL: those of the session. `options->chat` is NULL: messages are rendered as the session's.
+ * With equal sampling options the two choose the same tokens. on_prompt and on_logits get what comes after the tokens. The session
+ * goes on meanwhile. WEFT_FULL: as weft_session_create. WEFT_INVALID_ARGUMENT: the tokens are more than n_ctx. */
+WEFT_API weft_status weft_session_fork(weft_session *session, const weft_session_options *options, weft_session **copy,
+                                       weft_error *error);
 /* Gives the session's pages back to the engine. No other call on the session may be under way. */
 WEFT_API void weft_session_destroy(weft_session *session);
 
@@ -156,7 +168,8 @@ WEFT_API void weft_session_cancel(weft_session *session);
 typedef struct weft_session_timing {
     uint64_t n_prefill, n_decode;   /* tokens that steps ran: of prompts, and of answers */
     uint64_t prefill_ns, decode_ns; /* the time of those steps */
-    uint64_t reserved[8];
+    uint64_t n_reused;              /* tokens whose keys and values were there already, computed for another session or before */
+    uint64_t reserved[7];
 } weft_session_timing;
 /* The times since the session was created. */
 WEFT_API void weft_session_measure(const weft_session *session, weft_session_timing *timing);
