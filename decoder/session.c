@@ -106,6 +106,8 @@ weft_status weft_session_set_sampling(weft_session *session, const weft_sampling
     if (status != WEFT_OK) return status;
     weft_os_mutex_lock(&engine->mutex);
     while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX); /* a fork reads them */
+    /* A fork or a save reads the options meanwhile. */
+    while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_sampler *replaced = session->next_sampler;
     session->next_sampler = created;
     session->options.sampling = created->options;
