@@ -5,33 +5,88 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { MAX_THREADS = 1024, LANES = 32, MAX_WARPS = MAX_THREADS / LANES, STACK_BYTES = 64 * 1024 };
+enum {
+    MAX_THREADS = 1024,
+    LANES = 32,
+    MAX_WARPS = MAX_THREADS / LANES,
+    STACK_BYTES = 64 * 1024 + 5 * 64 /* no power of two, so that the tops of the stacks do not share the same lines of the caches */
+};
 
-typedef enum fiber_state { READY, PAUSED, AT_WARP, AT_BLOCK, ENDED } fiber_state;
+typedef enum fiber_state { READY, PAUSED, AT_WARP, AT_BLOCK, ENDED, N_STATES } fiber_state;
 
 typedef struct fiber {
     void *jump[5]; /* where the fiber stopped */
     weft_emulated_index index;
     fiber_state state;
-    bool value; /* given to the barrier of the block */
 } fiber;
 
 typedef struct warp {
+    fiber *fibers;
+    size_t lanes, n_at_warp;
     uint64_t given[LANES], taken[LANES];
 } warp;
 
 static struct {
     const weft_emulated_launch *launch;
     weft_emulated_place place;
-    ucontext_t starts[MAX_THREADS], main;
+    ucontext_t starts[MAX_THREADS];
     char *stacks;
     void *jump[5]; /* of the scheduler */
     fiber fibers[MAX_THREADS];
+    size_t counts[N_STATES]; /* of fibers in a state */
     warp warps[MAX_WARPS];
     fiber *running;
     size_t n_started;
-    bool any; /* what the last barrier of the block found */
+    uint64_t random;
+    bool given, any; /* to the barrier of the block: what its threads gave so far, and what the last barrier found */
+    struct {
+        warp *warp;
+        size_t place, step, left; /* of its lanes */
+    } turn;
 } block;
+
+/* ---- The order of the lanes ---- */
+
+static void set_state(fiber *f, fiber_state state) {
+    block.counts[f->state]--;
+    block.counts[state]++;
+    f->state = state;
+}
+
+/* All lanes, from a random one on, up or down. */
+static void begin_turn(warp *w) {
+    block.turn.warp = w;
+    block.turn.place = weft_emulated_random(&block.random) % w->lanes;
+    block.turn.step = weft_emulated_random(&block.random) % 2 == 0 ? 1 : w->lanes - 1;
+    block.turn.left = w->lanes;
+}
+
+/* If all lanes wait for each other, each gets what the others gave. */
+static bool release_warp(warp *w) {
+    if (w->n_at_warp < LANES) return false;
+    memcpy(w->taken, w->given, sizeof w->taken);
+    for (size_t i = 0; i < LANES; i++) w->fibers[i].state = READY;
+    block.counts[AT_WARP] -= LANES;
+    block.counts[READY] += LANES;
+    w->n_at_warp = 0;
+    return true;
+}
+
+/* The next lane of the warp that can run, or NULL. */
+static fiber *next_lane(void) {
+    warp *w = block.turn.warp;
+    for (;;) {
+        if (block.turn.left == 0) {
+            if (w == NULL || !release_warp(w)) return NULL;
+            begin_turn(w);
+        }
+        fiber *f = &w->fibers[block.turn.place];
+        block.turn.place += block.turn.step;
+        if (block.turn.place >= w->lanes) block.turn.place -= w->lanes;
+        block.turn.left--;
+        if (f->state == READY) return f;
+    }
+}
 
 /* ---- Fibers ---- */
 
@@ -41,11 +96,22 @@ static __attribute__((noipa, noreturn)) void jump(void **place) {
     __builtin_longjmp(place, 1);
 }
 
+/* Goes to the next lane, or to the scheduler if there is none. */
 static __attribute__((noipa)) void leave(void) {
-    if (__builtin_setjmp(block.running->jump) == 0) jump(block.jump);
+    fiber *f = block.running, *next = next_lane();
+    if (next == f) return;
+    if (__builtin_setjmp(f->jump) != 0) return;
+    if (next == NULL) jump(block.jump);
+    block.running = next;
+    block.place.thread = next->index;
+    jump(next->jump);
 }
 
-static __attribute__((noipa)) void go_on(fiber *f) {
+/* From the scheduler, which goes on when no lane of the warp can run. */
+static __attribute__((noipa)) void run_warp(warp *w) {
+    begin_turn(w);
+    fiber *f = next_lane();
+    if (f == NULL) return;
     block.running = f;
     block.place.thread = f->index;
     if (__builtin_setjmp(block.jump) == 0) jump(f->jump);
@@ -55,13 +121,14 @@ static void live(void) {
     for (;;) {
         leave();
         block.launch->kernel->run(block.launch->argument);
-        block.running->state = ENDED;
+        set_state(block.running, ENDED);
     }
 }
 
-/* A fiber runs until its first `leave`, which comes back here as `go_on` would. */
+/* A fiber runs until its first `leave`, which comes back here, since no warp has its turn. */
 static __attribute__((noipa)) void start(size_t i) {
     block.running = &block.fibers[i];
+    block.turn.warp = NULL;
     if (__builtin_setjmp(block.jump) == 0) setcontext(&block.starts[i]);
 }
 
@@ -83,108 +150,87 @@ static bool start_fibers(size_t n) {
 /* ---- What kernels call ---- */
 
 static bool synchronise(bool value) {
-    block.running->value = value;
-    block.running->state = AT_BLOCK;
+    block.given = block.given || value;
+    set_state(block.running, AT_BLOCK);
     leave();
     return block.any;
 }
 
 static const uint64_t *exchange(uint64_t value) {
-    warp *own = &block.warps[(block.running - block.fibers) / LANES];
-    own->given[(block.running - block.fibers) % LANES] = value;
-    block.running->state = AT_WARP;
+    size_t index = (size_t)(block.running - block.fibers);
+    warp *own = &block.warps[index / LANES];
+    own->given[index % LANES] = value;
+    own->n_at_warp++;
+    set_state(block.running, AT_WARP);
     leave();
     return own->taken;
 }
 
 static void pause_fiber(void) {
-    block.running->state = PAUSED;
+    set_state(block.running, PAUSED);
     leave();
 }
 
 const weft_emulated_services weft_emulated_block_services = {
     .place = &block.place, .synchronise = synchronise, .exchange = exchange, .pause = pause_fiber};
 
-/* ---- Barriers ---- */
+/* ---- Blocks ---- */
 
-static size_t count(const fiber *fibers, size_t n, fiber_state state) {
-    size_t found = 0;
-    for (size_t i = 0; i < n; i++) found += fibers[i].state == state;
-    return found;
-}
-
-static bool release_warp(size_t index, size_t lanes) {
-    fiber *fibers = &block.fibers[index * LANES];
-    if (lanes < LANES || count(fibers, LANES, AT_WARP) < LANES) return false;
-    memcpy(block.warps[index].taken, block.warps[index].given, sizeof block.warps[index].taken);
-    for (size_t i = 0; i < LANES; i++) fibers[i].state = READY;
-    return true;
+static void make_ready(size_t n, fiber_state from) {
+    for (size_t i = 0; i < n && block.counts[from] > 0; i++)
+        if (block.fibers[i].state == from) set_state(&block.fibers[i], READY);
 }
 
 static bool release_block(size_t n) {
-    if (count(block.fibers, n, AT_BLOCK) + count(block.fibers, n, ENDED) < n) return false;
-    bool any = false, released = false;
-    for (size_t i = 0; i < n; i++) {
-        if (block.fibers[i].state != AT_BLOCK) continue;
-        any = any || block.fibers[i].value;
-        block.fibers[i].state = READY;
-        released = true;
-    }
-    block.any = any;
-    return released;
+    if (block.counts[AT_BLOCK] == 0 || block.counts[AT_BLOCK] + block.counts[ENDED] < n) return false;
+    make_ready(n, AT_BLOCK);
+    block.any = block.given;
+    block.given = false;
+    return true;
 }
 
-/* ---- Blocks ---- */
-
-/* All ready lanes of a warp up to their next barrier, from a random one on. */
-static bool run_warp(size_t index, size_t lanes, uint64_t *random) {
-    bool ran = false;
-    do {
-        size_t first = weft_emulated_random(random) % lanes, step = weft_emulated_random(random) % 2 * 2 + lanes - 1;
-        for (size_t i = 0; i < lanes; i++) {
-            fiber *f = &block.fibers[index * LANES + (first + i * step) % lanes];
-            if (f->state != READY) continue;
-            go_on(f);
-            ran = true;
-        }
-    } while (release_warp(index, lanes));
-    return ran;
-}
-
-static const char *run_block(size_t n, uint64_t *random) {
-    size_t n_warps = (n + LANES - 1) / LANES;
+static void begin_block(size_t n) {
     memset(block.launch->shared, 0xff, block.launch->shared_bytes); /* NaN */
+    memset(block.counts, 0, sizeof block.counts);
+    block.counts[READY] = n;
+    block.given = false;
     for (size_t i = 0; i < n; i++) block.fibers[i].state = READY;
-    for (;;) {
-        bool ran = false;
-        size_t first = weft_emulated_random(random) % n_warps;
-        for (size_t i = 0; i < n; i++)
-            if (block.fibers[i].state == PAUSED) block.fibers[i].state = READY;
-        for (size_t i = 0; i < n_warps; i++) {
-            size_t index = (first + i) % n_warps, lanes = n - index * LANES < LANES ? n - index * LANES : LANES;
-            ran = run_warp(index, lanes, random) || ran;
-        }
-        if (count(block.fibers, n, ENDED) == n) return NULL;
-        if (!release_block(n) && !ran) return "threads wait for others that never come";
+    for (size_t i = 0; i * LANES < n; i++) {
+        size_t left = n - i * LANES;
+        block.warps[i].fibers = &block.fibers[i * LANES];
+        block.warps[i].lanes = left < LANES ? left : LANES;
+        block.warps[i].n_at_warp = 0;
     }
+}
+
+static const char *run_block(size_t n) {
+    size_t n_warps = (n + LANES - 1) / LANES;
+    begin_block(n);
+    while (block.counts[ENDED] < n) {
+        make_ready(n, PAUSED);
+        if (block.counts[READY] == 0 && !release_block(n)) return "threads wait for others that never come";
+        size_t first = weft_emulated_random(&block.random) % n_warps;
+        for (size_t i = 0; i < n_warps; i++) run_warp(&block.warps[(first + i) % n_warps]);
+    }
+    return NULL;
 }
 
 const char *weft_emulated_run(const weft_emulated_launch *launch, uint64_t seed) {
     size_t n = (size_t)launch->block.x * launch->block.y * launch->block.z;
-    uint64_t random = seed;
     if (n == 0 || n > MAX_THREADS || launch->block.y * launch->block.z != 1) return "a block of a size that is not emulated";
     if (launch->grid.x == 0 || launch->grid.y == 0 || launch->grid.z != 1) return "a grid of a size that is not emulated";
     if (launch->shared_bytes > WEFT_EMULATED_SHARED_BYTES) return "too much shared memory";
     block.launch = launch;
+    block.random = seed;
     if (!start_fibers(n)) return "no memory for threads";
     for (size_t i = 0; i < n; i++) block.fibers[i].index = (weft_emulated_index){(unsigned)i, 0, 0};
     block.place.block_size = launch->block;
     block.place.grid_size = launch->grid;
-    uint64_t n_blocks = (uint64_t)launch->grid.x * launch->grid.y, first = weft_emulated_random(&random) % n_blocks;
+    uint64_t n_blocks = (uint64_t)launch->grid.x * launch->grid.y, first = weft_emulated_random(&block.random) % n_blocks;
     for (uint64_t i = 0; i < n_blocks; i++) {
         uint64_t index = (first + i) % n_blocks;
         block.place.block = (weft_emulated_index){(unsigned)(index % launch->grid.x), (unsigned)(index / launch->grid.x), 0};
-        const char *problem = run_block(n, &random);
+        const char *problem = run_block(n);
         if (problem != NULL) return problem;
     }
     return NULL;
