@@ -98,15 +98,17 @@ static void assert_rows(const weft_engine *engine, int64_t needed, const char *w
 
 static void two_are_read_in_turn(void **state) {
     (void)state;
-    static const int32_t n_prompts[] = {1024, 100}, n_predicts[] = {64, 300};
+    static const int32_t n_prompts[] = {300, 40}, n_predicts[] = {40, 100};
     for (size_t p = 0; p < 2; p++) {
         for (int32_t depth = 1; depth <= 2; depth++) {
             reading r[2];
             question questions[2];
-            weft_engine *engine = create(
-                (weft_engine_options){
-                    .precision = WEFT_EXACT, .n_sequences = 2, .n_cache = n_prompts[p] + n_predicts[p] + 32, .page_size = 32},
-                depth);
+            weft_engine *engine = create((weft_engine_options){.precision = WEFT_EXACT,
+                                                               .n_sequences = 2,
+                                                               .n_cache = n_prompts[p] + n_predicts[p] + 32,
+                                                               .page_size = 32,
+                                                               .max_rows = 128},
+                                         depth);
             for (uint32_t i = 0; i < 2; i++) {
                 questions[i] = (question){.seed = 1 + i, .n_prompt = n_prompts[p], .n_predict = n_predicts[p]};
                 begin_reading(engine, &questions[i], &r[i]);
@@ -237,8 +239,8 @@ static void make_scene(scene *s, uint32_t seed, uint32_t *random) {
     for (uint32_t i = 0; i < s->n_sessions; i++) {
         question *q = &s->questions[i];
         *q = (question){.seed = next_random(random),
-                        .n_prompt = 1 + (int32_t)(next_random(random) % (next_random(random) % 3 == 0 ? 400 : 100)),
-                        .n_predict = 1 + (int32_t)(next_random(random) % (next_random(random) % 3 == 0 ? 250 : 60))};
+                        .n_prompt = 1 + (int32_t)(next_random(random) % (next_random(random) % 3 == 0 ? 200 : 100)),
+                        .n_predict = 1 + (int32_t)(next_random(random) % (next_random(random) % 3 == 0 ? 120 : 60))};
         s->needed += needed_rows(q);
         if (needed_rows(q) > s->longest) s->longest = needed_rows(q);
     }
