@@ -162,6 +162,9 @@ weft_status weft_check_execute(weft_check_case *c, weft_device *device, bool par
 /* The types a weight matrix can have, and rows of T every op is checked at. */
 extern const weft_type weft_check_types[];
 extern const size_t weft_check_type_count;
+/* Whether cases that show how work is divided, which does not depend on the type, run with this one: a type of each size of
+ * block. */
+bool weft_check_divides(weft_type type);
 extern const int64_t weft_check_t[];
 extern const size_t weft_check_t_count;
 

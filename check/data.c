@@ -7,6 +7,11 @@
 const weft_type weft_check_types[] = {WEFT_F32,  WEFT_F16,  WEFT_BF16, WEFT_Q4_0, WEFT_Q4_1, WEFT_Q5_0,   WEFT_Q5_1,   WEFT_Q8_0,
                                       WEFT_Q2_K, WEFT_Q3_K, WEFT_Q4_K, WEFT_Q5_K, WEFT_Q6_K, WEFT_IQ4_NL, WEFT_IQ4_XS, WEFT_MXFP4};
 const size_t weft_check_type_count = sizeof weft_check_types / sizeof weft_check_types[0];
+
+bool weft_check_divides(weft_type type) {
+    return type == WEFT_F32 || type == WEFT_F16 || type == WEFT_Q8_0 || type == WEFT_Q4_K;
+}
+
 const int64_t weft_check_t[] = {1, 2, 3, 5, 8, 33};
 const size_t weft_check_t_count = sizeof weft_check_t / sizeof weft_check_t[0];
 

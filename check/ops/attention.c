@@ -159,12 +159,18 @@ static weft_status check_large(weft_check_run *run, const weft_check_rows *rows,
     return status == WEFT_OK ? check(run, &(shape){128, 8, 4, 0, *rows, USUAL}, type, WEFT_CHECK_LARGE, error) : status;
 }
 
+/* Many rows and heads show how work is divided, for which the usual type of the precision is enough. */
+#define MANY_COLUMNS 256
+
 static weft_status cases(weft_check_run *run, weft_error *error) {
     weft_status status = WEFT_OK;
+    bool exact = weft_check_precision(run) == WEFT_EXACT;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && status == WEFT_OK; i++) {
-        weft_check_size size = weft_check_quick_if(shapes[i].rows.t == 8);
-        status = check(run, &shapes[i], WEFT_F32, size, error);
-        if (status == WEFT_OK) status = check(run, &shapes[i], WEFT_F16, size, error);
+        const shape *s = &shapes[i];
+        bool many = s->rows.t * s->n_kv_heads * s->group > MANY_COLUMNS;
+        weft_check_size size = weft_check_quick_if(s->rows.t == 8);
+        if (exact || !many) status = check(run, s, WEFT_F32, size, error);
+        if (status == WEFT_OK && !(exact && many)) status = check(run, s, WEFT_F16, size, error);
     }
     for (size_t i = 0; i < sizeof large_rows / sizeof large_rows[0] && status == WEFT_OK; i++)
         status = check_large(run, &large_rows[i], error);
