@@ -28,10 +28,12 @@ const char *weft_op_name(weft_op op) {
 
 /* The next word of `*ports`, which moves past it; 0 at the end. */
 static size_t next_port(const char **ports, const char **word) {
-    *word = *ports + strspn(*ports, " ");
-    size_t length = strcspn(*word, " ");
-    *ports = *word + length;
-    return length;
+    const char *at = *ports;
+    while (*at == ' ') at++;
+    *word = at;
+    while (*at != ' ' && *at != 0) at++;
+    *ports = at;
+    return (size_t)(at - *word);
 }
 
 static size_t count_ports(const char *ports) {
