@@ -315,6 +315,13 @@ static void tell_dropped(const weft_session *session, size_t first, size_t n_mes
     if (n_messages > 0 && options->on_drop) options->on_drop(options->user, first, n_messages);
 }
 
+/* In the middle of an answer. */
+static weft_status add_to_answer(saying *s, const char *text) {
+    weft_status status = weft_tokenizer_append(s->tokenizer, text, strlen(text), false, false, &s->a.sink, s->error);
+    s->a.n_added = s->a.sink.count;
+    return end_saying(s, status, WEFT_CHAT_ANSWER);
+}
+
 static weft_status say(weft_session *session, weft_role role, const char *text, bool begins, weft_error *error) {
     saying s = begin_saying(weft_addition_begin(session), error);
     weft_status status = WEFT_OK;
@@ -322,8 +329,10 @@ static weft_status say(weft_session *session, weft_role role, const char *text, 
     s.begins = begins;
     s.n_spare = begins ? 0 : spare_tokens(&session->options);
     look_at_answer(&s);
+    if (begins && s.answered && !s.ended && !s.conversation->is_cut) return add_to_answer(&s, text);
     if (begins && (s.a.chat_state != WEFT_CHAT_SAID || s.conversation->is_cut))
-        status = weft_fail(error, WEFT_INVALID_ARGUMENT, "an answer can be begun after a message, and before its first token");
+        status =
+            weft_fail(error, WEFT_INVALID_ARGUMENT, "an answer can be begun, or go on, after a message and before its end token");
     if (status == WEFT_OK) status = compose(&s, role, text);
     if (status == WEFT_FULL && s.n_spare > 0) status = compose_dropping(&s, role, text, &dropped);
     if (status == WEFT_OK) keep(&s, role);

@@ -325,6 +325,53 @@ static void ends_of_answers(void **state) {
     assert_true(n_ends > 0);
 }
 
+/* What was read of an answer, begun or not, is the answer; what was chosen ahead of the reader is forgotten. */
+static void a_message_in_the_middle_of_an_answer(void **state) {
+    (void)state;
+    for (size_t n = 0; n < 8; n++) {
+        const weft_token *tokens, *others;
+        weft_session *sessions[2];
+        weft_token read[4];
+        for (int i = 0; i < 2; i++) {
+            sessions[i] = begin(PLAIN, (weft_session_options){.sampling.ignore_end = true});
+            CHECK(weft_session_say(sessions[i], WEFT_USER, "one", &error));
+            if (n >= 4) CHECK(weft_session_begin(sessions[i], "It is", &error));
+            for (size_t k = 0; i == 0 && k < n % 4; k++) read[k] = next_token(sessions[0]);
+            if (i == 1) CHECK(weft_session_add_tokens(sessions[1], read, n % 4, &error));
+            CHECK(weft_session_say(sessions[i], WEFT_USER, "two", &error));
+        }
+        size_t n_tokens = session_tokens(sessions[0], &tokens);
+        assert_int_equal(n_tokens, session_tokens(sessions[1], &others));
+        assert_memory_equal(tokens, others, n_tokens * sizeof *tokens);
+        weft_session_destroy(sessions[0]);
+        weft_session_destroy(sessions[1]);
+    }
+}
+
+/* A restored session goes back as the one that was saved. */
+static void after_restoring(void **state) {
+    (void)state;
+    const weft_token *tokens, *others;
+    weft_session *session = begin(FORGETS, (weft_session_options){.sampling.ignore_end = true}), *other = NULL;
+    CHECK(weft_session_say(session, WEFT_SYSTEM, "be brief", &error));
+    CHECK(weft_session_say(session, WEFT_USER, "one", &error));
+    CHECK(weft_session_begin(session, "<think>so", &error));
+    add(session, "</think>it is");
+    CHECK(weft_session_say(session, WEFT_USER, "two", &error));
+    CHECK(weft_session_save(session, PATH ".saved", NULL, &error));
+    CHECK(weft_session_restore(engine, PATH ".saved", NULL, &other, NULL, &error));
+    remove(PATH ".saved");
+    for (size_t n = 5; n-- > 0;) {
+        CHECK(weft_session_rewind_messages(session, n, &error));
+        CHECK(weft_session_rewind_messages(other, n, &error));
+        size_t n_tokens = session_tokens(session, &tokens);
+        assert_int_equal(n_tokens, session_tokens(other, &others));
+        assert_memory_equal(tokens, others, n_tokens * sizeof *tokens);
+    }
+    weft_session_destroy(session);
+    weft_session_destroy(other);
+}
+
 /* ---- Failures ---- */
 
 static void failing_allocations(void **state) {
@@ -369,9 +416,15 @@ int main(int argc, char **argv) {
     if (argc > 1) seed = (uint32_t)strtoul(argv[1], NULL, 10);
     if (argc > 2) n_steps = atoi(argv[2]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens_after_going_back), cmocka_unit_test(prompts_that_wait), cmocka_unit_test(an_answer_is_tried_again),
-        cmocka_unit_test(ends_of_answers),         cmocka_unit_test(any_order),         cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(tokens_after_going_back),
+        cmocka_unit_test(prompts_that_wait),
+        cmocka_unit_test(an_answer_is_tried_again),
+        cmocka_unit_test(ends_of_answers),
+        cmocka_unit_test(any_order),
+        cmocka_unit_test(failing_allocations),
         cmocka_unit_test(null_is_refused),
+        cmocka_unit_test(a_message_in_the_middle_of_an_answer),
+        cmocka_unit_test(after_restoring),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -171,13 +171,13 @@ static void answers_can_be_begun(void **state) {
             CHECK(weft_session_begin(session, texts[k], &error));
             note("assistant", texts[k]);
             assert_said(session, true);
-            assert_int_equal(weft_session_begin(session, texts[k], &error), WEFT_INVALID_ARGUMENT);
+            CHECK(weft_session_begin(session, " or", &error)); /* in the middle of it */
             CHECK(weft_session_prefill(session, &error));
             CHECK(weft_session_add_text(session, " so", 3, false, &error));
             /* The beginning as the template wrote it, and what came after it, are the answer. */
             char whole[64];
-            snprintf(whole, sizeof whole, "%s so", texts[k]);
-            if (k == 1 && i == 1) strcpy(whole, "It is so");
+            snprintf(whole, sizeof whole, "%s or so", texts[k]);
+            if (k == 1 && i == 1) strcpy(whole, "It is or so");
             strcpy(said, before);
             note("assistant", whole);
             say(session, WEFT_USER, "and");

@@ -79,8 +79,9 @@ WEFT_API void weft_session_destroy(weft_session *session);
  * (docs/templates.md). WEFT_UNSUPPORTED: the model has no chat template that weft can read. WEFT_INVALID_ARGUMENT: the template
  * refuses the conversation. Everything else is as in weft_session_add_text. */
 WEFT_API weft_status weft_session_say(weft_session *session, weft_role role, const char *text, weft_error *error);
-/* Begins the answer to the last message with this text, as if the model had chosen it. Not for an answer that has tokens already.
- * Fails as weft_session_say does. */
+/* Begins the answer to the last message with this text, as if the model had chosen it. In the middle of an answer, as far as it was
+ * read, the answer goes on with this text. WEFT_INVALID_ARGUMENT: there is no message, or the answer has ended by an end token.
+ * Fails otherwise as weft_session_say does. */
 WEFT_API weft_status weft_session_begin(weft_session *session, const char *text, weft_error *error);
 /* Add `size` bytes of text (`special`: as in weft_tokenize, but a BOS or EOS is added to an empty session only), or tokens as they
  * are. On failure nothing is added. WEFT_INVALID_ARGUMENT: the session would have more than n_ctx tokens, or a token is outside of
