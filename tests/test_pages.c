@@ -113,12 +113,12 @@ static void every_allocation_can_fail(void **state) {
         weft_error error = {0};
         size_t before = limits.n_live;
         limits.fail_at = limits.n_all + n;
-        weft_status status = weft_pages_create(&pages, runtime, N_PAGES, PAGE_SIZE, -1, &error);
+        weft_status status = weft_pages_create(&pages, runtime, N_PAGES, PAGE_SIZE, 3, &error);
         if (status == WEFT_OK) weft_pages_destroy(&pages);
         assert_int_equal(limits.n_live, before);
         weft_runtime_destroy(runtime);
         if (status == WEFT_OK) {
-            assert_int_equal(n, 5);
+            assert_int_equal(n, 8);
             return;
         }
         assert_int_equal(status, WEFT_OUT_OF_MEMORY);
