@@ -212,6 +212,8 @@ uint32_t weft_grammar_to_dfa(grammar_builder *builder) {
     dfa d = {.builder = builder};
     uint32_t base = (uint32_t)builder->n_states;
     builder->n_subsets = builder->n_members = 0;
+    /* A set can be empty: arithmetic on NULL would be undefined. */
+    builder->members = weft_grammar_grow(builder, builder->members, 0, &builder->members_size, sizeof *builder->members);
     prepare(&d);
     d.targets[d.n_targets++] = 0;
     find_subset(&d);
