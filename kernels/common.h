@@ -32,9 +32,10 @@ static __device__ inline int64_t weft_elements(const weft_cuda_tensor &tensor) {
     return tensor.shape[0] * tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
 }
 
-/* A launch may start before the kernel before it in the step has ended (PTX ISA, "griddepcontrol"): as soon as all blocks of that
- * one run or have ended. Until it has waited, a kernel reads nothing but weights and its argument, and writes nothing. As every
- * kernel waits, all kernels further ahead have ended by then, too. */
+/* A launch may start before the kernel before it in the step has ended (PTX ISA, "griddepcontrol"): as soon as each block of that
+ * one has let it start or has ended. Blocks do so once they have waited themselves, so all kernels further ahead have ended by
+ * then. The exceptions are weft_begin and weft_scatter, whose blocks do so when others can see their results. Hence a kernel may
+ * read weights, its argument, step inputs and the state "sequences" before it waits, and nothing else; it writes nothing before. */
 static __device__ inline void weft_let_next_start() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -47,11 +48,24 @@ static __device__ inline void weft_wait_for_kernels() {
 #endif
 }
 
-/* Waits for the kernels before. Then: whether the step was cancelled when it began, the same for all kernels of a step. */
-template <typename T> static __device__ inline bool weft_cancelled(const T &argument) {
-    weft_let_next_start();
+/* Waits for the kernels before. Returns whether the step was cancelled when it began, the same for all kernels of a step. */
+template <typename T> static __device__ inline bool weft_cancelled_alone(const T &argument) {
+    bool cancelled = ((const volatile weft_cuda_control *)argument.control)->cancelled != 0;
     weft_wait_for_kernels();
-    return ((const weft_cuda_control *)argument.control)->cancelled != 0;
+    return cancelled;
+}
+
+/* The same, and lets the next kernel start. Every block comes here. */
+template <typename T> static __device__ inline bool weft_cancelled(const T &argument) {
+    bool cancelled = weft_cancelled_alone(argument);
+    weft_let_next_start();
+    return cancelled;
+}
+
+/* Lets the next kernel start, which can see what the thread has written. */
+static __device__ inline void weft_let_next_see() {
+    __threadfence();
+    weft_let_next_start();
 }
 
 /* Prefetches a cache line of 128 bytes. */

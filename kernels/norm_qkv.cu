@@ -75,44 +75,48 @@ static __device__ inline int64_t place_of_row(const weft_kv &kv, int64_t n_rows)
     return __syncthreads_or(is_replaced) ? -1 : place;
 }
 
-static __device__ inline void store_head(const weft_kv &kv, int64_t place, const float *x) {
-    for (int64_t i = weft_lane(); i < kv.head_dim; i += WEFT_LANES) {
-        if (kv.is_f16)
-            ((uint16_t *)kv.data)[place + i] = weft_to_f16(x[i]);
-        else
-            ((float *)kv.data)[place + i] = x[i];
-    }
+static __device__ inline void store(const weft_kv &kv, int64_t place, float value) {
+    if (kv.is_f16)
+        ((uint16_t *)kv.data)[place] = weft_to_f16(value);
+    else
+        ((float *)kv.data)[place] = value;
 }
 
 /* Norms and rotates the heads of queries and keys, and writes keys and values into the cache. x counts rows; the blocks of a row
  * share its heads. A warp has a head at a time. */
 WEFT_KERNEL(weft_rotate_and_store, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
     const weft_norm_qkv_params &params = weft_params<weft_norm_qkv_params>(phase);
     /* Divisions of 64 bits are long. */
-    int64_t n_heads = (int)phase.inputs[WEFT_NORM_QKV_Q].shape[1] / (int)params.head_dim,
-            n_kv_heads = (int)phase.inputs[WEFT_NORM_QKV_K].shape[1] / (int)params.head_dim;
-    int64_t n_warps = blockDim.x / WEFT_LANES, stride = n_warps * gridDim.y;
+    int n_heads = (int)phase.inputs[WEFT_NORM_QKV_Q].shape[1] / params.head_dim,
+        n_kv_heads = (int)phase.inputs[WEFT_NORM_QKV_K].shape[1] / params.head_dim;
+    int n_warps = (int)blockDim.x / WEFT_LANES, stride = n_warps * (int)gridDim.y;
     bool has_norms = phase.inputs[WEFT_NORM_QKV_Q_NORM].data != 0 || phase.inputs[WEFT_NORM_QKV_K_NORM].data != 0;
-    for (int64_t first = blockIdx.y * n_warps; has_norms && first < n_heads + n_kv_heads; first += stride)
-        for (int64_t head = first; head < first + n_warps && head < n_heads + n_kv_heads; head++)
-            norm_head(phase, head, head_of(phase, blockIdx.x, head));
     weft_kv kv =
         weft_kv_of(phase.inputs[WEFT_NORM_QKV_KV], phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_SEQUENCES]);
     int64_t place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]), to_next = kv.page_size * kv.head_dim;
-    for (int64_t head = blockIdx.y * n_warps + threadIdx.x / WEFT_LANES; head < n_heads + 2 * n_kv_heads; head += stride) {
-        int64_t kv_head = head - n_heads;
+    if (weft_cancelled(phase)) return;
+    for (int first = (int)blockIdx.y * n_warps; has_norms && first < n_heads + n_kv_heads; first += stride)
+        for (int head = first; head < first + n_warps && head < n_heads + n_kv_heads; head++)
+            norm_head(phase, head, head_of(phase, blockIdx.x, head));
+    for (int head = (int)blockIdx.y * n_warps + (int)threadIdx.x / WEFT_LANES; head < n_heads + 2 * n_kv_heads; head += stride) {
+        int kv_head = head - n_heads;
         if (kv_head >= n_kv_heads) {
             kv_head -= n_kv_heads;
             if (place < 0) continue;
-            store_head(kv, place + kv_head * to_next + weft_kv_values(kv),
-                       values_of(phase) + (blockIdx.x * n_kv_heads + kv_head) * params.head_dim);
+            const float *values = values_of(phase) + (blockIdx.x * n_kv_heads + kv_head) * params.head_dim;
+            int64_t to = place + kv_head * to_next + weft_kv_values(kv);
+#pragma unroll 4
+            for (int i = weft_lane(); i < params.head_dim; i += WEFT_LANES) store(kv, to + i, values[i]);
             continue;
         }
         float *y = head_of(phase, blockIdx.x, head);
+        auto keep = [&](int64_t i, float value) {
+            if (kv_head < 0)
+                y[i] = value;
+            else if (place >= 0)
+                store(kv, place + kv_head * to_next + i, value);
+        };
         weft_rope_with(phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_TABLE], blockIdx.x, params.head_dim,
-                       params.order, y, y, weft_lane(), WEFT_LANES);
-        __syncwarp();
-        if (kv_head >= 0 && place >= 0) store_head(kv, place + kv_head * to_next, y);
+                       params.order, y, weft_lane(), WEFT_LANES, keep);
     }
 }

@@ -29,6 +29,14 @@ typedef struct weft_cuda_matrix {
     int32_t format, n_bands;
 } weft_cuda_matrix;
 
+/* Shared memory of the kernel for few columns, in bytes, after the slots. There are two sets of sums, each with a barrier that says
+ * that it is full, and one that it is empty. */
+typedef struct weft_few_places {
+    int32_t halves, barriers, scales, squares, factors, partial, end;
+    int32_t partial_floats; /* of a set */
+    int32_t column_bytes;
+} weft_few_places;
+
 /* Addresses are the device's. */
 typedef struct weft_cuda_product {
     uint64_t control, x, norm, residual; /* `norm` (weights of the norm before the product) and `residual` may be 0 */
@@ -45,6 +53,7 @@ typedef struct weft_cuda_product {
     int32_t round_bands;           /* bands whose sums are kept at a time */
     int32_t block_bands, n_longer; /* bands of a block; the first `n_longer` blocks have one more */
     int32_t n_slots, slot_bytes;
+    weft_few_places places;
     weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
 } weft_cuda_product;
 
@@ -63,13 +72,6 @@ WEFT_SHARED int weft_slice_units(int n_units, int n_slices) {
 
 /* ---- Shared memory of the kernel for few columns ---- */
 
-/* In bytes, after the slots. There are two sets of sums, each with a barrier that says that it is full, and one that it is empty.
- */
-typedef struct weft_few_places {
-    int halves, barriers, scales, squares, factors, partial, end;
-    int partial_floats; /* of a set */
-} weft_few_places;
-
 /* Units of a block: of all slices, or of the longest. */
 WEFT_SHARED int weft_few_units(const weft_cuda_product *product) {
     return product->block_slices == product->n_slices ? product->n_units : weft_slice_units(product->n_units, product->n_slices);
@@ -83,8 +85,9 @@ WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product,
     int units = weft_few_units(product), n_slots = n_warps * product->n_slots;
     weft_few_places places;
     places.partial_floats = (product->gated ? 2 : 1) * product->round_bands * units * n_columns * WEFT_UNIT_ROWS;
+    places.column_bytes = weft_few_column_bytes(product);
     places.halves = n_slots * product->slot_bytes;
-    places.barriers = places.halves + n_columns * weft_few_column_bytes(product);
+    places.barriers = places.halves + n_columns * places.column_bytes;
     places.scales = places.barriers + (n_slots + 4) * 8;
     places.squares = places.scales + n_columns * units * 4;
     places.factors = places.squares + (product->has_norm ? n_columns * product->n_units * 4 : 0);

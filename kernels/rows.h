@@ -85,27 +85,42 @@ static __device__ inline void weft_kv_store(const weft_kv &kv, const float *x, i
     }
 }
 
-/* Rotates one head of a row, with `n_threads` threads of which this is number `thread`; y may be x. Padding rows are copied. */
+#define WEFT_ROPE_PAIRS 4 /* that a thread loads at a time, so that few loads wait for others */
+
+/* Rotates one head of a row, with `n_threads` threads of which this is number `thread`, and hands each value to keep(place, value),
+ * which may write it to x. Padding rows and what is not rotated come unchanged. */
+template <typename keeper>
 static __device__ inline void weft_rope_with(const weft_cuda_tensor &rows, const weft_cuda_tensor &table, int64_t row,
-                                             int64_t head_dim, int32_t order, const float *x, float *y, int64_t thread,
-                                             int64_t n_threads) {
+                                             int64_t head_dim, int32_t order, const float *x, int64_t thread, int64_t n_threads,
+                                             keeper keep) {
     const int32_t *words = weft_at<const int32_t>(rows) + row * WEFT_ROW_WORDS;
     int64_t position = words[WEFT_ROW_ROPE_POSITION], n_dims = table.shape[0];
     if (words[WEFT_ROW_SEQUENCE] < 0 || position < 0 || position >= table.shape[1]) n_dims = 0;
     const float *rotation = weft_at<const float>(table) + (n_dims > 0 ? position * n_dims : 0);
-    int64_t step = order == WEFT_ROPE_HALVES ? 1 : 2, other = order == WEFT_ROPE_HALVES ? n_dims / 2 : 1;
-    for (int64_t i = thread; i < n_dims / 2; i += n_threads) {
-        float cosine = rotation[2 * i], sine = rotation[2 * i + 1], a = x[i * step], b = x[i * step + other];
-        y[i * step] = a * cosine - b * sine;
-        y[i * step + other] = a * sine + b * cosine;
+    int64_t step = order == WEFT_ROPE_HALVES ? 1 : 2, other = order == WEFT_ROPE_HALVES ? n_dims / 2 : 1, n_pairs = n_dims / 2;
+    for (int64_t first = thread; first < n_pairs; first += WEFT_ROPE_PAIRS * n_threads) {
+        float cosine[WEFT_ROPE_PAIRS], sine[WEFT_ROPE_PAIRS], a[WEFT_ROPE_PAIRS], b[WEFT_ROPE_PAIRS];
+#pragma unroll
+        for (int j = 0; j < WEFT_ROPE_PAIRS; j++) {
+            int64_t i = first + j * n_threads;
+            if (i >= n_pairs) continue;
+            cosine[j] = rotation[2 * i], sine[j] = rotation[2 * i + 1], a[j] = x[i * step], b[j] = x[i * step + other];
+        }
+#pragma unroll
+        for (int j = 0; j < WEFT_ROPE_PAIRS; j++) {
+            int64_t i = first + j * n_threads;
+            if (i >= n_pairs) continue;
+            keep(i * step, a[j] * cosine[j] - b[j] * sine[j]);
+            keep(i * step + other, a[j] * sine[j] + b[j] * cosine[j]);
+        }
     }
-    for (int64_t i = n_dims + thread; i < head_dim; i += n_threads) y[i] = x[i];
+    for (int64_t i = n_dims + thread; i < head_dim; i += n_threads) keep(i, x[i]);
 }
 
 /* With one block. */
 static __device__ inline void weft_rope_head(const weft_cuda_tensor &rows, const weft_cuda_tensor &table, int64_t row,
                                              int64_t head_dim, int32_t order, const float *x, float *y) {
-    weft_rope_with(rows, table, row, head_dim, order, x, y, threadIdx.x, blockDim.x);
+    weft_rope_with(rows, table, row, head_dim, order, x, threadIdx.x, blockDim.x, [&](int64_t i, float value) { y[i] = value; });
 }
 
 #endif

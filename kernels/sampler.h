@@ -1,5 +1,6 @@
 /* The op sample (weft/ops/sample.h), also as a part of norm_head_sample. Four launches: the largest logit of each range of a
- * column; each range's sums of exponentials; the choice; and setting the last tokens. */
+ * column; each range's sums of exponentials; the choice; and setting the last tokens, which the third does where there is one
+ * column. */
 #ifndef WEFT_KERNELS_SAMPLER_H
 #define WEFT_KERNELS_SAMPLER_H
 
@@ -298,7 +299,7 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     }
 }
 
-/* One block: sets the last tokens. If several columns belong to one sequence, the last of them counts. */
+/* With one block: sets the last tokens. If several columns belong to one sequence, the last of them counts. */
 static __device__ inline void weft_sample_remember(const weft_sampler &s) {
     for (int64_t column = threadIdx.x; column < s.n_columns; column += blockDim.x) {
         int32_t sequence = weft_head_of(s, column)[WEFT_HEAD_SEQUENCE];
@@ -318,7 +319,11 @@ static __device__ inline void weft_sample_remember(const weft_sampler &s) {
         if (!weft_cancelled(phase)) weft_sample_sums(sampler_of(phase));                                                           \
     }                                                                                                                              \
     WEFT_KERNEL(weft_choose, weft_cuda_phase, phase) {                                                                             \
-        if (!weft_cancelled(phase)) weft_sample_choose(sampler_of(phase));                                                         \
+        if (weft_cancelled(phase)) return;                                                                                         \
+        const weft_sampler s = sampler_of(phase);                                                                                  \
+        weft_sample_choose(s);                                                                                                     \
+        __syncthreads();                                                                                                           \
+        if (s.n_columns == 1) weft_sample_remember(s);                                                                             \
     }                                                                                                                              \
     WEFT_KERNEL(weft_remember, weft_cuda_phase, phase) {                                                                           \
         if (!weft_cancelled(phase)) weft_sample_remember(sampler_of(phase));                                                       \

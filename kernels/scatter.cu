@@ -6,7 +6,7 @@
 
 /* One block. If several updates have the same place, the last of them counts. */
 WEFT_KERNEL(weft_scatter, weft_cuda_phase, phase) {
-    if (weft_cancelled(phase)) return;
+    if (weft_cancelled_alone(phase)) return;
     __shared__ int32_t indices[AT_ONCE];
     int32_t *state = weft_at<int32_t>(phase.inputs[WEFT_SCATTER_STATE]);
     int64_t n_words = weft_elements(phase.inputs[WEFT_SCATTER_STATE]), n = phase.inputs[WEFT_SCATTER_UPDATES].shape[1];
@@ -21,4 +21,5 @@ WEFT_KERNEL(weft_scatter, weft_cuda_phase, phase) {
         if (writes) state[indices[own]] = update[WEFT_UPDATE_VALUE];
         __syncthreads();
     }
+    weft_let_next_see();
 }

@@ -25,7 +25,6 @@ static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool fr
  * decides whether the step is cancelled. */
 WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
     __shared__ weft_cuda_entry entry;
-    weft_let_next_start();
     weft_wait_for_kernels();
     if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);
     __syncthreads();
@@ -37,12 +36,13 @@ WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
         control->cancelled = ((volatile weft_cuda_control *)control)->cancelled_to >= entry.ticket;
     }
     copy(list, entry.step_slot, true);
+    weft_let_next_see();
 }
 
 /* Copies results out. */
 WEFT_KERNEL(weft_collect, weft_cuda_copies, list) {
-    weft_let_next_start();
     weft_wait_for_kernels();
+    weft_let_next_start();
     copy(list, control_of(list)->result_slot, false);
 }
 

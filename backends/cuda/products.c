@@ -4,13 +4,13 @@
 
 /* The kernel for few columns reads the weights once for each 8 columns; up to here it is faster than tiles. */
 #define MOST_FEW 16
-#define MOST_SLOTS 4
+#define MOST_SLOTS 2
 #define MOST_COLUMN_BYTES 65536 /* of a block's prepared columns; where all slices need more, a block has one slice */
 #define MOST_ROUND_SUMS 128     /* units times columns of a round: 8 KiB of sums */
 #define FEWEST_WARPS 8          /* that multiply */
 #define SHORT_WARPS 12          /* where there are few units */
 #define ADDED_COLUMNS 4         /* whose slices a thread adds up, where there are many columns */
-#define LONG_UNITS 40           /* units of a multiprocessor, from which there are many */
+#define LONG_BYTES 90000        /* of units of a multiprocessor, from which there are many */
 
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y) {
     int64_t k = weight->tensor.shape[0], n = weight->tensor.shape[1];
@@ -100,10 +100,11 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     /* Many units want all warps that a multiprocessor can have. Few are over sooner if the next kernel's block fits beside this
      * one's, and has its first weights when it may begin. */
     int64_t units = n_bands * (product->gated ? 2 : 1) * weft_few_units(product) * groups;
-    bool is_long = units > (int64_t)device->multiprocessors * LONG_UNITS;
+    bool is_long = units * product->slot_bytes > (int64_t)device->multiprocessors * LONG_BYTES;
     int n_warps = is_long ? WEFT_FEW_WARPS : SHORT_WARPS, bytes = choose_slots(device, product, n_columns, &n_warps);
     int64_t blocks = device->multiprocessors * (is_long && bytes <= half_of_shared(device) ? 2 : 1) / groups;
     blocks = blocks < 1 ? 1 : blocks < n_bands ? blocks : n_bands;
+    product->places = weft_few_places_of(product, n_columns, n_warps);
     product->block_bands = (int32_t)(n_bands / blocks);
     product->n_longer = (int32_t)(n_bands % blocks);
     uint32_t threads = (uint32_t)((n_warps + WEFT_FEW_FINISHERS) * WEFT_CUDA_WARP);

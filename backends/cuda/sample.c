@@ -16,5 +16,5 @@ void weft_cuda_record_sample(weft_cuda_recorder *recorder, const char *file, con
     weft_cuda_record_columns(recorder, file, "weft_largest_logits", ranges, phase, columns);
     weft_cuda_record_columns(recorder, file, "weft_sum_exponentials", ranges, phase, columns);
     weft_cuda_record_columns(recorder, file, "weft_choose", weft_cuda_blocks(columns.n, 1, 1024), phase, columns);
-    weft_cuda_record_columns(recorder, file, "weft_remember", weft_cuda_blocks(1, 1, 128), phase, columns);
+    if (columns.n > 1) weft_cuda_record_columns(recorder, file, "weft_remember", weft_cuda_blocks(1, 1, 128), phase, columns);
 }

@@ -4,7 +4,9 @@
  */
 #include "kernels/fast/attention.h"
 
-#define PAD 8 /* halves, so that a warp's loads come from all banks */
+#define PAD 8             /* halves, so that a warp's loads come from all banks */
+#define LINE_HALVES 64    /* of a cache line */
+#define MOST_PREFETCHED 4 /* pieces */
 
 struct workplace {
     float largest[WARPS][TILE];
@@ -130,26 +132,29 @@ static __device__ inline void multiply_values(const piece<HEAD> &from, const wor
     }
 }
 
-/* The pieces [from, to) of one range. The loads of a piece's keys and values begin as soon as those of the piece before were
- * multiplied. */
+template <int HEAD>
+static __device__ inline void load_piece(const weft_pieces &pieces, const weft_seen &seen, int at, piece<HEAD> &to) {
+    const uint16_t *key = weft_keys_of<HEAD>(pieces, at);
+    load_keys<HEAD>(key, to);
+    load_values<HEAD>(key, pieces.to_values, seen, at * PIECE, to);
+}
+
+/* The pieces [from, to) of one range, of which the first is loaded. Piece `next` comes after them; -1: none. The loads of a piece's
+ * keys and values begin as soon as those of the piece before were multiplied. */
 template <int HEAD>
 static __device__ inline void attend_range(const weft_pieces &pieces, const weft_seen &seen, const weft_queries<HEAD> &q, int from,
-                                           int to, sums<HEAD> &range, workplace &shared_work) {
+                                           int to, int next, piece<HEAD> &loaded, sums<HEAD> &range, workplace &shared_work) {
     float o[HEAD / 32][4] = {}, weights[4] = {};
-    piece<HEAD> loaded;
-    const uint16_t *key = weft_keys_of<HEAD>(pieces, from);
-    load_keys<HEAD>(key, loaded);
-    load_values<HEAD>(key, pieces.to_values, seen, from * PIECE, loaded);
     range.largest[0] = range.largest[1] = -WEFT_INFINITY;
     for (int i = from; i < to; i++) {
         float scores[2][4];
-        bool is_last = i + 1 == to;
-        if (!is_last) key = weft_keys_of<HEAD>(pieces, i + 1);
+        int following = i + 1 == to ? next : i + 1;
+        const uint16_t *key = following < 0 ? nullptr : weft_keys_of<HEAD>(pieces, following);
         multiply_keys<HEAD>(q, loaded, scores);
-        if (!is_last) load_keys<HEAD>(key, loaded);
+        if (following >= 0) load_keys<HEAD>(key, loaded);
         weigh<HEAD>(q, i * PIECE, scores, range, o, weights, shared_work);
         multiply_values<HEAD>(loaded, shared_work, o, weights);
-        if (!is_last) load_values<HEAD>(key, pieces.to_values, seen, (i + 1) * PIECE, loaded);
+        if (following >= 0) load_values<HEAD>(key, pieces.to_values, seen, following * PIECE, loaded);
     }
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -307,27 +312,75 @@ static __device__ inline void add_parts(const weft_cuda_attention &argument, con
 
 /* ---- Kernels ---- */
 
-/* One segment and KV head, whose ranges the blocks blockIdx.x = 0 ... share. */
+/* A segment and a KV head, and how blocks share the ranges: block i has range i and every n_blocks-th more. */
+struct share {
+    weft_segment segment;
+    weft_seen seen;
+    weft_pieces pieces;
+    int first, end; /* pieces that any row sees */
+    int first_range, n_ranges, n_blocks;
+};
+
+/* The pieces [from, to) of a block's range. */
+struct share_range {
+    int from, to;
+};
+
 template <int HEAD>
-static __device__ inline void attend(const weft_cuda_attention &argument, const weft_kv &kv, const weft_segment &segment, int slot,
+static __device__ inline share share_of(const weft_cuda_attention &argument, const weft_kv &kv, const weft_segment &segment,
+                                        int kv_head) {
+    share made = {segment, weft_seen_by_all(kv, segment, weft_params<weft_attention_params>(argument.phase).window)};
+    int length = segment.range_pieces;
+    made.pieces = weft_pieces_of<HEAD>(kv, segment.sequence, kv_head);
+    made.first = made.seen.low / PIECE, made.end = (made.seen.high + PIECE - 1) / PIECE;
+    made.first_range = made.first / length;
+    made.n_ranges = made.seen.high == 0 ? 0 : (made.end - 1) / length - made.first_range + 1;
+    bool alone = gridDim.x == 1 || made.n_ranges > argument.most_ranges + 1 || made.end - made.first <= WEFT_ATTENTION_FEW_PIECES;
+    made.n_blocks = alone ? 1 : made.n_ranges < (int)gridDim.x ? made.n_ranges : (int)gridDim.x;
+    return made;
+}
+
+static __device__ inline share_range range_of(const share &own, int range) {
+    int length = own.segment.range_pieces, from = (own.first_range + range) * length;
+    return {from > own.first ? from : own.first, from + length < own.end ? from + length : own.end};
+}
+
+/* Asks for the keys and values of the block's first ranges, which may be far away. */
+template <int HEAD> static __device__ inline void prefetch(const share &own) {
+    if ((int)blockIdx.x >= own.n_ranges) return;
+    share_range first = range_of(own, (int)blockIdx.x);
+    if (own.n_blocks == 1) first.to = own.end;
+    if (first.to > first.from + MOST_PREFETCHED) first.to = first.from + MOST_PREFETCHED;
+    for (int piece = first.from; piece < first.to; piece++) {
+        const uint16_t *key = weft_keys_of<HEAD>(own.pieces, piece);
+        if (key == nullptr) continue;
+        for (int i = (int)threadIdx.x * LINE_HALVES; i < PIECE * HEAD; i += (int)blockDim.x * LINE_HALVES) {
+            weft_prefetch(key + i);
+            weft_prefetch(key + own.pieces.to_values + i);
+        }
+    }
+}
+
+template <int HEAD>
+static __device__ inline void attend(const weft_cuda_attention &argument, const weft_kv &kv, const share &own_share, int slot,
                                      int kv_head, workplace &shared_work, adding &shared_adding) {
-    const weft_attention_params &params = weft_params<weft_attention_params>(argument.phase);
-    int n_heads = params.n_heads, group = n_heads / (int)kv.n_kv_heads;
-    weft_seen seen = weft_seen_by_all(kv, segment, params.window);
-    int first = seen.low / PIECE, end = (seen.high + PIECE - 1) / PIECE, length = segment.range_pieces;
-    int first_range = first / length, n_ranges = seen.high == 0 ? 0 : (end - 1) / length - first_range + 1;
-    bool alone = gridDim.x == 1 || n_ranges > argument.most_ranges + 1 || end - first <= WEFT_ATTENTION_FEW_PIECES;
-    int n_blocks = alone ? 1 : n_ranges < (int)gridDim.x ? n_ranges : (int)gridDim.x;
+    const weft_segment &segment = own_share.segment;
+    int n_heads = weft_params<weft_attention_params>(argument.phase).n_heads, group = n_heads / (int)kv.n_kv_heads;
+    int n_ranges = own_share.n_ranges, n_blocks = own_share.n_blocks;
     if ((int)blockIdx.x >= n_blocks) return;
-    weft_pieces pieces = weft_pieces_of<HEAD>(kv, segment.sequence, kv_head);
+    share_range pieces = range_of(own_share, (int)blockIdx.x);
+    piece<HEAD> loaded;
     weft_queries<HEAD> q;
+    if (n_ranges > 0) load_piece<HEAD>(own_share.pieces, own_share.seen, pieces.from, loaded);
     weft_load_queries<HEAD>(argument, kv, segment, kv_head, 0, q);
     sums<HEAD> all = {};
     all.largest[0] = all.largest[1] = -WEFT_INFINITY;
     for (int range = (int)blockIdx.x; range < n_ranges; range += n_blocks) {
         sums<HEAD> own;
-        int from = (first_range + range) * length, to = from + length < end ? from + length : end;
-        attend_range<HEAD>(pieces, seen, q, from > first ? from : first, to, own, shared_work);
+        const share_range now = pieces;
+        if (range + n_blocks < n_ranges) pieces = range_of(own_share, range + n_blocks);
+        attend_range<HEAD>(own_share.pieces, own_share.seen, q, now.from, now.to, range + n_blocks < n_ranges ? pieces.from : -1,
+                           loaded, own, shared_work);
         if (n_blocks == 1)
             add_range<HEAD>(own, all);
         else
@@ -345,7 +398,8 @@ static __device__ inline void attend(const weft_cuda_attention &argument, const 
     write_pairs<HEAD>(segment, group, kv_head, n_heads, all.places, [&](int64_t column) { return y + column * HEAD; });
 }
 
-/* Grid: blocks of a segment; KV heads of as many segments at a time as there is room for. */
+/* Grid: blocks of a segment; KV heads of as many segments at a time as there is room for. What a block needs to know of its first
+ * segment, it finds out before it waits. */
 template <int HEAD> static __device__ inline void attend_segments(const weft_cuda_attention &argument) {
     __shared__ workplace shared_work;
     __shared__ adding shared_adding;
@@ -353,21 +407,28 @@ template <int HEAD> static __device__ inline void attend_segments(const weft_cud
     weft_kv kv = weft_attention_kv(argument);
     int window = weft_params<weft_attention_params>(argument.phase).window, n_kv_heads = (int)kv.n_kv_heads;
     int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1], kv_head = (int)blockIdx.y % n_kv_heads;
-    for (int slot = (int)blockIdx.y / n_kv_heads, n_segments = slot + 1; slot < n_segments; slot += (int)gridDim.y / n_kv_heads) {
+    int first_slot = (int)blockIdx.y / n_kv_heads;
+    for (int slot = first_slot, n_segments = slot + 1; slot < n_segments; slot += (int)gridDim.y / n_kv_heads) {
         weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
                                    ? weft_find_segment_together(argument, kv, n_rows, window, slot, shared_words)
                                    : weft_find_segment(argument, kv, n_rows, window, slot);
+        bool is_other = argument.segment_rows > argument.few_rows && (segment.n_rows > argument.few_rows || segment.continues);
+        share own = share_of<HEAD>(argument, kv, segment, kv_head);
+        if (slot == first_slot) {
+            if (segment.n_rows > 0 && !is_other) prefetch<HEAD>(own);
+            if (weft_cancelled(argument.phase)) return;
+        }
         if (segment.n_rows == 0) return;
         n_segments = segment.n_segments;
-        if (argument.segment_rows > argument.few_rows && (segment.n_rows > argument.few_rows || segment.continues)) continue;
-        attend<HEAD>(argument, kv, segment, slot, kv_head, shared_work, shared_adding);
+        if (is_other) continue;
+        attend<HEAD>(argument, kv, own, slot, kv_head, shared_work, shared_adding);
     }
 }
 
 WEFT_KERNEL(weft_attention_split_64, weft_cuda_attention, argument) {
-    if (!weft_cancelled(argument.phase)) attend_segments<64>(argument);
+    attend_segments<64>(argument);
 }
 
 WEFT_KERNEL(weft_attention_split_128, weft_cuda_attention, argument) {
-    if (!weft_cancelled(argument.phase)) attend_segments<128>(argument);
+    attend_segments<128>(argument);
 }

@@ -19,7 +19,7 @@ static __device__ inline void weft_load_eight(const float *from, float (&values)
     for (int i = 0; i < 8; i++) values[i] = weft_bits_to_real((int32_t)bits[i]);
 }
 
-/* A lane's values of unit `unit` of column `x`. Values past `k` are zeros. */
+/* A lane's values of unit `unit` of column `x`, or of the norm's weights. Values past `k` are zeros. */
 static __device__ inline void weft_load_unit(const float *x, int64_t k, int unit, float (&values)[8]) {
     int64_t first = (int64_t)unit * WEFT_UNIT_VALUES + weft_lane() * 8;
 #pragma unroll
@@ -27,19 +27,21 @@ static __device__ inline void weft_load_unit(const float *x, int64_t k, int unit
     if (first < k) weft_load_eight(x + first, values);
 }
 
-/* With a warp: a unit from its values. All lanes get the power of two and the sum of the squares before the norm's weights. */
-static __device__ inline void weft_prepare_values(float (&values)[8], const float *norm, int64_t k, int unit, uint8_t *to,
+/* With a warp: a unit from its values, which are multiplied with `weights` where there is a norm. All lanes get the power of two,
+ * and where there is a norm the sum of the squares before that. */
+static __device__ inline void weft_prepare_loaded(float (&values)[8], bool has_norm, const float (&weights)[8], uint8_t *to,
                                                   float &scale, float &squares) {
-    int64_t first = (int64_t)unit * WEFT_UNIT_VALUES + weft_lane() * 8;
-    float weights[8], largest = 0.0f, sum = 0.0f;
-    if (first < k && norm != nullptr) weft_load_eight(norm + first, weights);
+    float largest = 0.0f, sum = 0.0f;
+    if (has_norm) {
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        sum = fmaf(values[i], values[i], sum);
-        if (first < k && norm != nullptr) values[i] = __fmul_rn(values[i], weights[i]);
-        largest = weft_larger_magnitude(largest, values[i]);
+        for (int i = 0; i < 8; i++) {
+            sum = fmaf(values[i], values[i], sum);
+            values[i] = __fmul_rn(values[i], weights[i]);
+        }
+        squares = weft_combine(sum);
     }
-    squares = weft_combine(sum);
+#pragma unroll
+    for (int i = 0; i < 8; i++) largest = weft_larger_magnitude(largest, values[i]);
     float power = weft_power_below(weft_largest(largest)), inverse = weft_inverse_power(power);
     scale = power * 0x1p-11f;
     uint32_t *words = (uint32_t *)(to + weft_lane() / 4 * 64 + weft_lane() % 4 * 4);
@@ -49,12 +51,13 @@ static __device__ inline void weft_prepare_values(float (&values)[8], const floa
                                                                             << 16;
 }
 
-/* With a warp: unit `unit` of column `x`. */
+/* With a warp: unit `unit` of column `x`. `norm` may be null. */
 static __device__ inline void weft_prepare_unit(const float *x, const float *norm, int64_t k, int unit, uint8_t *to, float &scale,
                                                 float &squares) {
-    float values[8];
+    float values[8], weights[8] = {};
     weft_load_unit(x, k, unit, values);
-    weft_prepare_values(values, norm, k, unit, to, scale, squares);
+    if (norm != nullptr) weft_load_unit(norm, k, unit, weights);
+    weft_prepare_loaded(values, norm != nullptr, weights, to, scale, squares);
 }
 
 /* The same sum of squares alone. */

@@ -13,13 +13,12 @@
 
 /* What stays the same for a warp. A part is what a matrix has in a band: where gated, parts 2 i and 2 i + 1 are band i's. */
 struct weft_few {
-    weft_few_places places;
-    uint8_t *memory;                           /* shared */
-    int first_band, n_bands, n_parts;          /* of the block */
-    int round_parts;                           /* whose sums are in one set */
-    int slice, n_slices, first_unit, n_units;  /* of the block */
-    int first_column, n_columns, column_bytes; /* of the block */
-    int warp, n_warps;                         /* n_warps: that multiply */
+    uint8_t *memory;                          /* shared */
+    int first_band, n_bands, n_parts;         /* of the block */
+    int round_parts;                          /* whose sums are in one set */
+    int slice, n_slices, first_unit, n_units; /* of the block */
+    int first_column, n_columns;              /* of the block */
+    int warp, n_warps;                        /* n_warps: that multiply */
 };
 
 /* The units that a warp multiplies are its items. What is to be known of them, each lane finds out for one of 32 items at a time:
@@ -42,7 +41,7 @@ static __device__ inline weft_band weft_few_band(const weft_cuda_product &produc
 }
 
 static __device__ inline uint64_t *weft_few_barrier(const weft_cuda_product &product, const weft_few &few, int slot) {
-    return (uint64_t *)(few.memory + few.places.barriers) + few.warp * product.n_slots + slot;
+    return (uint64_t *)(few.memory + product.places.barriers) + few.warp * product.n_slots + slot;
 }
 
 static __device__ inline uint8_t *weft_few_slot(const weft_cuda_product &product, const weft_few &few, int slot) {
@@ -51,15 +50,15 @@ static __device__ inline uint8_t *weft_few_slot(const weft_cuda_product &product
 
 /* The barriers of the two sets of sums. */
 static __device__ inline uint64_t *weft_few_full(const weft_cuda_product &product, const weft_few &few, int round) {
-    return (uint64_t *)(few.memory + few.places.barriers) + few.n_warps * product.n_slots + round % 2;
+    return (uint64_t *)(few.memory + product.places.barriers) + few.n_warps * product.n_slots + round % 2;
 }
 
 static __device__ inline uint64_t *weft_few_empty(const weft_cuda_product &product, const weft_few &few, int round) {
     return weft_few_full(product, few, round) + 2;
 }
 
-static __device__ inline float *weft_few_partial(const weft_few &few, int round) {
-    return (float *)(few.memory + few.places.partial) + round % 2 * few.places.partial_floats;
+static __device__ inline float *weft_few_partial(const weft_cuda_product &product, const weft_few &few, int round) {
+    return (float *)(few.memory + product.places.partial) + round % 2 * product.places.partial_floats;
 }
 
 /* A warp's copies, in the order of its items. */
@@ -74,20 +73,22 @@ static __device__ inline void weft_few_copy(uint8_t *slot, const weft_few_copies
     weft_barrier_copy(slot, ahead.from, ahead.bytes, barrier);
 }
 
-/* Begins the copy of the next item, if there is one, into a slot. */
+static __device__ inline void weft_few_find_copy(const weft_cuda_product &product, const weft_few &few, weft_few_item item,
+                                                 weft_few_copies &ahead) {
+    ahead.bytes = 0;
+    if (!item.present) return;
+    weft_band at = weft_few_band(product, few, item.part);
+    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+    ahead.bytes = (uint32_t)weft_unit_bytes(matrix.format);
+    ahead.from =
+        (const uint8_t *)matrix.units + ((int64_t)at.band * product.n_units + few.first_unit + item.unit) * (int64_t)ahead.bytes;
+}
+
+/* Begins the copy of the next item, if there is one, into a slot. The first 32 items have been found. */
 static __device__ inline void weft_few_fetch(const weft_cuda_product &product, const weft_few &few, weft_few_copies &ahead,
                                              int slot) {
-    if (ahead.number % WEFT_LANES == 0) {
-        weft_few_item item = weft_few_item_of(few, ahead.number + weft_lane());
-        ahead.bytes = 0;
-        if (item.present) {
-            weft_band at = weft_few_band(product, few, item.part);
-            const weft_cuda_matrix &matrix = product.matrices[at.matrix];
-            ahead.bytes = (uint32_t)weft_unit_bytes(matrix.format);
-            ahead.from = (const uint8_t *)matrix.units +
-                         ((int64_t)at.band * product.n_units + few.first_unit + item.unit) * (int64_t)ahead.bytes;
-        }
-    }
+    if (ahead.number > 0 && ahead.number % WEFT_LANES == 0)
+        weft_few_find_copy(product, few, weft_few_item_of(few, ahead.number + weft_lane()), ahead);
     if (weft_lane() == ahead.number % WEFT_LANES && ahead.bytes > 0)
         weft_few_copy(weft_few_slot(product, few, slot), ahead, weft_few_barrier(product, few, slot));
     ahead.number++;
@@ -95,35 +96,54 @@ static __device__ inline void weft_few_fetch(const weft_cuda_product &product, c
 
 /* ---- Columns ---- */
 
-/* With all warps of the block. The values of the next unit are loaded while one is prepared. */
-static __device__ inline void weft_few_prepare(const weft_cuda_product &product, const weft_few &few) {
-    float *scales = (float *)(few.memory + few.places.scales), *squares = (float *)(few.memory + few.places.squares);
+#define WEFT_FEW_LOADED 3 /* units of columns that a warp loads at a time */
+
+/* A warp's unit of a column. */
+struct weft_few_part {
+    int unit, column;
+};
+
+/* With all warps of the block. `loaded`: its last eight are the norm's weights for the warp's first unit, if there is a norm. */
+static __device__ inline void weft_few_prepare(const weft_cuda_product &product, const weft_few &few,
+                                               float (&loaded)[WEFT_FEW_LOADED][8]) {
+    float *scales = (float *)(few.memory + product.places.scales), *squares = (float *)(few.memory + product.places.squares);
     const float *x = (const float *)product.x + few.first_column * product.k;
-    int n_warps = few.n_warps + WEFT_FEW_FINISHERS, unit = few.warp, column = 0;
-    float next[8];
-    auto find = [&]() {
-        while (unit >= few.n_units && column < few.n_columns) {
-            unit -= few.n_units;
-            column++;
-        }
-        return column < few.n_columns;
-    };
-    bool present = find();
-    if (present) weft_load_unit(x + column * product.k, product.k, few.first_unit + unit, next);
-    while (present) {
-        float values[8], scale, sum;
-        int own_unit = unit, own_column = column;
+    int n_warps = few.n_warps + WEFT_FEW_FINISHERS;
+    bool has_weights = product.has_norm;
+    weft_few_part part = {few.warp, 0}, own[WEFT_FEW_LOADED];
+    for (;;) {
 #pragma unroll
-        for (int i = 0; i < 8; i++) values[i] = next[i];
-        unit += n_warps;
-        present = find();
-        if (present) weft_load_unit(x + column * product.k, product.k, few.first_unit + unit, next);
-        weft_prepare_values(values, (const float *)product.norm, product.k, few.first_unit + own_unit,
-                            few.memory + few.places.halves + own_column * few.column_bytes + own_unit * WEFT_COLUMN_UNIT_BYTES,
-                            scale, sum);
-        if (weft_lane() != 0) continue;
-        scales[own_column * few.n_units + own_unit] = scale;
-        if (product.has_norm) squares[own_column * product.n_units + few.first_unit + own_unit] = sum;
+        for (int i = 0; i < WEFT_FEW_LOADED; i++) {
+            own[i].column = few.n_columns;
+            if (i + 1 == WEFT_FEW_LOADED && has_weights) continue;
+            while (part.unit >= few.n_units && part.column < few.n_columns) part.unit -= few.n_units, part.column++;
+            if (part.column >= few.n_columns) continue;
+            own[i] = part;
+            weft_load_unit(x + part.column * product.k, product.k, few.first_unit + part.unit, loaded[i]);
+            part.unit += n_warps;
+        }
+        if (own[0].column >= few.n_columns) break;
+#pragma unroll
+        for (int i = 0; i < WEFT_FEW_LOADED; i++) {
+            if (own[i].column >= few.n_columns) continue;
+            float scale, sum = 0.0f, weights[8] = {};
+            int unit = few.first_unit + own[i].unit;
+            if (i == 0 && has_weights) {
+#pragma unroll
+                for (int j = 0; j < 8; j++) weights[j] = loaded[WEFT_FEW_LOADED - 1][j];
+            } else if (product.has_norm) {
+                weft_load_unit((const float *)product.norm, product.k, unit, weights);
+            }
+            weft_prepare_loaded(loaded[i], product.has_norm, weights,
+                                few.memory + product.places.halves + own[i].column * product.places.column_bytes +
+                                    own[i].unit * WEFT_COLUMN_UNIT_BYTES,
+                                scale, sum);
+            if (weft_lane() == 0) {
+                scales[own[i].column * few.n_units + own[i].unit] = scale;
+                if (product.has_norm) squares[own[i].column * product.n_units + unit] = sum;
+            }
+        }
+        has_weights = false;
     }
     if (!product.has_norm || few.n_units == product.n_units) return;
     for (int c = 0; c < few.n_columns; c++) { /* the squares of whole columns */
@@ -188,14 +208,14 @@ static __device__ inline void weft_keep(int &value) {
 static __device__ inline weft_few_lane weft_few_lane_of(const weft_cuda_product &product, const weft_few &few) {
     int lane = weft_lane(), own = lane / 4 < few.n_columns ? lane / 4 : 0, first = lane % 4 * 2;
     weft_few_lane made;
-    made.columns = few.places.halves + own * few.column_bytes + lane % 4 * 16;
-    made.scales = few.places.scales + first * few.n_units * 4;
-    made.sums = few.places.partial + (first * WEFT_UNIT_ROWS + lane / 4) * 4;
+    made.columns = product.places.halves + own * product.places.column_bytes + lane % 4 * 16;
+    made.scales = product.places.scales + first * few.n_units * 4;
+    made.sums = product.places.partial + (first * WEFT_UNIT_ROWS + lane / 4) * 4;
     made.scale_stride = few.n_units * 4;
     made.sum_stride = few.n_columns * WEFT_UNIT_ROWS * 4;
     made.n_columns = few.n_columns - first;
     made.slots = few.warp * product.n_slots * product.slot_bytes;
-    made.barriers = few.places.barriers + few.warp * product.n_slots * 8;
+    made.barriers = product.places.barriers + few.warp * product.n_slots * 8;
     weft_keep(made.columns);
     weft_keep(made.scales);
     weft_keep(made.sums);
@@ -232,29 +252,30 @@ static __device__ inline void weft_few_end_round(const weft_cuda_product &produc
         weft_barrier_wait(weft_few_empty(product, few, round), (round / 2 - 1) & 1);
 }
 
-/* A warp's items, of all rounds. */
-static __device__ inline void weft_few_work(const weft_cuda_product &product, const weft_few &few, weft_few_copies ahead) {
-    const weft_few_lane lane = weft_few_lane_of(product, few);
+/* An item's part, format and unit in a word. */
+static __device__ inline uint32_t weft_few_packed(const weft_cuda_product &product, const weft_few &few, weft_few_item item) {
+    if (!item.present) return (uint32_t)few.n_parts << 11;
+    int matrix = weft_few_band(product, few, item.part).matrix;
+    return (uint32_t)item.part << 11 | (uint32_t)product.matrices[matrix].format << 8 | (uint32_t)item.unit;
+}
+
+/* A warp's items, of all rounds. `lane` and `packed`, the first 32 items, were found before the kernel waited. */
+static __device__ inline void weft_few_work(const weft_cuda_product &product, const weft_few &few, const weft_few_lane &lane,
+                                            uint32_t packed, weft_few_copies ahead) {
     int slot = 0, round = 0, next_part = few.round_parts, before = 0, set = 0; /* before: units before the round */
     int n_units = few.n_units, n_slots = product.n_slots, slot_bytes = product.slot_bytes;
-    uint32_t parities = 0, packed = 0; /* of the lane's item: part, format, unit */
+    uint32_t parities = 0;
     weft_keep(n_units);
     for (int number = 0;; number++) {
-        if (number % WEFT_LANES == 0) {
-            weft_few_item item = weft_few_item_of(few, number + weft_lane());
-            packed = (uint32_t)few.n_parts << 11;
-            if (item.present)
-                packed = (uint32_t)item.part << 11 |
-                         (uint32_t)product.matrices[weft_few_band(product, few, item.part).matrix].format << 8 |
-                         (uint32_t)item.unit;
-        }
+        if (number > 0 && number % WEFT_LANES == 0)
+            packed = weft_few_packed(product, few, weft_few_item_of(few, number + weft_lane()));
         uint32_t own = __shfl_sync(WEFT_ALL_LANES, packed, number % WEFT_LANES);
         int part = (int)(own >> 11), unit = (int)(own & 255);
         if (part >= few.n_parts) break;
         for (; part >= next_part; next_part += few.round_parts) {
             weft_few_end_round(product, few, round);
             before += few.round_parts * n_units;
-            set = round % 2 * few.places.partial_floats * 4;
+            set = round % 2 * product.places.partial_floats * 4;
         }
         weft_barrier_wait((uint64_t *)(few.memory + lane.barriers + slot * 8), parities >> slot & 1);
         parities ^= 1u << slot;
@@ -301,6 +322,13 @@ static __device__ inline float weft_few_sum(const weft_cuda_product &product, co
         int end = few.n_units;
         if (slice + 1 < few.n_slices) end = weft_slice_begin(product.n_units, product.n_slices, slice + 1);
         float sum = 0.0f;
+        for (; u + 8 <= end; u += 8) { /* so that no load waits for a sum */
+            float some[8];
+#pragma unroll
+            for (int i = 0; i < 8; i++) some[i] = partial[(u + i) * stride];
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum = __fadd_rn(sum, some[i]);
+        }
         for (; u < end; u++) sum = __fadd_rn(sum, partial[u * stride]);
         sum = weft_sized(sum, power, factor);
         total = slice == 0 ? sum : __fadd_rn(total, sum);
@@ -323,8 +351,8 @@ static __device__ inline void weft_few_store(const weft_cuda_product &product, c
 
 /* What the norm multiplies columns with, for each finishing warp. */
 static __device__ inline const float *weft_few_factors(const weft_cuda_product &product, const weft_few &few) {
-    float *factors = (float *)(few.memory + few.places.factors) + (few.warp - few.n_warps) * WEFT_FEW_COLUMNS;
-    const float *squares = (const float *)(few.memory + few.places.squares) + weft_lane() * product.n_units;
+    float *factors = (float *)(few.memory + product.places.factors) + (few.warp - few.n_warps) * WEFT_FEW_COLUMNS;
+    const float *squares = (const float *)(few.memory + product.places.squares) + weft_lane() * product.n_units;
     if (product.has_norm && weft_lane() < few.n_columns)
         factors[weft_lane()] = weft_norm_factor(squares, product.n_units, product.k, product.epsilon);
     __syncwarp();
@@ -343,7 +371,7 @@ static __device__ inline void weft_few_finish(const weft_cuda_product &product, 
             weft_result_residual(product, result.at);
         }
         weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
-        const float *partial = weft_few_partial(few, round);
+        const float *partial = weft_few_partial(product, few, round);
         for (int i = thread; i < n; i += WEFT_FEW_FINISHERS * WEFT_LANES) {
             if (i != thread) {
                 result = weft_few_aim(product, few, band, i);
@@ -363,21 +391,19 @@ static __device__ inline weft_few weft_few_begin(const weft_cuda_product &produc
     int x = (int)blockIdx.x, longer = x < product.n_longer ? x : product.n_longer;
     few.memory = memory;
     few.n_slices = product.block_slices;
-    int n_groups = few.n_slices == product.n_slices ? 1 : product.n_slices;
-    few.slice = (int)blockIdx.y % n_groups;
-    few.first_column = (int)blockIdx.y / n_groups * WEFT_FEW_COLUMNS;
+    bool is_whole = few.n_slices == product.n_slices; /* else a block has one slice */
+    few.slice = is_whole ? 0 : (int)(blockIdx.y % (unsigned)product.n_slices);
+    few.first_column = (int)(is_whole ? blockIdx.y : blockIdx.y / (unsigned)product.n_slices) * WEFT_FEW_COLUMNS;
     int64_t left = product.n_columns - few.first_column;
     few.n_columns = left < WEFT_FEW_COLUMNS ? (int)left : WEFT_FEW_COLUMNS;
     few.first_band = x * product.block_bands + longer;
     few.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
     few.n_parts = product.gated ? 2 * few.n_bands : few.n_bands;
     few.round_parts = product.gated ? 2 * product.round_bands : product.round_bands;
-    few.first_unit = weft_slice_begin(product.n_units, product.n_slices, few.slice);
-    few.n_units = weft_slice_begin(product.n_units, product.n_slices, few.slice + few.n_slices) - few.first_unit;
+    few.first_unit = is_whole ? 0 : weft_slice_begin(product.n_units, product.n_slices, few.slice);
+    few.n_units = is_whole ? product.n_units : weft_slice_begin(product.n_units, product.n_slices, few.slice + 1) - few.first_unit;
     few.warp = (int)threadIdx.x / WEFT_LANES;
     few.n_warps = (int)blockDim.x / WEFT_LANES - WEFT_FEW_FINISHERS;
-    few.places = weft_few_places_of(&product, few.n_columns, few.n_warps);
-    few.column_bytes = weft_few_column_bytes(&product);
     return few;
 }
 
@@ -406,26 +432,37 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
     const weft_few few = weft_few_begin(product, memory);
     bool finishes = few.warp >= few.n_warps;
     weft_few_copies ahead = {0, nullptr, 0};
+    uint32_t packed = 0;
     weft_few_result result = {};
     int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES;
     weft_few_begin_barriers(product, few);
-    while (!finishes && ahead.number < product.n_slots) weft_few_fetch(product, few, ahead, ahead.number);
+    if (!finishes) {
+        weft_few_item item = weft_few_item_of(few, weft_lane());
+        weft_few_find_copy(product, few, item, ahead);
+        weft_few_fetch(product, few, ahead, 0); /* more would delay what the kernel before still reads */
+        packed = weft_few_packed(product, few, item);
+    }
     weft_few_prefetch(product);
     int n_bands = few.n_bands < product.round_bands ? few.n_bands : product.round_bands;
     bool has_result = finishes && thread < n_bands * few.n_columns * WEFT_UNIT_ROWS;
     if (has_result) result = weft_few_aim(product, few, 0, thread);
+    float loaded[WEFT_FEW_LOADED][8];
+    if (product.has_norm)
+        weft_load_unit((const float *)product.norm, product.k, few.first_unit + few.warp % few.n_units,
+                       loaded[WEFT_FEW_LOADED - 1]);
+    const weft_few_lane lane = weft_few_lane_of(product, few);
     if (weft_cancelled(product)) {
-        for (int i = 0; i < ahead.number; i++)
-            if (weft_few_item_of(few, i).present) weft_barrier_wait(weft_few_barrier(product, few, i), 0);
+        if (!finishes && weft_few_item_of(few, 0).present) weft_barrier_wait(weft_few_barrier(product, few, 0), 0);
         return;
     }
     if (has_result) weft_result_residual(product, result.at);
-    weft_few_prepare(product, few);
+    weft_few_prepare(product, few, loaded);
+    while (!finishes && ahead.number < product.n_slots) weft_few_fetch(product, few, ahead, ahead.number);
     __syncthreads();
     if (finishes)
         weft_few_finish(product, few, result, weft_few_factors(product, few));
     else
-        weft_few_work(product, few, ahead);
+        weft_few_work(product, few, lane, packed, ahead);
 }
 
 #endif

@@ -2,7 +2,7 @@
 #include "kernels/units.h"
 
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
-    weft_cuda_record(recorder, "weft_get_rows", weft_cuda_blocks(phase->outputs[WEFT_GET_ROWS_OUT_Y].tensor.shape[1], 1, 128),
+    weft_cuda_record(recorder, "weft_get_rows", weft_cuda_blocks(phase->outputs[WEFT_GET_ROWS_OUT_Y].tensor.shape[1], 1, 512),
                      phase);
 }
 
@@ -10,7 +10,7 @@ static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) 
     weft_cuda_unit_rows rows = {.phase = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0}),
                                 .format = weft_cuda_unit_format(phase->inputs[WEFT_GET_ROWS_TABLE].tensor.type)};
     weft_cuda_launch(recorder, "get_rows_units", "weft_get_rows_units",
-                     weft_cuda_blocks(phase->outputs[WEFT_GET_ROWS_OUT_Y].tensor.shape[1], 1, 128), &rows);
+                     weft_cuda_blocks(phase->outputs[WEFT_GET_ROWS_OUT_Y].tensor.shape[1], 1, 512), &rows);
 }
 
 static const char *needs_a_weight(const weft_phase *phase) {
