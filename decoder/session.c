@@ -105,7 +105,6 @@ weft_status weft_session_set_sampling(weft_session *session, const weft_sampling
     weft_status status = weft_sampler_create(engine, options ? options : &none, session->options.n_ctx, &created, error);
     if (status != WEFT_OK) return status;
     weft_os_mutex_lock(&engine->mutex);
-    while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX); /* a fork reads them */
     /* A fork or a save reads the options meanwhile. */
     while (session->adding) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_sampler *replaced = session->next_sampler;
