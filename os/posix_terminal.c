@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/select.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -95,8 +96,20 @@ void weft_os_terminal_mark_pastes(bool on) {
     marks_pastes = on;
 }
 
-long weft_os_terminal_read(char *bytes, size_t size) {
-    ssize_t n = read(STDIN_FILENO, bytes, size);
-    if (n < 0) return errno == EINTR ? -1 : 0;
-    return (long)n;
+/* This thread handles signals only inside of pselect, and others of weft handle none, so none can come between the question and the
+ * wait. */
+long weft_os_terminal_read(char *bytes, size_t size, bool (*interrupted)(void)) {
+    sigset_t all, mask;
+    fd_set input;
+    long n = -1;
+    FD_ZERO(&input);
+    FD_SET(STDIN_FILENO, &input);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    errno = EINTR;
+    if (!interrupted()) n = pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &mask);
+    if (n > 0) n = (long)read(STDIN_FILENO, bytes, size);
+    if (n < 0 && errno != EINTR) n = 0; /* the terminal is gone */
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return n;
 }

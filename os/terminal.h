@@ -14,8 +14,9 @@ bool weft_os_terminal_begin(void);
 void weft_os_terminal_end(void);
 /* Asks the terminal to mark what is pasted, by ESC [200~ and ESC [201~. */
 void weft_os_terminal_mark_pastes(bool on);
-/* Waits for bytes: how many were read; 0 at the end of the input; -1 if a signal came, or if the size of the terminal changed. */
-long weft_os_terminal_read(char *bytes, size_t size);
+/* Waits for bytes: how many were read; 0 at the end of the input; -1 if a signal came, if the size of the terminal changed, or if
+ * interrupted() says that a signal came before. */
+long weft_os_terminal_read(char *bytes, size_t size, bool (*interrupted)(void));
 void weft_os_terminal_write(const char *text, size_t size);
 
 #endif

@@ -75,13 +75,14 @@ class Check(unittest.TestCase):
     def test_refusals(self):
         model = command.model()
         usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], [model, model],
-                 [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"]]
+                 [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
+                 [model, "--max-rows", "3"]]
         for arguments in usage:
             out, err = self.check(*arguments, code=2)
             self.assertTrue(not out and err.startswith(b"weft check: "), arguments)
         failures = [([model, "--on", "nonsense"], b"nonsense"), (["--on", "cpu,nonsense"], b"nonsense"), (["--on", "cpu,"], b"commas"),
                     (["/nonexistent.gguf"], b"nonexistent"), ([__file__], b"command_check.py"), (["--op", "mulmat"], b"mulmat"),
-                    (["--type", "Q4_Z"], b"Q4_Z"), ([model, "--max-rows", "3"], b"power of two"),
+                    (["--type", "Q4_Z"], b"Q4_Z"),
                     ([model, "--prompt", "abc " * 3000], b"positions")]
         for arguments, expected in failures:
             out, err = self.check(*arguments, code=1)

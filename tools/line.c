@@ -37,7 +37,7 @@ void lines_close(void) {
 int line_byte(void) {
     for (;;) {
         if (typed.at == typed.n) {
-            long n = weft_os_terminal_read(typed.bytes, sizeof typed.bytes);
+            long n = weft_os_terminal_read(typed.bytes, sizeof typed.bytes, interrupted);
             if (n <= 0) return n == 0 ? LINE_END_OF_INPUT : LINE_SIGNAL;
             typed.at = 0;
             typed.n = (size_t)n;
