@@ -12,6 +12,7 @@ static weft_engine *create(weft_engine_options options, int32_t depth) {
     weft_engine *engine = NULL;
     options.device = device_name;
     options.device_options.n_threads = 1;
+    options.max_step_ms = 60000; /* steps have the rows that the tests count on, however slow the device is */
     CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
     return engine;
 }

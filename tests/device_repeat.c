@@ -26,8 +26,13 @@ static question make_question(uint32_t i) {
 static size_t run(weft_precision precision, int32_t n_together, uint64_t n_steps, answer *answers) {
     weft_error error = {0};
     weft_engine *engine = NULL;
-    weft_engine_options options = {
-        .device = device_name, .precision = precision, .n_ctx = 128, .n_sequences = n_together, .page_size = 16, .max_top = N_TOP};
+    weft_engine_options options = {.device = device_name,
+                                   .precision = precision,
+                                   .n_ctx = 128,
+                                   .n_sequences = n_together,
+                                   .page_size = 16,
+                                   .max_top = N_TOP,
+                                   .max_step_ms = 60000}; /* the same steps each time */
     CHECK(weft_engine_create(model, &options, &engine, &error));
     answer *chairs[8] = {NULL};
     size_t n = 0;
