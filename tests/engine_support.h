@@ -45,6 +45,16 @@ static inline int end_tiny(weft_runtime *runtime, weft_model *model, const char 
     return remove(path);
 }
 
+/* An engine on one thread of the CPU, with a queue of `depth` steps. */
+static inline weft_engine *create_on_cpu(weft_model *model, weft_engine_options options, int32_t depth) {
+    weft_error error = {0};
+    weft_engine *engine = NULL;
+    options.device = "cpu";
+    options.device_options.n_threads = 1;
+    CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
+    return engine;
+}
+
 /* One question: random tokens, and the options of the answer. */
 typedef struct question {
     uint32_t seed;
@@ -73,6 +83,14 @@ static inline uint32_t bits_of(float real) {
 static inline void question_tokens(const question *q, int32_t n_vocab, weft_token *tokens) {
     uint32_t random = q->seed;
     for (int32_t i = 0; i < q->n_prompt; i++) tokens[i] = (weft_token)(next_random(&random) % (uint32_t)n_vocab);
+}
+
+static inline void add_question_tokens(weft_session *session, uint32_t seed, int32_t n) {
+    weft_error error = {0};
+    weft_token tokens[512];
+    assert_in_range(n, 0, 512);
+    question_tokens(&(question){.seed = seed, .n_prompt = n}, session->engine->model->hyper.n_vocab, tokens);
+    CHECK(weft_session_add_tokens(session, tokens, (size_t)n, &error));
 }
 
 static inline void begin_answer(weft_engine *engine, const question *q, answer *a) {

@@ -69,11 +69,7 @@ static inline weft_session *ask(weft_session_options options) {
 }
 
 static inline weft_engine *create(weft_engine_options options) {
-    weft_engine *made = NULL;
-    options.device = "cpu";
-    options.device_options.n_threads = 1;
-    CHECK(weft_engine_create(model, &options, &made, &error));
-    return made;
+    return create_on_cpu(model, options, 0);
 }
 
 #endif

@@ -385,15 +385,8 @@ static void every_allocation_can_fail(void **state) {
 static int setup(void **state) {
     (void)state;
     begin_tiny(&runtime, &model, PATH);
-    CHECK(weft_engine_create(model,
-                             &(weft_engine_options){.device = "cpu",
-                                                    .device_options.n_threads = 1,
-                                                    .precision = WEFT_EXACT,
-                                                    .n_ctx = 128,
-                                                    .n_sequences = 2,
-                                                    .max_top = 2,
-                                                    .logits = true},
-                             &engine, &error));
+    engine = create_on_cpu(
+        model, (weft_engine_options){.precision = WEFT_EXACT, .n_ctx = 128, .n_sequences = 2, .max_top = 2, .logits = true}, 0);
     return 0;
 }
 

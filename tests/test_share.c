@@ -16,25 +16,13 @@ static double seconds = 0.1;
 static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options, int32_t depth) {
-    weft_error error = {0};
-    weft_engine *engine = NULL;
-    options.device = "cpu";
-    options.device_options.n_threads = 1;
     options.precision = WEFT_EXACT;
     options.page_size = PAGE;
-    CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
-    return engine;
+    return create_on_cpu(model, options, depth);
 }
 
 static weft_session *open_greedy(weft_engine *engine, uint64_t group) {
     return open_session(engine, (weft_session_options){.sampling.ignore_end = true, .share_group = group});
-}
-
-static void add_tokens(weft_session *session, uint32_t seed, int32_t n) {
-    weft_error error = {0};
-    weft_token tokens[512];
-    question_tokens(&(question){.seed = seed, .n_prompt = n}, model->hyper.n_vocab, tokens);
-    CHECK(weft_session_add_tokens(session, tokens, (size_t)n, &error));
 }
 
 static void read_tokens(weft_session *session, int n, weft_token *tokens) {
@@ -89,7 +77,7 @@ static void forks_go_on_apart(void **state) {
         weft_engine *engine = create((weft_engine_options){.n_ctx = 256, .n_sequences = 3, .n_kept = n_kept}, 2);
         weft_session *session = open_greedy(engine, WEFT_SHARE_NONE), *copy = NULL;
         weft_token own[N], others[N], alone[N];
-        add_tokens(session, 1, PROMPT);
+        add_question_tokens(session, 1, PROMPT);
         read_tokens(session, 3, own);
         int64_t n_free = pages_free(engine);
         CHECK(weft_session_fork(session, NULL, &copy, &error));
@@ -102,7 +90,7 @@ static void forks_go_on_apart(void **state) {
         assert_pages(engine);
         /* The session goes back into a page that both have, and says something else. */
         CHECK(weft_session_rewind(session, 2 * PAGE + 3, &error));
-        add_tokens(session, 2, 9);
+        add_question_tokens(session, 2, 9);
         read_alone(engine, session, N, alone);
         read_tokens(session, N, own);
         assert_memory_equal(own, alone, sizeof own);
@@ -170,8 +158,8 @@ static uint64_t n_reused(weft_engine *engine, uint64_t group, uint32_t seed, int
     weft_error error = {0};
     weft_token alone[4];
     weft_session *session = open_greedy(engine, group);
-    add_tokens(session, seed, n);
-    if (n_other > 0) add_tokens(session, seed + 100, n_other);
+    add_question_tokens(session, seed, n);
+    if (n_other > 0) add_question_tokens(session, seed + 100, n_other);
     if (tokens) read_alone(engine, session, 4, alone);
     CHECK(weft_session_prefill(session, &error));
     weft_session_timing timing = timing_of(session);
@@ -214,15 +202,15 @@ static void sessions_share_while_they_live(void **state) {
     weft_engine *engine = create((weft_engine_options){.n_ctx = 256, .n_sequences = 3}, 1);
     weft_session *first = open_greedy(engine, 0), *second = open_greedy(engine, 0);
     weft_token own[4], others[4];
-    add_tokens(first, 1, PROMPT);
+    add_question_tokens(first, 1, PROMPT);
     read_tokens(first, 4, own);
-    add_tokens(second, 1, PROMPT);
+    add_question_tokens(second, 1, PROMPT);
     read_tokens(second, 4, others);
     assert_memory_equal(own, others, sizeof own);
     assert_int_equal(timing_of(second).n_reused, 4 * PAGE);
     assert_int_equal(engine->pages.n_pages - pages_free(engine), 4 + 2);
     CHECK(weft_session_rewind(first, PAGE + 1, &error));
-    add_tokens(first, 3, PROMPT);
+    add_question_tokens(first, 3, PROMPT);
     read_alone(engine, first, 4, others);
     read_tokens(first, 4, own);
     assert_memory_equal(own, others, sizeof own);
@@ -275,7 +263,7 @@ static void callbacks_get_every_row(void **state) {
     n_reused(engine, 0, 1, PROMPT, 0, NULL);
     heard h = {0};
     weft_session *session = open_session(engine, (weft_session_options){.on_prompt = hear, .user = &h});
-    add_tokens(session, 1, PROMPT);
+    add_question_tokens(session, 1, PROMPT);
     CHECK(weft_session_prefill(session, &error));
     assert_int_equal(h.n, PROMPT - 1);
     assert_int_equal(h.next, PROMPT);
@@ -348,7 +336,7 @@ static void run_schedule(uint32_t seed) {
         s.sessions[i] = open_session(s.engine, (weft_session_options){.sampling.max_tokens = (int32_t)(next_random(&random) % 20),
                                                                       .sampling.ignore_end = true,
                                                                       .share_group = next_random(&random) % 2});
-        add_tokens(s.sessions[i], 1 + i % 2, 40);
+        add_question_tokens(s.sessions[i], 1 + i % 2, 40);
     }
     for (uint32_t i = 0; i < N_ACTORS; i++) {
         actors[i] = (actor){.schedule = &s, .random = next_random(&random)};
@@ -363,7 +351,7 @@ static void run_schedule(uint32_t seed) {
         weft_token own[3], alone[3];
         weft_session *session = s.sessions[i];
         if (session->n_read > 80) CHECK(weft_session_rewind(session, 80, &error));
-        add_tokens(session, seed, 2);
+        add_question_tokens(session, seed, 2);
         read_alone(s.engine, session, 3, alone);
         CHECK(weft_session_rewind(session, (size_t)session->n_read, &error));
         CHECK(weft_session_set_sampling(session, &(weft_sampling_options){.ignore_end = true}, &error));

@@ -16,14 +16,9 @@ static double seconds = 3, most; /* most: the largest ratio of rows to needed ro
 static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options, int32_t depth) {
-    weft_error error = {0};
-    weft_engine *engine = NULL;
-    options.device = "cpu";
-    options.device_options.n_threads = 1;
     options.n_ctx = CTX;
     options.max_top = N_TOP;
-    CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
-    return engine;
+    return create_on_cpu(model, options, depth);
 }
 
 /* One answer of any length, as a hash of its tokens and log-probabilities. */

@@ -13,19 +13,7 @@ static double seconds = 3;
 static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options, int32_t depth) {
-    weft_error error = {0};
-    weft_engine *engine = NULL;
-    options.device = "cpu";
-    options.device_options.n_threads = 1;
-    CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
-    return engine;
-}
-
-static void add_prompt(weft_session *session, uint32_t seed, int32_t n) {
-    weft_error error = {0};
-    weft_token tokens[512];
-    question_tokens(&(question){.seed = seed, .n_prompt = n}, model->hyper.n_vocab, tokens);
-    CHECK(weft_session_add_tokens(session, tokens, (size_t)n, &error));
+    return create_on_cpu(model, options, depth);
 }
 
 /* ---- A test that hangs ends ---- */
@@ -138,7 +126,7 @@ static void two_prompts_and_pages_for_one(void **state) {
             caller callers[2];
             for (uint32_t i = 0; i < 2; i++) {
                 weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4});
-                add_prompt(session, 2 * round + i, 70);
+                add_question_tokens(session, 2 * round + i, 70);
                 start(&callers[i], session, true);
             }
             for (size_t i = 0; i < 2; i++) {
@@ -160,7 +148,7 @@ static void a_prompt_that_was_whole_is_enough(void **state) {
     int32_t n_rows = 1;
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
     weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4});
-    add_prompt(session, 1, 70);
+    add_question_tokens(session, 1, 70);
     weft_call waits = {.kind = WEFT_CALL_PREFILL};
     weft_call_begin(session, &waits);
     while (n_rows > 0) CHECK(weft_engine_step(engine, &n_rows, &error));
@@ -182,7 +170,7 @@ static void a_cancel_ends_every_call(void **state) {
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         caller callers[3];
         weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
-        add_prompt(session, 5, 500);
+        add_question_tokens(session, 5, 500);
         for (size_t i = 0; i < 3; i++) start(&callers[i], session, kinds[k][i]);
         await_calls(session, 3);
         weft_session_cancel(session);
@@ -201,7 +189,7 @@ static void a_cancel_waits_for_a_call(void **state) {
     weft_error error = {0};
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
     weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
-    add_prompt(session, 6, 10);
+    add_question_tokens(session, 6, 10);
     weft_session_cancel(session);
     assert_next_is_cancelled(session);
     assert_not_cancelled(session);
@@ -212,7 +200,7 @@ static void a_cancel_waits_for_a_call(void **state) {
     assert_not_cancelled(session);
     /* A text that is added begins a new answer. */
     weft_session_cancel(session);
-    add_prompt(session, 7, 3);
+    add_question_tokens(session, 7, 3);
     assert_not_cancelled(session);
     weft_session_destroy(session);
     weft_engine_destroy(engine);
@@ -224,7 +212,7 @@ static void a_cancel_is_of_those_who_were_there(void **state) {
     weft_error error = {0};
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
     weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
-    add_prompt(session, 8, 10);
+    add_question_tokens(session, 8, 10);
     weft_call waits = {.kind = WEFT_CALL_PREFILL};
     weft_call_begin(session, &waits);
     weft_session_cancel(session);
@@ -241,11 +229,11 @@ static void adding_ends_the_answer(void **state) {
     weft_engine *engine = create((weft_engine_options){.n_ctx = 512, .max_rows = 1}, 1);
     weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     caller reads, prefills;
-    add_prompt(session, 9, 200);
+    add_question_tokens(session, 9, 200);
     start(&reads, session, false);
     start(&prefills, session, true);
     await_calls(session, 2);
-    add_prompt(session, 10, 5);
+    add_question_tokens(session, 10, 5);
     assert_cancelled(&reads);
     weft_os_thread_join(&prefills.thread);
     check(prefills.status, &prefills.error, "prefill");
@@ -260,7 +248,7 @@ static void a_cancel_ends_adding_too(void **state) {
     weft_engine *engine = create((weft_engine_options){.n_ctx = 128}, 1);
     weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     caller reads;
-    add_prompt(session, 11, 10);
+    add_question_tokens(session, 11, 10);
     weft_os_mutex_lock(&engine->mutex);
     session->adding = true;
     weft_os_mutex_unlock(&engine->mutex);
@@ -340,7 +328,7 @@ static void run_schedule(uint32_t seed) {
         s.sessions[i] = open_session(s.engine, (weft_session_options){.sampling.max_tokens = (int32_t)(next_random(&random) % 20),
                                                                       .sampling.ignore_end = true,
                                                                       .sampling.seed = seed});
-        add_prompt(s.sessions[i], seed + i, 1 + (int32_t)(next_random(&random) % 80));
+        add_question_tokens(s.sessions[i], seed + i, 1 + (int32_t)(next_random(&random) % 80));
     }
     for (uint32_t i = 0; i < n_actors; i++) {
         actors[i] = (actor){.schedule = &s, .random = next_random(&random)};
