@@ -7,7 +7,7 @@
 #include "weft_vulkan_shaders.h"
 
 #define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
-#define WEFT_VULKAN_MAX_CONSTANTS 3 /* specialisation constants of a shader */
+#define WEFT_VULKAN_MAX_CONSTANTS 8 /* specialisation constants of a shader */
 #define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
 #define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: the host fills some while the device copies others */
 #define WEFT_VULKAN_PIECE_BYTES ((uint64_t)4 << 20)
@@ -27,9 +27,15 @@ typedef enum weft_vulkan_memory {
     WEFT_VULKAN_HOST, /* mapped and coherent */
 } weft_vulkan_memory;
 
-typedef struct weft_vulkan_pipeline {
-    uint32_t shader;
+/* What a pipeline is made from. */
+typedef struct weft_vulkan_program {
+    uint32_t shader; /* WEFT_VULKAN_SHADER_STEM */
     uint32_t constants[WEFT_VULKAN_MAX_CONSTANTS];
+    uint32_t subgroup_size; /* of full subgroups, for shaders of rows that need WEFT_VULKAN_SUBGROUPS_OF_32; 0: the device's */
+} weft_vulkan_program;
+
+typedef struct weft_vulkan_pipeline {
+    weft_vulkan_program program;
     VkPipeline pipeline;
 } weft_vulkan_pipeline;
 

@@ -112,14 +112,24 @@ static bool find_queue_family(const weft_vulkan_driver *driver, VkPhysicalDevice
 static void check_features(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits) {
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroups = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, .pNext = traits->has_dot_product ? &dot : NULL};
+    weft_vulkan_matrix_features matrices = {.sType = WEFT_VULKAN_MATRIX_FEATURES_TYPE,
+                                            .pNext = traits->has_subgroup_control ? (void *)&subgroups : subgroups.pNext};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                            .pNext = traits->has_dot_product ? &dot : NULL};
+                                            .pNext = traits->has_cooperative_matrix ? (void *)&matrices : matrices.pNext};
     VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
     driver->vk.vkGetPhysicalDeviceFeatures2(device, &features);
     traits->has_dot_product = dot.shaderIntegerDotProduct;
     traits->has_float16 = v12.shaderFloat16;
     traits->has_int8 = v12.shaderInt8;
+    traits->has_int16 = features.features.shaderInt16;
+    traits->has_memory_model = v12.vulkanMemoryModel && v12.vulkanMemoryModelDeviceScope;
+    traits->has_subgroup_control = traits->has_subgroup_control && subgroups.subgroupSizeControl && subgroups.computeFullSubgroups;
+    traits->has_cooperative_matrix = traits->has_cooperative_matrix && matrices.cooperativeMatrix;
+    if (traits->has_cooperative_matrix)
+        traits->matrices = weft_vulkan_matrix_shape_find(driver->vk.vkGetInstanceProcAddr, driver->instance, device);
     bool has_queue = find_queue_family(driver, device, VK_QUEUE_COMPUTE_BIT, 0, &traits->queue_family);
     traits->has_sparse_binding =
         features.features.sparseBinding && has_queue &&
@@ -151,7 +161,8 @@ static void find_extensions(const weft_vulkan_driver *driver, VkPhysicalDevice d
     } known[] = {
         {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, &traits->has_memory_budget},
         {VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &traits->has_dot_product},
-        {"VK_KHR_cooperative_matrix", &traits->has_cooperative_matrix}, /* newer than some headers */
+        {VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &traits->has_subgroup_control},
+        {WEFT_VULKAN_COOPERATIVE_MATRIX_EXTENSION, &traits->has_cooperative_matrix},
     };
     VkResult result = driver->vk.vkEnumerateDeviceExtensionProperties(device, NULL, &count, extensions);
     if (result != VK_SUCCESS && result != VK_INCOMPLETE) return;
@@ -170,8 +181,10 @@ void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevic
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES, .pNext = &traits->floats};
     VkPhysicalDeviceMaintenance3Properties limits = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES,
                                                      .pNext = traits->has_dot_product ? (void *)&dot : (void *)&traits->floats};
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES, .pNext = &limits};
     VkPhysicalDeviceSubgroupProperties subgroups = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
-                                                    .pNext = &limits};
+                                                    .pNext = traits->has_subgroup_control ? (void *)&sizes : (void *)&limits};
     VkPhysicalDeviceIDProperties ids = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES, .pNext = &subgroups};
     VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &ids};
     driver->vk.vkGetPhysicalDeviceProperties2(device, &properties);
@@ -182,6 +195,11 @@ void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevic
     traits->largest_allocation = limits.maxMemoryAllocationSize;
     memcpy(traits->uuid, ids.deviceUUID, sizeof traits->uuid);
     traits->subgroup_size = subgroups.subgroupSize;
+    if ((subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0) traits->subgroup_operations = subgroups.supportedOperations;
+    traits->has_subgroup_control =
+        traits->has_subgroup_control && (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    traits->smallest_subgroup = sizes.minSubgroupSize;
+    traits->largest_subgroup = sizes.maxSubgroupSize;
     traits->dot_product_is_fast = dot.integerDotProduct4x8BitPackedSignedAccelerated;
     traits->floats.pNext = NULL;
     traits->is_processor = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
@@ -254,6 +272,7 @@ static void describe_features(const weft_vulkan_traits *traits, char *text, size
         append(text, size, ", arithmetic in%s%s", traits->has_float16 ? " f16" : "", traits->has_int8 ? " i8" : "");
     if (traits->has_dot_product) append(text, size, ", int8 dot products%s", traits->dot_product_is_fast ? "" : " (slow)");
     if (traits->has_cooperative_matrix) append(text, size, ", cooperative matrices");
+    if (traits->matrices.m != 0) append(text, size, " %ux%ux%u", traits->matrices.m, traits->matrices.n, traits->matrices.k);
     if (traits->floats.shaderDenormPreserveFloat32) append(text, size, ", keeps subnormals");
     if (traits->has_memory_budget) append(text, size, ", memory budget");
     if (traits->has_sparse_binding) append(text, size, ", sparse binding");

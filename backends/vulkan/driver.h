@@ -5,6 +5,7 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h>
 
+#include "backends/vulkan/matrices.h"
 #include "os/os.h"
 #include "os/uuid.h"
 #include "weft/backend.h"
@@ -34,17 +35,22 @@ typedef struct weft_vulkan_traits {
     VkPhysicalDeviceFloatControlsProperties floats;
     VkPhysicalDeviceMemoryProperties memory;
     uint64_t largest_allocation;
-    uint8_t uuid[WEFT_OS_UUID_BYTES]; /* the card's, the same for each of its drivers and after a restart */
-    uint32_t subgroup_size;
-    uint32_t queue_family, sparse_family; /* the latter where has_sparse_binding */
+    uint8_t uuid[WEFT_OS_UUID_BYTES];             /* the card's, the same for each of its drivers and after a restart */
+    uint32_t subgroup_size;                       /* where a pipeline asks for none */
+    uint32_t smallest_subgroup, largest_subgroup; /* that a pipeline may ask for; where has_subgroup_control */
+    VkSubgroupFeatureFlags subgroup_operations;   /* of compute shaders */
+    weft_vulkan_matrix_shape matrices;            /* of half floats with sums in F32 that a subgroup multiplies; m 0: none */
+    uint32_t queue_family, sparse_family;         /* the latter where has_sparse_binding */
     bool has_memory_budget;
     bool has_sparse_binding; /* of one buffer to several allocations */
     bool has_dot_product;    /* of four int8 in a word */
     bool dot_product_is_fast;
     bool has_cooperative_matrix;
-    bool has_float16, has_int8; /* arithmetic */
-    bool host_memory;           /* its memory is the host's */
-    bool is_processor;          /* a driver that computes on the processor: barriers inside workgroups are slow */
+    bool has_memory_model;                 /* Vulkan's, with the scope of a device */
+    bool has_subgroup_control;             /* of compute pipelines, with full subgroups */
+    bool has_float16, has_int16, has_int8; /* arithmetic */
+    bool host_memory;                      /* its memory is the host's */
+    bool is_processor;                     /* a driver that computes on the processor: barriers inside workgroups are slow */
     char unusable[256];
 } weft_vulkan_traits;
 

@@ -3,13 +3,9 @@
 #define WEFT_VULKAN_KERNEL_H
 
 #include "backends/table.h"
+#include "backends/vulkan/features.h"
 #include "backends/vulkan/recorder.h"
 #include "backends/vulkan/weights.h"
-
-/* What a device may have. */
-typedef enum weft_vulkan_feature {
-    WEFT_VULKAN_INT8_DOT_PRODUCT = 1 << 0, /* of four int8 in a word */
-} weft_vulkan_feature;
 
 typedef struct weft_vulkan_kernel weft_vulkan_kernel;
 
@@ -24,6 +20,8 @@ struct weft_vulkan_kernel {
     weft_kernel kernel;
     unsigned needs;         /* each weft_vulkan_feature that the device must have */
     uint32_t shader;        /* the shader that the build's compiler must have known; only used where `needs` is not 0 */
+    uint32_t shared_bytes;  /* shared memory of a workgroup; up to 16 KiB need not be stated */
+    uint32_t invocations;   /* of a workgroup; up to 128 need not be stated */
     uint32_t int8_matrices; /* WEFT_PORT_BIT of the inputs multiplied as int8 where they are quantised; one or more must be */
     /* The barriers before and after the phase are the caller's. */
     void (*record)(weft_vulkan_recorder *recorder, const weft_vulkan_call *call);

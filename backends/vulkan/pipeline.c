@@ -48,11 +48,18 @@ static weft_status make(weft_backend_device *device, weft_vulkan_pipeline *pipel
     VkSpecializationMapEntry entries[WEFT_VULKAN_MAX_CONSTANTS];
     for (uint32_t i = 0; i < WEFT_VULKAN_MAX_CONSTANTS; i++)
         entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t)};
-    VkSpecializationInfo constants = {WEFT_VULKAN_MAX_CONSTANTS, entries, sizeof pipeline->constants, pipeline->constants};
+    const weft_vulkan_program *program = &pipeline->program;
+    VkSpecializationInfo constants = {WEFT_VULKAN_MAX_CONSTANTS, entries, sizeof program->constants, program->constants};
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = program->subgroup_size};
+    bool sized = program->subgroup_size != 0;
     VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
                                         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                                                  .pNext = sized ? &subgroup : NULL,
+                                                  .flags = sized ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                                                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                                                  .module = device->modules[pipeline->shader],
+                                                  .module = device->modules[program->shader],
                                                   .pName = "main",
                                                   .pSpecializationInfo = &constants},
                                         .layout = device->layout};
@@ -61,18 +68,17 @@ static weft_status make(weft_backend_device *device, weft_vulkan_pipeline *pipel
     return weft_vulkan_result(device, result, "a pipeline", error);
 }
 
-weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
+weft_status weft_vulkan_pipeline_find(weft_backend_device *device, const weft_vulkan_program *program, VkPipeline *pipeline,
                                       weft_error *error) {
     for (size_t i = 0; i < device->n_pipelines; i++) {
         const weft_vulkan_pipeline *known = &device->pipelines[i];
-        if (known->shader != shader || memcmp(known->constants, constants, sizeof known->constants) != 0) continue;
+        if (memcmp(&known->program, program, sizeof *program) != 0) continue; /* words alone: there is no padding */
         *pipeline = known->pipeline;
         return WEFT_OK;
     }
-    weft_vulkan_pipeline made = {.shader = shader};
-    memcpy(made.constants, constants, sizeof made.constants);
+    weft_vulkan_pipeline made = {.program = *program};
     weft_status status = reserve(device, error);
-    if (status == WEFT_OK) status = load_module(device, shader, error);
+    if (status == WEFT_OK) status = load_module(device, program->shader, error);
     if (status == WEFT_OK) status = make(device, &made, error);
     if (status != WEFT_OK) return status;
     device->pipelines[device->n_pipelines++] = made;

@@ -4,7 +4,7 @@
 
 #include "backends/vulkan/device.h"
 
-weft_status weft_vulkan_pipeline_find(weft_backend_device *device, uint32_t shader, const uint32_t *constants, VkPipeline *pipeline,
+weft_status weft_vulkan_pipeline_find(weft_backend_device *device, const weft_vulkan_program *program, VkPipeline *pipeline,
                                       weft_error *error);
 /* Whether the build's shader compiler knew the extensions that the shader requires. */
 bool weft_vulkan_has_shader(uint32_t shader);

@@ -14,7 +14,9 @@ void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispat
     const weft_vulkan_functions *vk = &device->driver.vk;
     if (recorder->status != WEFT_OK) return;
     VkPipeline pipeline;
-    recorder->status = weft_vulkan_pipeline_find(device, dispatch->shader, dispatch->constants, &pipeline, recorder->error);
+    weft_vulkan_program program = {.shader = dispatch->shader, .subgroup_size = dispatch->subgroup_size};
+    memcpy(program.constants, dispatch->constants, sizeof program.constants);
+    recorder->status = weft_vulkan_pipeline_find(device, &program, &pipeline, recorder->error);
     if (recorder->status != WEFT_OK) return;
     unsigned char push[WEFT_VULKAN_PUSH_BYTES];
     memcpy(push, dispatch->push, dispatch->push_size);

@@ -16,7 +16,8 @@ typedef struct weft_vulkan_recorder {
 typedef struct weft_vulkan_dispatch {
     uint32_t shader; /* WEFT_VULKAN_SHADER_STEM */
     uint32_t constants[WEFT_VULKAN_MAX_CONSTANTS];
-    const void *push; /* the shader's Parameters; weft_vulkan_record fills in the first address, `control` */
+    uint32_t subgroup_size; /* as in weft_vulkan_program */
+    const void *push;       /* the shader's Parameters; weft_vulkan_record fills in the first address, `control` */
     size_t push_size;
     uint64_t groups_x, groups_y; /* cut to the device's limit, since shaders loop; 0 counts as 1 */
 } weft_vulkan_dispatch;

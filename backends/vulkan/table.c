@@ -56,28 +56,17 @@ static const char *obstacle_of_shapes(const weft_phase *phase) {
 
 /* ---- Which rows fit ---- */
 
-/* Features of a device, each with the GLSL extension that the build's shader compiler must know for it. */
-static const struct {
-    unsigned feature;
-    const char *extension, *obstacle;
-} features[] = {
-    {WEFT_VULKAN_INT8_DOT_PRODUCT, "GL_EXT_integer_dot_product", "the device has no int8 dot product"},
-};
-
-static unsigned features_of(const weft_backend_device *device) {
-    return device->traits.has_dot_product ? WEFT_VULKAN_INT8_DOT_PRODUCT : 0;
-}
-
 static const char *obstacle_of_device(const weft_backend_device *device, const weft_vulkan_kernel *row, char *text, size_t size) {
-    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
-        if ((row->needs & features[i].feature) == 0) continue;
-        if (!weft_vulkan_has_shader(row->shader)) {
-            snprintf(text, size, "this build's glslc lacks %s", features[i].extension);
-            return text;
-        }
-        if ((features_of(device) & features[i].feature) == 0) return features[i].obstacle;
+    const VkPhysicalDeviceLimits *limits = &device->traits.properties.limits;
+    const char *extension = weft_vulkan_feature_extension(row->needs);
+    if (extension != NULL && !weft_vulkan_has_shader(row->shader)) {
+        snprintf(text, size, "this build's glslc lacks %s", extension);
+        return text;
     }
-    return NULL;
+    if (row->shared_bytes > limits->maxComputeSharedMemorySize) return "the device's workgroups have too little shared memory";
+    if (row->invocations > limits->maxComputeWorkGroupInvocations || row->invocations > limits->maxComputeWorkGroupSize[0])
+        return "the device's workgroups have too few invocations";
+    return weft_vulkan_feature_obstacle(&device->traits, row->needs);
 }
 
 static bool any_is_quantised(const weft_backend_device *device, const weft_phase *phase, uint32_t inputs) {

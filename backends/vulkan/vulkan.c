@@ -3,6 +3,7 @@
 
 #include "backends/vulkan/bandwidth.h"
 #include "backends/vulkan/cache.h"
+#include "backends/vulkan/features.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/pipeline.h"
 #include "backends/vulkan/queue.h"
@@ -20,12 +21,8 @@ static weft_status memory_info(weft_backend_device *device, uint64_t *total, uin
 static weft_status create_device(weft_backend_device *device, weft_error *error) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     const float priority = 1.0f;
-    const char *extensions[2];
-    uint32_t n_extensions = 0;
-    if (device->traits.has_memory_budget) extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
-    if (device->traits.has_dot_product) extensions[n_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
-    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, .shaderIntegerDotProduct = VK_TRUE};
+    weft_vulkan_enabled enabled;
+    weft_vulkan_features_enable(&device->traits, &enabled);
     uint32_t families[] = {device->traits.queue_family, device->traits.sparse_family};
     uint32_t n_families = device->traits.has_sparse_binding && families[1] != families[0] ? 2 : 1;
     VkDeviceQueueCreateInfo queues[2];
@@ -34,21 +31,15 @@ static weft_status create_device(weft_backend_device *device, weft_error *error)
                                               .queueFamilyIndex = families[i],
                                               .queueCount = 1,
                                               .pQueuePriorities = &priority};
-    VkPhysicalDeviceFeatures features = {.sparseBinding = device->traits.has_sparse_binding};
-    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                            .pNext = device->traits.has_dot_product ? &dot : NULL,
-                                            .storageBuffer8BitAccess = VK_TRUE,
-                                            .bufferDeviceAddress = VK_TRUE,
-                                            .timelineSemaphore = VK_TRUE};
-    VkPhysicalDeviceVulkan11Features v11 = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12, .storageBuffer16BitAccess = VK_TRUE};
+    VkPhysicalDeviceFeatures features = {.shaderInt16 = device->traits.has_int16,
+                                         .sparseBinding = device->traits.has_sparse_binding};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                               .pNext = &v11,
+                               .pNext = enabled.chain,
                                .queueCreateInfoCount = n_families,
                                .pQueueCreateInfos = queues,
                                .pEnabledFeatures = &features,
-                               .enabledExtensionCount = n_extensions,
-                               .ppEnabledExtensionNames = extensions};
+                               .enabledExtensionCount = enabled.n_extensions,
+                               .ppEnabledExtensionNames = enabled.extensions};
     VkResult result = vk->vkCreateDevice(device->physical, &info, NULL, &device->device);
     if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, families[0], 0, &device->queue);
     if (result == VK_SUCCESS) vk->vkGetDeviceQueue(device->device, families[n_families - 1], 0, &device->sparse_queue);
