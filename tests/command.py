@@ -367,7 +367,36 @@ class Files(unittest.TestCase):
         self.assertLessEqual(got["host_us"], got["host_us_99"])
         bytes = got["bytes"]
         self.assertEqual(bytes["total"], sum(bytes[part] for part in ("weights", "states", "arena", "rings")))
-        self.assertEqual(got["positions"], [])
+        self.assertEqual((got["positions"], got["sequences"]), ([], []))
+        self.assertGreater(got["load_s"], 0)
+        self.assertEqual(got["load_bytes"], json.loads(weft("inspect", model(), "--json")[1])["weight_bytes"])
+        self.assertAlmostEqual(got["load_bytes_per_s"], got["load_bytes"] / got["load_s"], delta=1)
+
+    def test_bench_sequences(self):
+        arguments = ["bench", model(), "-p", "70", "-n", "5", "--repeat", "1"]
+        code, out, err = weft(*arguments, "--sequences", "3,8", "--max-rows", "4", "--json")
+        self.assertEqual(code, 0, err)
+        got = json.loads(out)["sequences"]
+        self.assertEqual([entry["n_sequences"] for entry in got], [1, 3, 8])
+        for entry in got:
+            self.assertTrue(0 < entry["decode_min"] <= entry["decode_tokens_per_s"] <= entry["decode_max"])
+            self.assertAlmostEqual(entry["times_one"], entry["decode_tokens_per_s"] / got[0]["decode_tokens_per_s"], places=6)
+            self.assertAlmostEqual(entry["share_of_n_times"], entry["times_one"] / entry["n_sequences"], places=6)
+            self.assertTrue(entry["prefill_tokens_per_s"] > 0 and 0 < entry["host_us"] < entry["step_us"])
+            # Up to --max-rows sequences get a token each in every step.
+            if entry["n_sequences"] <= 4:
+                self.assertAlmostEqual(entry["decode_tokens_per_s"] * entry["step_us"] * 1e-6, entry["n_sequences"], places=6)
+        out = weft(*arguments, "--sequences", "2", "--backend", "null")[1].decode()
+        self.assertRegex(out, r"loaded [\d.]+ MB of weights in [\d.]+ s")
+        self.assertRegex(out, r"sequences .*host us(.*\n) +1 .*100.0 %.*\n +2 ")
+
+    def test_bench_sequences_that_do_not_fit(self):
+        code, out, err = weft("bench", model(), "-p", "16000000", "--sequences", "256")
+        self.assertEqual((code, out), (1, b""))
+        self.assertRegex(err, rb"256 sequences of 16000129 positions need [\d.]+ MB on cpu.* 64000768 pages .* MB are free")
+        for wrong in ("0", "257", "8,", "-1", "x"):
+            self.assertEqual(weft("bench", model(), "--sequences", wrong)[0], 2, wrong)
+        self.assertEqual(weft("bench", model(), "--sequences", "2", "-n", "0")[0], 2)
 
     def test_bench_at(self):
         code, out, err = weft("bench", model(), "-p", "8", "-n", "3", "--repeat", "2", "--at", "5,60", "--json")

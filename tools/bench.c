@@ -1,4 +1,5 @@
-/* weft bench: tokens/s, the share of the device's read bandwidth, and the host's time for a step; or the speed of each op. */
+/* weft bench: tokens/s, the share of the device's read bandwidth, the host's time for a step, and the time to load; or the speed of
+ * each op. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -7,14 +8,13 @@
 
 #include "bench.h"
 
-enum { MAX_REPEATS = 100, MAX_POSITIONS = 16, MAX_SAMPLES = 65536, PREFILL_PIECE = 2048 };
+enum { MAX_SAMPLES = 65536, PREFILL_PIECE = 2048 };
 
 typedef struct bench_settings {
     engine_settings engine;
     int32_t n_prompt, n_predict, n_repeats;
-    const char *at;
-    int32_t positions[MAX_POSITIONS];
-    int32_t n_positions;
+    const char *at, *sequences;
+    number_list positions, n_sequences;
     bool json, ops;
     weft_bench_options table;
     float seconds;
@@ -36,10 +36,12 @@ typedef struct bench {
     double samples[MAX_SAMPLES]; /* the host's time of each step in the current runs, us */
     size_t n_samples;
     double read_bandwidth; /* bytes/s; 0: unknown */
-    decode_figures start, at[MAX_POSITIONS];
+    uint64_t file_bytes;   /* of weights, which were loaded */
+    decode_figures start, at[MAX_NUMBERS];
+    together together;
 } bench;
 
-static double rate(uint64_t n, uint64_t ns) {
+double per_second(uint64_t n, uint64_t ns) {
     return ns ? (double)n * 1e9 / (double)ns : 0;
 }
 
@@ -48,8 +50,7 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Sorts the values. */
-static double median(double *values, size_t n) {
+double median(double *values, size_t n) {
     qsort(values, n, sizeof *values, compare);
     if (n == 0) return 0;
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
@@ -67,6 +68,13 @@ static void summarise(bench *b, decode_figures *figures) {
 
 /* ---- Runs ---- */
 
+void random_tokens(weft_token *tokens, int32_t n, int32_t n_vocab, uint32_t *state) {
+    for (int32_t i = 0; i < n; i++) {
+        *state = *state * 1664525u + 1013904223u;
+        tokens[i] = (weft_token)((*state >> 8) % (uint32_t)n_vocab);
+    }
+}
+
 /* The tokens are the same in every run. They are random, since speed does not depend on them. They are added and prefilled piece by
  * piece, so that the progress bar moves. */
 static weft_status prefill(const bench *b, weft_session *session, int32_t n_prompt, weft_error *error) {
@@ -75,10 +83,7 @@ static weft_status prefill(const bench *b, weft_session *session, int32_t n_prom
     weft_status status = WEFT_OK;
     for (int32_t done = 0; status == WEFT_OK && done < n_prompt;) {
         int32_t n = n_prompt - done < PREFILL_PIECE ? n_prompt - done : PREFILL_PIECE;
-        for (int32_t i = 0; i < n; i++) {
-            state = state * 1664525u + 1013904223u;
-            tokens[i] = (weft_token)((state >> 8) % (uint32_t)b->n_vocab);
-        }
+        random_tokens(tokens, n, b->n_vocab, &state);
         status = weft_session_add_tokens(session, tokens, (size_t)n, error);
         if (status == WEFT_OK) status = weft_session_prefill(session, error);
         done += n;
@@ -114,7 +119,7 @@ static weft_status measure_decode(bench *b, weft_session *session, decode_figure
     weft_status status = decode(b, session, b->settings->n_predict, error);
     clock_t ticks = clock() - begin;
     weft_session_measure(session, &after);
-    figures->decode[index] = rate(after.n_decode - before.n_decode, after.decode_ns - before.decode_ns);
+    figures->decode[index] = per_second(after.n_decode - before.n_decode, after.decode_ns - before.decode_ns);
     figures->processor_us[index] =
         b->settings->n_predict ? (double)ticks * 1e6 / CLOCKS_PER_SEC / (double)b->settings->n_predict : 0;
     return status;
@@ -130,7 +135,7 @@ static weft_status run_session(bench *b, decode_figures *figures, int32_t first,
     if (status == WEFT_OK) status = prefill(b, session, figures->position, error);
     if (status == WEFT_OK) weft_session_measure(session, &timing);
     for (int32_t i = first; status == WEFT_OK && i < first + n; i++) {
-        figures->prefill[i] = rate(timing.n_prefill, timing.prefill_ns);
+        figures->prefill[i] = per_second(timing.n_prefill, timing.prefill_ns);
         status = measure_decode(b, session, figures, i, error);
     }
     interrupt_session(NULL);
@@ -159,13 +164,15 @@ static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
     if (status == WEFT_OK) status = measure_bandwidth(b, runtime, error);
     for (int32_t i = 0; status == WEFT_OK && i < settings->n_repeats; i++) status = run_session(b, &b->start, i, 1, error);
     summarise(b, &b->start);
-    for (int32_t i = 0; status == WEFT_OK && i < settings->n_positions; i++) {
-        b->at[i].position = settings->positions[i];
-        if (settings->positions[i] < PREFILL_PIECE) status = run_session(b, &b->at[i], 0, 1, error); /* records the plans */
+    for (int32_t i = 0; status == WEFT_OK && i < settings->positions.n; i++) {
+        b->at[i].position = settings->positions.values[i];
+        if (b->at[i].position < PREFILL_PIECE) status = run_session(b, &b->at[i], 0, 1, error); /* records the plans */
         b->n_samples = 0;
         if (status == WEFT_OK) status = run_session(b, &b->at[i], 0, settings->n_repeats, error);
         summarise(b, &b->at[i]);
     }
+    if (status == WEFT_OK && settings->n_sequences.n > 0)
+        status = together_measure(&b->together, b->engine, &settings->n_sequences, error);
     return status;
 }
 
@@ -186,6 +193,8 @@ static void print_text(const bench *b, const weft_engine_info *info, double shar
     int32_t n = settings->n_repeats;
     double decoded = b->start.decode_median * (double)info->decode_weight_bytes;
     show_line(stdout, "%s: %s\n", info->device.id, info->device.name);
+    printf("loaded %.1f MB of weights in %.2f s, %.2f GB/s\n", (double)b->file_bytes * 1e-6, (double)info->load_ns * 1e-9,
+           per_second(b->file_bytes, info->load_ns) * 1e-9);
     print_speed("prefill", settings->n_prompt, b->start.prefill_median, b->start.prefill, n);
     print_speed("decode ", settings->n_predict, b->start.decode_median, b->start.decode, n);
     printf("a token reads %.1f MB of weights: %.1f GB/s", (double)info->decode_weight_bytes * 1e-6, decoded * 1e-9);
@@ -193,22 +202,18 @@ static void print_text(const bench *b, const weft_engine_info *info, double shar
     printf("\na step of one row: %zu phases, ", info->decode_phases);
     if (info->decode_dispatches) printf("%zu dispatches, ", info->decode_dispatches);
     print_host(info, &b->start);
-    for (int32_t i = 0; i < settings->n_positions; i++) {
+    for (int32_t i = 0; i < settings->positions.n; i++) {
         const decode_figures *at = &b->at[i];
         printf("from position %5d on: prefill to there %.1f tokens/s; decode %.1f tokens/s (%.1f .. %.1f), ", at->position,
                at->prefill_median, at->decode_median, at->decode[0], at->decode[n - 1]);
         print_host(info, at);
     }
+    if (b->together.n_figures > 0) together_print(&b->together);
     print_bytes(&info->bytes);
     putchar('\n');
 }
 
-typedef struct named_number {
-    const char *name;
-    double value;
-} named_number;
-
-static bool add_numbers(cJSON *object, const named_number *numbers, size_t n) {
+bool json_add_numbers(cJSON *object, const named_number *numbers, size_t n) {
     bool complete = object != NULL;
     for (size_t i = 0; complete && i < n; i++) complete = cJSON_AddNumberToObject(object, numbers[i].name, numbers[i].value);
     return complete;
@@ -226,13 +231,13 @@ static bool add_decode(cJSON *object, const decode_figures *figures, int32_t n) 
         {"host_us_99", figures->host_us_99},
         {"processor_us", figures->processor_us_median},
     };
-    return add_numbers(object, numbers, sizeof numbers / sizeof numbers[0]);
+    return json_add_numbers(object, numbers, sizeof numbers / sizeof numbers[0]);
 }
 
 static bool add_positions(cJSON *json, const bench *b) {
     cJSON *list = cJSON_AddArrayToObject(json, "positions");
     bool complete = list != NULL;
-    for (int32_t i = 0; complete && i < b->settings->n_positions; i++) {
+    for (int32_t i = 0; complete && i < b->settings->positions.n; i++) {
         cJSON *entry = cJSON_CreateObject();
         complete = entry && cJSON_AddItemToArray(list, entry) && cJSON_AddNumberToObject(entry, "position", b->at[i].position) &&
                    add_decode(entry, &b->at[i], b->settings->n_repeats);
@@ -250,6 +255,9 @@ static bool print_json(const bench *b, const weft_engine_info *info, double shar
         {"read_share", share},
         {"decode_phases", (double)info->decode_phases},
         {"decode_dispatches", (double)info->decode_dispatches},
+        {"load_bytes", (double)b->file_bytes},
+        {"load_s", (double)info->load_ns * 1e-9},
+        {"load_bytes_per_s", per_second(b->file_bytes, info->load_ns)},
     };
     const named_number bytes[] = {
         {"weights", (double)info->bytes.weights}, {"states", (double)info->bytes.states}, {"arena", (double)info->bytes.arena},
@@ -258,9 +266,10 @@ static bool print_json(const bench *b, const weft_engine_info *info, double shar
     cJSON *json = cJSON_CreateObject();
     bool complete = json && cJSON_AddStringToObject(json, "device", info->device.name) &&
                     cJSON_AddStringToObject(json, "backend", info->device.backend) &&
-                    add_numbers(json, numbers, sizeof numbers / sizeof numbers[0]) &&
+                    json_add_numbers(json, numbers, sizeof numbers / sizeof numbers[0]) &&
                     add_decode(json, &b->start, b->settings->n_repeats) && add_positions(json, b) &&
-                    add_numbers(cJSON_AddObjectToObject(json, "bytes"), bytes, sizeof bytes / sizeof bytes[0]);
+                    together_add(&b->together, json) &&
+                    json_add_numbers(cJSON_AddObjectToObject(json, "bytes"), bytes, sizeof bytes / sizeof bytes[0]);
     return json_print(json, complete);
 }
 
@@ -276,14 +285,13 @@ static bool print_result(const bench *b) {
 
 /* ---- The command ---- */
 
-/* "100,16000" */
-static bool parse_positions(bench_settings *settings) {
-    const char *text = settings->at;
+/* NULL is an empty list. */
+static bool parse_numbers(const char *text, long max, number_list *numbers) {
     while (text) {
         char *end;
-        long position = strtol(text, &end, 10);
-        if (end == text || position < 1 || position > 16777216 || settings->n_positions == MAX_POSITIONS) return false;
-        settings->positions[settings->n_positions++] = (int32_t)position;
+        long number = strtol(text, &end, 10);
+        if (end == text || number < 1 || number > max || numbers->n == MAX_NUMBERS) return false;
+        numbers->values[numbers->n++] = (int32_t)number;
         if (*end && *end != ',') return false;
         text = *end ? end + 1 : NULL;
     }
@@ -294,8 +302,8 @@ static bool parse_positions(bench_settings *settings) {
 static void choose_context(bench_settings *settings) {
     if (settings->engine.n_ctx != 0) return;
     int64_t n_ctx = (int64_t)settings->n_prompt + settings->n_predict + 1;
-    for (int32_t i = 0; i < settings->n_positions; i++) {
-        int64_t there = (int64_t)settings->positions[i] + (int64_t)settings->n_predict * settings->n_repeats + 1;
+    for (int32_t i = 0; i < settings->positions.n; i++) {
+        int64_t there = (int64_t)settings->positions.values[i] + (int64_t)settings->n_predict * settings->n_repeats + 1;
         if (there > n_ctx) n_ctx = there;
     }
     settings->engine.n_ctx = n_ctx < INT32_MAX ? (int32_t)n_ctx : INT32_MAX;
@@ -307,8 +315,12 @@ static int check_usage(const weft_command *command, bench_settings *settings, co
     if (!settings->ops && !path) return usage_error(command, "its arguments are missing: a model, or --ops");
     if (!settings->ops && (table->op || table->type || table->name || table->quick || settings->seconds > 0))
         return usage_error(command, "--op, --type, --case, --quick and --seconds choose cases of the op table: they go with --ops");
-    if (!parse_positions(settings))
-        return usage_error(command, "--at takes up to %d positions like 100,16000, not \"%s\"", MAX_POSITIONS, settings->at);
+    if (!parse_numbers(settings->at, 16777216, &settings->positions))
+        return usage_error(command, "--at takes up to %d positions like 100,16000, not \"%s\"", MAX_NUMBERS, settings->at);
+    if (!parse_numbers(settings->sequences, MAX_SEQUENCES, &settings->n_sequences))
+        return usage_error(command, "--sequences takes up to %d numbers from 1 to %d, like 8,32, not \"%s\"", MAX_NUMBERS,
+                           MAX_SEQUENCES, settings->sequences);
+    if (settings->sequences && settings->n_predict == 0) return usage_error(command, "--sequences needs -n 1 or more");
     return -1;
 }
 
@@ -320,6 +332,8 @@ static int parse(const weft_command *command, bench_settings *settings, const ch
         {"repeat", 'r', OPTION_COUNT, &settings->n_repeats, 1, MAX_REPEATS, NULL,
          "number of runs, after one to warm up; default 5"},
         {"at", 0, OPTION_TEXT, &settings->at, 0, 0, "N,N...", "also decode from these positions on, after a prefill up to each"},
+        {"sequences", 0, OPTION_TEXT, &settings->sequences, 0, 0, "N,N...",
+         "also decode so many sequences together, up to 256, each after a prompt of its own"},
         {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
         {"on", 0, OPTION_TEXT, &settings->engine.backend, 0, 0, "NAME", "the same as --backend"},
         {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL,
@@ -347,6 +361,23 @@ static int run_ops(const bench_settings *settings) {
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 
+static weft_status create_engine(bench *b, weft_model *model, weft_error *error) {
+    const bench_settings *settings = b->settings;
+    weft_model_info info;
+    weft_engine_options options = engine_options(&settings->engine);
+    weft_status status = WEFT_OK;
+    options.n_kept = -1; /* each prompt is computed */
+    weft_model_describe(model, &info);
+    b->n_vocab = info.n_vocab;
+    b->file_bytes = info.weight_bytes;
+    b->together = (together){.n_prompt = settings->n_prompt,
+                             .n_predict = settings->n_predict,
+                             .n_repeats = settings->n_repeats,
+                             .n_vocab = info.n_vocab};
+    if (settings->n_sequences.n > 0) status = together_options(model, &b->together, &settings->n_sequences, &options, error);
+    return status == WEFT_OK ? weft_engine_create(model, &options, &b->engine, error) : status;
+}
+
 static int run(const weft_command *command, int argc, char **argv) {
     bench_settings settings = {.n_prompt = 512, .n_predict = 128, .n_repeats = 5};
     const char *path;
@@ -360,16 +391,11 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_error error = {0};
     weft_runtime *runtime = NULL;
     weft_model *model = NULL;
-    weft_model_info info = {0};
-    weft_engine_options chosen = engine_options(&settings.engine);
-    chosen.n_kept = -1; /* each prompt is computed */
     interrupt_install();
     weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
     if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);
-    if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &b.engine, &error);
+    if (status == WEFT_OK) status = create_engine(&b, model, &error);
     progress_end();
-    if (status == WEFT_OK) weft_model_describe(model, &info);
-    b.n_vocab = info.n_vocab;
     if (status == WEFT_OK) status = measure(&b, runtime, &error);
     if (status == WEFT_OK && !print_result(&b)) status = weft_fail(&error, WEFT_OUT_OF_MEMORY, "out of memory");
     weft_engine_destroy(b.engine);
