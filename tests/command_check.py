@@ -4,7 +4,9 @@
     python3 tests/command_check.py build/release/bin/weft
 """
 import json
+import os
 import subprocess
+import tempfile
 import unittest
 
 import command
@@ -72,16 +74,42 @@ class Check(unittest.TestCase):
         out, _ = self.check(command.model(), "--on", "cpu,cpu", "--nodes", "none", "--greedy", "12")
         self.assertEqual(out, b"12 greedy tokens: 0 ties, 0 differences\n")
 
+    def test_widths(self):
+        arguments = [command.model(), "--widths", "--max-rows", "4", "--on", "cpu,cpu"]
+        got = self.check_json(*arguments)
+        self.assertEqual(got["nodes"], [])
+        self.assertEqual([(width["chunks"], width["n_rows"]) for width in got["widths"]],
+                         2 * [(chunks, n) for chunks in (False, True) for n in (1, 2, 4)])
+        for width in got["widths"]:
+            self.assertEqual((width["n_different"], width["first"]), (0, None))
+            self.assertEqual(sum(op["n_compared"] for op in width["ops"]), width["n_compared"])
+            self.assertGreater(width["tokens_per_s"], 0)
+        out, _ = self.check(*arguments)
+        self.assertEqual(out.count(b"yes\n"), 8)
+
+    def test_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "text.txt")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("Some words, and some more words.")
+            got = self.check_json(command.model(), "--text", path, "--on", "cpu,cpu")["text"]
+            self.assertEqual([(entry["precision"], entry["reference"]) for entry in got], 2 * [("fast", "cpu:0")])
+            self.assertGreater(got[0]["mean_kl"], 0)
+            exact = self.check_json(command.model(), "--text", path, "--precision", "exact")["text"][0]
+            self.assertEqual((exact["mean_kl"], exact["n_same_top"]), (0, exact["n_positions"]))
+            out, _ = self.check(command.model(), "--text", path)
+            self.assertIn(b"the same most likely token: ", out)
+
     def test_refusals(self):
         model = command.model()
-        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], [model, model],
+        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], [model, model],
                  [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
                  [model, "--max-rows", "3"]]
         for arguments in usage:
             out, err = self.check(*arguments, code=2)
             self.assertTrue(not out and err.startswith(b"weft check: "), arguments)
         failures = [([model, "--on", "nonsense"], b"nonsense"), (["--on", "cpu,nonsense"], b"nonsense"), (["--on", "cpu,"], b"commas"),
-                    (["/nonexistent.gguf"], b"nonexistent"), ([__file__], b"command_check.py"), (["--op", "mulmat"], b"mulmat"),
+                    (["/nonexistent.gguf"], b"nonexistent"), ([__file__], b"command_check.py"), (["--op", "mulmat"], b"mulmat"), ([model, "--text", "/nonexistent.txt"], b"nonexistent"),
                     (["--type", "Q4_Z"], b"Q4_Z"),
                     ([model, "--prompt", "abc " * 3000], b"positions")]
         for arguments, expected in failures:

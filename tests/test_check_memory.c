@@ -77,7 +77,7 @@ static void test_every_allocation(void **state) {
 
 #define PATH "test_check_memory.tmp"
 
-typedef enum model_kind { NODES, FUSED, TOKENS, N_MODEL_KINDS } model_kind;
+typedef enum model_kind { NODES, FUSED, TOKENS, WIDTHS, TEXT, N_MODEL_KINDS } model_kind;
 
 static weft_status check_model(weft_model *model, weft_device *device, model_kind kind, weft_error *error) {
     const weft_engine_options engines[] = {{.device = "cpu", .precision = WEFT_FAST, .device_options = {.n_threads = 1}},
@@ -86,6 +86,9 @@ static weft_status check_model(weft_model *model, weft_device *device, model_kin
     weft_device *devices[] = {device, device};
     weft_check_model_summary summary = {0};
     weft_check_greedy_summary tokens = {0};
+    const weft_check_width_options widths = {.precision = WEFT_EXACT, .prompt = "ab", .n_tokens = 3, .max_rows = 2};
+    if (kind == WIDTHS) return weft_check_widths(model, device, &widths, NULL, NULL, NULL, error);
+    if (kind == TEXT) return weft_check_text(model, engines, 2, "abcd", 4, NULL, NULL, NULL, error);
     if (kind == TOKENS) return weft_check_greedy(model, engines, 2, "ab", 60, NULL, NULL, NULL, &tokens, error);
     weft_status status = weft_check_model(model, devices, 2, &options, NULL, NULL, &summary, error);
     /* A node without memory does not count as failed. */
@@ -117,7 +120,7 @@ static bool run_model_once(model_kind kind, size_t fail_at, size_t *n_allocation
     return reached;
 }
 
-/* About two hundred allocations fail, spread over the run so that every kind is among them. */
+/* About two hundred allocations fail, or seventy, spread over the run so that every kind is among them. */
 static void test_every_allocation_of_a_model(void **state) {
     (void)state;
     weft_runtime *runtime = NULL;
@@ -129,7 +132,7 @@ static void test_every_allocation_of_a_model(void **state) {
     for (model_kind kind = NODES; kind < N_MODEL_KINDS; kind++) {
         size_t n_all = 0, ignored, count = 0;
         assert_false(run_model_once(kind, 0, &n_all));
-        for (size_t n = 1; n <= n_all; n += 1 + n_all / 200) count += run_model_once(kind, n, &ignored);
+        for (size_t n = 1; n <= n_all; n += 1 + n_all / (kind < WIDTHS ? 200 : 70)) count += run_model_once(kind, n, &ignored);
         printf("model %d: %zu failures of %zu allocations\n", (int)kind, count, n_all);
         assert_true(count > 50);
     }

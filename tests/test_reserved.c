@@ -69,6 +69,7 @@ static weft_quantise_options quantise_options = {.mix = "Q4_0"};
 static weft_check_options check_options = {.op = "silu", .quick = true};
 static weft_bench_options bench_options = {.op = "silu", .quick = true, .seconds = 1e-6};
 static weft_check_model_options model_options = {.prompt = "ab", .n_decode = 1};
+static weft_check_width_options width_options = {.prompt = "ab", .n_tokens = 2, .max_rows = 1};
 
 static weft_status create_runtime(weft_error *error) {
     weft_runtime *made = NULL;
@@ -219,6 +220,10 @@ static weft_status check_nodes(weft_error *error) {
     return weft_check_model(model, &device, 1, &model_options, NULL, NULL, NULL, error);
 }
 
+static weft_status check_widths(weft_error *error) {
+    return weft_check_widths(model, device, &width_options, NULL, NULL, NULL, error);
+}
+
 static weft_status check_greedy(weft_error *error) {
     return weft_check_greedy(model, &engine_options, 1, "ab", 1, NULL, NULL, NULL, NULL, error);
 }
@@ -257,6 +262,7 @@ static const struct {
     {"options.reserved must be zero", check_ops, WORDS(check_options)},
     {"options.reserved must be zero", bench_ops, WORDS(bench_options)},
     {"options.reserved must be zero", check_nodes, WORDS(model_options)},
+    {"options.reserved must be zero", check_widths, WORDS(width_options)},
     {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
     {"device_options.reserved must be zero", check_greedy, WORDS(engine_options.device_options)},
 };

@@ -51,10 +51,12 @@ static int check_usage(const weft_command *command, check_settings *settings) {
     if (settings->model && (table->op || table->type || table->name || table->quick || table->large))
         return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
-    if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt))
-        return usage_error(command, "--greedy, --fused and --prompt need a model");
-    if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0)
-        return usage_error(command, "--nodes none leaves nothing to check but with --greedy");
+    bool others = settings->widths || settings->text;
+    if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || others))
+        return usage_error(command, "--greedy, --fused, --prompt, --widths and --text need a model");
+    if (settings->nodes == CHECK_UNSAID) settings->nodes = others ? CHECK_NONE : CHECK_LAYERS;
+    if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0 && !others)
+        return usage_error(command, "--nodes none leaves nothing to check but with --greedy, --widths or --text");
     if (settings->walk.fused && strchr(settings->engine.backend, ','))
         return usage_error(command, "--fused holds a device's fused nodes against their parts: it takes one device");
     return -1;
@@ -66,7 +68,7 @@ static int parse(const weft_command *command, check_settings *settings, int argc
         {"on", 0, OPTION_TEXT, &engine->backend, 0, 0, "A,B,...",
          "the devices; the first is what others are held against; default cpu"},
         {"precision", 0, OPTION_CHOICE, &engine->precision, 0, 0, "fast|exact",
-         "exact gives the same bits on every backend; default exact"},
+         "exact gives the same bits on every backend; default exact, of --text fast"},
         {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
         {"verbose", 'v', OPTION_FLAG, &settings->verbose, 0, 0, NULL,
          "print the places of the worst elements, and cases that pass"},
@@ -74,11 +76,15 @@ static int parse(const weft_command *command, check_settings *settings, int argc
         {"steps", 'n', OPTION_COUNT, &settings->walk.n_decode, 1, 65536, NULL,
          "number of steps of one row after the prompt; default 3"},
         {"nodes", 0, OPTION_CHOICE, &settings->nodes, 0, 0, "layers|all|none",
-         "print a line for each layer (its worst node), or for each node"},
+         "print a line for each layer (its worst node), or for each node; default layers, with --widths or --text none"},
         {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "compare each fused node with its unfused parts instead"},
         {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare N greedy tokens"},
+        {"widths", 0, OPTION_FLAG, &settings->widths, 0, 0, NULL,
+         "compare rows alone, together and in chunks of a prompt: equal bits, tokens/s"},
+        {"text", 0, OPTION_TEXT, &settings->text, 0, 0, "FILE",
+         "compare the probabilities over a text with the first device's in exact; default fast"},
         {"max-rows", 0, OPTION_POWER, &settings->walk.max_rows, 1, 512, NULL,
-         "the most tokens in a step, a power of two; default 512"},
+         "the most tokens in a step, a power of two; default 512, of --widths 64"},
         {"page-size", 0, OPTION_COUNT, &settings->walk.page_size, 1, 65536, NULL,
          "positions a KV page, a power of two; default 64"},
         {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL, "check the cases of the op table; the default without a model"},
@@ -95,12 +101,12 @@ static int parse(const weft_command *command, check_settings *settings, int argc
     size_t n_options = device_options_add(engine, options, n_own);
     int code = options_parse_some(command, options, n_options, &settings->model, 0, 1, argc, argv);
     if (code >= 0) return code;
-    settings->table.precision = settings->walk.precision = engine->precision ? WEFT_EXACT : WEFT_FAST;
+    settings->table.precision = settings->walk.precision = engine->precision != 0 ? WEFT_EXACT : WEFT_FAST;
     return check_usage(command, settings);
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    check_settings settings = {.engine = {.backend = "cpu", .precision = 1}};
+    check_settings settings = {.engine = {.backend = "cpu", .precision = -1}, .nodes = CHECK_UNSAID};
     int code = parse(command, &settings, argc, argv);
     if (code >= 0) return code;
 

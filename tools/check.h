@@ -7,7 +7,7 @@
 
 enum { MAX_CHECK_DEVICES = 8 };
 
-typedef enum check_nodes { CHECK_LAYERS, CHECK_ALL, CHECK_NONE } check_nodes;
+typedef enum check_nodes { CHECK_UNSAID = -1, CHECK_LAYERS, CHECK_ALL, CHECK_NONE } check_nodes;
 
 typedef struct check_settings {
     engine_settings engine; /* `backend` is a list */
@@ -17,6 +17,8 @@ typedef struct check_settings {
     weft_check_model_options walk;
     int nodes; /* check_nodes */
     int32_t n_greedy;
+    bool widths;
+    const char *text; /* a file; NULL: none */
 } check_settings;
 
 /* The devices of a run, in the order of --on. */
@@ -35,6 +37,14 @@ weft_status check_model(const check_settings *settings, weft_runtime *runtime, c
 weft_status check_greedy(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
                          bool *failed, weft_error *error);
 
+/* Add "widths" and "text" to `json`, which may be NULL. */
+weft_status check_widths(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                         bool *failed, weft_error *error);
+weft_status check_text(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                       weft_error *error);
+
+/* Adds a number, or null for one that JSON cannot write. */
+bool check_add_number(struct cJSON *object, const char *name, double value);
 /* Adds "devices" to `json`. */
 bool check_json_devices(struct cJSON *json, const check_devices *devices);
 

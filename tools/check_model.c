@@ -97,19 +97,21 @@ static void print_line(model_run *run, const line *l, size_t device) {
 
 /* ---- JSON ---- */
 
-static bool add_number(cJSON *object, const char *name, double value) {
+bool check_add_number(cJSON *object, const char *name, double value) {
     return isfinite(value) ? cJSON_AddNumberToObject(object, name, value) != NULL : cJSON_AddNullToObject(object, name) != NULL;
 }
 
 static bool add_measure(cJSON *object, const char *name, const weft_check_measure *m, bool limits) {
     if (!m->present) return true;
     cJSON *entry = cJSON_AddObjectToObject(object, name);
-    bool complete = entry && add_number(entry, "nmse", m->nmse) && add_number(entry, "error", m->error) &&
-                    add_number(entry, "worst_output", m->worst_output) && add_number(entry, "worst_row", (double)m->worst_row) &&
-                    add_number(entry, "worst_column", (double)m->worst_column) &&
-                    add_number(entry, "worst_value", m->worst_value) && add_number(entry, "worst_expected", m->worst_expected);
+    bool complete =
+        entry && check_add_number(entry, "nmse", m->nmse) && check_add_number(entry, "error", m->error) &&
+        check_add_number(entry, "worst_output", m->worst_output) && check_add_number(entry, "worst_row", (double)m->worst_row) &&
+        check_add_number(entry, "worst_column", (double)m->worst_column) &&
+        check_add_number(entry, "worst_value", m->worst_value) && check_add_number(entry, "worst_expected", m->worst_expected);
     if (limits)
-        complete = complete && add_number(entry, "nmse_limit", m->nmse_limit) && add_number(entry, "error_limit", m->error_limit);
+        complete = complete && check_add_number(entry, "nmse_limit", m->nmse_limit) &&
+                   check_add_number(entry, "error_limit", m->error_limit);
     if (m->failure) complete = complete && cJSON_AddStringToObject(entry, "failure", m->failure);
     return complete;
 }
@@ -199,18 +201,25 @@ static void print_summary(const model_run *run, const weft_check_model_summary *
     if (summary->failed)
         printf("the first node over its limit is %s on %s in step %d\n", summary->first_name,
                run->devices->infos[summary->first_device].id, (int)summary->first_step);
+    if (summary->not_finite_name[0])
+        printf("NaN or infinity first appear in the result of %s on %s in step %d\n", summary->not_finite_name,
+               run->devices->infos[summary->not_finite_device].id, (int)summary->not_finite_step);
+}
+
+static bool add_place(const model_run *run, cJSON *json, const char *what, const char *name, size_t device, int32_t step) {
+    if (!name[0]) return cJSON_AddNullToObject(json, what) != NULL;
+    cJSON *place = cJSON_AddObjectToObject(json, what);
+    return place && cJSON_AddStringToObject(place, "name", name) &&
+           cJSON_AddStringToObject(place, "device", run->devices->infos[device].id) && cJSON_AddNumberToObject(place, "step", step);
 }
 
 static bool add_summary(const model_run *run, cJSON *json, const weft_check_model_summary *summary) {
-    bool complete = cJSON_AddNumberToObject(json, "n_passed", (double)summary->n_passed) &&
-                    cJSON_AddNumberToObject(json, "n_failed", (double)summary->n_failed) &&
-                    cJSON_AddNumberToObject(json, "n_skipped", (double)summary->n_skipped);
-    if (!complete) return false;
-    if (!summary->failed) return cJSON_AddNullToObject(json, "first_failure") != NULL;
-    cJSON *first = cJSON_AddObjectToObject(json, "first_failure");
-    return first && cJSON_AddStringToObject(first, "name", summary->first_name) &&
-           cJSON_AddStringToObject(first, "device", run->devices->infos[summary->first_device].id) &&
-           cJSON_AddNumberToObject(first, "step", summary->first_step);
+    return cJSON_AddNumberToObject(json, "n_passed", (double)summary->n_passed) &&
+           cJSON_AddNumberToObject(json, "n_failed", (double)summary->n_failed) &&
+           cJSON_AddNumberToObject(json, "n_skipped", (double)summary->n_skipped) &&
+           add_place(run, json, "first_failure", summary->failed ? summary->first_name : "", summary->first_device,
+                     summary->first_step) &&
+           add_place(run, json, "first_not_finite", summary->not_finite_name, summary->not_finite_device, summary->not_finite_step);
 }
 
 static cJSON *start_json(const check_settings *settings, const check_devices *devices, model_run *run) {
@@ -240,6 +249,8 @@ weft_status check_model(const check_settings *settings, weft_runtime *runtime, c
     }
     bool complete = !json || status != WEFT_OK || (run.complete && add_summary(&run, json, &summary));
     if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
+    if (status == WEFT_OK && settings->widths) status = check_widths(settings, model, devices, json, failed, error);
+    if (status == WEFT_OK && settings->text) status = check_text(settings, model, devices, json, error);
     weft_model_close(model);
     if (status != WEFT_OK || !json) {
         cJSON_Delete(json);

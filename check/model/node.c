@@ -49,7 +49,7 @@ static weft_value earlier_version(const weft_check_track *track, weft_value valu
     return WEFT_NONE;
 }
 
-static const weft_node *state_of(const weft_check_track *track, weft_value value) {
+const weft_node *weft_check_track_state(const weft_check_track *track, weft_value value) {
     for (weft_value earlier = earlier_version(track, value); earlier != WEFT_NONE; earlier = earlier_version(track, value))
         value = earlier;
     return &track->nodes[track->producers[value]];
@@ -69,7 +69,7 @@ static const weft_node *next_writer(const weft_check_track *track, weft_value va
 /* The host has the first and the last version of a state. A version between can be reconstructed if the changes after it are known:
  * choosing tokens changes only last tokens, and no earlier node changes them. */
 static weft_status read_version(const weft_check_track *track, weft_value value, void *into, weft_error *error) {
-    const weft_node *leaf = state_of(track, value), *writer = next_writer(track, value);
+    const weft_node *leaf = weft_check_track_state(track, value), *writer = next_writer(track, value);
     const weft_check_copy *before = weft_check_copy_find(track->states, track->n_states, leaf->name);
     if (!before) return weft_fail(error, WEFT_NOT_FOUND, "there is no state %s", leaf->name);
     size_t bytes = (size_t)weft_tensor_bytes(&before->tensor);

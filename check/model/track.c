@@ -56,11 +56,8 @@ static bool same_graph(const weft_check_step *a, const weft_check_step *b) {
     return a->n_rows == b->n_rows && a->n_heads == b->n_heads;
 }
 
-/* Steps of one prompt have at most four different graphs: full and partial chunks, with and without a head, and single rows. */
-#define MAX_GRAPHS 8
-
 static weft_status make_store(const weft_check_script *script, weft_check_track *track, weft_error *error) {
-    weft_graph *graphs[MAX_GRAPHS] = {NULL};
+    weft_graph *graphs[WEFT_CHECK_MAX_GRAPHS] = {NULL};
     size_t n_graphs = 0;
     weft_status status = WEFT_OK;
     for (int32_t i = 0; i < script->n_steps && status == WEFT_OK; i++) {
@@ -190,7 +187,7 @@ static weft_status wait_for(weft_check_track *track, weft_ticket ticket, bool (*
     }
 }
 
-static weft_status submit(weft_check_track *track, bool (*go_on)(void *user), void *user, weft_error *error) {
+weft_status weft_check_track_submit(weft_check_track *track, bool (*go_on)(void *user), void *user, weft_error *error) {
     void *places[WEFT_MAX_INPUTS];
     const void *results[WEFT_MAX_OUTPUTS] = {NULL};
     weft_ticket ticket;
@@ -207,13 +204,19 @@ static weft_status submit(weft_check_track *track, bool (*go_on)(void *user), vo
     return status;
 }
 
+weft_status weft_check_track_plan(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
+                                  weft_error *error) {
+    weft_status status = WEFT_OK;
+    if (!track->plan || !same_graph(&track->step, step)) status = make_plan(script, step, track, error);
+    track->step = *step;
+    return status;
+}
+
 weft_status weft_check_track_run(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
                                  bool (*go_on)(void *user), void *user, weft_error *error) {
     /* A device that chose the same token as the first device continues with its own last token. */
     bool follows = step->first >= script->n_prompt && track->results[0] && track->results[0][0] == script->tokens[step->first];
-    weft_status status = WEFT_OK;
-    if (!track->plan || !same_graph(&track->step, step)) status = make_plan(script, step, track, error);
-    track->step = *step;
+    weft_status status = weft_check_track_plan(track, script, step, error);
     for (size_t i = 0; i < track->n_states && status == WEFT_OK; i++) {
         weft_check_copy *state = &track->states[i];
         status = weft_store_read_state(track->store, state->name, 0, state->data, (size_t)weft_tensor_bytes(&state->tensor), error);
@@ -222,7 +225,7 @@ weft_status weft_check_track_run(weft_check_track *track, const weft_check_scrip
         weft_check_copy *input = &track->inputs[i];
         weft_check_script_fill(script, step, input->name, &input->tensor, follows, input->data);
     }
-    return status == WEFT_OK ? submit(track, go_on, user, error) : status;
+    return status == WEFT_OK ? weft_check_track_submit(track, go_on, user, error) : status;
 }
 
 int32_t weft_check_track_find(const weft_check_track *track, const char *name, weft_op op) {

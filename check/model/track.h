@@ -6,6 +6,10 @@
 
 #include "check/case.h"
 
+/* Max graphs of a script. A prompt has at most four: full and partial chunks, with and without a head, and single rows. Rows that
+ * are computed in all widths up to 512 have twenty. */
+#define WEFT_CHECK_MAX_GRAPHS 24
+
 /* Rows first .. first + n_tokens - 1 of the one sequence that is run. */
 typedef struct weft_check_step {
     int32_t first, n_tokens;
@@ -67,6 +71,13 @@ void weft_check_track_release(weft_check_track *track);
 weft_status weft_check_track_run(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
                                  bool (*go_on)(void *user), void *user, weft_error *error);
 
+/* The two parts of a step of a caller's own. Makes the plan of the step's graph, which is one of the script's; does nothing if that
+ * is the track's plan already. */
+weft_status weft_check_track_plan(weft_check_track *track, const weft_check_script *script, const weft_check_step *step,
+                                  weft_error *error);
+/* Runs the plan with the track's `inputs`, as weft_check_track_run does. */
+weft_status weft_check_track_submit(weft_check_track *track, bool (*go_on)(void *user), void *user, weft_error *error);
+
 /* The node of that name and op; -1: none. */
 int32_t weft_check_track_find(const weft_check_track *track, const char *name, weft_op op);
 /* The host copy of that name; NULL: none. */
@@ -80,6 +91,8 @@ weft_status weft_check_node_case(const weft_check_track *track, weft_model *mode
                                  const weft_check_case *like, weft_check_case *c, weft_error *error);
 /* Fills the case's results with the node's results in that step. */
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error);
+/* The leaf of a state, given any version of it. */
+const weft_node *weft_check_track_state(const weft_check_track *track, weft_value value);
 /* Whether two cases of a node have the same inputs, bit for bit. */
 bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b);
 

@@ -53,6 +53,28 @@ static void measure_distance(weft_check_case *c, const weft_check_saved *saved, 
     set_measure(measure, &result, failure);
 }
 
+/* NaN and infinite elements of the case's results; of chosen tokens, log-probabilities that are NaN. Columns of padding rows are
+ * left out, as are states: what a node writes there shows in the next node. */
+static size_t count_not_finite(const weft_check_case *c, const weft_check_step *step) {
+    size_t count = 0;
+    for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
+        const weft_check_output *output = &c->outputs[i];
+        if (!output->present || output->state >= 0 || output->tensor.type != WEFT_F32) continue;
+        int64_t n_rows = output->n_rows % step->n_rows == 0 ? output->n_rows / step->n_rows * step->n_tokens : output->n_rows;
+        const float *values = output->result;
+        for (int64_t j = 0; j < n_rows * output->n_row; j++) count += isfinite(values[j]) ? 0 : 1;
+    }
+    float logprob = 0.0f;
+    if (c->judge) memcpy(&logprob, (const int32_t *)c->outputs[WEFT_SAMPLE_OUT_CHOSEN].result + 1, sizeof logprob);
+    return isnan(logprob) ? count + 1 : count;
+}
+
+static void judge_in_step(const weft_check_walk *walk, const weft_check_case *c, weft_check_node *node) {
+    judge(c, false, &node->in_step);
+    node->n_not_finite = count_not_finite(c, &walk->script.steps[walk->step]);
+    if (node->n_not_finite > 0 && !node->in_step.failure) node->in_step.failure = "its result has NaN or infinity";
+}
+
 static bool gives_reals(const weft_check_case *c) {
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++)
         if (c->outputs[i].present && c->outputs[i].oracle) return true;
@@ -89,6 +111,11 @@ static void count(weft_check_walk *walk, weft_check_node *node) {
         snprintf(summary->first_name, sizeof summary->first_name, "%s", node->name);
         summary->first_device = node->device;
         summary->first_step = node->step;
+    }
+    if (node->n_not_finite > 0 && !summary->not_finite_name[0]) {
+        snprintf(summary->not_finite_name, sizeof summary->not_finite_name, "%s", node->name);
+        summary->not_finite_device = node->device;
+        summary->not_finite_step = node->step;
     }
     if (!node->passed)
         summary->n_failed++;
@@ -156,7 +183,7 @@ static weft_status make_case(subject *s, weft_check_node *node, weft_error *erro
 static weft_status examine_first(subject *s, weft_check_node *node, weft_error *error) {
     weft_status status = weft_check_node_results(&s->walk->tracks[0], s->index, &s->c, error);
     if (status != WEFT_OK) return status;
-    judge(&s->c, false, &node->in_step);
+    judge_in_step(s->walk, &s->c, node);
     weft_check_save(&s->c, &s->in_step);
     status = run_alone(s, 0, false, &node->alone, node, error);
     s->alone_known = status == WEFT_OK && node->alone.present && s->message.status == WEFT_OK;
@@ -192,7 +219,7 @@ static weft_status examine_own(subject *s, size_t device, size_t index, const we
     if (!weft_check_ready(&s->own)) return out_of_memory(&s->own, error);
     status = weft_check_node_results(track, index, &s->own, error);
     if (status != WEFT_OK) return status;
-    judge(&s->own, false, &node->in_step);
+    judge_in_step(walk, &s->own, node);
     if (!like || !(gives_reals(&s->own) || s->own.judge)) return WEFT_OK;
     weft_check_limits limits = drift_limits(walk, device, &s->own);
     measure_distance(&s->own, &s->in_step, &limits, &node->drift);

@@ -127,6 +127,9 @@ typedef struct weft_check_node {
     /* With `fused`. `parts`: the result of the node's parts, run alone, against the oracle. `fused`: the node's result against that
      * of its parts. */
     weft_check_measure parts, fused;
+    /* Elements of the result in the step that are NaN or infinite, padding rows left out. Any fails the node, even if the oracle
+     * has them too: a weight or a value before is then NaN, infinite or too large. */
+    size_t n_not_finite;
     bool passed;
     uint64_t reserved[8];
 } weft_check_node;
@@ -149,6 +152,10 @@ typedef struct weft_check_model_summary {
     char first_name[WEFT_NAME_SIZE];
     size_t first_device;
     int32_t first_step;
+    /* The node in whose result NaN or infinity first appear, on which device and in which step; "": none. */
+    char not_finite_name[WEFT_NAME_SIZE];
+    size_t not_finite_device;
+    int32_t not_finite_step;
     uint64_t reserved[8];
 } weft_check_model_summary;
 
@@ -189,6 +196,65 @@ WEFT_API weft_status weft_check_greedy(weft_model *model, const weft_engine_opti
                                        int32_t n_tokens, weft_status (*report)(void *user, const weft_check_parting *parting),
                                        bool (*progress)(void *user, uint64_t done, uint64_t total), void *user,
                                        weft_check_greedy_summary *summary, weft_error *error);
+
+/* ---- Models: whether the result for a row depends on the rows that are computed with it ---- */
+
+typedef struct weft_check_width_options {
+    weft_precision precision;
+    const char *prompt; /* gives the tokens, over and over; NULL: a sentence */
+    int32_t n_tokens;   /* of the prompt that is computed in chunks; 0: 100, or fewer if the model has fewer positions */
+    int32_t max_rows;   /* the largest width, a power of two up to 512; 0: 64 */
+    int32_t page_size;  /* positions in a page; 0: the engine's default */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* rows */
+    void *progress_user;
+    uint64_t reserved[8];
+} weft_check_width_options;
+
+/* The results of the nodes of one op. There is one result for each node, output and row, and one for each KV cache. */
+typedef struct weft_check_width_op {
+    weft_op op;
+    size_t n_compared, n_different; /* different: not the bits of the row alone */
+} weft_check_width_op;
+
+/* All rows, computed n_rows at a time. */
+typedef struct weft_check_width {
+    bool chunks;    /* rows of one prompt, in chunks; false: the next rows of n_rows sequences, which have different lengths */
+    int32_t n_rows; /* 1: the rows alone, which the others are compared with */
+    size_t n_compared, n_different;
+    const char *first;              /* the first node with a different result, in the graph's order; NULL: none */
+    const weft_check_width_op *ops; /* n_ops of them, in the order in which the graph first has them */
+    size_t n_ops;
+    double tokens_per_s; /* of the fastest of three steps with n_rows rows; of chunks without the output head */
+    uint64_t reserved[8];
+} weft_check_width;
+
+/* Computes the same rows on `device` alone, then 2, 4 ... max_rows together, and the rows of a prompt alone and in chunks of as
+ * many rows. Compares the bits of every result of every node. The device is of the model's runtime. `options` may be NULL.
+ * `report` gets each width. `n_different` (may be NULL) receives the number of widths with different results; the status is then
+ * WEFT_OK all the same. WEFT_OUT_OF_MEMORY: the device or the host has no memory for a KV cache of max_rows sequences. */
+WEFT_API weft_status weft_check_widths(weft_model *model, weft_device *device, const weft_check_width_options *options,
+                                       weft_status (*report)(void *user, const weft_check_width *width), void *user,
+                                       size_t *n_different, weft_error *error);
+
+/* ---- Models: the probabilities that they give to the tokens of a text ---- */
+
+/* One engine's probabilities against those of the first engine. */
+typedef struct weft_check_text_result {
+    size_t engine;
+    size_t n_positions;     /* with a next token in the text */
+    double mean_kl, max_kl; /* Kullback-Leibler divergence from the first engine's distribution to this one's, in nats */
+    size_t max_kl_index;    /* the token with the largest one, counted from 0; its distribution is of the token after it */
+    size_t n_same_top;      /* positions where both engines find the same token the most likely */
+    double mean_nll[2];     /* mean of -log(probability of the text's next token), of the first engine and of this one */
+    uint64_t reserved[8];
+} weft_check_text_result;
+
+/* Creates an engine for each of the options and gives each the same tokens, in windows of n_ctx (of engines[0]; 0: 512) that do
+ * not overlap. The options may differ in device, precision and others, but this call sets n_ctx, n_sequences and logits. `text`
+ * has `size` bytes and at least two tokens. `report` gets a result for each engine but the first. `progress` counts tokens. */
+WEFT_API weft_status weft_check_text(weft_model *model, const weft_engine_options *engines, size_t n_engines, const char *text,
+                                     size_t size, weft_status (*report)(void *user, const weft_check_text_result *result),
+                                     bool (*progress)(void *user, uint64_t done, uint64_t total), void *user, weft_error *error);
 
 #ifdef __cplusplus
 }
