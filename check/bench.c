@@ -1,20 +1,15 @@
 /* Times the op table's cases. A plan has many nodes of the case's op. Each node has its own weights and KV cache, so that processor
  * caches hold as little of them as in a model. Every node overwrites the previous node's result, so the device must run them one
  * after the other. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "check/build.h"
 #include "check/harness.h"
-#include "os/os.h"
+#include "check/timing.h"
 
-#define N_SLOTS 4                       /* steps that are queued at once */
-#define MAX_ROUNDS 15                   /* the result is their median and range */
 #define MAX_NODES 512                   /* of a plan */
 #define OWN_BYTES ((uint64_t)256 << 20) /* of the weights and caches of all nodes of a plan, if they fit */
-#define LONG_STEP 50000000u             /* ns; steps this long need no queue */
 #define DEFAULT_MEMORY ((uint64_t)1 << 30)
-#define DEFAULT_SECONDS 0.25
 
 typedef struct bench {
     weft_bench_options options;
@@ -25,14 +20,11 @@ typedef struct bench {
 } bench;
 
 /* A case on the device. */
-typedef struct timing {
+typedef struct timed_case {
     const bench *b;
     weft_check_case *c;
     weft_store *store;
-    weft_plan *plan;
-    double samples[MAX_ROUNDS]; /* ns for a step */
-    size_t n_samples;
-} timing;
+} timed_case;
 
 static weft_status go_on(const bench *b, weft_error *error) {
     if (!b->options.progress || b->options.progress(b->options.progress_user, b->done, b->total)) return WEFT_OK;
@@ -43,62 +35,6 @@ static bool load_progress(void *user, uint64_t done, uint64_t total) {
     (void)done;
     (void)total;
     return go_on(user, NULL) == WEFT_OK;
-}
-
-/* ---- Steps ---- */
-
-static weft_status submit(timing *t, weft_ticket *ticket, weft_error *error) {
-    void *places[WEFT_MAX_INPUTS] = {NULL};
-    weft_status status = weft_plan_begin(t->plan, ticket, places, error);
-    if (status != WEFT_OK) return status;
-    for (size_t i = 0, k = 0; i < WEFT_MAX_INPUTS; i++) {
-        const weft_check_input *input = &t->c->inputs[i];
-        if (input->leaf == WEFT_LEAF_INPUT && input->tensor.type == WEFT_I32)
-            memcpy(places[k++], input->data, (size_t)weft_tensor_bytes(&input->tensor));
-    }
-    return weft_plan_submit(t->plan, *ticket, error);
-}
-
-/* Runs steps, `depth` of them queued, for `duration_ns` and at least one round; a round is `batch` steps. With a queue, the clock
- * starts as the first step ends. */
-static weft_status run_steps(timing *t, size_t depth, uint64_t batch, uint64_t duration_ns, weft_error *error) {
-    weft_ticket tickets[N_SLOTS];
-    uint64_t begin = weft_os_now(), round_begin = begin, in_round = 0, first = 0, end = 0;
-    bool counts = depth == 1, enough = false;
-    weft_status status = WEFT_OK;
-    t->n_samples = 0;
-    while (status == WEFT_OK && !(enough && first == end)) {
-        while (status == WEFT_OK && !enough && end - first < depth) {
-            status = submit(t, &tickets[end % N_SLOTS], error);
-            if (status == WEFT_OK) end++;
-        }
-        if (status == WEFT_OK) status = weft_plan_wait(t->plan, tickets[first % N_SLOTS], UINT64_MAX, NULL, error);
-        if (status != WEFT_OK) break;
-        weft_plan_release(t->plan, tickets[first++ % N_SLOTS]);
-        uint64_t now = weft_os_now();
-        if (!counts) {
-            counts = true;
-            round_begin = now;
-        } else if (!enough && ++in_round == batch) {
-            t->samples[t->n_samples++] = (double)(now - round_begin) / (double)batch;
-            round_begin = now;
-            in_round = 0;
-            enough = t->n_samples == MAX_ROUNDS || now - begin >= duration_ns;
-        }
-        status = go_on(t->b, error);
-    }
-    return status;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts. */
-static double median(timing *t) {
-    qsort(t->samples, t->n_samples, sizeof *t->samples, compare);
-    return t->n_samples % 2 ? t->samples[t->n_samples / 2] : (t->samples[t->n_samples / 2 - 1] + t->samples[t->n_samples / 2]) / 2;
 }
 
 /* ---- How many nodes ---- */
@@ -139,21 +75,33 @@ static weft_status find_cost(const weft_check_case *c, const weft_graph *graph, 
 
 /* ---- A case ---- */
 
-static weft_status make_plan(timing *t, size_t n_nodes, weft_error *error) {
+static weft_status make_plan(void *user, size_t n_nodes, weft_plan **plan, weft_error *error) {
+    const timed_case *t = user;
     weft_graph *graph = NULL;
     weft_status status = weft_check_build(t->c, &(weft_check_build_options){.n_nodes = n_nodes, .timed = true}, &graph, error);
-    weft_plan_destroy(t->plan);
-    t->plan = NULL;
-    if (status == WEFT_OK) status = weft_plan_create(t->store, graph, &t->plan, error);
+    if (status == WEFT_OK) status = weft_plan_create(t->store, graph, plan, error);
     weft_graph_destroy(graph);
     return status;
 }
 
-static weft_status make_store(timing *t, size_t n_nodes, weft_bench_result *result, uint64_t *own_bytes, weft_error *error) {
+static void fill(void *user, void *const *places) {
+    const timed_case *t = user;
+    for (size_t i = 0, k = 0; i < WEFT_MAX_INPUTS; i++) {
+        const weft_check_input *input = &t->c->inputs[i];
+        if (input->leaf == WEFT_LEAF_INPUT && input->tensor.type == WEFT_I32)
+            memcpy(places[k++], input->data, (size_t)weft_tensor_bytes(&input->tensor));
+    }
+}
+
+static weft_status case_goes_on(void *user, weft_error *error) {
+    return go_on(((const timed_case *)user)->b, error);
+}
+
+static weft_status make_store(timed_case *t, size_t n_nodes, weft_bench_result *result, uint64_t *own_bytes, weft_error *error) {
     const weft_check_build_options one = {.n_nodes = 1, .timed = true}, all = {.n_nodes = n_nodes, .timed = true};
     const weft_store_options options = {.precision = t->c->precision,
                                         .unpruned = true,
-                                        .n_slots = N_SLOTS,
+                                        .n_slots = WEFT_CHECK_SLOTS,
                                         .progress = load_progress,
                                         .progress_user = (void *)(uintptr_t)t->b};
     weft_graph *node = NULL, *graph = NULL;
@@ -171,39 +119,29 @@ static weft_status make_store(timing *t, size_t n_nodes, weft_bench_result *resu
     return status;
 }
 
-/* Runs a plan of one node to find how many nodes there is time for. Then warms up and times a plan of that many nodes. */
-static weft_status run_case(timing *t, weft_bench_result *result, weft_error *error) {
-    const double ns = t->b->options.seconds * 1e9;
-    size_t n_nodes = most_nodes(t->b, t->c);
+static weft_status run_case(timed_case *t, weft_bench_result *result, weft_error *error) {
+    weft_check_timing timing = {.make_plan = make_plan,
+                                .fill = fill,
+                                .go_on = case_goes_on,
+                                .user = t,
+                                .seconds = t->b->options.seconds,
+                                .max_nodes = most_nodes(t->b, t->c)};
     uint64_t own_bytes = 0;
-    weft_status status = make_store(t, n_nodes, result, &own_bytes, error);
-    if (status == WEFT_OK) status = make_plan(t, 1, error);
-    for (int i = 0; i < 2 && status == WEFT_OK; i++) status = run_steps(t, 1, 1, 0, error);
+    weft_status status = make_store(t, timing.max_nodes, result, &own_bytes, error);
+    if (status == WEFT_OK) status = weft_check_time(&timing, error);
     if (status != WEFT_OK) return status;
-    double step = t->samples[0] + 1, fit = ns / 2 / step;
-    if (fit < (double)n_nodes) n_nodes = fit < 1 ? 1 : (size_t)fit;
-    if (n_nodes > 1) {
-        status = make_plan(t, n_nodes, error);
-        if (status == WEFT_OK) status = run_steps(t, N_SLOTS, 1, (uint64_t)(ns / 5), error);
-        if (status != WEFT_OK) return status;
-        step = median(t) + 1;
-    }
-    double batch = ns / MAX_ROUNDS / step;
-    status = run_steps(t, step < LONG_STEP ? N_SLOTS : 1, batch < 1 ? 1 : (uint64_t)batch, (uint64_t)ns, error);
-    if (status != WEFT_OK) return status;
-    double us = 1e-3 / (double)n_nodes;
-    result->us_median = median(t) * us;
-    result->us_min = t->samples[0] * us;
-    result->us_max = t->samples[t->n_samples - 1] * us;
-    result->n_rounds = (int32_t)t->n_samples;
-    result->n_nodes = (int32_t)n_nodes;
-    result->own_bytes = own_bytes * n_nodes;
+    result->us_median = timing.us_median;
+    result->us_min = timing.us_min;
+    result->us_max = timing.us_max;
+    result->n_rounds = timing.n_rounds;
+    result->n_nodes = (int32_t)timing.n_nodes;
+    result->own_bytes = own_bytes * timing.n_nodes;
     return WEFT_OK;
 }
 
 static weft_status time_case(weft_check_run *run, weft_check_case *c, weft_error *error) {
     bench *b = run->user;
-    timing t = {.b = b, .c = c};
+    timed_case t = {.b = b, .c = c};
     weft_error local = {.status = WEFT_OK};
     weft_bench_result result = {.op = c->op, .name = c->name};
     weft_status status = go_on(b, &local);
@@ -213,7 +151,6 @@ static weft_status time_case(weft_check_run *run, weft_check_case *c, weft_error
     if (status == WEFT_OK && !weft_check_ready(c))
         status = weft_fail(&local, WEFT_OUT_OF_MEMORY, "no memory for the data of %s", c->name);
     if (status == WEFT_OK) status = run_case(&t, &result, &local);
-    weft_plan_destroy(t.plan);
     weft_store_destroy(t.store);
     if (weft_check_is_fatal(status)) return weft_fail(error, status, "%s", local.message);
     result.kernel = c->kernel;
@@ -228,9 +165,8 @@ static weft_status set_options(bench *b, const weft_bench_options *options, weft
     weft_bench_options *o = &b->options;
     weft_status status = weft_require_zero("options.reserved", o->reserved, sizeof o->reserved, error);
     if (status != WEFT_OK) return status;
-    if (!(o->seconds >= 0 && o->seconds <= 3600))
-        return weft_fail(error, WEFT_INVALID_ARGUMENT, "a case is timed for 0 to 3600 seconds, not %g", o->seconds);
-    if (o->seconds == 0) o->seconds = DEFAULT_SECONDS;
+    status = weft_check_seconds(&o->seconds, error);
+    if (status != WEFT_OK) return status;
     if (o->memory == 0) o->memory = DEFAULT_MEMORY;
     weft_device_info info;
     status = weft_device_describe(b->device, &info, error);

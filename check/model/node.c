@@ -8,59 +8,12 @@
 
 /* ---- States ---- */
 
-static const struct op_ports {
-    weft_op op;
-    const char *inputs, *outputs;
-} op_ports[] = {
-#define WEFT_OP(number, stem, enum_name, inputs, outputs) {WEFT_OP_##enum_name, inputs, outputs},
-#include "weft/ops.def"
-#undef WEFT_OP
-};
-
-/* Word `index` of a list, without the mark of an optional one; its length is 0 past the last. */
-static const char *word_at(const char *list, size_t index, size_t *length) {
-    while (index > 0 && *list != '\0') index -= *list++ == ' ';
-    *length = strcspn(list, " ?");
-    return list;
-}
-
-int32_t weft_check_state_port(weft_op op, size_t port) {
-    for (size_t i = 0; i < sizeof op_ports / sizeof op_ports[0]; i++) {
-        if (op_ports[i].op != op) continue;
-        size_t length, other;
-        const char *name = word_at(op_ports[i].outputs, port, &length);
-        for (size_t input = 0; length > 0; input++) {
-            const char *word = word_at(op_ports[i].inputs, input, &other);
-            if (other == 0) break;
-            if (other == length && memcmp(word, name, length) == 0) return (int32_t)input;
-        }
-    }
-    return -1;
-}
-
-/* The input that a node's output is a new version of; WEFT_NONE: it is no state. */
-static weft_value earlier_version(const weft_check_track *track, weft_value value) {
-    const weft_node *node = &track->nodes[track->producers[value]];
-    for (size_t i = 0; node->op != WEFT_OP_NONE && i < WEFT_MAX_OUTPUTS; i++) {
-        if (node->outputs[i] != value) continue;
-        int32_t input = weft_check_state_port(node->op, i);
-        return input < 0 ? WEFT_NONE : node->inputs[input];
-    }
-    return WEFT_NONE;
-}
-
-const weft_node *weft_check_track_state(const weft_check_track *track, weft_value value) {
-    for (weft_value earlier = earlier_version(track, value); earlier != WEFT_NONE; earlier = earlier_version(track, value))
-        value = earlier;
-    return &track->nodes[track->producers[value]];
-}
-
 /* The node that writes the next version of a state. */
 static const weft_node *next_writer(const weft_check_track *track, weft_value value) {
-    for (size_t i = 0; i < track->n_nodes; i++) {
+    for (size_t i = 0; i < track->index.n_nodes; i++) {
         for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++) {
-            weft_value output = track->nodes[i].outputs[j];
-            if (output != WEFT_NONE && earlier_version(track, output) == value) return &track->nodes[i];
+            weft_value output = track->index.nodes[i].outputs[j];
+            if (output != WEFT_NONE && weft_check_earlier_version(&track->index, output) == value) return &track->index.nodes[i];
         }
     }
     return NULL;
@@ -69,7 +22,7 @@ static const weft_node *next_writer(const weft_check_track *track, weft_value va
 /* The host has the first and the last version of a state. A version between can be reconstructed if the changes after it are known:
  * choosing tokens changes only last tokens, and no earlier node changes them. */
 static weft_status read_version(const weft_check_track *track, weft_value value, void *into, weft_error *error) {
-    const weft_node *leaf = weft_check_track_state(track, value), *writer = next_writer(track, value);
+    const weft_node *leaf = weft_check_origin(&track->index, value), *writer = next_writer(track, value);
     const weft_check_copy *before = weft_check_copy_find(track->states, track->n_states, leaf->name);
     if (!before) return weft_fail(error, WEFT_NOT_FOUND, "there is no state %s", leaf->name);
     size_t bytes = (size_t)weft_tensor_bytes(&before->tensor);
@@ -91,14 +44,14 @@ static weft_status read_version(const weft_check_track *track, weft_value value,
 
 /* The kind of an input in a graph of this node alone: results of other nodes become step inputs. */
 static weft_leaf leaf_kind(const weft_check_track *track, weft_value value) {
-    const weft_node *from = &track->nodes[track->producers[value]];
+    const weft_node *from = &track->index.nodes[track->index.producers[value]];
     if (from->op == WEFT_OP_NONE) return from->leaf;
-    return earlier_version(track, value) == WEFT_NONE ? WEFT_LEAF_INPUT : WEFT_LEAF_STATE;
+    return weft_check_earlier_version(&track->index, value) == WEFT_NONE ? WEFT_LEAF_INPUT : WEFT_LEAF_STATE;
 }
 
 static weft_status read_input(const weft_check_track *track, weft_model *model, weft_value value, weft_check_input *input,
                               weft_error *error) {
-    const weft_node *from = &track->nodes[track->producers[value]];
+    const weft_node *from = &track->index.nodes[track->index.producers[value]];
     size_t bytes = (size_t)weft_tensor_bytes(&input->tensor);
     weft_weight_source source = weft_model_source(model);
     const weft_check_copy *given;
@@ -159,7 +112,7 @@ static weft_status add_outputs(const weft_check_track *track, const weft_node *n
 
 weft_status weft_check_node_case(const weft_check_track *track, weft_model *model, weft_precision precision, size_t index,
                                  const weft_check_case *like, weft_check_case *c, weft_error *error) {
-    const weft_node *node = &track->nodes[index];
+    const weft_node *node = &track->index.nodes[index];
     *c = (weft_check_case){.runtime = track->runtime, .op = node->op, .precision = precision, .node = node->name};
     snprintf(c->name, sizeof c->name, "%s", node->name);
     if (node->params_size > 0) weft_check_params(c, node->params, node->params_size);
@@ -191,7 +144,7 @@ static const void *given_back(const weft_check_track *track, const weft_node *no
 }
 
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error) {
-    const weft_node *node = &track->nodes[index];
+    const weft_node *node = &track->index.nodes[index];
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS && status == WEFT_OK; i++) {
         weft_check_output *output = &c->outputs[i];

@@ -109,12 +109,9 @@ static void release_step(weft_check_track *track) {
     weft_runtime *runtime = track->runtime;
     weft_plan_destroy(track->plan);
     release_copies(runtime, &track->inputs, &track->n_inputs);
-    weft_release(runtime, track->nodes);
-    weft_release(runtime, track->producers);
+    weft_check_index_release(&track->index);
     for (size_t i = 0; i < 2; i++) weft_release(runtime, track->results[i]);
     track->plan = NULL;
-    track->nodes = NULL;
-    track->producers = NULL;
     track->results[0] = track->results[1] = NULL;
 }
 
@@ -126,25 +123,6 @@ void weft_check_track_release(weft_check_track *track) {
 }
 
 /* ---- Plans ---- */
-
-static weft_status index_nodes(weft_check_track *track, weft_error *error) {
-    track->n_nodes = weft_graph_node_count(track->graph);
-    track->n_values = 0;
-    track->nodes = weft_allocate(track->runtime, track->n_nodes * sizeof *track->nodes);
-    if (!track->nodes) return no_memory("nodes", error);
-    for (size_t i = 0; i < track->n_nodes; i++) {
-        weft_status status = weft_graph_node(track->graph, i, &track->nodes[i], error);
-        if (status != WEFT_OK) return status;
-        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++)
-            if (track->nodes[i].outputs[j] >= (weft_value)track->n_values) track->n_values = (size_t)track->nodes[i].outputs[j] + 1;
-    }
-    track->producers = weft_allocate(track->runtime, (track->n_values + 1) * sizeof *track->producers);
-    if (!track->producers) return no_memory("values", error);
-    for (size_t i = 0; i < track->n_nodes; i++)
-        for (size_t j = 0; j < WEFT_MAX_OUTPUTS; j++)
-            if (track->nodes[i].outputs[j] != WEFT_NONE) track->producers[track->nodes[i].outputs[j]] = (int32_t)i;
-    return WEFT_OK;
-}
 
 static weft_status make_results(const weft_check_script *script, const weft_check_step *step, weft_check_track *track,
                                 weft_error *error) {
@@ -167,7 +145,7 @@ static weft_status make_plan(const weft_check_script *script, const weft_check_s
     weft_graph_destroy(graph);
     if (status != WEFT_OK) return status;
     track->graph = weft_plan_graph(track->plan);
-    status = index_nodes(track, error);
+    status = weft_check_index_create(track->runtime, track->graph, &track->index, error);
     if (status == WEFT_OK)
         status = make_copies(track->runtime, track->graph, WEFT_LEAF_INPUT, &track->inputs, &track->n_inputs, error);
     return status == WEFT_OK ? make_results(script, step, track, error) : status;
@@ -229,7 +207,8 @@ weft_status weft_check_track_run(weft_check_track *track, const weft_check_scrip
 }
 
 int32_t weft_check_track_find(const weft_check_track *track, const char *name, weft_op op) {
-    for (size_t i = 0; i < track->n_nodes; i++)
-        if (track->nodes[i].op == op && op != WEFT_OP_NONE && strcmp(track->nodes[i].name, name) == 0) return (int32_t)i;
+    for (size_t i = 0; i < track->index.n_nodes; i++)
+        if (track->index.nodes[i].op == op && op != WEFT_OP_NONE && strcmp(track->index.nodes[i].name, name) == 0)
+            return (int32_t)i;
     return -1;
 }

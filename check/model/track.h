@@ -5,6 +5,7 @@
 #define WEFT_CHECK_TRACK_H
 
 #include "check/case.h"
+#include "check/model/index.h"
 
 /* Max graphs of a script. A prompt has at most four: full and partial chunks, with and without a head, and single rows. Rows that
  * are computed in all widths up to 512 have twenty. */
@@ -53,10 +54,7 @@ typedef struct weft_check_track {
     weft_plan *plan; /* of the step that ran last, and its graph: */
     weft_check_step step;
     const weft_graph *graph;
-    weft_node *nodes;
-    size_t n_nodes;
-    int32_t *producers; /* the node that computes each value */
-    size_t n_values;
+    weft_check_index index;
     weft_check_copy *inputs, *states; /* states: before the step */
     size_t n_inputs, n_states;
     int32_t *results[2]; /* chosen and top, as the host got them */
@@ -82,8 +80,6 @@ weft_status weft_check_track_submit(weft_check_track *track, bool (*go_on)(void 
 int32_t weft_check_track_find(const weft_check_track *track, const char *name, weft_op op);
 /* The host copy of that name; NULL: none. */
 const weft_check_copy *weft_check_copy_find(const weft_check_copy *copies, size_t n_copies, const char *name);
-/* The input that output `port` of an op is a new version of, or -1. */
-int32_t weft_check_state_port(weft_op op, size_t port);
 
 /* Makes a case of node `index` with the inputs it had in the step that ran last. Weights and rope tables are taken from `like` (may
  * be NULL), a case of the same node on another track that lives longer. WEFT_UNSUPPORTED where an input cannot be read any more. */
@@ -91,8 +87,6 @@ weft_status weft_check_node_case(const weft_check_track *track, weft_model *mode
                                  const weft_check_case *like, weft_check_case *c, weft_error *error);
 /* Fills the case's results with the node's results in that step. */
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error);
-/* The leaf of a state, given any version of it. */
-const weft_node *weft_check_track_state(const weft_check_track *track, weft_value value);
 /* Whether two cases of a node have the same inputs, bit for bit. */
 bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b);
 

@@ -259,14 +259,14 @@ static weft_status examine_fused(subject *s, weft_check_node *node, weft_error *
 
 static weft_status examine(subject *s, weft_error *error) {
     weft_check_walk *walk = s->walk;
-    weft_check_node node = start_node(walk, &walk->tracks[0].nodes[s->index], s->index, 0);
+    weft_check_node node = start_node(walk, &walk->tracks[0].index.nodes[s->index], s->index, 0);
     weft_status status = make_case(s, &node, error);
     bool known = status == WEFT_OK && !node.skipped;
     if (known) walk->drift += weft_check_limits_of(s->c.op, s->c.type, s->c.precision).nmse;
     if (known) status = walk->fused ? examine_fused(s, &node, error) : examine_first(s, &node, error);
     if (status == WEFT_OK) status = finish_node(walk, &node, error);
     for (size_t device = 1; device < walk->n_tracks && known && status == WEFT_OK; device++) {
-        node = start_node(walk, &walk->tracks[0].nodes[s->index], s->index, device);
+        node = start_node(walk, &walk->tracks[0].index.nodes[s->index], s->index, device);
         status = examine_other(s, device, &node, error);
         if (status == WEFT_OK) status = finish_node(walk, &node, error);
     }
@@ -280,10 +280,10 @@ static weft_status examine(subject *s, weft_error *error) {
 static weft_status examine_rest(weft_check_walk *walk, size_t device, subject *s, weft_error *error) {
     const weft_check_track *first = &walk->tracks[0], *track = &walk->tracks[device];
     weft_status status = WEFT_OK;
-    for (size_t i = 0; i < track->n_nodes && status == WEFT_OK; i++) {
-        const weft_node *own = &track->nodes[i];
+    for (size_t i = 0; i < track->index.n_nodes && status == WEFT_OK; i++) {
+        const weft_node *own = &track->index.nodes[i];
         if (own->op == WEFT_OP_NONE || weft_check_track_find(first, own->name, own->op) >= 0) continue;
-        weft_check_node node = start_node(walk, own, first->n_nodes + i, device);
+        weft_check_node node = start_node(walk, own, first->index.n_nodes + i, device);
         status = examine_own(s, device, i, NULL, &node, error);
         weft_check_free(&s->own);
         if (status == WEFT_OK) status = finish_node(walk, &node, error);
@@ -301,12 +301,12 @@ weft_status weft_check_walk_nodes(weft_check_walk *walk, weft_error *error) {
     if (!s) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory to examine nodes");
     weft_status status = WEFT_OK;
     uint64_t n_own = 0, n_done = 0;
-    for (size_t i = 0; i < first->n_nodes; i++) n_own += is_examined(walk, &first->nodes[i]);
+    for (size_t i = 0; i < first->index.n_nodes; i++) n_own += is_examined(walk, &first->index.nodes[i]);
     walk->drift = 0.0;
     walk->total = (uint64_t)walk->script.n_steps * n_own;
-    for (size_t i = 0; i < first->n_nodes && status == WEFT_OK; i++) {
+    for (size_t i = 0; i < first->index.n_nodes && status == WEFT_OK; i++) {
         walk->done = (uint64_t)walk->step * n_own + n_done;
-        if (!is_examined(walk, &first->nodes[i])) continue;
+        if (!is_examined(walk, &first->index.nodes[i])) continue;
         n_done++;
         *s = (subject){.walk = walk, .index = i};
         status = examine(s, error);

@@ -133,7 +133,7 @@ static weft_status take_step(widths *w, int32_t n, weft_error *error) {
         int32_t node = v->state[0] ? -1 : weft_check_track_find(track, v->name, v->op);
         weft_tensor tensor;
         if (node < 0) continue;
-        weft_value output = track->nodes[node].outputs[v->port];
+        weft_value output = track->index.nodes[node].outputs[v->port];
         status = weft_graph_tensor(track->graph, output, &tensor, error);
         if (status == WEFT_OK && elements_of(&tensor) == v->n_row * track->step.n_rows)
             status = take_value(w, v, output, elements_of(&tensor), n, error);
@@ -169,7 +169,7 @@ static weft_status add_value(widths *w, const weft_node *node, size_t port, size
     snprintf(v->name, sizeof v->name, "%s", node->name);
     if (weft_check_state_port(node->op, port) >= 0) {
         if (tensor.type == WEFT_I32) return WEFT_OK; /* page tables and last tokens */
-        snprintf(v->state, sizeof v->state, "%s", weft_check_track_state(&w->track, node->outputs[port])->name);
+        snprintf(v->state, sizeof v->state, "%s", weft_check_origin(&w->track.index, node->outputs[port])->name);
         n_rows = 1;
     } else if ((size_t)v->n_row * 4 > w->scratch_bytes)
         w->scratch_bytes = (size_t)v->n_row * 4;
@@ -185,13 +185,13 @@ static weft_status list_values(widths *w, weft_error *error) {
     const weft_check_step step = {.n_tokens = 1, .n_rows = 1, .n_heads = 1};
     weft_status status = weft_check_track_plan(&w->track, &w->script, &step, error);
     if (status != WEFT_OK) return status;
-    w->values = weft_allocate(w->script.runtime, track->n_nodes * WEFT_MAX_OUTPUTS * sizeof *w->values);
-    w->ops = weft_allocate(w->script.runtime, track->n_nodes * sizeof *w->ops);
-    if (!w->values || !w->ops) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu nodes", track->n_nodes);
-    for (size_t i = 0; i < track->n_nodes; i++)
-        for (size_t j = 0; j < WEFT_MAX_OUTPUTS && track->nodes[i].op != WEFT_OP_NONE && status == WEFT_OK; j++)
-            if (track->nodes[i].outputs[j] != WEFT_NONE)
-                status = add_value(w, &track->nodes[i], j, (size_t)(w->max_rows + w->n_tokens), error);
+    w->values = weft_allocate(w->script.runtime, track->index.n_nodes * WEFT_MAX_OUTPUTS * sizeof *w->values);
+    w->ops = weft_allocate(w->script.runtime, track->index.n_nodes * sizeof *w->ops);
+    if (!w->values || !w->ops) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for %zu nodes", track->index.n_nodes);
+    for (size_t i = 0; i < track->index.n_nodes; i++)
+        for (size_t j = 0; j < WEFT_MAX_OUTPUTS && track->index.nodes[i].op != WEFT_OP_NONE && status == WEFT_OK; j++)
+            if (track->index.nodes[i].outputs[j] != WEFT_NONE)
+                status = add_value(w, &track->index.nodes[i], j, (size_t)(w->max_rows + w->n_tokens), error);
     if (status != WEFT_OK) return status;
     w->scratch = weft_allocate(w->script.runtime, w->scratch_bytes * (size_t)w->max_rows);
     return w->scratch ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for the results of %d rows", w->max_rows);
