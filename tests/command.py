@@ -437,6 +437,29 @@ class Files(unittest.TestCase):
         for wrong in (["--op", "nonsense"], ["--type", "Q9"], ["--case", "nonsense"], ["--on", "nonsense"]):
             self.assertEqual(weft("bench", "--ops", "--quick", *wrong)[0], 1, wrong)
 
+    def test_bench_profile(self):
+        arguments = ["bench", model("tiny", "Q4_K_M"), "--profile", "--seconds", "0.001"]
+        code, out, err = weft(*arguments, "--at", "70,5", "--sequences", "1,3", "-p", "20", "--max-rows", "16", "--json")
+        self.assertEqual(code, 0, err)
+        got = json.loads(out)
+        self.assertEqual([(step["n_rows"], step["n_sequences"], step["position"]) for step in got["steps"]],
+                         [(1, 1, 70), (3, 3, 70), (1, 1, 5), (3, 3, 5), (16, 1, 0)])
+        for step in got["steps"]:
+            self.assertEqual(sum(phase["n_in_step"] for phase in step["phases"]), step["n_phases"])
+            self.assertAlmostEqual(sum(phase["us_in_step"] for phase in step["phases"]), step["sum_us"], delta=step["sum_us"] * 1e-9)
+            self.assertAlmostEqual(step["sum_share"], step["sum_us"] / step["us"], places=6)
+            for phase in step["phases"]:
+                self.assertAlmostEqual(phase["us_in_step"], phase["us"] * phase["n_in_step"], delta=phase["us"] * 1e-6)
+                self.assertAlmostEqual(phase["read_share"], phase["bytes"] / phase["us"] * 1e6 / got["read_bytes_per_s"], delta=1e-6 * phase["read_share"])
+        self.assertEqual(max(phase["best_share"] for step in got["steps"] for phase in step["phases"]), 1)
+        out = weft(*arguments, "--on", "null")[1].decode()
+        for text in ("a step of 1 row of 1 sequence, from position 512 on: 19 phases", "mul_mat_add Q6_K 512x256 T=1 ", ", blk.2.ffn_residual\n",
+                     "all phases: ", "% of the whole step as measured", "best: ", "* the weights"):
+            self.assertIn(text, out)
+        for wrong in (["--ops"], ["--op", "rope"], ["--seconds", "0"], ["--sequences", "300"]):
+            self.assertEqual(weft("bench", model(), "--profile", *wrong)[0], 2, wrong)
+        self.assertEqual(weft("bench", "--profile")[0], 2)
+
     def test_check_large(self):
         """The cases that are timed can be checked; only when they are asked for."""
         case = ["check", "--op", "rms_norm", "--case", "rms_norm 4096 T=8 "]

@@ -206,6 +206,7 @@ static void checks(void **state) {
     const weft_engine_options engine = {.device = "null"};
     REFUSED(weft_check_ops, NULL, NULL, NULL, NULL, &summary);
     REFUSED(weft_bench_ops, NULL, NULL, NULL, NULL);
+    REFUSED(weft_bench_model, NULL, w.device, NULL, NULL, NULL, NULL);
     REFUSED(weft_check_model, NULL, devices, 1, NULL, NULL, NULL, &model_summary);
     REFUSED(weft_check_widths, NULL, NULL, NULL, NULL, NULL, NULL);
     REFUSED(weft_check_text, NULL, NULL, 2, "ab", 2, NULL, NULL, NULL);

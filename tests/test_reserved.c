@@ -68,6 +68,7 @@ static weft_synth_options synth_options = {.shape = "tiny", .mix = "Q4_0"};
 static weft_quantise_options quantise_options = {.mix = "Q4_0"};
 static weft_check_options check_options = {.op = "silu", .quick = true};
 static weft_bench_options bench_options = {.op = "silu", .quick = true, .seconds = 1e-6};
+static weft_bench_model_options bench_model_options = {.seconds = 1e-6};
 static weft_check_model_options model_options = {.prompt = "ab", .n_decode = 1};
 static weft_check_width_options width_options = {.prompt = "ab", .n_tokens = 2, .max_rows = 1};
 
@@ -216,6 +217,10 @@ static weft_status bench_ops(weft_error *error) {
     return weft_bench_ops(device, &bench_options, NULL, NULL, error);
 }
 
+static weft_status bench_model(weft_error *error) {
+    return weft_bench_model(model, device, &bench_model_options, NULL, NULL, NULL, error);
+}
+
 static weft_status check_nodes(weft_error *error) {
     return weft_check_model(model, &device, 1, &model_options, NULL, NULL, NULL, error);
 }
@@ -261,6 +266,7 @@ static const struct {
     {"options.reserved must be zero", quantise_model, WORDS(quantise_options)},
     {"options.reserved must be zero", check_ops, WORDS(check_options)},
     {"options.reserved must be zero", bench_ops, WORDS(bench_options)},
+    {"options.reserved must be zero", bench_model, WORDS(bench_model_options)},
     {"options.reserved must be zero", check_nodes, WORDS(model_options)},
     {"options.reserved must be zero", check_widths, WORDS(width_options)},
     {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
@@ -391,6 +397,12 @@ static weft_status see_time(void *user, const weft_bench_result *result) {
     return WEFT_OK;
 }
 
+static weft_status see_phase(void *user, const weft_bench_phase *phase) {
+    (*(size_t *)user)++;
+    ASSERT_ZERO(*phase);
+    return WEFT_OK;
+}
+
 static weft_status see_node(void *user, const weft_check_node *node) {
     (*(size_t *)user)++;
     ASSERT_ZERO(*node);
@@ -414,6 +426,12 @@ static void zeroes_what_a_check_reports(void **state) {
     assert_true(n > 0);
     n = 0;
     must(weft_bench_ops(device, &bench_options, see_time, &n, &error), &error);
+    assert_true(n > 0);
+    weft_bench_step step;
+    FILL(step);
+    n = 0;
+    must(weft_bench_model(model, device, &bench_model_options, see_phase, &n, &step, &error), &error);
+    ASSERT_ZERO(step);
     assert_true(n > 0);
     weft_check_model_summary nodes;
     weft_device *devices[] = {device, device};

@@ -1,5 +1,5 @@
 /* weft bench: tokens/s, the share of the device's read bandwidth, the host's time for a step, and the time to load; or the speed of
- * each op. */
+ * each phase or op. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -8,14 +8,14 @@
 
 #include "bench.h"
 
-enum { MAX_SAMPLES = 65536, PREFILL_PIECE = 2048 };
+enum { MAX_SAMPLES = 65536, PREFILL_PIECE = 2048, DEFAULT_PROMPT = 512 };
 
 typedef struct bench_settings {
     engine_settings engine;
     int32_t n_prompt, n_predict, n_repeats;
     const char *at, *sequences;
     number_list positions, n_sequences;
-    bool json, ops;
+    bool json, ops, profile;
     weft_bench_options table;
     float seconds;
 } bench_settings;
@@ -312,9 +312,12 @@ static void choose_context(bench_settings *settings) {
 static int check_usage(const weft_command *command, bench_settings *settings, const char *path) {
     const weft_bench_options *table = &settings->table;
     if (settings->ops && path) return usage_error(command, "a model or --ops, not both");
+    if (settings->ops && settings->profile) return usage_error(command, "--ops or --profile, not both");
     if (!settings->ops && !path) return usage_error(command, "its arguments are missing: a model, or --ops");
-    if (!settings->ops && (table->op || table->type || table->name || table->quick || settings->seconds > 0))
-        return usage_error(command, "--op, --type, --case, --quick and --seconds choose cases of the op table: they go with --ops");
+    if (!settings->ops && (table->op || table->type || table->name || table->quick))
+        return usage_error(command, "--op, --type, --case and --quick choose cases of the op table: they go with --ops");
+    if (!settings->ops && !settings->profile && settings->seconds > 0)
+        return usage_error(command, "--seconds goes with --ops or --profile");
     if (!parse_numbers(settings->at, 16777216, &settings->positions))
         return usage_error(command, "--at takes up to %d positions like 100,16000, not \"%s\"", MAX_NUMBERS, settings->at);
     if (!parse_numbers(settings->sequences, MAX_SEQUENCES, &settings->n_sequences))
@@ -338,12 +341,15 @@ static int parse(const weft_command *command, bench_settings *settings, const ch
         {"on", 0, OPTION_TEXT, &settings->engine.backend, 0, 0, "NAME", "the same as --backend"},
         {"ops", 0, OPTION_FLAG, &settings->ops, 0, 0, NULL,
          "time the cases of the op table, in the shapes of real models, instead of a model"},
+        {"profile", 0, OPTION_FLAG, &settings->profile, 0, 0, NULL,
+         "time each kind of phase of a step of one row instead, at the positions of --at; also with --sequences; with -p of a "
+         "prompt's"},
         {"op", 0, OPTION_TEXT, &table->op, 0, 0, "NAME", "with --ops: only cases of this op"},
         {"type", 0, OPTION_TEXT, &table->type, 0, 0, "NAME", "with --ops: only cases with weights of this type"},
         {"case", 0, OPTION_TEXT, &table->name, 0, 0, NULL, "with --ops: only cases whose names contain TEXT"},
         {"quick", 0, OPTION_FLAG, &table->quick, 0, 0, NULL, "with --ops: the small cases of `weft check --quick` instead"},
         {"seconds", 0, OPTION_REAL, &settings->seconds, 0.001, 3600, NULL,
-         "with --ops: seconds to time each case, after warming up; default 0.25"},
+         "with --ops and --profile: seconds to time each case or phase, after warming up; default 0.25"},
     };
     size_t n_own = 0;
     while (options[n_own].name) n_own++;
@@ -358,6 +364,21 @@ static int parse(const weft_command *command, bench_settings *settings, const ch
 static int run_ops(const bench_settings *settings) {
     weft_error error = {0};
     weft_status status = bench_table(&settings->engine, &settings->table, settings->json, &error);
+    return status == WEFT_OK ? EXIT_DONE : fail(&error);
+}
+
+static int run_profile(const bench_settings *settings, const char *path) {
+    const engine_settings *engine = &settings->engine;
+    const int32_t max_rows = engine->max_rows > 0 ? engine->max_rows : 512;
+    weft_error error = {0};
+    profile_settings profile = {.options = {.precision = engine->precision ? WEFT_EXACT : WEFT_FAST,
+                                            .unfused = engine->unfused,
+                                            .seconds = (double)settings->seconds},
+                                .positions = settings->positions,
+                                .n_sequences = settings->n_sequences,
+                                .n_prefill = settings->n_prompt < max_rows ? settings->n_prompt : max_rows};
+    if (profile.positions.n == 0) profile.positions.values[profile.positions.n++] = DEFAULT_PROMPT;
+    weft_status status = bench_profile(engine, &profile, path, settings->json, &error);
     return status == WEFT_OK ? EXIT_DONE : fail(&error);
 }
 
@@ -379,11 +400,13 @@ static weft_status create_engine(bench *b, weft_model *model, weft_error *error)
 }
 
 static int run(const weft_command *command, int argc, char **argv) {
-    bench_settings settings = {.n_prompt = 512, .n_predict = 128, .n_repeats = 5};
+    bench_settings settings = {.n_predict = 128, .n_repeats = 5};
     const char *path;
     int code = parse(command, &settings, &path, argc, argv);
     if (code >= 0) return code;
     if (settings.ops) return run_ops(&settings);
+    if (settings.profile) return run_profile(&settings, path);
+    if (settings.n_prompt == 0) settings.n_prompt = DEFAULT_PROMPT;
     choose_context(&settings);
 
     static bench b;
@@ -406,4 +429,4 @@ static int run(const weft_command *command, int argc, char **argv) {
 
 const weft_command command_bench = {
     "bench", "[MODEL] [options]",
-    "Prefill and decode speed, the share of the device's read bandwidth, and what a step costs the host; or each op (--ops).", run};
+    "Prefill and decode speed, the share of the read bandwidth, what a step costs the host; or the time of phases or ops.", run};

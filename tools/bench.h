@@ -31,6 +31,12 @@ typedef struct named_number {
 /* False without an object or if memory ran out. */
 bool json_add_numbers(struct cJSON *object, const named_number *numbers, size_t n);
 
+double share(double part, double whole);
+/* At least four digits, without an exponent. */
+void number_text(double value, char *text, size_t size);
+/* Below this size a device's caches may hold the weights and KV caches of all nodes of a plan. */
+#define CACHE_BYTES ((uint64_t)128 << 20)
+
 /* ---- Sequences that decode together ---- */
 
 /* The figures of several runs of n_sequences. Once they are measured, the values are sorted. */
@@ -57,6 +63,17 @@ weft_status together_measure(together *t, weft_engine *engine, const number_list
 void together_print(const together *t);
 /* Adds the list "sequences". */
 bool together_add(const together *t, struct cJSON *json);
+
+/* ---- The phases of a step ---- */
+
+typedef struct profile_settings {
+    weft_bench_model_options options;
+    number_list positions, n_sequences; /* steps of one row, and of a row of each of so many sequences, at each position */
+    int32_t n_prefill;                  /* rows of a step of a prompt; 0: none */
+} profile_settings;
+/* Times the phases of steps and prints them. */
+weft_status bench_profile(const engine_settings *engine, const profile_settings *settings, const char *path, bool json,
+                          weft_error *error);
 
 /* ---- Ops ---- */
 

@@ -8,9 +8,6 @@
 
 #include "bench.h"
 
-/* Below this size a device's caches may hold the weights and KV caches of all nodes of a plan. */
-#define CACHE_BYTES ((uint64_t)128 << 20)
-
 typedef struct timed_case {
     weft_bench_result result;
     char name[160], kernel[160], skipped[500]; /* copies, since the texts of `result` live only during the report */
@@ -35,7 +32,7 @@ static double operations_per_s(const weft_bench_result *result) {
     return result->us_median > 0 ? (double)result->operations * 1e6 / result->us_median : 0;
 }
 
-static double share(double part, double whole) {
+double share(double part, double whole) {
     return whole > 0 ? part / whole : 0;
 }
 
@@ -70,8 +67,7 @@ static void find_best(table *t) {
 
 /* ---- Text ---- */
 
-/* At least four digits, without an exponent. */
-static void number_text(double value, char *text, size_t size) {
+void number_text(double value, char *text, size_t size) {
     snprintf(text, size, "%.*f", value < 10 ? 3 : value < 100 ? 2 : value < 1000 ? 1 : 0, value);
 }
 

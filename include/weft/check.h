@@ -92,6 +92,55 @@ WEFT_API weft_status weft_bench_ops(weft_device *device, const weft_bench_option
                                     weft_status (*report)(void *user, const weft_bench_result *result), void *user,
                                     weft_error *error);
 
+/* ---- How fast a model's phases are ---- */
+
+typedef struct weft_bench_model_options {
+    weft_precision precision;
+    bool kv_f32, unfused; /* as in weft_engine_options */
+    int32_t n_rows;       /* of the step, 1 to 512; 0: 1 */
+    int32_t n_sequences;  /* they share the rows equally, and the last row of each reaches the output head; 0: 1 */
+    int32_t position;     /* of each sequence's first row */
+    double seconds;       /* to time each phase, after warming up: up to 3600; 0: 0.25 */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* what is to be timed; called between steps too */
+    void *progress_user;
+    uint64_t reserved[8];
+} weft_bench_model_options;
+
+/* The time of one run of a phase: a node of a step's plan, and all nodes that are like it, of the same op with the same parameters,
+ * types and shapes. It is measured in steps of a plan in which such nodes run one after the other, each with the weights and the KV
+ * cache of the next layer. Their activations come from nodes like those of the model. */
+typedef struct weft_bench_phase {
+    weft_op op;
+    const char *name;           /* "mul_mat_add Q4_K 4096x14336 T=1" */
+    const char *first;          /* the first of these nodes: "blk.0.ffn_residual" */
+    const char *kernel;         /* the kernel that runs them in a step */
+    uint32_t kernel_number;     /* in the device's table */
+    const char *timed_kernel;   /* the kernel that was timed, if it is another one because nothing read its results; or NULL */
+    int32_t n_in_step;          /* how many a step has */
+    int64_t n_columns;          /* T */
+    uint64_t bytes, operations; /* of one run, as weft_graph_node_cost counts them */
+    int32_t n_nodes;            /* of the plan that was timed */
+    uint64_t own_bytes;         /* different weights and caches that its step reads; if few, the device's caches may hold them */
+    int32_t n_rounds;           /* measurements, each of one or more steps */
+    double us_median, us_min, us_max; /* of all rounds, in microseconds for each run */
+    uint64_t reserved[8];
+} weft_bench_phase;
+
+typedef struct weft_bench_step {
+    size_t n_phases, n_dispatches; /* as in weft_plan_info */
+    int32_t n_rounds;
+    double us_median, us_min, us_max; /* of a whole step, with a full queue of steps */
+    double sum_us;                    /* of all phases: the medians, each times n_in_step */
+    uint64_t reserved[8];
+} weft_bench_step;
+
+/* Loads the model to `device`, which is of the model's runtime, times a whole step, and then one run of each kind of phase of the
+ * step. `options` and `step` may be NULL. `report` gets each kind in the order of the step. The KV caches hold zeros.
+ * WEFT_OUT_OF_MEMORY: as weft_store_load. WEFT_UNSUPPORTED: as weft_engine_create. */
+WEFT_API weft_status weft_bench_model(weft_model *model, weft_device *device, const weft_bench_model_options *options,
+                                      weft_status (*report)(void *user, const weft_bench_phase *phase), void *user,
+                                      weft_bench_step *step, weft_error *error);
+
 /* ---- Models: each node of real steps on several devices ---- */
 
 /* The difference between values and their reference. */
