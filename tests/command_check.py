@@ -3,13 +3,37 @@
 
     python3 tests/command_check.py build/release/bin/weft
 """
+import html.parser
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
 
 import command
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page, whose tags must be closed in order; keeps its tags, with all their attributes, and its text."""
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data):
+        self.text += data
 
 
 class Check(unittest.TestCase):
@@ -100,9 +124,42 @@ class Check(unittest.TestCase):
             out, _ = self.check(command.model(), "--text", path)
             self.assertIn(b"the same most likely token: ", out)
 
+    def test_page(self):
+        with tempfile.TemporaryDirectory() as folder:
+            model, path = os.path.join(folder, "<b>&\"'\x01.gguf"), os.path.join(folder, "page.html")
+            shutil.copy(command.model(), model)
+            # A device that computes nothing is over every limit, and prefers another token.
+            arguments = [model, "--on", "cpu,null", "--html", path, "--widths", "--max-rows", "2", "--nodes", "layers", "--greedy", "2"]
+            out, _ = self.check(*arguments, *self.PROMPT, "--json", code=1)
+            got = json.loads(out)
+            with open(path, encoding="utf-8") as file:
+                source = file.read()
+            page = Page(source)
+        n_bold = 1 + sum(got[place] is not None for place in ("first_failure", "first_not_finite"))
+        self.assertEqual(page.tags.count("b"), n_bold)  # the verdict and the nodes; none from the file's name
+        self.assertIn("<b>&\"'\ufffd.gguf", page.text)
+        self.assertNotRegex(source, r"<script|<link|<img|src=|href=|url\(|@import|http-equiv=\"refresh")
+        self.assertEqual({name for name, _ in page.attributes if name.startswith("on")}, set())
+        self.assertFalse(any("//" in (value or "") for name, value in page.attributes if name != "xmlns"))
+        # A rectangle for each field of the picture, which has every layer and op.
+        self.assertEqual(page.tags.count("rect"), len(got["heat"]))
+        self.assertEqual({field["layer"] for field in got["heat"]}, {node["layer"] for node in got["nodes"]})
+        self.assertTrue(any(not field["passed"] for field in got["heat"]) and "#c00000" in source)
+        for device in got["devices"]:
+            self.assertIn(device["name"], page.text)
+        self.assertIn(f"The first node over its limit is {got['first_failure']['name']} on null:0 in step 0", page.text)
+        parting = got["greedy"]["partings"][0]
+        self.assertEqual(len(parting["texts"]), 2)
+        for token in parting["tokens"]:
+            self.assertIn(f"{token} \"", page.text)
+        for logit in parting["logits"][0]:
+            self.assertIn(f"{logit:.6f}", page.text)
+        self.assertIn("2 together", page.text)
+        self.check(command.model(), "--html", "/nonexistent/page.html", *self.PROMPT, code=1)
+
     def test_refusals(self):
         model = command.model()
-        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], [model, model],
+        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], ["--html", "x"], [model, model],
                  [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
                  [model, "--max-rows", "3"]]
         for arguments in usage:

@@ -38,7 +38,9 @@ bool check_json_devices(cJSON *json, const check_devices *devices) {
         cJSON *entry = cJSON_CreateObject();
         complete = entry && cJSON_AddItemToArray(list, entry) && cJSON_AddStringToObject(entry, "id", info->id) &&
                    json_add_text(entry, "name", info->name, strlen(info->name)) &&
-                   json_add_text(entry, "driver", info->driver, strlen(info->driver));
+                   json_add_text(entry, "driver", info->driver, strlen(info->driver)) &&
+                   json_add_text(entry, "features", info->features, strlen(info->features)) &&
+                   cJSON_AddNumberToObject(entry, "memory_total", (double)info->memory_total);
     }
     return complete;
 }
@@ -52,8 +54,8 @@ static int check_usage(const weft_command *command, check_settings *settings) {
         return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
     bool others = settings->widths || settings->text;
-    if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || others))
-        return usage_error(command, "--greedy, --fused, --prompt, --widths and --text need a model");
+    if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || settings->html || others))
+        return usage_error(command, "--greedy, --fused, --prompt, --html, --widths and --text need a model");
     if (settings->nodes == CHECK_UNSAID) settings->nodes = others ? CHECK_NONE : CHECK_LAYERS;
     if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0 && !others)
         return usage_error(command, "--nodes none leaves nothing to check but with --greedy, --widths or --text");
@@ -70,6 +72,7 @@ static int parse(const weft_command *command, check_settings *settings, int argc
         {"precision", 0, OPTION_CHOICE, &engine->precision, 0, 0, "fast|exact",
          "exact gives the same bits on every backend; default exact, of --text fast"},
         {"json", 0, OPTION_FLAG, &settings->json, 0, 0, NULL, "one JSON object"},
+        {"html", 0, OPTION_TEXT, &settings->html, 0, 0, "FILE", "also write the results of a model's check as a page of HTML"},
         {"verbose", 'v', OPTION_FLAG, &settings->verbose, 0, 0, NULL,
          "print the places of the worst elements, and cases that pass"},
         {"prompt", 'p', OPTION_TEXT, &settings->walk.prompt, 0, 0, NULL, "the prompt for the model; default a sentence"},

@@ -18,7 +18,8 @@ typedef struct check_settings {
     int nodes; /* check_nodes */
     int32_t n_greedy;
     bool widths;
-    const char *text; /* a file; NULL: none */
+    const char *text; /* a file; NULL: none; likewise: */
+    const char *html;
 } check_settings;
 
 /* The devices of a run, in the order of --on. */
@@ -27,6 +28,36 @@ typedef struct check_devices {
     weft_device_info infos[MAX_CHECK_DEVICES];
     size_t count;
 } check_devices;
+
+/* The measures of a node, as JSON names them. */
+enum { CHECK_ALONE, CHECK_IN_STEP, CHECK_DRIFT, CHECK_PARTS, CHECK_FUSED, CHECK_N_MEASURES };
+extern const char *const check_measure_names[CHECK_N_MEASURES];
+const weft_check_measure *check_measure_of(const weft_check_node *node, int which);
+
+/* Of the nodes of one op in a layer, on one device, the one that came closest to its limit in one measure. */
+typedef struct check_cell {
+    size_t device;
+    int measure;
+    int32_t layer, step;
+    weft_op op;
+    char name[WEFT_NAME_SIZE], kernel[WEFT_NAME_SIZE];
+    double share; /* of the limit */
+    double nmse, error;
+    bool failed; /* any of these nodes did */
+} check_cell;
+
+typedef struct check_heat {
+    check_cell *cells;
+    size_t n_cells, capacity;
+} check_heat;
+/* False if memory ran out. */
+bool check_heat_add(check_heat *heat, const weft_check_node *node);
+/* Adds "heat" to `json`. */
+bool check_heat_json(const check_heat *heat, const check_devices *devices, struct cJSON *json);
+void check_heat_free(check_heat *heat);
+
+/* Writes what the JSON of a model's check has as a page of HTML, in one file. */
+weft_status check_html(const char *path, const struct cJSON *json, weft_error *error);
 
 /* Run and print. `*failed` is set if something was over its limit. */
 weft_status check_table(const check_settings *settings, const check_devices *devices, bool *failed, weft_error *error);

@@ -7,8 +7,10 @@
 #include "check.h"
 
 typedef struct greedy_run {
+    const check_settings *settings;
     const check_devices *devices;
-    cJSON *partings; /* NULL: text */
+    weft_model *model;
+    cJSON *partings; /* NULL: there is no JSON */
     bool complete;
 } greedy_run;
 
@@ -21,12 +23,28 @@ static void print_parting(const greedy_run *run, const weft_check_parting *p) {
                p->logits[i][0], (int)p->tokens[1], p->logits[i][1]);
 }
 
+/* Adds "texts": of both tokens, which need not be UTF-8. */
+static bool add_texts(const greedy_run *run, cJSON *entry, const weft_check_parting *p) {
+    cJSON *texts = cJSON_AddArrayToObject(entry, "texts");
+    for (int i = 0; i < 2 && texts; i++) {
+        char text[256];
+        size_t size = 0;
+        cJSON *holder = cJSON_CreateObject();
+        if (weft_detokenize(run->model, &p->tokens[i], 1, true, text, sizeof text, &size, NULL) != WEFT_OK) size = 0;
+        bool added = holder && json_add_text(holder, "text", text, size < sizeof text ? size : sizeof text) &&
+                     cJSON_AddItemToArray(texts, cJSON_DetachItemFromObject(holder, "text"));
+        cJSON_Delete(holder);
+        if (!added) return false;
+    }
+    return texts != NULL;
+}
+
 static bool add_parting(const greedy_run *run, const weft_check_parting *p) {
     cJSON *entry = cJSON_CreateObject();
     if (!entry || !cJSON_AddItemToArray(run->partings, entry)) return false;
     bool complete = cJSON_AddStringToObject(entry, "device", run->devices->infos[p->device].id) &&
                     cJSON_AddNumberToObject(entry, "index", p->index) && cJSON_AddBoolToObject(entry, "tie", p->tie) &&
-                    json_add_tokens(entry, "tokens", p->tokens, 2);
+                    json_add_tokens(entry, "tokens", p->tokens, 2) && add_texts(run, entry, p);
     const struct {
         const char *name;
         double value;
@@ -44,10 +62,8 @@ static bool add_parting(const greedy_run *run, const weft_check_parting *p) {
 static weft_status take_parting(void *user, const weft_check_parting *parting) {
     greedy_run *run = user;
     progress_end();
-    if (!run->partings)
-        print_parting(run, parting);
-    else
-        run->complete = run->complete && add_parting(run, parting);
+    if (!run->settings->json) print_parting(run, parting);
+    if (run->partings) run->complete = run->complete && add_parting(run, parting);
     return WEFT_OK;
 }
 
@@ -66,7 +82,7 @@ static bool add_summary(cJSON *json, const weft_check_greedy_summary *summary) {
 weft_status check_greedy(const check_settings *settings, weft_model *model, const check_devices *devices, cJSON *json, bool *failed,
                          weft_error *error) {
     weft_engine_options engines[MAX_CHECK_DEVICES];
-    greedy_run run = {.devices = devices, .complete = true};
+    greedy_run run = {.settings = settings, .devices = devices, .model = model, .complete = true};
     weft_check_greedy_summary summary = {0};
     for (size_t i = 0; i < devices->count; i++) {
         engines[i] = engine_options(&settings->engine);
@@ -83,9 +99,9 @@ weft_status check_greedy(const check_settings *settings, weft_model *model, cons
     progress_end();
     if (status != WEFT_OK) return status;
     *failed = *failed || summary.n_differences > 0;
-    if (!json)
+    if (!settings->json)
         printf("%d greedy tokens: %zu ties, %zu differences\n", (int)summary.n_tokens, summary.n_ties, summary.n_differences);
-    else if (!run.complete || !add_summary(object, &summary))
+    if (json && (!run.complete || !add_summary(object, &summary)))
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
     return WEFT_OK;
 }

@@ -7,8 +7,14 @@
 
 #include "check.h"
 
-enum { ALONE, IN_STEP, DRIFT, PARTS, FUSED, N_MEASURES };
-static const char *const measure_names[N_MEASURES] = {"alone", "in_step", "drift", "parts", "fused"};
+enum {
+    ALONE = CHECK_ALONE,
+    IN_STEP = CHECK_IN_STEP,
+    DRIFT = CHECK_DRIFT,
+    PARTS = CHECK_PARTS,
+    FUSED = CHECK_FUSED,
+    N_MEASURES = CHECK_N_MEASURES
+};
 static const char *const measure_texts[N_MEASURES] = {"by itself", "in its step", "against the first device, end to end",
                                                       "its parts", "against its parts"};
 
@@ -27,15 +33,11 @@ typedef struct model_run {
     const check_settings *settings;
     const check_devices *devices;
     line lines[MAX_CHECK_DEVICES];
-    cJSON *nodes; /* NULL: text */
+    cJSON *nodes; /* NULL: there is no JSON */
+    check_heat heat;
     bool complete;
     int32_t printed_step;
 } model_run;
-
-static const weft_check_measure *measure_of(const weft_check_node *node, int which) {
-    const weft_check_measure *measures[N_MEASURES] = {&node->alone, &node->in_step, &node->drift, &node->parts, &node->fused};
-    return measures[which];
-}
 
 /* The larger of a measure's nmse and error, as a share of the limit. */
 static double share(const weft_check_measure *measure) {
@@ -125,7 +127,7 @@ static bool add_line(const model_run *run, const line *l, size_t device) {
                     cJSON_AddStringToObject(entry, "device", run->devices->infos[device].id) &&
                     cJSON_AddStringToObject(entry, "kernel", l->kernel) && cJSON_AddBoolToObject(entry, "passed", l->passed);
     if (l->skipped[0]) complete = complete && cJSON_AddStringToObject(entry, "skipped", l->skipped);
-    for (int i = 0; i < N_MEASURES && complete; i++) complete = add_measure(entry, measure_names[i], &l->measures[i], true);
+    for (int i = 0; i < N_MEASURES && complete; i++) complete = add_measure(entry, check_measure_names[i], &l->measures[i], true);
     return complete && add_measure(entry, "difference", &l->difference, false);
 }
 
@@ -135,10 +137,8 @@ static void flush_lines(model_run *run) {
     for (size_t i = 0; i < run->devices->count; i++) {
         line *l = &run->lines[i];
         if (!l->used) continue;
-        if (!run->nodes)
-            print_line(run, l, i);
-        else
-            run->complete = run->complete && add_line(run, l, i);
+        if (!run->settings->json) print_line(run, l, i);
+        if (run->nodes) run->complete = run->complete && add_line(run, l, i);
         l->used = false;
     }
 }
@@ -151,7 +151,7 @@ static void add_to_line(line *l, const weft_check_node *node) {
     double own = -1.0, worst = -2.0;
     for (int i = 0; i < N_MEASURES; i++) {
         worst = fmax(worst, share(&l->measures[i]));
-        own = fmax(own, share(measure_of(node, i)));
+        own = fmax(own, share(check_measure_of(node, i)));
     }
     if (own > worst || l->name[0] == '\0' || (l->passed && !node->passed)) {
         snprintf(l->name, sizeof l->name, "%s", node->name);
@@ -160,8 +160,8 @@ static void add_to_line(line *l, const weft_check_node *node) {
     }
     if (node->skipped) snprintf(l->skipped, sizeof l->skipped, "%s: %.90s", node->name, node->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
-        if (share(measure_of(node, i)) <= share(&l->measures[i])) continue;
-        l->measures[i] = *measure_of(node, i);
+        if (share(check_measure_of(node, i)) <= share(&l->measures[i])) continue;
+        l->measures[i] = *check_measure_of(node, i);
         snprintf(l->measured[i], sizeof l->measured[i], "%s", node->name);
     }
     if (node->difference.nmse >= l->difference.nmse) l->difference = node->difference;
@@ -174,6 +174,7 @@ static weft_status take_node(void *user, const weft_check_node *node) {
     bool new_line = run->settings->nodes == CHECK_ALL ? run->lines[node->device].used || node->device == 0
                                                       : first->used && (first->layer != node->layer || first->step != node->step);
     progress_end();
+    if (run->nodes) run->complete = run->complete && check_heat_add(&run->heat, node);
     if (new_line) flush_lines(run);
     line *l = &run->lines[node->device];
     if (!l->used) start_line(l, node);
@@ -222,39 +223,65 @@ static bool add_summary(const model_run *run, cJSON *json, const weft_check_mode
            add_place(run, json, "first_not_finite", summary->not_finite_name, summary->not_finite_device, summary->not_finite_step);
 }
 
-static cJSON *start_json(const check_settings *settings, const check_devices *devices, model_run *run) {
+static bool add_model(cJSON *json, const check_settings *settings, weft_model *model) {
+    weft_model_info info;
+    weft_model_describe(model, &info);
+    return json_add_text(json, "weft", weft_version_text(), strlen(weft_version_text())) &&
+           json_add_text(json, "model", settings->model, strlen(settings->model)) &&
+           json_add_text(json, "family", info.family, strlen(info.family)) &&
+           json_add_text(json, "name", info.name, strlen(info.name)) && cJSON_AddNumberToObject(json, "n_layers", info.n_layers) &&
+           cJSON_AddStringToObject(json, "precision", settings->walk.precision == WEFT_EXACT ? "exact" : "fast");
+}
+
+static cJSON *start_json(const check_settings *settings, weft_model *model, const check_devices *devices, model_run *run) {
     cJSON *json = cJSON_CreateObject();
-    if (json && json_add_text(json, "model", settings->model, strlen(settings->model)) &&
-        cJSON_AddStringToObject(json, "precision", settings->walk.precision == WEFT_EXACT ? "exact" : "fast") &&
-        check_json_devices(json, devices) && (run->nodes = cJSON_AddArrayToObject(json, "nodes")))
+    if (json && add_model(json, settings, model) && check_json_devices(json, devices) &&
+        (run->nodes = cJSON_AddArrayToObject(json, "nodes")))
         return json;
     cJSON_Delete(json);
     return NULL;
+}
+
+static weft_status no_json_memory(weft_error *error) {
+    return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
+}
+
+/* Everything that the settings ask for, in this order. */
+static weft_status run_all(model_run *run, weft_model *model, cJSON *json, bool *failed, weft_error *error) {
+    const check_settings *settings = run->settings;
+    const check_devices *devices = run->devices;
+    weft_check_model_summary summary = {0};
+    weft_status status = WEFT_OK;
+    if (settings->nodes != CHECK_NONE) {
+        status = walk(run, model, &summary, error);
+        *failed = *failed || summary.failed || summary.n_passed == 0;
+        if (status == WEFT_OK && !settings->json) print_summary(run, &summary);
+    }
+    if (status == WEFT_OK && json)
+        run->complete = run->complete && add_summary(run, json, &summary) && check_heat_json(&run->heat, devices, json);
+    if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
+    if (status == WEFT_OK && settings->widths) status = check_widths(settings, model, devices, json, failed, error);
+    if (status == WEFT_OK && settings->text) status = check_text(settings, model, devices, json, error);
+    return status == WEFT_OK && !run->complete ? no_json_memory(error) : status;
 }
 
 weft_status check_model(const check_settings *settings, weft_runtime *runtime, const check_devices *devices, bool *failed,
                         weft_error *error) {
     static model_run run;
     run = (model_run){.settings = settings, .devices = devices, .complete = true, .printed_step = -1};
-    weft_check_model_summary summary = {0};
     weft_model *model = NULL;
     weft_status status = weft_model_open(runtime, settings->model, &model, error);
     cJSON *json = NULL;
-    if (status == WEFT_OK && settings->json && !(json = start_json(settings, devices, &run)))
-        status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
-    if (status == WEFT_OK && settings->nodes != CHECK_NONE) {
-        status = walk(&run, model, &summary, error);
-        *failed = *failed || summary.failed || summary.n_passed == 0;
-        if (status == WEFT_OK && !settings->json) print_summary(&run, &summary);
-    }
-    bool complete = !json || status != WEFT_OK || (run.complete && add_summary(&run, json, &summary));
-    if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
-    if (status == WEFT_OK && settings->widths) status = check_widths(settings, model, devices, json, failed, error);
-    if (status == WEFT_OK && settings->text) status = check_text(settings, model, devices, json, error);
+    if (status == WEFT_OK && (settings->json || settings->html) && !(json = start_json(settings, model, devices, &run)))
+        status = no_json_memory(error);
+    if (status == WEFT_OK) status = run_all(&run, model, json, failed, error);
+    if (status == WEFT_OK && json) cJSON_AddBoolToObject(json, "passed", !*failed);
+    if (status == WEFT_OK && settings->html) status = check_html(settings->html, json, error);
     weft_model_close(model);
-    if (status != WEFT_OK || !json) {
+    check_heat_free(&run.heat);
+    if (status != WEFT_OK || !settings->json) {
         cJSON_Delete(json);
         return status;
     }
-    return json_print(json, complete) ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
+    return json_print(json, true) ? WEFT_OK : no_json_memory(error);
 }
