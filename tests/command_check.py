@@ -124,6 +124,30 @@ class Check(unittest.TestCase):
             out, _ = self.check(command.model(), "--text", path)
             self.assertIn(b"the same most likely token: ", out)
 
+    def test_golden(self):
+        with tempfile.TemporaryDirectory() as folder:
+            golden, page = os.path.join(folder, "model.golden"), os.path.join(folder, "page.html")
+            got = self.check_json(command.model(), "--record", golden, *self.PROMPT)
+            self.assertEqual(got["recorded"], {"file": golden, "bytes": os.path.getsize(golden)})
+            got = self.check_json(command.model(), "--replay", golden, "--on", "cpu,cpu", "--simd", "none", "--nodes", "all", "--html", page)
+            self.assertEqual((got["n_failed"], got["n_skipped"], got["passed"]), (0, 0, True))
+            self.assertEqual((got["golden"]["device"], got["golden"]["n_steps"]), ("cpu:0", 3))
+            self.assertTrue(got["golden"]["n_results"] == got["golden"]["n_same_bits"] > 50)
+            self.assertTrue(all("drift" in node and "alone" not in node for node in got["nodes"]))
+            with open(page, encoding="utf-8") as file:
+                text = Page(file.read()).text
+            self.assertIn(f"{got['golden']['n_same_bits']} of {got['golden']['n_results']} results have the recorded bits", text)
+            out, _ = self.check(command.model(), "--replay", golden, "--on", "null", code=1)
+            self.assertIn(b"the first node over its limit is embedding on null:0 in step 0", out)
+            with open(golden, "r+b") as file:
+                file.seek(1000)
+                file.write(b"damage")
+            _, err = self.check(command.model(), "--replay", golden, code=1)
+            self.assertIn(b"damaged", err)
+        _, err = self.check(command.model(), "--replay", __file__, code=1)
+        self.assertIn(b"no golden", err)
+        self.check(command.model(), "--record", "/nonexistent/golden", code=1)
+
     def test_page(self):
         with tempfile.TemporaryDirectory() as folder:
             model, path = os.path.join(folder, "<b>&\"'\x01.gguf"), os.path.join(folder, "page.html")
@@ -159,7 +183,8 @@ class Check(unittest.TestCase):
 
     def test_refusals(self):
         model = command.model()
-        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], ["--html", "x"], [model, model],
+        usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], ["--html", "x"], [model, "--record", "x", "--on", "cpu,cpu"],
+                 [model, "--replay", "x", "--prompt", "y"], ["--replay", "x"], [model, model],
                  [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
                  [model, "--max-rows", "3"]]
         for arguments in usage:

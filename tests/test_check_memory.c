@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -77,7 +78,18 @@ static void test_every_allocation(void **state) {
 
 #define PATH "test_check_memory.tmp"
 
-typedef enum model_kind { NODES, FUSED, TOKENS, WIDTHS, TEXT, N_MODEL_KINDS } model_kind;
+typedef enum model_kind { NODES, FUSED, TOKENS, WIDTHS, TEXT, RECORD, REPLAY, N_MODEL_KINDS } model_kind;
+
+static unsigned char golden[65536];
+static size_t golden_size;
+
+static weft_status keep_golden(void *user, const void *data, size_t size) {
+    (void)user;
+    assert_true(size <= sizeof golden);
+    memcpy(golden, data, size);
+    golden_size = size;
+    return WEFT_OK;
+}
 
 static weft_status check_model(weft_model *model, weft_device *device, model_kind kind, weft_error *error) {
     const weft_engine_options engines[] = {{.device = "cpu", .precision = WEFT_FAST, .device_options = {.n_threads = 1}},
@@ -89,6 +101,8 @@ static weft_status check_model(weft_model *model, weft_device *device, model_kin
     const weft_check_width_options widths = {.precision = WEFT_EXACT, .prompt = "ab", .n_tokens = 3, .max_rows = 2};
     if (kind == WIDTHS) return weft_check_widths(model, device, &widths, NULL, NULL, NULL, error);
     if (kind == TEXT) return weft_check_text(model, engines, 2, "abcd", 4, NULL, NULL, NULL, error);
+    if (kind == RECORD) return weft_check_record(model, device, &options, keep_golden, NULL, error);
+    if (kind == REPLAY) return weft_check_replay(model, devices, 2, golden, golden_size, NULL, NULL, NULL, NULL, error);
     if (kind == TOKENS) return weft_check_greedy(model, engines, 2, "ab", 60, NULL, NULL, NULL, &tokens, error);
     weft_status status = weft_check_model(model, devices, 2, &options, NULL, NULL, &summary, error);
     /* A node without memory does not count as failed. */

@@ -209,6 +209,9 @@ static void checks(void **state) {
     REFUSED(weft_bench_model, NULL, w.device, NULL, NULL, NULL, NULL);
     REFUSED(weft_check_model, NULL, devices, 1, NULL, NULL, NULL, &model_summary);
     REFUSED(weft_check_widths, NULL, NULL, NULL, NULL, NULL, NULL);
+    REFUSED(weft_check_record, NULL, w.device, NULL, NULL, NULL);
+    REFUSED(weft_check_golden_describe, NULL, 0, NULL);
+    REFUSED(weft_check_replay, NULL, devices, 1, NULL, 0, NULL, NULL, NULL, NULL);
     REFUSED(weft_check_text, NULL, NULL, 2, "ab", 2, NULL, NULL, NULL);
     REFUSED(weft_check_greedy, NULL, &engine, 1, NULL, 1, NULL, NULL, NULL, &greedy_summary);
 }

@@ -229,6 +229,19 @@ static weft_status check_widths(weft_error *error) {
     return weft_check_widths(model, device, &width_options, NULL, NULL, NULL, error);
 }
 
+static weft_status write_nothing(void *user, const void *data, size_t size) {
+    (void)user, (void)data, (void)size;
+    return WEFT_OK;
+}
+
+static weft_status check_record(weft_error *error) {
+    return weft_check_record(model, device, &model_options, write_nothing, NULL, error);
+}
+
+static weft_status check_replay(weft_error *error) {
+    return weft_check_replay(model, &device, 1, "", 0, &model_options, NULL, NULL, NULL, error);
+}
+
 static weft_status check_greedy(weft_error *error) {
     return weft_check_greedy(model, &engine_options, 1, "ab", 1, NULL, NULL, NULL, NULL, error);
 }
@@ -269,6 +282,8 @@ static const struct {
     {"options.reserved must be zero", bench_model, WORDS(bench_model_options)},
     {"options.reserved must be zero", check_nodes, WORDS(model_options)},
     {"options.reserved must be zero", check_widths, WORDS(width_options)},
+    {"options.reserved must be zero", check_record, WORDS(model_options)},
+    {"options.reserved must be zero", check_replay, WORDS(model_options)},
     {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
     {"device_options.reserved must be zero", check_greedy, WORDS(engine_options.device_options)},
 };

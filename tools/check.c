@@ -53,12 +53,16 @@ static int check_usage(const weft_command *command, check_settings *settings) {
     if (settings->model && (table->op || table->type || table->name || table->quick || table->large))
         return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
-    bool others = settings->widths || settings->text;
+    bool others = settings->widths || settings->text || settings->record || settings->replay;
     if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || settings->html || others))
-        return usage_error(command, "--greedy, --fused, --prompt, --html, --widths and --text need a model");
+        return usage_error(command, "--greedy, --fused, --prompt, --html, --record, --replay, --widths and --text need a model");
     if (settings->nodes == CHECK_UNSAID) settings->nodes = others ? CHECK_NONE : CHECK_LAYERS;
     if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0 && !others)
-        return usage_error(command, "--nodes none leaves nothing to check but with --greedy, --widths or --text");
+        return usage_error(command,
+                           "--nodes none leaves nothing to check but with --greedy, --record, --replay, --widths or --text");
+    if (settings->record && strchr(settings->engine.backend, ',')) return usage_error(command, "--record takes one device");
+    if (settings->replay && (settings->record || settings->walk.fused || settings->walk.prompt))
+        return usage_error(command, "--replay has its own prompt, and does not go with --record, --fused and --prompt");
     if (settings->walk.fused && strchr(settings->engine.backend, ','))
         return usage_error(command, "--fused holds a device's fused nodes against their parts: it takes one device");
     return -1;
@@ -79,9 +83,13 @@ static int parse(const weft_command *command, check_settings *settings, int argc
         {"steps", 'n', OPTION_COUNT, &settings->walk.n_decode, 1, 65536, NULL,
          "number of steps of one row after the prompt; default 3"},
         {"nodes", 0, OPTION_CHOICE, &settings->nodes, 0, 0, "layers|all|none",
-         "print a line for each layer (its worst node), or for each node; default layers, with --widths or --text none"},
+         "print a line for each layer (its worst node), or for each node; default layers, with --record, --widths or --text none"},
         {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "compare each fused node with its unfused parts instead"},
         {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare N greedy tokens"},
+        {"record", 0, OPTION_TEXT, &settings->record, 0, 0, "FILE",
+         "record the results of every node in a golden, for --replay on another machine"},
+        {"replay", 0, OPTION_TEXT, &settings->replay, 0, 0, "FILE",
+         "compare devices with a golden of the same model; its prompt and precision"},
         {"widths", 0, OPTION_FLAG, &settings->widths, 0, 0, NULL,
          "compare rows alone, together and in chunks of a prompt: equal bits, tokens/s"},
         {"text", 0, OPTION_TEXT, &settings->text, 0, 0, "FILE",

@@ -19,7 +19,7 @@ typedef struct check_settings {
     int32_t n_greedy;
     bool widths;
     const char *text; /* a file; NULL: none; likewise: */
-    const char *html;
+    const char *html, *record, *replay;
 } check_settings;
 
 /* The devices of a run, in the order of --on. */
@@ -73,6 +73,14 @@ weft_status check_widths(const check_settings *settings, weft_model *model, cons
                          bool *failed, weft_error *error);
 weft_status check_text(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
                        weft_error *error);
+
+/* Adds "recorded". */
+weft_status check_record(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                         weft_error *error);
+/* Adds "golden". `take` gets the nodes. */
+weft_status check_replay(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                         weft_status (*take)(void *user, const weft_check_node *node), void *user,
+                         weft_check_replay_summary *summary, weft_error *error);
 
 /* Adds a number, or null for one that JSON cannot write. */
 bool check_add_number(struct cJSON *object, const char *name, double value);

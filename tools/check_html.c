@@ -115,6 +115,21 @@ static void put_place(page *p, const char *name, const char *what) {
     put(p, " in step %.0f</p>\n", number_of(place, "step"));
 }
 
+static void put_golden(page *p) {
+    const cJSON *golden = list_of(p, "golden");
+    if (!golden) return;
+    put(p, "<p>Compared with a golden of weft ");
+    put_text(p, text_of(golden, "weft"));
+    put(p, " on ");
+    put_text(p, text_of(golden, "device"));
+    put(p, " (");
+    put_text(p, text_of(golden, "device_name"));
+    put(p, ", driver &quot;");
+    put_text(p, text_of(golden, "driver"));
+    put(p, "&quot;) in %s: %.0f of %.0f results have the recorded bits.</p>\n", text_of(golden, "precision"),
+        number_of(golden, "n_same_bits"), number_of(golden, "n_results"));
+}
+
 static void put_head(page *p) {
     put(p, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<title>");
@@ -137,6 +152,7 @@ static void put_head(page *p) {
     put(p, "<p class=\"%s\"><b>%s</b>: %.0f passed, %.0f failed, %.0f skipped nodes</p>\n", passed ? "good" : "bad",
         passed ? "passed" : "FAILED", number_of(p->json, "n_passed"), number_of(p->json, "n_failed"),
         number_of(p->json, "n_skipped"));
+    put_golden(p);
     put_place(p, "first_failure", "The first node over its limit is");
     put_place(p, "first_not_finite", "NaN or infinity first appear in the result of");
 }

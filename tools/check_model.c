@@ -82,14 +82,15 @@ static void print_line(model_run *run, const line *l, size_t device) {
     if (l->layer >= 0) snprintf(layer, sizeof layer, "%d", (int)l->layer);
     printf("  %-5s %-22s %-10s", layer, l->name, run->devices->infos[device].id);
     for (int i = 0; i < 3; i++) print_numbers(&l->measures[columns[i]]);
-    const weft_check_measure *limits = l->measures[ALONE].present ? &l->measures[ALONE] : &l->measures[IN_STEP];
+    int of_limits = l->measures[ALONE].present ? ALONE : l->measures[IN_STEP].present ? IN_STEP : DRIFT;
+    const weft_check_measure *limits = &l->measures[of_limits];
     printf("  %8.0e %8.0e%s\n", limits->nmse_limit, limits->error_limit, l->passed ? "" : "  FAIL");
     if (l->skipped[0]) show_line(stdout, "        not run by itself: %s\n", l->skipped);
     for (int i = 0; i < N_MEASURES; i++) {
         const weft_check_measure *m = &l->measures[i];
         if (!m->failure && !(run->settings->verbose && m->present)) continue;
-        show_line(stdout, "        %s, %s%s%s\n", l->measured[i], measure_texts[i], m->failure ? ": " : "",
-                  m->failure ? m->failure : "");
+        show_line(stdout, "        %s, %s%s%s\n", l->measured[i], run->settings->replay ? "against the golden" : measure_texts[i],
+                  m->failure ? ": " : "", m->failure ? m->failure : "");
         print_worst(m);
     }
     if (!run->settings->verbose || !l->difference.present) return;
@@ -197,6 +198,16 @@ static weft_status walk(model_run *run, weft_model *model, weft_check_model_summ
     return WEFT_OK;
 }
 
+static weft_status replay(model_run *run, weft_model *model, cJSON *json, weft_check_model_summary *summary, weft_error *error) {
+    weft_check_replay_summary replayed = {0};
+    weft_status status = check_replay(run->settings, model, run->devices, json, take_node, run, &replayed, error);
+    if (status != WEFT_OK) return status;
+    flush_lines(run);
+    *summary = replayed.nodes;
+    if (!run->settings->json) printf("%zu of %zu results have the recorded bits\n", replayed.n_same_bits, replayed.n_results);
+    return WEFT_OK;
+}
+
 static void print_summary(const model_run *run, const weft_check_model_summary *summary) {
     printf("%zu passed, %zu failed, %zu skipped\n", summary->n_passed, summary->n_failed, summary->n_skipped);
     if (summary->failed)
@@ -252,13 +263,14 @@ static weft_status run_all(model_run *run, weft_model *model, cJSON *json, bool 
     const check_devices *devices = run->devices;
     weft_check_model_summary summary = {0};
     weft_status status = WEFT_OK;
-    if (settings->nodes != CHECK_NONE) {
-        status = walk(run, model, &summary, error);
+    if (settings->nodes != CHECK_NONE || settings->replay) {
+        status = settings->replay ? replay(run, model, json, &summary, error) : walk(run, model, &summary, error);
         *failed = *failed || summary.failed || summary.n_passed == 0;
         if (status == WEFT_OK && !settings->json) print_summary(run, &summary);
     }
     if (status == WEFT_OK && json)
         run->complete = run->complete && add_summary(run, json, &summary) && check_heat_json(&run->heat, devices, json);
+    if (status == WEFT_OK && settings->record) status = check_record(settings, model, devices, json, error);
     if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
     if (status == WEFT_OK && settings->widths) status = check_widths(settings, model, devices, json, failed, error);
     if (status == WEFT_OK && settings->text) status = check_text(settings, model, devices, json, error);

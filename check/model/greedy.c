@@ -158,16 +158,11 @@ static weft_status add_limits(greedy *g, const weft_graph *graph, weft_error *er
     weft_node node;
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < weft_graph_node_count(graph) && status == WEFT_OK; i++) {
-        weft_type type = WEFT_F32;
+        weft_type type;
         status = weft_graph_node(graph, i, &node, error);
         if (status != WEFT_OK || node.op == WEFT_OP_NONE) continue;
-        for (size_t j = 0; j < WEFT_MAX_INPUTS && status == WEFT_OK; j++) {
-            weft_tensor tensor;
-            if (node.inputs[j] == WEFT_NONE) continue;
-            status = weft_graph_tensor(graph, node.inputs[j], &tensor, error);
-            if (status == WEFT_OK && weft_type_get(tensor.type)->block_elements > 1) type = tensor.type;
-        }
-        g->nmse_limit += weft_check_limits_of(node.op, type, g->options[0].precision).nmse;
+        status = weft_check_matrix_type(graph, &node, &type, error);
+        if (status == WEFT_OK) g->nmse_limit += weft_check_limits_of(node.op, type, g->options[0].precision).nmse;
     }
     return status;
 }

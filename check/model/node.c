@@ -135,6 +135,29 @@ bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b) 
     return true;
 }
 
+uint64_t weft_check_sum(const void *data, size_t size) {
+    const unsigned char *bytes = data;
+    uint64_t sum = UINT64_C(0xcbf29ce484222325); /* Fowler, Noll and Vo (FNV-1a) */
+    for (size_t i = 0; i < size; i++) sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
+weft_status weft_check_matrix_type(const weft_graph *graph, const weft_node *node, weft_type *type, weft_error *error) {
+    weft_status status = WEFT_OK;
+    *type = WEFT_F32;
+    for (size_t i = 0; i < WEFT_MAX_INPUTS && status == WEFT_OK; i++) {
+        weft_tensor tensor;
+        if (node->inputs[i] == WEFT_NONE) continue;
+        status = weft_graph_tensor(graph, node->inputs[i], &tensor, error);
+        if (status == WEFT_OK && weft_type_get(tensor.type)->block_elements > 1) *type = tensor.type;
+    }
+    return status;
+}
+
+int64_t weft_check_real_rows(const weft_check_step *step, int64_t n_rows) {
+    return n_rows % step->n_rows == 0 ? n_rows / step->n_rows * step->n_tokens : n_rows;
+}
+
 /* ---- Results ---- */
 
 /* A step's results are taken from the place where the host gets them. */

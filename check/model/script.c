@@ -59,29 +59,58 @@ static weft_status make_steps(int32_t max_rows, weft_check_script *script, weft_
     return WEFT_OK;
 }
 
-weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
-                                     weft_check_script *script, weft_error *error) {
-    int32_t n_decode = options->n_decode == 0 ? DEFAULT_DECODE : options->n_decode;
-    int32_t max_rows = options->max_rows == 0 ? DEFAULT_ROWS : options->max_rows;
-    int32_t page_size = options->page_size == 0 ? DEFAULT_PAGE_SIZE : options->page_size;
-    weft_model_info info;
-    weft_model_describe(model, &info);
-    *script = (weft_check_script){.runtime = runtime, .model = model};
+static int32_t or_default(int32_t given, int32_t otherwise) {
+    return given == 0 ? otherwise : given;
+}
+
+static weft_status check_options(const weft_check_model_options *options, weft_error *error) {
+    int32_t n_decode = or_default(options->n_decode, DEFAULT_DECODE), max_rows = or_default(options->max_rows, DEFAULT_ROWS);
     if (n_decode < 0 || n_decode > MAX_DECODE)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "%d steps after the prompt; 1 to %d are possible", (int)n_decode,
                          MAX_DECODE);
     if (max_rows < 1 || max_rows > DEFAULT_ROWS || rows_for(max_rows) != max_rows)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "max_rows is %d, but must be a power of two up to %d", (int)max_rows,
                          DEFAULT_ROWS);
-    weft_status status = weft_check_prompt(model, runtime, options->prompt, n_decode, &script->tokens, &script->n_prompt, error);
-    script->n_positions = script->n_prompt + n_decode;
-    if (status == WEFT_OK) status = make_steps(max_rows, script, error);
+    return WEFT_OK;
+}
+
+/* Completes a script that has its tokens. */
+static weft_status complete(const weft_check_model_options *options, weft_check_script *script, weft_error *error) {
+    int32_t max_rows = or_default(options->max_rows, DEFAULT_ROWS), page_size = or_default(options->page_size, DEFAULT_PAGE_SIZE);
+    weft_model_info info;
+    weft_model_describe(script->model, &info);
     script->engine = (weft_engine_options){.precision = options->precision,
                                            .n_ctx = (script->n_positions / page_size + 2) * page_size,
                                            .n_sequences = N_SLOTS,
                                            .page_size = page_size,
                                            .max_rows = max_rows,
                                            .max_top = info.n_vocab < N_TOP ? info.n_vocab : N_TOP};
+    return make_steps(max_rows, script, error);
+}
+
+weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
+                                     weft_check_script *script, weft_error *error) {
+    int32_t n_decode = or_default(options->n_decode, DEFAULT_DECODE);
+    *script = (weft_check_script){.runtime = runtime, .model = model};
+    weft_status status = check_options(options, error);
+    if (status != WEFT_OK) return status;
+    status = weft_check_prompt(model, runtime, options->prompt, n_decode, &script->tokens, &script->n_prompt, error);
+    script->n_positions = script->n_prompt + n_decode;
+    if (status == WEFT_OK) status = complete(options, script, error);
+    if (status != WEFT_OK) weft_check_script_release(script);
+    return status;
+}
+
+weft_status weft_check_script_replay(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
+                                     const int32_t *tokens, int32_t n_prompt, int32_t n_positions, weft_check_script *script,
+                                     weft_error *error) {
+    *script = (weft_check_script){.runtime = runtime, .model = model, .n_prompt = n_prompt, .n_positions = n_positions};
+    weft_status status = check_options(options, error);
+    if (status != WEFT_OK) return status;
+    script->tokens = weft_allocate(runtime, ((size_t)n_positions + 1) * sizeof *script->tokens);
+    if (!script->tokens) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for %d tokens", (int)n_positions);
+    memcpy(script->tokens, tokens, (size_t)n_positions * sizeof *tokens);
+    status = complete(options, script, error);
     if (status != WEFT_OK) weft_check_script_release(script);
     return status;
 }

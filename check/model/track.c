@@ -111,7 +111,9 @@ static void release_step(weft_check_track *track) {
     release_copies(runtime, &track->inputs, &track->n_inputs);
     weft_check_index_release(&track->index);
     for (size_t i = 0; i < 2; i++) weft_release(runtime, track->results[i]);
+    weft_release(runtime, track->limits);
     track->plan = NULL;
+    track->limits = NULL;
     track->results[0] = track->results[1] = NULL;
 }
 
@@ -123,6 +125,20 @@ void weft_check_track_release(weft_check_track *track) {
 }
 
 /* ---- Plans ---- */
+
+static weft_status sum_limits(weft_precision precision, weft_check_track *track, weft_error *error) {
+    double sum = 0.0;
+    track->limits = weft_allocate(track->runtime, track->index.n_nodes * sizeof *track->limits);
+    if (!track->limits) return no_memory("limits", error);
+    for (size_t i = 0; i < track->index.n_nodes; i++) {
+        weft_type type;
+        weft_status status = weft_check_matrix_type(track->graph, &track->index.nodes[i], &type, error);
+        if (status != WEFT_OK) return status;
+        if (track->index.nodes[i].op != WEFT_OP_NONE) sum += weft_check_limits_of(track->index.nodes[i].op, type, precision).nmse;
+        track->limits[i] = sum;
+    }
+    return WEFT_OK;
+}
 
 static weft_status make_results(const weft_check_script *script, const weft_check_step *step, weft_check_track *track,
                                 weft_error *error) {
@@ -146,6 +162,7 @@ static weft_status make_plan(const weft_check_script *script, const weft_check_s
     if (status != WEFT_OK) return status;
     track->graph = weft_plan_graph(track->plan);
     status = weft_check_index_create(track->runtime, track->graph, &track->index, error);
+    if (status == WEFT_OK) status = sum_limits(script->engine.precision, track, error);
     if (status == WEFT_OK)
         status = make_copies(track->runtime, track->graph, WEFT_LEAF_INPUT, &track->inputs, &track->n_inputs, error);
     return status == WEFT_OK ? make_results(script, step, track, error) : status;

@@ -33,6 +33,10 @@ weft_status weft_check_prompt(weft_model *model, weft_runtime *runtime, const ch
                               int32_t *n_tokens, weft_error *error);
 weft_status weft_check_script_create(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
                                      weft_check_script *script, weft_error *error);
+/* The same with given tokens, of which the first n_prompt are the prompt and the others follow in steps of one row. */
+weft_status weft_check_script_replay(weft_model *model, weft_runtime *runtime, const weft_check_model_options *options,
+                                     const int32_t *tokens, int32_t n_prompt, int32_t n_positions, weft_check_script *script,
+                                     weft_error *error);
 void weft_check_script_release(weft_check_script *script);
 weft_status weft_check_script_graph(const weft_check_script *script, const weft_check_step *step, weft_graph **graph,
                                     weft_error *error);
@@ -55,6 +59,7 @@ typedef struct weft_check_track {
     weft_check_step step;
     const weft_graph *graph;
     weft_check_index index;
+    double *limits;                   /* for each node the sum of the limits of nmse of all nodes up to it */
     weft_check_copy *inputs, *states; /* states: before the step */
     size_t n_inputs, n_states;
     int32_t *results[2]; /* chosen and top, as the host got them */
@@ -87,6 +92,12 @@ weft_status weft_check_node_case(const weft_check_track *track, weft_model *mode
                                  const weft_check_case *like, weft_check_case *c, weft_error *error);
 /* Fills the case's results with the node's results in that step. */
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error);
+/* A hash of bytes. */
+uint64_t weft_check_sum(const void *data, size_t size);
+/* The type of a node's quantised matrix, which decides its limits; WEFT_F32: it has none. */
+weft_status weft_check_matrix_type(const weft_graph *graph, const weft_node *node, weft_type *type, weft_error *error);
+/* Of the `n_rows` rows of a result (its elements by its innermost dimension) those that no padding row of the step has. */
+int64_t weft_check_real_rows(const weft_check_step *step, int64_t n_rows);
 /* Whether two cases of a node have the same inputs, bit for bit. */
 bool weft_check_same_inputs(const weft_check_case *a, const weft_check_case *b);
 

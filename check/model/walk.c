@@ -60,7 +60,7 @@ static size_t count_not_finite(const weft_check_case *c, const weft_check_step *
     for (size_t i = 0; i < WEFT_MAX_OUTPUTS; i++) {
         const weft_check_output *output = &c->outputs[i];
         if (!output->present || output->state >= 0 || output->tensor.type != WEFT_F32) continue;
-        int64_t n_rows = output->n_rows % step->n_rows == 0 ? output->n_rows / step->n_rows * step->n_tokens : output->n_rows;
+        int64_t n_rows = weft_check_real_rows(step, output->n_rows);
         const float *values = output->result;
         for (int64_t j = 0; j < n_rows * output->n_row; j++) count += isfinite(values[j]) ? 0 : 1;
     }
@@ -92,7 +92,7 @@ static weft_check_limits drift_limits(const weft_check_walk *walk, size_t device
 
 /* ---- Reports ---- */
 
-static int32_t layer_of(const char *name) {
+int32_t weft_check_layer_of(const char *name) {
     int layer;
     return sscanf(name, "blk.%d.", &layer) == 1 ? layer : -1;
 }
@@ -131,12 +131,12 @@ static weft_check_node start_node(const weft_check_walk *walk, const weft_node *
                              .index = index,
                              .device = device,
                              .name = node->name,
-                             .layer = layer_of(node->name),
+                             .layer = weft_check_layer_of(node->name),
                              .op = node->op,
                              .kernel = ""};
 }
 
-static weft_status finish_node(weft_check_walk *walk, weft_check_node *node, weft_error *error) {
+weft_status weft_check_walk_count(weft_check_walk *walk, weft_check_node *node, weft_error *error) {
     count(walk, node);
     weft_status status = walk->report ? walk->report(walk->user, node) : WEFT_OK;
     if (status == WEFT_OK && !weft_check_walk_goes_on(walk)) status = WEFT_CANCELLED;
@@ -264,11 +264,11 @@ static weft_status examine(subject *s, weft_error *error) {
     bool known = status == WEFT_OK && !node.skipped;
     if (known) walk->drift += weft_check_limits_of(s->c.op, s->c.type, s->c.precision).nmse;
     if (known) status = walk->fused ? examine_fused(s, &node, error) : examine_first(s, &node, error);
-    if (status == WEFT_OK) status = finish_node(walk, &node, error);
+    if (status == WEFT_OK) status = weft_check_walk_count(walk, &node, error);
     for (size_t device = 1; device < walk->n_tracks && known && status == WEFT_OK; device++) {
         node = start_node(walk, &walk->tracks[0].index.nodes[s->index], s->index, device);
         status = examine_other(s, device, &node, error);
-        if (status == WEFT_OK) status = finish_node(walk, &node, error);
+        if (status == WEFT_OK) status = weft_check_walk_count(walk, &node, error);
     }
     weft_check_free(&s->c);
     return status;
@@ -286,7 +286,7 @@ static weft_status examine_rest(weft_check_walk *walk, size_t device, subject *s
         weft_check_node node = start_node(walk, own, first->index.n_nodes + i, device);
         status = examine_own(s, device, i, NULL, &node, error);
         weft_check_free(&s->own);
-        if (status == WEFT_OK) status = finish_node(walk, &node, error);
+        if (status == WEFT_OK) status = weft_check_walk_count(walk, &node, error);
     }
     return status;
 }

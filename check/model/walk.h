@@ -21,6 +21,10 @@ typedef struct weft_check_walk {
 
 /* Whether to go on. */
 bool weft_check_walk_goes_on(void *walk);
+/* The layer in a node's name, or -1. */
+int32_t weft_check_layer_of(const char *name);
+/* Counts a node in the summary and reports it. */
+weft_status weft_check_walk_count(weft_check_walk *walk, weft_check_node *node, weft_error *error);
 /* Checks every node of the last step of all tracks. */
 weft_status weft_check_walk_nodes(weft_check_walk *walk, weft_error *error);
 

@@ -56,13 +56,6 @@ static bool go_on(void *user) {
     return !w->progress || w->progress(w->progress_user, w->done, w->total);
 }
 
-static uint64_t hash(const void *data, size_t size) {
-    const unsigned char *bytes = data;
-    uint64_t sum = UINT64_C(0xcbf29ce484222325); /* Fowler, Noll and Vo (FNV-1a) */
-    for (size_t i = 0; i < size; i++) sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return sum;
-}
-
 /* ---- Steps ---- */
 
 static int32_t power_from(int32_t n) {
@@ -110,7 +103,7 @@ static weft_status run(widths *w, int32_t n, bool head, uint64_t *ns, weft_error
 static weft_status take_value(widths *w, const value *v, weft_value output, int64_t n_elements, int32_t n, weft_error *error) {
     weft_status status = weft_plan_read(w->track.plan, output, w->scratch, (size_t)n_elements * 4, error);
     for (int32_t i = 0; i < n && status == WEFT_OK; i++) {
-        uint64_t sum = hash(w->scratch + (size_t)i * (size_t)v->n_row * 4, (size_t)v->n_row * 4);
+        uint64_t sum = weft_check_sum(w->scratch + (size_t)i * (size_t)v->n_row * 4, (size_t)v->n_row * 4);
         uint64_t *kept = &v->hashes[w->rows[i].number];
         value *own = &w->values[v - w->values];
         own->n_compared += !w->recording;
@@ -152,7 +145,7 @@ static weft_status take_states(widths *w, weft_error *error) {
         size_t bytes = (size_t)weft_tensor_bytes(&state->tensor);
         status = weft_store_read_state(w->track.store, state->name, 0, state->data, bytes, error);
         if (status != WEFT_OK) break;
-        uint64_t sum = hash(state->data, bytes);
+        uint64_t sum = weft_check_sum(state->data, bytes);
         v->n_compared += !w->recording;
         v->n_different += !w->recording && v->hashes[0] != sum;
         if (w->recording) v->hashes[0] = sum;

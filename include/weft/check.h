@@ -305,6 +305,48 @@ WEFT_API weft_status weft_check_text(weft_model *model, const weft_engine_option
                                      size_t size, weft_status (*report)(void *user, const weft_check_text_result *result),
                                      bool (*progress)(void *user, uint64_t done, uint64_t total), void *user, weft_error *error);
 
+/* ---- Goldens: the results of one machine, compared on another ---- */
+
+/* Runs the steps of weft_check_model on `device` and passes a golden to `write`, piece by piece: the tokens, and for each result of
+ * each node its root mean square, a hash of its bits and up to 32 of its elements. A golden has about 180 bytes for each node and
+ * step, and no weights. Its bytes are the same on every machine, whatever its byte order. `options` may be NULL; `fused` is not
+ * used. A status of `write` other than WEFT_OK is returned. */
+WEFT_API weft_status weft_check_record(weft_model *model, weft_device *device, const weft_check_model_options *options,
+                                       weft_status (*write)(void *user, const void *data, size_t size), void *user,
+                                       weft_error *error);
+
+/* What a golden says about itself. */
+typedef struct weft_check_golden_info {
+    char weft[WEFT_NAME_SIZE];   /* the version of weft that recorded it */
+    char family[WEFT_NAME_SIZE]; /* of the model */
+    char device[WEFT_NAME_SIZE]; /* the device's id, and its name and driver */
+    char device_name[128], driver[128];
+    weft_precision precision;
+    int32_t n_prompt, n_positions; /* tokens of the prompt; tokens in all */
+    int32_t n_steps;
+    uint64_t reserved[8];
+} weft_check_golden_info;
+
+/* Reads `size` bytes of a golden. WEFT_BAD_FILE: it is none, or it is damaged. WEFT_UNSUPPORTED: its format is of another version
+ * of weft. */
+WEFT_API weft_status weft_check_golden_describe(const void *golden, size_t size, weft_check_golden_info *info, weft_error *error);
+
+typedef struct weft_check_replay_summary {
+    weft_check_model_summary nodes;
+    size_t n_results, n_same_bits; /* compared, on all devices; those with exactly the recorded bits */
+    uint64_t reserved[8];
+} weft_check_replay_summary;
+
+/* Runs a golden's steps, with its tokens, precision, max_rows and page size, on all devices, and compares every result that it has.
+ * `report` gets each node in the golden's order, for all devices: `drift` is the difference from the golden, with the limits of
+ * weft_check_model for errors end to end. A node that a device's graph lacks is skipped. `options` may be NULL; only its `progress`
+ * is used. `summary` may be NULL. Fails as weft_check_golden_describe; WEFT_INVALID_ARGUMENT: the golden is of another model. A
+ * node that fails is counted in `summary`; the status is then WEFT_OK all the same. */
+WEFT_API weft_status weft_check_replay(weft_model *model, weft_device *const *devices, size_t n_devices, const void *golden,
+                                       size_t size, const weft_check_model_options *options,
+                                       weft_status (*report)(void *user, const weft_check_node *node), void *user,
+                                       weft_check_replay_summary *summary, weft_error *error);
+
 #ifdef __cplusplus
 }
 #endif
