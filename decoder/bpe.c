@@ -1,5 +1,6 @@
 #include "decoder/bpe.h"
 #include "decoder/merge.h"
+#include "decoder/utf8.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct weft_bpe {
     weft_runtime *runtime;
     const weft_vocabulary *vocabulary;
     weft_pretokenizer *pretokenizer;
+    bool merges_characters;
     pair_slot *pairs;
     uint32_t mask, shift;
     atomic_uchar *whole; /* whether merging a token's bytes gives that token; computed when first needed */
@@ -51,14 +53,19 @@ static merge_kind find_token(const weft_vocabulary *vocabulary, weft_text spelle
     return as_it_is || vocabulary->types[*token] != WEFT_TOKEN_USER_DEFINED ? MERGE_UNUSED : MERGE_USED;
 }
 
-/* "LEFT RIGHT" in the byte alphabet, which has no space. `bytes` has room for the text twice. */
+static bool unspell(const weft_bpe *bpe, weft_text text, char *bytes, size_t *size) {
+    if (bpe->merges_characters) return weft_vocabulary_unspell_sentencepiece(text, bytes, size);
+    return weft_vocabulary_unspell(text, bytes, size);
+}
+
+/* "LEFT RIGHT" in the file's spelling, which has no space. `bytes` has room for the text twice. */
 static merge_kind resolve(const weft_bpe *bpe, weft_text text, char *bytes, pair_slot *merge) {
     const char *space = text.size ? memchr(text.bytes, ' ', text.size) : NULL;
     if (!space) return MERGE_DAMAGED;
     size_t left_size = 0, right_size = 0;
     weft_text left = {text.bytes, (size_t)(space - text.bytes)}, right = {space + 1, text.size - left.size - 1};
-    if (!weft_vocabulary_unspell(left, bytes, &left_size)) return MERGE_DAMAGED;
-    if (!weft_vocabulary_unspell(right, bytes + left_size, &right_size)) return MERGE_DAMAGED;
+    if (!unspell(bpe, left, bytes, &left_size)) return MERGE_DAMAGED;
+    if (!unspell(bpe, right, bytes + left_size, &right_size)) return MERGE_DAMAGED;
     char *together = bytes + text.size;
     memcpy(together, left.bytes, left.size);
     memcpy(together + left.size, right.bytes, right.size);
@@ -119,26 +126,24 @@ static weft_status read_merges(weft_bpe *bpe, const weft_gguf *gguf, weft_error 
 /* Real vocabularies lack bytes that their training text did not have (SmolLM2: 13 that UTF-8 never uses and 8 others); one
  * without the printable ones of ASCII is damage. */
 static weft_status check_bytes(const weft_bpe *bpe, const weft_gguf *gguf, weft_error *error) {
-    for (int byte = ' '; byte <= '~'; byte++)
-        if (bpe->vocabulary->byte_tokens[byte] == WEFT_NO_TOKEN)
+    for (int byte = ' '; byte <= '~'; byte++) {
+        char text = (char)byte;
+        bool known = bpe->vocabulary->byte_tokens[byte] != WEFT_NO_TOKEN;
+        if (!known && weft_vocabulary_find(bpe->vocabulary, &text, 1) == WEFT_NO_TOKEN)
             return weft_fail(error, WEFT_BAD_FILE, "%s: tokenizer.ggml.tokens has no token for the byte 0x%02X",
                              weft_gguf_path(gguf), (unsigned)byte);
+    }
     return WEFT_OK;
 }
 
-weft_status weft_bpe_create(weft_runtime *runtime, const weft_gguf *gguf, const weft_vocabulary *vocabulary, weft_bpe **bpe,
-                            weft_error *error) {
-    weft_text pre;
-    weft_status status = weft_gguf_text(gguf, "tokenizer.ggml.pre", &pre, error);
-    if (status == WEFT_NOT_FOUND)
-        return weft_fail(error, WEFT_UNSUPPORTED, "%s: tokenizer.ggml.pre is missing: how text is cut into words is not known",
-                         weft_gguf_path(gguf));
-    if (status != WEFT_OK) return status;
+weft_status weft_bpe_create(weft_runtime *runtime, const weft_gguf *gguf, const weft_vocabulary *vocabulary, weft_text pre,
+                            weft_bpe **bpe, weft_error *error) {
     weft_bpe *made = weft_allocate(runtime, sizeof *made);
     if (!made) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the tokenizer");
     made->runtime = runtime;
     made->vocabulary = vocabulary;
-    status = weft_pretokenizer_create(runtime, weft_gguf_path(gguf), pre, &made->pretokenizer, error);
+    made->merges_characters = weft_pretokenizer_merges_characters(pre);
+    weft_status status = weft_pretokenizer_create(runtime, weft_gguf_path(gguf), pre, &made->pretokenizer, error);
     if (status == WEFT_OK) status = check_bytes(made, gguf, error);
     if (status == WEFT_OK) status = read_merges(made, gguf, error);
     if (status != WEFT_OK) {
@@ -172,6 +177,7 @@ struct encoder {
 static bool merger_pair(const void *user, const weft_symbol *left, const weft_symbol *right, uint32_t end, uint32_t *order,
                         weft_token *token) {
     (void)end;
+    if (left->token == WEFT_NO_TOKEN || right->token == WEFT_NO_TOKEN) return false;
     const pair_slot *slot = slot_of(user, left->token, right->token);
     if (slot->left == WEFT_NO_TOKEN) return false;
     *order = slot->rank;
@@ -214,17 +220,39 @@ static size_t tokens_of_short(const weft_bpe *bpe, const char *text, size_t size
     return merge_short(bpe, tokens, n);
 }
 
+/* The token that merging begins with at a place of the text, and its bytes. A character may have none: it never merges. */
+static weft_token first_token(const weft_bpe *bpe, const char *text, size_t size, size_t *taken) {
+    *taken = 1;
+    if (!bpe->merges_characters) return bpe->vocabulary->byte_tokens[(unsigned char)*text];
+    size_t n = weft_utf8_size(text, size);
+    if (n) *taken = n;
+    return weft_vocabulary_find(bpe->vocabulary, text, *taken);
+}
+
+static void put_bytes(const struct encoder *encoder, const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        weft_token token = encoder->bpe->vocabulary->byte_tokens[(unsigned char)text[i]];
+        if (token != WEFT_NO_TOKEN) weft_token_put(encoder->sink, token);
+    }
+}
+
 static weft_status encode_long(struct encoder *encoder, const char *text, size_t size, weft_error *error) {
     weft_merger *merger = &encoder->merger;
     weft_merger_begin(merger, (uint32_t)size);
     weft_status status = WEFT_OK;
-    for (size_t i = 0; status == WEFT_OK && i < size; i++) {
-        weft_token token = encoder->bpe->vocabulary->byte_tokens[(unsigned char)text[i]];
-        if (token != WEFT_NO_TOKEN) status = weft_merger_add(merger, token, (uint32_t)i, error);
+    for (size_t at = 0, n; status == WEFT_OK && at < size; at += n) {
+        weft_token token = first_token(encoder->bpe, text + at, size - at, &n);
+        if (token != WEFT_NO_TOKEN || encoder->bpe->merges_characters) status = weft_merger_add(merger, token, (uint32_t)at, error);
     }
     if (status == WEFT_OK) status = weft_merger_run(merger, error);
     if (status != WEFT_OK || merger->n_symbols == 0) return status;
-    for (uint32_t i = 0; i != WEFT_NO_SYMBOL; i = merger->symbols[i].next) weft_token_put(encoder->sink, merger->symbols[i].token);
+    for (uint32_t i = 0; i != WEFT_NO_SYMBOL; i = merger->symbols[i].next) {
+        const weft_symbol *symbol = &merger->symbols[i];
+        if (symbol->token != WEFT_NO_TOKEN)
+            weft_token_put(encoder->sink, symbol->token);
+        else
+            put_bytes(encoder, text + symbol->start, weft_merger_end(merger, symbol) - symbol->start);
+    }
     return weft_token_go_on(encoder->sink);
 }
 
@@ -248,6 +276,7 @@ static bool is_one_token(const weft_bpe *bpe, const char *text, size_t size, wef
 static weft_status encode_piece(void *user, const char *text, size_t size, weft_error *error) {
     struct encoder *encoder = user;
     weft_token token, tokens[SHORT_PIECE];
+    if (encoder->bpe->merges_characters) return encode_long(encoder, text, size, error);
     if (is_one_token(encoder->bpe, text, size, &token)) {
         weft_token_put(encoder->sink, token);
         return weft_token_go_on(encoder->sink);

@@ -76,6 +76,11 @@ weft_status weft_pretokenizer_create(weft_runtime *runtime, const char *path, we
     return WEFT_OK;
 }
 
+bool weft_pretokenizer_merges_characters(weft_text name) {
+    const weft_scheme *scheme = weft_scheme_find(name);
+    return scheme && scheme->merges_characters;
+}
+
 void weft_pretokenizer_destroy(weft_pretokenizer *pretokenizer) {
     if (!pretokenizer) return;
     for (int stage = 0; stage < WEFT_MAX_STAGES; stage++) pcre2_code_free(pretokenizer->codes[stage]);

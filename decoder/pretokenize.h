@@ -9,6 +9,8 @@ typedef struct weft_pretokenizer weft_pretokenizer;
 /* The pre-tokenizer of that tokenizer.ggml.pre; WEFT_UNSUPPORTED where it is not known. */
 weft_status weft_pretokenizer_create(weft_runtime *runtime, const char *path, weft_text name, weft_pretokenizer **pretokenizer,
                                      weft_error *error);
+/* Whether texts of that tokenizer.ggml.pre are merged by characters, and the vocabulary has SentencePiece's spelling. */
+bool weft_pretokenizer_merges_characters(weft_text name);
 void weft_pretokenizer_destroy(weft_pretokenizer *pretokenizer);
 /* The name it goes by in a description, and whether a piece that is a token as a whole is not merged. */
 const char *weft_pretokenizer_name(const weft_pretokenizer *pretokenizer);

@@ -55,6 +55,11 @@ static const struct {
     {"{digit}", "\\p{N}\\x{10D40}-\\x{10D49}\\x{116D0}-\\x{116E3}\\x{11BF0}-\\x{11BF9}\\x{11F50}-\\x{11F59}\\x{16130}-\\x{16139}"
                 "\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}"
                 "\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}"},
+    /* Characters of the script Han alone. PCRE2's \p{Han} has those that Han shares with other scripts since PCRE2 10.40. */
+    {"{han}", "\\x{2E80}-\\x{2E99}\\x{2E9B}-\\x{2EF3}\\x{2F00}-\\x{2FD5}\\x{3005}\\x{3007}\\x{3021}-\\x{3029}\\x{3038}-\\x{303B}"
+              "\\x{3400}-\\x{4DBF}\\x{4E00}-\\x{9FFF}\\x{F900}-\\x{FA6D}\\x{FA70}-\\x{FAD9}\\x{16FE2}\\x{16FE3}\\x{16FF0}\\x{16FF1}"
+              "\\x{20000}-\\x{2A6DF}\\x{2A700}-\\x{2B739}\\x{2B740}-\\x{2B81D}\\x{2B820}-\\x{2CEA1}\\x{2CEB0}-\\x{2EBE0}"
+              "\\x{2EBF0}-\\x{2EE5D}\\x{2F800}-\\x{2FA1D}\\x{30000}-\\x{3134A}\\x{31350}-\\x{323AF}"},
     {"{kana}", "\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{30FF}"},
     {"{asian}", "\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}"},
     /* Letters of alphabets with two cases, as DeepSeek LLM lists them. */
@@ -80,48 +85,94 @@ static const struct {
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define BEFORE_WORD "[^\\r\\n{L}{N}]?"
 #define GPT_2 "'s|'t|'re|'ve|'m|'ll|'d| ?[{L}]+| ?[{N}]+|" OTHER "|" TAIL
-#define LLAMA_3_WITH(numbers) CONTRACTION "|" BEFORE_WORD "[{L}]+|" numbers "|" OTHER "[\\r\\n]*|" LINES TAIL
+#define WORDS_WITH(numbers) BEFORE_WORD "[{L}]+|" numbers "|" OTHER "[\\r\\n]*|" LINES
+#define LLAMA_3_WITH(numbers) CONTRACTION "|" WORDS_WITH(numbers) TAIL
 /* Words end where the case changes from lower to upper. */
 #define CASED_WITH(contraction, numbers)                                                                                           \
     BEFORE_WORD "[{unlower}]*[{unupper}]+" contraction "|" BEFORE_WORD "[{unlower}]+[{unupper}]*" contraction "|" numbers          \
                 "|" OTHER "[\\r\\n/]*|" LINES TAIL
 #define BLOOM " ?[^({space}|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]+"
 
-static const weft_scheme gpt_2 = {"gpt-2", false, false, {GPT_2}};
-static const weft_scheme digits = {"smollm", false, false, {"[{digit}]", GPT_2}};
-static const weft_scheme llama_3 = {"llama-bpe", true, true, {LLAMA_3_WITH("[{N}]{1,3}")}};
-static const weft_scheme glm4 = {"glm4", true, false, {LLAMA_3_WITH("[{N}]{1,3}")}};
-static const weft_scheme dbrx = {"dbrx", false, false, {LLAMA_3_WITH("[{N}]{1,3}")}};
-static const weft_scheme minicpm5 = {"minicpm5", true, false, {"[{N}]{1,3}", LLAMA_3_WITH("[{N}]+")}};
-static const weft_scheme qwen2 = {"qwen2", false, false, {LLAMA_3_WITH("[{N}]")}};
+static const weft_scheme gpt_2 = {"gpt-2", false, false, false, {GPT_2}};
+static const weft_scheme digits = {"smollm", false, false, false, {"[{digit}]", GPT_2}};
+static const weft_scheme llama_3 = {"llama-bpe", true, true, false, {LLAMA_3_WITH("[{N}]{1,3}")}};
+static const weft_scheme glm4 = {"glm4", true, false, false, {LLAMA_3_WITH("[{N}]{1,3}")}};
+static const weft_scheme dbrx = {"dbrx", false, false, false, {LLAMA_3_WITH("[{N}]{1,3}")}};
+static const weft_scheme minicpm5 = {"minicpm5", true, false, false, {"[{N}]{1,3}", LLAMA_3_WITH("[{N}]+")}};
+static const weft_scheme qwen2 = {"qwen2", false, false, false, {LLAMA_3_WITH("[{N}]")}};
 static const weft_scheme qwen35 = {
-    "qwen35", false, false, {CONTRACTION "|" BEFORE_WORD "[{L}{M}]+|[{N}]| ?[^{space}{L}{M}{N}]+[\\r\\n]*|" LINES TAIL}};
+    "qwen35", false, false, false, {CONTRACTION "|" BEFORE_WORD "[{L}{M}]+|[{N}]| ?[^{space}{L}{M}{N}]+[\\r\\n]*|" LINES TAIL}};
 static const weft_scheme seed_coder = {
-    "seed-coder", false, false, {CONTRACTION "|" BEFORE_WORD "[{L}]+|[{N}]| ?[^{space}{L}{N}\\r\\n]+|" LINES TAIL}};
+    "seed-coder", false, false, false, {CONTRACTION "|" BEFORE_WORD "[{L}]+|[{N}]| ?[^{space}{L}{N}\\r\\n]+|" LINES TAIL}};
 static const weft_scheme bailing = {
     "bailingmoe",
     false,
     false,
+    false,
     {"'(?i:[sdmt]|ll|ve|re)|" BEFORE_WORD "+[{L}]+|[{N}]|" OTHER "+[\\r\\n]*|[{space}]*[\\r\\n]|" TAIL}};
-static const weft_scheme tekken = {"tekken", true, true, {CASED_WITH("", "[{N}]")}};
-static const weft_scheme gpt_4o = {"gpt-4o", false, false, {CASED_WITH(CONTRACTION "?", "[{N}]{1,3}")}};
+static const weft_scheme jais_2 = {"jais-2",
+                                   false,
+                                   false,
+                                   false,
+                                   {CONTRACTION
+                                    "|" WORDS_WITH("[{N}]{1,3}") "[{space}]{512}(?![^{space}])|[{space}]{256}(?![^{space}])|"
+                                                                 "[{space}]{128}(?![^{space}])|[{space}]{64}(?![^{space}])|"
+                                                                 "[{space}]{32}(?![^{space}])|[{space}]{16}(?![^{space}])|"
+                                                                 "[{space}]{8}(?![^{space}])|[{space}]{4}(?![^{space}])|"
+                                                                 "[{space}]{1,2}(?![^{space}])|[{space}]"}};
+static const weft_scheme ufakzeka = {"ufakzeka", false, false, false, {WORDS_WITH("[{N}]") TAIL}};
+static const weft_scheme laguna = {"laguna", false, false, false, {"[^\\n]+", LLAMA_3_WITH("[{N}]")}};
+static const weft_scheme exaone_moe = {
+    "exaone-moe",
+    false,
+    false,
+    false,
+    {CONTRACTION "|" BEFORE_WORD "[{L}](?:[{L}{M}]++| [{L}])*+|[{N}]|" OTHER "[\\r\\n/]?|[{space}]*[\\r\\n]|" TAIL}};
+static const weft_scheme youtu = {
+    "youtu",
+    true,
+    false,
+    false,
+    {"[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]+|[\\x{FF01}\\x{2026}\\x{201C}\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}"
+     "\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]+|[\\x{3105}-\\x{312F}]+|[{kana}]+",
+     CASED_WITH(CONTRACTION "?", "[{N}]")}};
+static const weft_scheme kimi_k2 = {"kimi-k2",
+                                    false,
+                                    false,
+                                    false,
+                                    {"[{han}]+|" BEFORE_WORD "(?:(?![{han}])[{unlower}])*(?:(?![{han}])[{unupper}])+" CONTRACTION
+                                     "?|" BEFORE_WORD "(?:(?![{han}])[{unlower}])+(?:(?![{han}])[{unupper}])*" CONTRACTION
+                                     "?|[{N}]{1,3}|" OTHER "[\\r\\n]*|" LINES TAIL}};
+static const weft_scheme tekken = {"tekken", true, true, false, {CASED_WITH("", "[{N}]")}};
+static const weft_scheme gpt_4o = {"gpt-4o", false, false, false, {CASED_WITH(CONTRACTION "?", "[{N}]{1,3}")}};
 static const weft_scheme deepseek_llm = {
     "deepseek-llm",
+    false,
     false,
     false,
     {"[\\r\\n]", "[{space}]?[{cased}]+",
      "[{space}]?[!-/:-~\\x{FF01}-\\x{FF0F}\\x{FF1A}-\\x{FF5E}\\x{2018}-\\x{201F}\\x{3000}-\\x{3002}]+", "[{space}]+\\z",
      "[{asian}]+", "[{N}]+"}};
 static const weft_scheme deepseek_coder = {
-    "deepseek-coder", false, false, {"[\\r\\n]", "[{space}]?[{L}]+", "[{space}]?[{P}]+", "[{asian}]+", "[{N}]"}};
+    "deepseek-coder", false, false, false, {"[\\r\\n]", "[{space}]?[{L}]+", "[{space}]?[{P}]+", "[{asian}]+", "[{N}]"}};
 static const weft_scheme deepseek_3 = {
     "deepseek-v3",
     false,
     false,
+    false,
     {"[{N}]{1,3}", "[{kana}]+", "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n{L}{P}{S}]?[{L}{M}]+| ?[{P}{S}]+[\\r\\n]*|" LINES TAIL}};
-static const weft_scheme falcon = {"falcon", false, false, {"[{P}$+<=>^~|`]+", GPT_2, "[0-9][0-9][0-9]"}};
-static const weft_scheme bloom = {"bloom", false, false, {BLOOM}};
-static const weft_scheme viking = {"viking", false, false, {BLOOM, "[{N}]"}};
+static const weft_scheme spark_2_5 = {
+    "spark2_5",
+    false,
+    false,
+    false,
+    {"[{N}]{1,3}", "[{kana}]+", "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n{L}{P}{S}]?[{L}{M}]+| ?[{P}{S}]+|[\\r\\n]|" TAIL, "[{N}]"}};
+static const weft_scheme falcon = {"falcon", false, false, false, {"[{P}$+<=>^~|`]+", GPT_2, "[0-9][0-9][0-9]"}};
+static const weft_scheme bloom = {"bloom", false, false, false, {BLOOM}};
+static const weft_scheme viking = {"viking", false, false, false, {BLOOM, "[{N}]"}};
+/* Whole lines: no token of these vocabularies has a line end beside other characters. */
+static const weft_scheme gemma4 = {"gemma4", false, true, true, {"[^\\n]+"}};
+static const weft_scheme sarvam = {"sarvam-moe", false, false, true, {"[^\\n]+"}};
 
 static const struct {
     const char *name;
@@ -173,12 +224,19 @@ static const struct {
     {"bailingmoe", &bailing},
     {"bailingmoe2", &bailing},
     {"llada-moe", &bailing},
+    {"jais-2", &jais_2},
+    {"ufakzeka", &ufakzeka},
+    {"laguna", &laguna},
+    {"exaone-moe", &exaone_moe},
+    {"youtu", &youtu},
+    {"kimi-k2", &kimi_k2},
 
     {"tekken", &tekken},
     {"gpt-4o", &gpt_4o},
     {"llama4", &gpt_4o},
     {"kanana2", &gpt_4o},
     {"minimax-m2", &gpt_4o},
+    {"talkie", &gpt_4o},
 
     {"deepseek-llm", &deepseek_llm},
     {"deepseek-v3", &deepseek_3},
@@ -186,11 +244,14 @@ static const struct {
     {"hunyuan-dense", &deepseek_3},
     {"joyai-llm", &deepseek_3},
     {"hy_v4", &deepseek_3},
+    {"spark2_5", &spark_2_5},
     {"falcon", &falcon},
     {"bloom", &bloom},
     {"poro-chat", &bloom},
     {"gpt3-finnish", &bloom},
     {"viking", &viking},
+    {"gemma4", &gemma4},
+    {"sarvam-moe", &sarvam},
 };
 
 const weft_scheme *weft_scheme_find(weft_text name) {

@@ -11,6 +11,7 @@ typedef struct weft_scheme {
     const char *name;
     bool ignores_merges;                   /* a piece that is a token as a whole is not merged */
     bool adds_bos;                         /* a BOS is added if the file does not decide it */
+    bool merges_characters;                /* characters are merged, not bytes, and the vocabulary has SentencePiece's spelling */
     const char *patterns[WEFT_MAX_STAGES]; /* for weft_pattern_expand; NULL after the last */
 } weft_scheme;
 

@@ -93,31 +93,54 @@ static weft_status read_adds(const weft_gguf *gguf, const char *key, weft_token 
     return status;
 }
 
+/* The name of the pre-tokenizer. */
+static weft_status read_pre(const weft_gguf *gguf, bool gemma4, weft_text *pre, weft_error *error) {
+    *pre = (weft_text){"gemma4", 6};
+    if (gemma4) return WEFT_OK;
+    weft_status status = weft_gguf_text(gguf, "tokenizer.ggml.pre", pre, error);
+    if (status != WEFT_NOT_FOUND) return status;
+    return weft_fail(error, WEFT_UNSUPPORTED, "%s: tokenizer.ggml.pre is missing: how text is cut into words is not known",
+                     weft_gguf_path(gguf));
+}
+
+static weft_status read_bpe(weft_tokenizer *tokenizer, const weft_gguf *gguf, bool gemma4, weft_error *error) {
+    weft_text pre;
+    weft_status status = read_pre(gguf, gemma4, &pre, error);
+    if (status != WEFT_OK) return status;
+    bool characters = weft_pretokenizer_merges_characters(pre);
+    status = weft_vocabulary_read(&tokenizer->vocabulary, tokenizer->runtime, gguf,
+                                  characters ? WEFT_SPELLING_SENTENCEPIECE : WEFT_SPELLING_BYTE_ALPHABET, error);
+    if (status == WEFT_OK) status = weft_bpe_create(tokenizer->runtime, gguf, &tokenizer->vocabulary, pre, &tokenizer->bpe, error);
+    if (status != WEFT_OK) return status;
+    const weft_pretokenizer *pretokenizer = weft_bpe_pretokenizer(tokenizer->bpe);
+    tokenizer->adds_bos = weft_pretokenizer_adds_bos(pretokenizer);
+    snprintf(tokenizer->name, sizeof tokenizer->name, "bpe %s", weft_pretokenizer_name(pretokenizer));
+    return WEFT_OK;
+}
+
+static weft_status read_spm(weft_tokenizer *tokenizer, const weft_gguf *gguf, weft_error *error) {
+    weft_status status = weft_vocabulary_read(&tokenizer->vocabulary, tokenizer->runtime, gguf, WEFT_SPELLING_SENTENCEPIECE, error);
+    if (status != WEFT_OK) return status;
+    tokenizer->adds_bos = true;
+    snprintf(tokenizer->name, sizeof tokenizer->name, "spm");
+    return weft_spm_create(tokenizer->runtime, gguf, &tokenizer->vocabulary, &tokenizer->spm, error);
+}
+
+static bool is_text(weft_text text, const char *other) {
+    return text.size == strlen(other) && memcmp(text.bytes, other, text.size) == 0;
+}
+
 static weft_status read_kind(weft_tokenizer *tokenizer, const weft_gguf *gguf, weft_error *error) {
     static const char key[] = "tokenizer.ggml.model";
     weft_text model;
     weft_status status = weft_gguf_text(gguf, key, &model, error);
     if (status != WEFT_OK)
         return status == WEFT_NOT_FOUND ? weft_fail(error, WEFT_BAD_FILE, "%s: %s is missing", weft_gguf_path(gguf), key) : status;
-    bool bpe = model.size == 4 && memcmp(model.bytes, "gpt2", 4) == 0;
-    bool spm = model.size == 5 && memcmp(model.bytes, "llama", 5) == 0;
-    if (!bpe && !spm)
-        return weft_fail(error, WEFT_UNSUPPORTED, "%s: the tokenizer \"%.*s\" (%s) is not supported", weft_gguf_path(gguf),
-                         model.size < 64 ? (int)model.size : 64, model.bytes, key);
-    status = weft_vocabulary_read(&tokenizer->vocabulary, tokenizer->runtime, gguf,
-                                  bpe ? WEFT_SPELLING_BYTE_ALPHABET : WEFT_SPELLING_SENTENCEPIECE, error);
-    if (status != WEFT_OK) return status;
-    if (spm) {
-        tokenizer->adds_bos = true;
-        snprintf(tokenizer->name, sizeof tokenizer->name, "spm");
-        return weft_spm_create(tokenizer->runtime, gguf, &tokenizer->vocabulary, &tokenizer->spm, error);
-    }
-    status = weft_bpe_create(tokenizer->runtime, gguf, &tokenizer->vocabulary, &tokenizer->bpe, error);
-    if (status != WEFT_OK) return status;
-    const weft_pretokenizer *pretokenizer = weft_bpe_pretokenizer(tokenizer->bpe);
-    tokenizer->adds_bos = weft_pretokenizer_adds_bos(pretokenizer);
-    snprintf(tokenizer->name, sizeof tokenizer->name, "bpe %s", weft_pretokenizer_name(pretokenizer));
-    return WEFT_OK;
+    if (is_text(model, "llama")) return read_spm(tokenizer, gguf, error);
+    bool gemma4 = is_text(model, "gemma4");
+    if (gemma4 || is_text(model, "gpt2")) return read_bpe(tokenizer, gguf, gemma4, error);
+    return weft_fail(error, WEFT_UNSUPPORTED, "%s: the tokenizer \"%.*s\" (%s) is not supported", weft_gguf_path(gguf),
+                     model.size < 64 ? (int)model.size : 64, model.bytes, key);
 }
 
 weft_status weft_tokenizer_create(weft_runtime *runtime, const weft_gguf *gguf, weft_tokenizer **tokenizer, weft_error *error) {

@@ -60,8 +60,7 @@ static int byte_of_name(weft_text text) {
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* U+2581 becomes a space. False where there is a plain space, which text never leads to. */
-static bool unspell_sentencepiece(weft_text text, char *bytes, size_t *size) {
+bool weft_vocabulary_unspell_sentencepiece(weft_text text, char *bytes, size_t *size) {
     size_t n = 0;
     bool reachable = true;
     for (size_t at = 0; at < text.size;) {
@@ -185,7 +184,7 @@ static weft_status unspell(weft_vocabulary *vocabulary, const char *path, weft_s
         return WEFT_OK;
     }
     if (spelling == WEFT_SPELLING_SENTENCEPIECE && (ordinary || type == WEFT_TOKEN_USER_DEFINED)) {
-        *reachable = unspell_sentencepiece(text, into, size) && type == WEFT_TOKEN_NORMAL;
+        *reachable = weft_vocabulary_unspell_sentencepiece(text, into, size) && type == WEFT_TOKEN_NORMAL;
         return WEFT_OK;
     }
     memcpy(into, text.bytes, text.size);

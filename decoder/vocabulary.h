@@ -63,6 +63,8 @@ weft_text weft_vocabulary_text(const weft_vocabulary *vocabulary, weft_token tok
 weft_token weft_vocabulary_find(const weft_vocabulary *vocabulary, const char *bytes, size_t size);
 /* Undoes GPT-2's byte alphabet: up to text.size bytes. False where a character is not of the alphabet. */
 bool weft_vocabulary_unspell(weft_text text, char *bytes, size_t *size);
+/* Undoes SentencePiece's: U+2581 becomes a space. False where there is a plain space, which text never leads to. */
+bool weft_vocabulary_unspell_sentencepiece(weft_text text, char *bytes, size_t *size);
 
 /* Indexes the special tokens, for the two functions below. */
 weft_status weft_special_index(weft_vocabulary *vocabulary, weft_error *error);

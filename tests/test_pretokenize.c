@@ -83,6 +83,27 @@ static const struct {
     {"viking",
      "It's^ HTTPServer^ ^1^2^3^4^5^\302\262^ na\303\257ve\314\201^ x=^1^.^5^0^;^\011^\344\275\240\345\245\275^\343\200\202^ "
      "\340\270\201\340\270\263^ ^ def^ f^(^x^)^:^\012\012 ^ y--^  "},
+    {"jais-2", "It^'s^ HTTPServer^ ^123^45\302\262^ na\303\257ve^\314\201^ x^=^1^.^50^;^\011\344\275\240\345\245\275^\343\200\202^ "
+               "\340\270\201\340\270\263^ ^ def^ f^(x^):\012\012^ ^ y^--^  "},
+    {"ufakzeka",
+     "It^'s^ HTTPServer^ ^1^2^3^4^5^\302\262^ na\303\257ve^\314\201^ x^=^1^.^5^0^;^\011\344\275\240\345\245\275^\343\200\202^ "
+     "\340\270\201\340\270\263^ ^ def^ f^(x^):\012\012^ ^ y^--^  "},
+    {"laguna",
+     "It^'s^ HTTPServer^ ^1^2^3^4^5^\302\262^ na\303\257ve^\314\201^ x^=^1^.^5^0^;^\011\344\275\240\345\245\275^\343\200\202^ "
+     "\340\270\201\340\270\263^ ^ def^ f^(x^):^\012\012^ ^ y^--^  "},
+    {"exaone-moe",
+     "It^'s^ HTTPServer^ ^1^2^3^4^5^\302\262^ na\303\257ve\314\201 x^=^1^.^5^0^;^\011\344\275\240\345\245\275^\343\200\202^ "
+     "\340\270\201\340\270\263^ ^ def f^(x^):\012^\012^ ^ y^--^  "},
+    {"youtu",
+     "It's^ HTTPServer^ ^1^2^3^4^5^\302\262^ na\303\257ve\314\201^ x^=^1^.^5^0^;^\011^\344\275\240\345\245\275^\343\200\202^ "
+     "\340\270\201\340\270\263^ ^ def^ f^(x^):\012\012^ ^ y^--^  "},
+    {"kimi-k2", "It's^ HTTPServer^ ^123^45\302\262^ na\303\257ve\314\201^ x^=^1^.^50^;^\011^\344\275\240\345\245\275^\343\200\202^ "
+                "\340\270\201\340\270\263^ ^ def^ f^(x^):\012\012^ ^ y^--^  "},
+    {"spark2_5",
+     "It^'s^ HTTPServer^ ^1^2^3^4^5^\302\262^ na\303\257ve\314\201^ x^=^1^.^5^0^;^\011^\344\275\240\345\245\275^\343\200\202^ "
+     "\340\270\201\340\270\263^ ^ def^ f^(x^):^\012^\012^ ^ y^--^  "},
+    {"gemma4", "It's HTTPServer 12345\302\262 na\303\257ve\314\201 x=1.50;\011\344\275\240\345\245\275\343\200\202 "
+               "\340\270\201\340\270\263  def f(x):^\012\012^  y--  "},
 };
 
 static void texts_are_cut(void **state) {
@@ -114,6 +135,7 @@ static void names_decide(void **state) {
         {"smaug-bpe", "dbrx", false, false},  {"stablelm2", "qwen2", false, false},  {"hunyuan", "qwen2", false, false},
         {"tekken", "tekken", true, true},     {"llama4", "gpt-4o", false, false},    {"hunyuan-dense", "deepseek-v3", false, false},
         {"poro-chat", "bloom", false, false}, {"minicpm5", "minicpm5", true, false}, {"qwen35", "qwen35", false, false},
+        {"talkie", "gpt-4o", false, false},   {"youtu", "youtu", true, false},       {"gemma4", "gemma4", false, true},
     };
     weft_runtime *runtime = limited_runtime(&limits);
     for (size_t i = 0; i < COUNT(names); i++) {
@@ -160,7 +182,7 @@ static void long_runs_are_cut(void **state) {
             limits.peak = before;
             if (weft_pretokenize(made, text, size, count, &total, &error)) fail_msg("%s, %zu: %s", cases[i].name, k, error.message);
             assert_int_equal(total, size);
-            assert_true(limits.peak - before < (size_t)64 << 20);
+            if (limits.peak - before >= (size_t)64 << 20) fail_msg("%s, %zu: %zu bytes", cases[i].name, k, limits.peak - before);
         }
         weft_pretokenizer_destroy(made);
     }

@@ -114,6 +114,37 @@ static void test_space_before(void **state) {
     close_vocabulary(&o);
 }
 
+/* Merges of characters, as Gemma 4 has them; the ids are those of the package tokenizers. */
+static void test_character_merges(void **state) {
+    (void)state;
+    static const char *const merges[] = {"\xE2\x96\x81 t", "h e", "\xE2\x96\x81t he", "\xE2\x96\x81 a", "e r", "l l", NULL};
+    static const char *const backs[] = {"", "\xE2\x96\x81", " \xFF\xE2\x96 he\n\xE8\xAA\x9E", "<0x0A>", "<s> the"};
+    vocabulary_spec spec = {.scheme = SPM, .merges = merges, .entries = {{"tokenizer.ggml.model", AS_TEXT, 0, "gemma4"}}};
+    opened o = open_vocabulary(&spec);
+    check_ids(&o, " the her\nthe", false, "263 627 261 596 13 598 261");
+    check_ids(&o, "all  \xE8\xAA\x9E\n\n other \xC3\xA9t", false,
+              "581 272 627 627 235 173 161 13 13 627 594 598 261 596 627 607 598");
+    check_ids(&o, "he\tr", false, "261 12 596");
+    check_ids(&o, "<s>he", true, "1 261");
+    check_plain(&o, "<s>he", false);
+    for (size_t i = 0; i < COUNT(backs); i++) check_back(&o, backs[i], strlen(backs[i]), false);
+    close_vocabulary(&o);
+
+    weft_error error;
+    weft_gguf *gguf = NULL;
+    weft_tokenizer *tokenizer = NULL;
+    spec.merges = (const char *const[]){"\xE2\x96\x81 zebra", NULL};
+    limits = (limited_allocator){0};
+    weft_runtime *runtime = limited_runtime(&limits);
+    assert_true(write_vocabulary(runtime, &spec, PATH));
+    assert_int_equal(weft_gguf_open(runtime, PATH, &gguf, &error), WEFT_OK);
+    assert_int_equal(weft_tokenizer_create(runtime, gguf, &tokenizer, &error), WEFT_BAD_FILE);
+    assert_non_null(strstr(error.message, "zebra"));
+    weft_gguf_close(gguf);
+    weft_runtime_destroy(runtime);
+    assert_int_equal(limits.n_live, 0);
+}
+
 static void test_capacity(void **state) {
     (void)state;
     opened o = open_vocabulary(&(vocabulary_spec){.scheme = 3});
@@ -334,10 +365,15 @@ static void test_long_texts(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) seed = strtoull(argv[1], NULL, 10);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_space_before), cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_added),        cmocka_unit_test(test_odd_vocabularies),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_space_before),
+        cmocka_unit_test(test_character_merges),
+        cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_added),
+        cmocka_unit_test(test_odd_vocabularies),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_long_texts),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,9 +29,10 @@ typedef struct vocabulary_spec {
     int scheme;
     added_token added[12]; /* appended to the others */
     added_entry entries[8];
-    const char *without; /* this key is left out */
-    const char *merge;   /* an additional merge */
-    bool replaces;       /* token `replaced` has this text and type instead */
+    const char *without;       /* this key is left out */
+    const char *merge;         /* an additional merge */
+    const char *const *merges; /* up to a NULL, in place of the others; scheme SPM has none otherwise */
+    bool replaces;             /* token `replaced` has this text and type instead */
     weft_token replaced;
     added_token replacement;
     int32_t more_types, more_scores; /* entries beyond one a token */
@@ -115,7 +116,12 @@ static inline void write_arrays(weft_gguf_writer *writer, const vocabulary_spec 
             weft_gguf_write_element_i32(writer, bits);
         }
     }
-    if (!spm && wanted(spec, "tokenizer.ggml.merges")) {
+    if (spec->merges) {
+        size_t n = 0;
+        while (spec->merges[n]) n++;
+        weft_gguf_write_array(writer, "tokenizer.ggml.merges", WEFT_GGUF_STRING, n);
+        for (size_t i = 0; i < n; i++) weft_gguf_write_element_text(writer, spec->merges[i], strlen(spec->merges[i]));
+    } else if (!spm && wanted(spec, "tokenizer.ggml.merges")) {
         weft_gguf_write_array(writer, "tokenizer.ggml.merges", WEFT_GGUF_STRING, COUNT(bpe_merges) + (spec->merge != NULL));
         for (size_t i = 0; i < COUNT(bpe_merges); i++) weft_gguf_write_element_text(writer, bpe_merges[i], strlen(bpe_merges[i]));
         if (spec->merge) weft_gguf_write_element_text(writer, spec->merge, strlen(spec->merge));

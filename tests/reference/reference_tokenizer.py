@@ -57,9 +57,24 @@ PRE_TOKENIZERS = {
     "falcon": lambda: split_by(r"[\p{P}\$\+<=>\^~\|`]+", GPT_2, "[0-9][0-9][0-9]"),
     "bloom": lambda: split_by(BLOOM),
     "viking": lambda: split_by(BLOOM, r"\p{N}"),
+    "jais-2": lambda: split_by(LLAMA_3.rsplit(r"|\s+(?!", 1)[0] % "{1,3}" + "".join(rf"|\s{{{n}}}(?!\S)" for n in (512, 256, 128, 64, 32, 16, 8, 4, "1,2"))
+                               + r"|\s{1}"),
+    "ufakzeka": lambda: split_by(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*" + TAIL),
+    "laguna": lambda: split_by(r"[^\n]+|[\n]+", LLAMA_3 % ""),
+    "exaone-moe": lambda: split_by(CONTRACTION + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?"
+                                   r"|\s*[\r\n]|\s+(?!\S)|\s+"),
+    "youtu": lambda: split_by("[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f"
+                              "\ufe30-\ufe4f]+|[\u3105-\u312f]+|[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+                              CASED % (CONTRACTION + "?", CONTRACTION + "?", "")),
+    "kimi-k2": lambda: split_by(r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+                                + CONTRACTION + r"?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+                                r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*" + CONTRACTION + r"?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + TAIL),
+    "spark2_5": lambda: split_by(r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+                                 r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]"
+                                 r"|\s+(?!\S)|\s+", r"\p{N}"),
 }
 SAME = {"command-r": "smollm", "refact": "smollm", "starcoder": "smollm", "mpt": "gpt-2"}
-IGNORE_MERGES = {"llama-bpe", "glm4", "minicpm5", "tekken"}
+IGNORE_MERGES = {"llama-bpe", "glm4", "minicpm5", "tekken", "youtu"}
 ADD_BOS = {"llama-bpe", "tekken"}
 
 
@@ -127,11 +142,22 @@ def sentencepiece_processor(tokens, scores, types):
     return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
 
 
+def character_bpe(tokens, merges, specials=()):
+    """Gemma 4's: merges of characters, bytes for those that the vocabulary lacks."""
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges], unk_token="<unk>", fuse_unk=True,
+                                     byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in specials])
+    return tokenizer
+
+
 def encoder(vocabulary, special):
     """A function from text to ids."""
     specials = vocabulary.specials(special)
     if vocabulary.model == "llama":
         tokenizer = sentencepiece_bpe(vocabulary.tokens, vocabulary.scores, vocabulary.types, specials)
+    elif vocabulary.model == "gemma4":
+        tokenizer = character_bpe(vocabulary.tokens, vocabulary.merges, specials)
     else:
         tokenizer = byte_level_bpe(vocabulary.tokens, vocabulary.merges, vocabulary.pre, specials)
     bos = [vocabulary.bos] if special and vocabulary.add_bos else []
