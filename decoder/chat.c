@@ -87,13 +87,12 @@ static void claim_markers(weft_tokenizer *tokenizer, const weft_jinja_rendered *
     }
 }
 
-/* Whether the template has written the text of the first message. */
-static bool has_first(const weft_jinja_rendered *text) {
-    static const char first[] = "weft zero";
-    size_t size = sizeof first - 1;
-    for (size_t at = 0; at + size <= text->size; at++)
-        if (!text->own[at] && memcmp(text->bytes + at, first, size) == 0) return true;
-    return false;
+bool weft_chat_has(const weft_jinja_rendered *rendered, weft_text text) {
+    while (text.size && strchr(" \t\r\n", text.bytes[text.size - 1])) text.size--;
+    while (text.size && strchr(" \t\r\n", *text.bytes)) text = (weft_text){text.bytes + 1, text.size - 1};
+    for (size_t at = 0; at + text.size <= rendered->size; at++)
+        if (text.size == 0 || (!rendered->own[at] && memcmp(rendered->bytes + at, text.bytes, text.size) == 0)) return true;
+    return text.size == 0;
 }
 
 static weft_status find_out(weft_chat *chat, weft_tokenizer *tokenizer) {
@@ -108,12 +107,12 @@ static weft_status find_out(weft_chat *chat, weft_tokenizer *tokenizer) {
         weft_chat_release(chat->runtime, &text);
     }
     if (probe(chat, tokenizer, with_system, true, &text, &status)) {
-        chat->takes_system = has_first(&text);
+        chat->takes_system = weft_chat_has(&text, (weft_text){"weft zero", 9});
         weft_chat_release(chat->runtime, &text);
     } else if (probe(chat, tokenizer, asked, true, &text, &status)) {
         weft_chat_release(chat->runtime, &text);
     } else {
-        chat->takes_system = true; /* it refuses any conversation, and will say why */
+        chat->takes_system = chat->refuses = true;
     }
     return status;
 }

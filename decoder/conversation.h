@@ -33,7 +33,8 @@ typedef struct weft_conversation {
     int32_t n_before;            /* tokens of the session before the text */
     int32_t n_tokens;            /* and with those of the text; those that come later are the answer's */
     weft_token_places places;    /* of special tokens in the text; the index is one of the session's tokens */
-    char *system;                /* a system message that is put before the first user's, since the template has no place for it */
+    char *system; /* a system message that is put before the first user's, since the template has no place for it or, if it is a
+                   * message, may have none */
     weft_turn *turns;
     size_t n_turns, max_turns;
     bool is_cut;   /* the tokens after the first `end` are a message's without its end: they belong to no message any more */

@@ -76,10 +76,22 @@ static weft_status append_answer(saying *s) {
 
 static weft_status append_message(saying *s, weft_role role, weft_text text) {
     weft_text before = {"", 0};
-    s->puts_system = role == WEFT_USER && s->conversation->system;
+    s->puts_system = role == WEFT_USER && s->conversation->system && s->conversation->turns[0].size == 0;
     for (size_t i = 0; i < s->conversation->n_turns; i++) s->puts_system = s->puts_system && !s->conversation->turns[i].puts_system;
     if (s->puts_system) before = text_of(s->conversation->system);
     return weft_conversation_append(s->conversation, roles[role], before, text, s->error);
+}
+
+static void tell_no_place(weft_runtime *runtime) {
+    weft_log(runtime, WEFT_LOG_WARNING,
+             "the chat template has no place for a system message: its text is put before the first user's");
+}
+
+/* The template has been given a system message and the first one after it, and has not written the former. */
+static bool loses_system(const saying *s) {
+    const weft_conversation *c = s->conversation;
+    if (!c->system || c->n_turns != 1 || c->turns[0].size == 0) return false;
+    return !weft_chat_has(&s->text, text_of(c->system));
 }
 
 /* ---- What of the session stays ---- */
@@ -185,6 +197,20 @@ static weft_status keep_begun(saying *s, weft_text text) {
     return WEFT_OK;
 }
 
+static weft_status render(saying *s, weft_role role, weft_text message) {
+    weft_conversation *c = s->conversation;
+    for (;;) {
+        weft_status status = append_message(s, role, message);
+        if (!s->begins) s->kept_size = c->size;
+        if (status == WEFT_OK)
+            status = weft_conversation_render(c, s->chat, s->tokenizer, s->begins, s->a.sink.cancelled, &s->text, s->error);
+        if (status != WEFT_OK || !loses_system(s)) return status;
+        weft_chat_release(c->runtime, &s->text);
+        tell_no_place(c->runtime);
+        c->turns[0].size = c->size = s->old_size = s->size_before = 0;
+    }
+}
+
 static weft_status compose(saying *s, weft_role role, const char *text) {
     weft_text message = {text, strlen(text)};
     int32_t n_before = weft_conversation_begun(s->conversation) ? s->conversation->n_before : s->end;
@@ -194,11 +220,7 @@ static weft_status compose(saying *s, weft_role role, const char *text) {
     if (status == WEFT_OK) status = weft_conversation_reserve(s->conversation, s->error);
     if (status == WEFT_OK && s->answered) status = append_answer(s);
     s->size_before = s->kept_size = s->conversation->size;
-    if (status == WEFT_OK) status = append_message(s, role, message);
-    if (!s->begins) s->kept_size = s->conversation->size;
-    if (status == WEFT_OK)
-        status =
-            weft_conversation_render(s->conversation, s->chat, s->tokenizer, s->begins, s->a.sink.cancelled, &s->text, s->error);
+    if (status == WEFT_OK) status = render(s, role, message);
     if (status == WEFT_OK && s->begins) status = keep_begun(s, message);
     return status == WEFT_OK ? find_tokens(s) : status;
 }
@@ -378,7 +400,7 @@ weft_status weft_say_again(weft_addition addition, size_t n_turns, bool answers,
 
 /* ---- System messages ---- */
 
-/* Where the template has no place for a system message. */
+/* For a template that has no place for a system message, or may have none. */
 static weft_status keep_text(weft_conversation *conversation, const char *text, size_t size, weft_error *error) {
     static const char between[] = "\n\n";
     weft_runtime *runtime = conversation->runtime;
@@ -386,8 +408,6 @@ static weft_status keep_text(weft_conversation *conversation, const char *text, 
     if (!conversation->system) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for a message of %zu bytes", size);
     memcpy(conversation->system, text, size);
     memcpy(conversation->system + size, between, sizeof between);
-    weft_log(runtime, WEFT_LOG_WARNING,
-             "the chat template has no place for a system message: its text is put before the first user's");
     return WEFT_OK;
 }
 
@@ -403,8 +423,10 @@ static weft_status keep_system(weft_addition *a, const char *text, weft_error *e
     if (status == WEFT_OK) status = weft_conversation_reserve(conversation, error);
     if (status == WEFT_OK && model->chat->takes_system)
         status = weft_conversation_append(conversation, roles[WEFT_SYSTEM], (weft_text){text, size}, (weft_text){"", 0}, error);
-    if (status == WEFT_OK && !model->chat->takes_system) status = keep_text(conversation, text, size, error);
+    if (status == WEFT_OK && (!model->chat->takes_system || model->chat->refuses))
+        status = keep_text(conversation, text, size, error);
     if (status != WEFT_OK) return status;
+    if (!model->chat->takes_system) tell_no_place(conversation->runtime);
     conversation->turns[conversation->n_turns++] = (weft_turn){.role = WEFT_SYSTEM, .size = conversation->size};
     return WEFT_OK;
 }

@@ -210,6 +210,38 @@ static void system_messages_are_not_lost(void **state) {
     weft_session_destroy(session);
 }
 
+/* Templates that refuse the short conversations by which weft finds out about them. */
+static void system_messages_of_strict_templates_are_not_lost(void **state) {
+    (void)state;
+#define STRICT "{% if 'weft' in messages[-1].content %}{{ raise_exception('no') }}{% endif %}"
+    static const char *const ignores =
+        STRICT "{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}<|eot_id|>{% endif %}"
+               "{% endfor %}" ANSWER;
+    for (int takes = 0; takes < 2; takes++) {
+        weft_session *session = begin(takes ? STRICT PLAIN : ignores, (weft_session_options){.sampling.max_tokens = 4});
+        warning[0] = 0;
+        CHECK(weft_session_say(session, WEFT_SYSTEM, " be brief ", &error));
+        assert_int_equal(weft_session_say(session, WEFT_USER, "weft", &error), WEFT_INVALID_ARGUMENT);
+        assert_non_null(strstr(error.message, "no"));
+        assert_string_equal(warning, "");
+        CHECK(weft_session_say(session, WEFT_USER, "one", &error));
+        if (takes) note("system", " be brief ");
+        note("user", takes ? "one" : " be brief \n\none");
+        assert_tokens(session, false);
+        reply(session, "two");
+        say(session, WEFT_USER, "three");
+        assert_said(session, false);
+        assert_int_equal(strstr(warning, "no place for a system message") != NULL, !takes);
+        CHECK(weft_session_rewind_messages(session, 1, &error)); /* the system message stays */
+        forget_said();
+        if (takes) note("system", " be brief ");
+        note("user", takes ? "four" : " be brief \n\nfour");
+        CHECK(weft_session_say(session, WEFT_USER, "four", &error));
+        assert_tokens(session, false);
+        weft_session_destroy(session);
+    }
+}
+
 /* Tokens that were there before the first message stay before the conversation. */
 static void conversations_come_after_other_tokens(void **state) {
     (void)state;
@@ -335,6 +367,7 @@ int main(void) {
         cmocka_unit_test(messages_can_be_given),
         cmocka_unit_test(answers_can_be_begun),
         cmocka_unit_test(system_messages_are_not_lost),
+        cmocka_unit_test(system_messages_of_strict_templates_are_not_lost),
         cmocka_unit_test(conversations_come_after_other_tokens),
         cmocka_unit_test(options_reach_the_template),
         cmocka_unit_test(refused_messages_change_nothing),
