@@ -7,9 +7,10 @@
 #include "shaders/common/sampling.glsl"
 #include "shaders/common/pairs.glsl"
 
-#define WIDTH 64u
+#define WIDTH 256u
+#include "shaders/common/sample_ranges.glsl"
 
-layout(local_size_x = 64) in;
+layout(local_size_x = 256) in;
 
 shared uint first_ids[WIDTH];
 
@@ -20,18 +21,36 @@ uint order_at(uint column, uint place) {
 
 vec2 sum_ranges(uint column, uint which) {
     vec2 sum = vec2(0.0);
-    for (uint i = 0u; i < p.n_ranges; i++) sum = pair_add(sum, range_parts(column, i).at[which]);
+    for (uint first = 0u; first < p.n_ranges; first += WIDTH) {
+        load_ranges(column, first, which);
+        for (uint i = 0u; i < min(WIDTH, p.n_ranges - first); i++) sum = pair_add(sum, range_values[i]);
+    }
     return sum;
 }
 
+/* The smallest of the invocations' numbers. */
+uint least_of_all(uint number) {
+    uint own = gl_LocalInvocationID.x;
+    barrier();
+    first_ids[own] = number;
+    for (uint width = WIDTH / 2u; width > 0u; width /= 2u) {
+        barrier();
+        if (own < width) first_ids[own] = min(first_ids[own], first_ids[own + width]);
+    }
+    barrier();
+    return first_ids[0];
+}
+
+/* The first token with the largest logit: it is in the first range with that logit. */
 uint first_of_order(uint column, float largest) {
     Floats x = logits_of(column);
-    uint found = p.n_vocab;
-    for (uint i = gl_LocalInvocationID.x; i < p.n_vocab && found == p.n_vocab; i += WIDTH)
-        if (x.at[i] == largest) found = i;
-    first_ids[gl_LocalInvocationID.x] = found;
-    barrier();
-    for (uint i = 0u; i < WIDTH; i++) found = min(found, first_ids[i]);
+    uint own = gl_LocalInvocationID.x, range = p.n_ranges, found = p.n_vocab;
+    for (uint i = own; i < p.n_ranges; i += WIDTH)
+        if (range_parts(column, i).at[0] == largest) range = min(range, i);
+    uint first = least_of_all(range) * SAMPLE_RANGE, end = min(first + SAMPLE_RANGE, p.n_vocab);
+    for (uint i = first + own; i < end; i += WIDTH)
+        if (x.at[i] == largest) found = min(found, i);
+    found = least_of_all(found);
     return found == p.n_vocab || !(largest > -INFINITY) ? 0u : found;
 }
 
@@ -66,8 +85,9 @@ vec2 sum_left(uint column, float largest, Limits limits, vec2 all) {
     return sum;
 }
 
-uint draw(uint column, float largest) {
-    vec2 all = sum_ranges(column, 2u), sum = vec2(0.0);
+/* `all`: the sum of all exponentials at the column's temperature. */
+uint draw(uint column, float largest, vec2 all) {
+    vec2 sum = vec2(0.0);
     Limits limits = limits_of(column, all);
     vec2 left = sum_left(column, largest, limits, all);
     precise float u = float(uint(head_word(column, WEFT_HEAD_RANDOM)) >> 8) * 5.9604644775390625e-8; /* 2^-24 */
@@ -125,12 +145,13 @@ void main() {
     float largest = column_largest(column);
     vec2 sum = sum_ranges(column, 1u), log_sum = sum.x == 0.0 ? vec2(-INFINITY, 0.0) : pair_log(sum);
     bool draws = temperature_of(column) != 0.0;
+    vec2 all = draws ? sum_ranges(column, 2u) : vec2(0.0);
     uint token = has_target(column) || draws ? 0u : first_of_order(column, largest);
     if (gl_LocalInvocationID.x == 0u) {
         if (has_target(column))
             token = uint(head_word(column, WEFT_HEAD_TARGET));
         else if (draws)
-            token = draw(column, largest);
+            token = draw(column, largest, all);
         chosen.at[0] = int(token);
         chosen.at[1] = log_probability(column, token, largest, log_sum);
         keep_token(column, int(token));

@@ -42,12 +42,6 @@ Floats range_parts(uint column, uint range) {
     return Floats(address_of(p.ranges, column * p.n_ranges + range, 12u));
 }
 
-float column_largest(uint column) {
-    float largest = -INFINITY;
-    for (uint i = 0u; i < p.n_ranges; i++) largest = max(largest, range_parts(column, i).at[0]);
-    return largest;
-}
-
 /* exp((x - largest) / temperature); 0 where x is NaN, or -infinity and not the largest. */
 float exponential(float x, float largest, float temperature) {
     precise float difference = x == largest ? 0.0 : x - largest;

@@ -4,21 +4,24 @@
 #include "shaders/common/common.glsl"
 #include "shaders/common/sampling.glsl"
 
-layout(local_size_x = 32) in;
+#define WIDTH 256u
 
-shared float largest[32];
+layout(local_size_x = 256) in;
+
+shared float largest[WIDTH];
 
 void main() {
     LEAVE_IF_STOPPED();
-    uint range = gl_WorkGroupID.x, column = gl_WorkGroupID.y;
+    uint range = gl_WorkGroupID.x, column = gl_WorkGroupID.y, lane = gl_LocalInvocationID.x;
     if (is_padding(column)) return;
     Floats x = logits_of(column);
     float own = -INFINITY;
     uint end = min((range + 1u) * SAMPLE_RANGE, p.n_vocab);
-    for (uint i = range * SAMPLE_RANGE + gl_LocalInvocationID.x; i < end; i += 32u) own = x.at[i] > own ? x.at[i] : own;
-    largest[gl_LocalInvocationID.x] = own;
-    barrier();
-    if (gl_LocalInvocationID.x != 0u) return;
-    for (uint i = 1u; i < 32u; i++) own = largest[i] > own ? largest[i] : own;
-    range_parts(column, range).at[0] = own;
+    for (uint i = range * SAMPLE_RANGE + lane; i < end; i += WIDTH) own = x.at[i] > own ? x.at[i] : own;
+    largest[lane] = own;
+    for (uint width = WIDTH / 2u; width > 0u; width /= 2u) {
+        barrier();
+        if (lane < width && largest[lane + width] > largest[lane]) largest[lane] = largest[lane + width];
+    }
+    if (lane == 0u) range_parts(column, range).at[0] = largest[0];
 }

@@ -1,21 +1,39 @@
 #version 450
-/* The sums of exponentials of each range, at temperature 1 and at the column's temperature. Each workgroup has one range. */
+/* The sums of exponentials of each range, at temperature 1 and at the column's temperature. Each workgroup has one range: all
+ * invocations compute exponentials, and the first 32 are the lanes of the sum.
+ */
 #extension GL_GOOGLE_include_directive : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/sampling.glsl"
-#define LANE_ROWS 1u
-#define LANE_SUMS 1u
-#include "shaders/common/lanes.glsl"
 
-layout(local_size_x = 32) in;
+#define LANES 32u
+#define WIDTH 256u
+#include "shaders/common/sample_ranges.glsl"
 
+layout(local_size_x = 256) in;
+
+shared float exponentials[SAMPLE_RANGE];
+
+/* The sum is that of the first invocation. */
 float sum_of(uint column, uint range, float largest, float temperature) {
     Floats x = logits_of(column);
+    uint first = range * SAMPLE_RANGE, n = min(SAMPLE_RANGE, p.n_vocab - first), lane = gl_LocalInvocationID.x;
     precise float sum = 0.0;
-    uint end = min((range + 1u) * SAMPLE_RANGE, p.n_vocab);
-    for (uint i = range * SAMPLE_RANGE + gl_LocalInvocationID.x; i < end; i += LANES)
-        sum = sum + exponential(x.at[i], largest, temperature);
-    return sum_of_lanes(sum);
+    barrier(); /* the last sum is complete */
+    for (uint i = lane; i < n; i += WIDTH) exponentials[i] = exponential(x.at[first + i], largest, temperature);
+    barrier();
+    if (lane < LANES)
+        for (uint i = lane; i < n; i += LANES) sum = sum + exponentials[i];
+    barrier();
+    if (lane < LANES) exponentials[lane] = sum;
+    for (uint width = LANES / 2u; width > 0u; width /= 2u) {
+        barrier();
+        if (lane < width) {
+            precise float both = exponentials[lane] + exponentials[lane + width];
+            exponentials[lane] = both;
+        }
+    }
+    return exponentials[0];
 }
 
 void main() {
