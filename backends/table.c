@@ -38,13 +38,17 @@ static int64_t n_columns_of(const weft_phase *phase) {
 static const char *weight_misfit(const weft_kernel *kernel, const weft_phase *phase) {
     for (uint32_t i = 0; i < WEFT_MAX_INPUTS; i++) {
         const weft_place *place = &phase->inputs[i];
-        if (!place->present || place->leaf != WEFT_LEAF_WEIGHT) continue;
+        if (!place->present) continue;
         uint64_t types = UINT64_MAX, layouts = WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE);
         for (size_t j = 0; j < WEFT_KERNEL_LISTS && kernel->weights[j].inputs != 0; j++) {
             const weft_kernel_weights *weights = &kernel->weights[j];
             if ((weights->inputs & WEFT_PORT_BIT(i)) == 0) continue;
             if (weights->types != 0) types = weights->types;
             if (weights->layouts != 0) layouts = weights->layouts;
+        }
+        if (place->leaf != WEFT_LEAF_WEIGHT) { /* as in the file, if it is no weight at all */
+            if ((layouts & WEFT_LAYOUT_BIT(WEFT_LAYOUT_FILE)) == 0) return "only for packed weights";
+            continue;
         }
         if ((types & WEFT_TYPE_BIT(place->tensor.type)) == 0) return "not for this weight type";
         bool open = place->layout == WEFT_LAYOUT_UNCHOSEN;

@@ -68,6 +68,8 @@ static void run_cases(weft_device *device, const char *set) {
     for (forced_number = 0; backend.kernel_at(device->handle, forced_number, &forced); forced_number++) {
         bool packed = strstr(forced.name, " packed") != NULL, fast = set_of(forced.name) != NULL;
         bool fits = !fast || strcmp(set_of(forced.name), set) == 0;
+        /* A matrix that no product uses is not packed. device_slices copies, and looks up rows of, some that are. */
+        bool has_cases = !packed || (forced.op != WEFT_OP_GET_ROWS && forced.op != WEFT_OP_COPY);
         weft_check_summary summary;
         weft_error error;
         size_t n_reasons = 0;
@@ -75,8 +77,8 @@ static void run_cases(weft_device *device, const char *set) {
             .op = weft_op_name(forced.op), .quick = true, .precision = fast || packed ? WEFT_FAST : WEFT_EXACT};
         check(weft_check_ops(device, &options, see, &n_reasons, &summary, &error), &error);
         if (summary.n_failed > 0) fail_msg("%s: %zu cases failed", forced.name, summary.n_failed);
-        if (fits && summary.n_passed == 0) fail_msg("%s did not run with the set %s", forced.name, set);
-        if (!fits && summary.n_passed > 0) fail_msg("%s ran with the set %s", forced.name, set);
+        if (fits && has_cases && summary.n_passed == 0) fail_msg("%s did not run with the set %s", forced.name, set);
+        if ((!fits || !has_cases) && summary.n_passed > 0) fail_msg("%s ran with the set %s", forced.name, set);
         assert_int_equal(summary.n_skipped, n_reasons);
         n_run += fits;
     }

@@ -18,6 +18,7 @@ typedef struct vulkan_faults {
     bool discrete;               /* devices are discrete cards: weights are staged, and buffers not mapped */
     uint64_t largest_allocation; /* larger allocations fail; 0: the driver's own limit */
     uint32_t api_version;        /* 0: its own */
+    uint32_t most_invocations;   /* of a workgroup; 0: the driver's own limit */
     bool no_features;            /* devices lack every feature */
     bool no_extensions;
     bool no_sparse_binding; /* devices cannot bind a buffer to several allocations */

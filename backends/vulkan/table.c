@@ -82,6 +82,8 @@ static const char *refuses(weft_backend_device *device, const weft_kernel *kerne
     const weft_vulkan_kernel *row = (const void *)kernel;
     const char *why = obstacle_of_shapes(phase);
     if (why == NULL) why = obstacle_of_device(device, row, text, size);
+    if (why == NULL && row->for_gpus && device->traits.is_processor && phase->kernel == WEFT_KERNEL_ANY)
+        why = "it is slow on a processor";
     if (why == NULL && row->int8_matrices != 0 && !any_is_quantised(device, phase, row->int8_matrices))
         why = "no fast kernel for float matrices yet";
     if (why == NULL && row->refuses != NULL) why = row->refuses(phase);
@@ -93,8 +95,10 @@ static void explain(weft_backend_device *device, const weft_kernel *kernel, cons
     const weft_kernel_rows *rows = ops[phase->op];
     const weft_vulkan_kernel *best = NULL, *all = rows->rows;
     char text[128];
-    for (uint32_t i = 0; i < rows->n; i++)
-        if (best == NULL || all[i].kernel.rank > best->kernel.rank) best = &all[i];
+    for (uint32_t i = 0; i < rows->n; i++) {
+        bool is_meant = !all[i].for_gpus || !device->traits.is_processor;
+        if (is_meant && (best == NULL || all[i].kernel.rank > best->kernel.rank)) best = &all[i];
+    }
     const char *why = best->kernel.rank > kernel->rank ? refuses(device, &best->kernel, phase, text, sizeof text) : NULL;
     const char *instead = (kernel->precisions & WEFT_RUNS_EXACT) != 0 ? "exact arithmetic" : "half floats";
     if (why != NULL) snprintf(support->reason, sizeof support->reason, "%s: %s", why, instead);

@@ -40,7 +40,31 @@ static uint64_t measure(weft_backend_device *device, const weft_tensor *const *w
     return (uint64_t)(shape[1] * shape[2] * shape[3]) * row_bytes(device, weights[0], true);
 }
 
+/* Bytes of the part of a row that is in one unit. */
+static uint32_t unit_row_bytes(const weft_backend_device *device, const weft_tensor *matrix) {
+    const weft_type_info *type = device->host->type(matrix->type);
+    return WEFT_VULKAN_UNIT_VALUES / type->block_elements * type->block_bytes;
+}
+
+/* Bytes of n_rows rows in units, without their powers. */
+static uint64_t units_bytes(const weft_backend_device *device, const weft_tensor *matrix, int64_t n_rows) {
+    return weft_vulkan_groups(n_rows, WEFT_VULKAN_UNIT_ROWS) * weft_vulkan_groups(matrix->shape[0], WEFT_VULKAN_UNIT_VALUES) *
+           WEFT_VULKAN_UNIT_ROWS * unit_row_bytes(device, matrix);
+}
+
+static uint64_t measure_units(weft_backend_device *device, const weft_tensor *const *weights, size_t n_weights) {
+    (void)n_weights;
+    const int64_t *shape = weights[0]->shape;
+    if (shape[2] * shape[3] > 1) return 0;
+    return units_bytes(device, weights[0], shape[1]) +
+           weft_vulkan_groups(shape[1], WEFT_VULKAN_UNIT_ROWS) * WEFT_VULKAN_UNIT_ROWS * sizeof(float);
+}
+
 const weft_kernel_layout weft_vulkan_layouts[WEFT_VULKAN_N_LAYOUTS] = {
+    {.layout = {.id = WEFT_VULKAN_UNITS, .rows_at_once = WEFT_VULKAN_UNIT_ROWS, .name = "units"},
+     .types = WEFT_VULKAN_UNIT_TYPES,
+     .n_weights = 1,
+     .measure = measure_units},
     {.layout = {.id = WEFT_VULKAN_Q6_K_PLANAR, .rows_at_once = 1, .name = "q6_k planar"},
      .types = WEFT_TYPE_BIT(WEFT_Q6_K),
      .n_weights = 1,
@@ -53,30 +77,71 @@ const weft_kernel_layout weft_vulkan_layouts[WEFT_VULKAN_N_LAYOUTS] = {
 
 /* ---- Packing ---- */
 
-/* The rows that are in the piece. */
-static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, const weft_packing *packing, weft_error *error) {
-    weft_status status = weft_vulkan_commands_begin(device, piece, error);
-    if (status != WEFT_OK) return status;
-    weft_vulkan_recorder recorder = {.device = device, .commands = piece->commands, .error = error};
-    const weft_type_info *type = device->host->type(packing->weight->type);
-    uint64_t bytes = row_bytes(device, packing->weight, true);
+static void pack_planar(weft_vulkan_recorder *recorder, const weft_packing *packing, uint64_t from) {
+    const weft_type_info *type = recorder->device->host->type(packing->weight->type);
+    uint64_t bytes = row_bytes(recorder->device, packing->weight, true);
     const struct {
         uint64_t control, from, to;
         uint32_t n_rows, n_blocks, block_bytes, row_bytes;
         struct planar planar;
     } push = {0,
-              piece->memory->address,
+              from,
               packing->buffer->address + packing->offset + (uint64_t)packing->first_row * bytes,
               (uint32_t)packing->n_rows,
               (uint32_t)packing->weight->shape[0] / type->block_elements,
               type->block_bytes,
               (uint32_t)bytes,
               planar[packing->layout->id]};
-    weft_vulkan_record(&recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_planar,
-                                                          .push = &push,
-                                                          .push_size = sizeof push,
-                                                          .groups_x = weft_vulkan_groups((int64_t)push.row_bytes / 4, 128),
-                                                          .groups_y = (uint64_t)push.n_rows});
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_planar,
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = weft_vulkan_groups((int64_t)push.row_bytes / 4, 128),
+                                                         .groups_y = (uint64_t)push.n_rows});
+}
+
+static void pack_units(weft_vulkan_recorder *recorder, const weft_packing *packing, uint64_t from) {
+    const weft_tensor *weight = packing->weight;
+    uint64_t weights = packing->buffer->address + packing->offset,
+             n_bands = weft_vulkan_groups(packing->n_rows, WEFT_VULKAN_UNIT_ROWS);
+    const struct {
+        uint64_t control, from, to;
+        uint32_t n_rows, n_units, row_bytes, unit_row_bytes;
+    } push = {0,
+              from,
+              weights + units_bytes(recorder->device, weight, packing->first_row),
+              (uint32_t)packing->n_rows,
+              (uint32_t)weft_vulkan_groups(weight->shape[0], WEFT_VULKAN_UNIT_VALUES),
+              (uint32_t)row_bytes(recorder->device, weight, false),
+              unit_row_bytes(recorder->device, weight)};
+    const struct {
+        uint64_t control, units, powers;
+        uint32_t n_rows, n_units;
+    } powers = {0, push.to,
+                weights + units_bytes(recorder->device, weight, weight->shape[1]) + (uint64_t)packing->first_row * sizeof(float),
+                (uint32_t)n_bands * WEFT_VULKAN_UNIT_ROWS, push.n_units};
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_pack_units,
+                                                         .constants = {(uint32_t)weight->type},
+                                                         .push = &push,
+                                                         .push_size = sizeof push,
+                                                         .groups_x = push.n_units,
+                                                         .groups_y = n_bands});
+    weft_vulkan_record_barrier(recorder);
+    weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_unit_powers,
+                                                         .constants = {(uint32_t)weight->type},
+                                                         .push = &powers,
+                                                         .push_size = sizeof powers,
+                                                         .groups_x = powers.n_rows});
+}
+
+/* The rows that are in the piece. */
+static weft_status pack(weft_backend_device *device, weft_vulkan_piece *piece, const weft_packing *packing, weft_error *error) {
+    weft_status status = weft_vulkan_commands_begin(device, piece, error);
+    if (status != WEFT_OK) return status;
+    weft_vulkan_recorder recorder = {.device = device, .commands = piece->commands, .error = error};
+    if (packing->layout->id == WEFT_VULKAN_UNITS)
+        pack_units(&recorder, packing, piece->memory->address);
+    else
+        pack_planar(&recorder, packing, piece->memory->address);
     return weft_vulkan_commands_end(device, piece, recorder.status, "packing a weight", error);
 }
 

@@ -162,6 +162,7 @@ static VKAPI_ATTR void VKAPI_CALL before_vkGetPhysicalDeviceProperties2(VkPhysic
     real.vkGetPhysicalDeviceProperties2(device, properties);
     if (faults.discrete) properties->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     if (faults.api_version != 0) properties->properties.apiVersion = faults.api_version;
+    if (faults.most_invocations != 0) properties->properties.limits.maxComputeWorkGroupInvocations = faults.most_invocations;
     properties->properties.pipelineCacheUUID[0] = (uint8_t)(properties->properties.pipelineCacheUUID[0] + faults.cache_uuid);
     for (VkBaseOutStructure *next = properties->pNext; next != NULL; next = next->pNext)
         if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES && faults.largest_allocation != 0)

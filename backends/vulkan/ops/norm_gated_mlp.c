@@ -1,6 +1,7 @@
 #include "weft/ops/norm_gated_mlp.h"
 
 #include "backends/vulkan/kernels.h"
+#include "backends/vulkan/units.h"
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     const weft_norm_gated_mlp_params *params = call->phase->params;
@@ -73,9 +74,33 @@ static const char *refuses_scaled(const weft_phase *phase) {
     return open || storage->type == WEFT_F16 ? NULL : "nothing reads its result as half floats";
 }
 
+static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_norm_gated_mlp_params *params = call->phase->params;
+    const weft_place *inputs = call->phase->inputs;
+    bool is_gelu = params->activation == WEFT_ACTIVATION_GELU;
+    weft_vulkan_record_unit_products(
+        recorder, &(weft_vulkan_unit_products){.matrices = {{.weight = &inputs[WEFT_NORM_GATED_MLP_GATE],
+                                                             .y = call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].address},
+                                                            {.weight = &inputs[WEFT_NORM_GATED_MLP_UP]}},
+                                               .n_matrices = 2,
+                                               .end = is_gelu ? WEFT_VULKAN_END_GELU : WEFT_VULKAN_END_SILU,
+                                               .x = inputs[WEFT_NORM_GATED_MLP_X].address,
+                                               .norm = inputs[WEFT_NORM_GATED_MLP_NORM].address,
+                                               .epsilon = params->epsilon,
+                                               .n_columns = inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[1]});
+}
+
+static const char *refuses_units(const weft_phase *phase) {
+    const weft_place *inputs = phase->inputs;
+    bool alike = inputs[WEFT_NORM_GATED_MLP_GATE].tensor.type == inputs[WEFT_NORM_GATED_MLP_UP].tensor.type;
+    return alike ? NULL : "gate and up have different types";
+}
+
 #define MATRICES (WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_GATE) | WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_UP))
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units", MATRICES), .record = record_units,
+     .refuses = refuses_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp int8", MATRICES), .record = record,
      .scratch_bytes = scratch_bytes},
     {.kernel = {.op = WEFT_OP_NORM_GATED_MLP,

@@ -1,6 +1,7 @@
 #include "weft/ops/norm_head_sample.h"
 
 #include "backends/vulkan/kernels.h"
+#include "backends/vulkan/units.h"
 
 typedef struct head_parts {
     weft_vulkan_sampler sampler;
@@ -48,19 +49,49 @@ static void record_columns(weft_vulkan_recorder *recorder, const weft_vulkan_cal
     weft_vulkan_sample(recorder, &parts->sampler, parts->logits, first, n_columns);
 }
 
-static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+/* The same from a weight in units, which norms the columns itself. */
+static void record_columns_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, const head_parts *parts,
+                                 int64_t first, int64_t n_columns) {
+    const weft_norm_head_sample_params *params = call->phase->params;
+    const weft_place *inputs = call->phase->inputs;
+    uint64_t column_bytes = (uint64_t)inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0] * sizeof(float);
+    weft_vulkan_record_unit_products(
+        recorder, &(weft_vulkan_unit_products){.matrices = {{.weight = &inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], .y = parts->logits}},
+                                               .n_matrices = 1,
+                                               .x = inputs[WEFT_NORM_HEAD_SAMPLE_X].address + (uint64_t)first * column_bytes,
+                                               .norm = inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
+                                               .epsilon = params->epsilon,
+                                               .n_columns = n_columns});
+    weft_vulkan_record_barrier(recorder);
+    weft_vulkan_sample(recorder, &parts->sampler, parts->logits, first, n_columns);
+}
+
+typedef void (*columns_function)(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, const head_parts *parts,
+                                 int64_t first, int64_t n_columns);
+
+static void record_all(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, columns_function record_some) {
     head_parts parts = parts_of(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address});
     int64_t n_columns = call->phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1];
     for (int64_t first = 0; first < n_columns; first += WEFT_VULKAN_SAMPLE_COLUMNS) {
         int64_t left = n_columns - first;
         if (first > 0) weft_vulkan_record_barrier(recorder); /* the scratch is used again */
-        record_columns(recorder, call, &parts, first, left < WEFT_VULKAN_SAMPLE_COLUMNS ? left : WEFT_VULKAN_SAMPLE_COLUMNS);
+        record_some(recorder, call, &parts, first, left < WEFT_VULKAN_SAMPLE_COLUMNS ? left : WEFT_VULKAN_SAMPLE_COLUMNS);
     }
+}
+
+static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    record_all(recorder, call, record_columns);
+}
+
+static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    record_all(recorder, call, record_columns_units);
 }
 
 #define MATRICES WEFT_PORT_BIT(WEFT_NORM_HEAD_SAMPLE_WEIGHT)
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_HEAD_SAMPLE, "norm_head_sample units", MATRICES), .record = record_units,
+     .scratch_bytes = scratch_bytes},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_HEAD_SAMPLE, "norm_head_sample int8", MATRICES), .record = record,
      .scratch_bytes = scratch_bytes},
     {.kernel = {.op = WEFT_OP_NORM_HEAD_SAMPLE,

@@ -1,6 +1,7 @@
 #include "weft/ops/norm_qkv.h"
 
 #include "backends/vulkan/kernels.h"
+#include "backends/vulkan/units.h"
 
 /* The inputs of each of the three matrices, in order. */
 
@@ -9,32 +10,39 @@ static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     return weft_vulkan_normed_bytes(call, call->phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1], params->extra_precision != 0);
 }
 
-/* The norm and the rotation of each head of one matrix's result, in place. */
-static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t x, int64_t n, uint64_t norm) {
+/* What follows the products, whose keys and values are in `k` and `v`: norms of heads, rotation, and the write to the cache. */
+static void record_heads(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t k, uint64_t v) {
     const weft_norm_qkv_params *params = call->phase->params;
-    const weft_place *table = &call->phase->inputs[WEFT_NORM_QKV_TABLE];
-    int64_t n_heads = n / params->head_dim, n_columns = call->phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
+    const weft_place *inputs = call->phase->inputs, *table = &inputs[WEFT_NORM_QKV_TABLE], *kv = &inputs[WEFT_NORM_QKV_KV];
     const struct {
-        uint64_t control, x, norm, rows, table;
-        uint32_t n_heads, n_columns, head_dim, n_dims, n_positions;
+        uint64_t control, q, k, v, q_norm, k_norm, rows, table, kv, sequences;
+        weft_vulkan_cache_shape shape;
+        uint32_t n_heads, n_rows, n_dims, n_positions;
         int32_t order;
         float epsilon;
     } push = {0,
-              x,
-              norm,
-              call->phase->inputs[WEFT_NORM_QKV_ROWS].address,
+              call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address,
+              k,
+              v,
+              inputs[WEFT_NORM_QKV_Q_NORM].address,
+              inputs[WEFT_NORM_QKV_K_NORM].address,
+              inputs[WEFT_NORM_QKV_ROWS].address,
               table->address,
-              (uint32_t)n_heads,
-              (uint32_t)n_columns,
-              (uint32_t)params->head_dim,
+              kv->address,
+              inputs[WEFT_NORM_QKV_SEQUENCES].address,
+              weft_vulkan_cache_shape_of(kv, &inputs[WEFT_NORM_QKV_SEQUENCES]),
+              (uint32_t)(inputs[WEFT_NORM_QKV_Q].tensor.shape[1] / params->head_dim),
+              (uint32_t)inputs[WEFT_NORM_QKV_X].tensor.shape[1],
               (uint32_t)table->tensor.shape[0],
               (uint32_t)table->tensor.shape[1],
               params->order,
               params->head_epsilon};
+    uint64_t n_each = push.n_heads + 2 * (uint64_t)push.shape.n_kv_heads;
     weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_norm_qkv,
+                                                         .constants = {(uint32_t)kv->tensor.type},
                                                          .push = &push,
                                                          .push_size = sizeof push,
-                                                         .groups_x = (uint64_t)(n_heads * n_columns)});
+                                                         .groups_x = n_each * push.n_rows});
 }
 
 static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
@@ -55,17 +63,49 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                                                              .bias = call->phase->inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
                                                              .extra_precision = params->extra_precision >> i & 1});
     weft_vulkan_record_barrier(recorder);
+    record_heads(recorder, call, parts.results[0], parts.results[1]);
+}
+
+/* Keys and values before they are in the cache. */
+static void take_results(const weft_vulkan_call *call, weft_vulkan_scratch *scratch, uint64_t results[2]) {
+    int64_t n_columns = call->phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
     for (int i = 0; i < 2; i++)
-        record_heads(recorder, call, results[i], call->phase->inputs[WEFT_NORM_QKV_Q + i].tensor.shape[1],
-                     call->phase->inputs[WEFT_NORM_QKV_Q_NORM + i].address);
+        results[i] = weft_vulkan_take(scratch, (uint64_t)(call->phase->inputs[WEFT_NORM_QKV_K + i].tensor.shape[1] * n_columns) *
+                                                   sizeof(float));
+}
+
+static uint64_t scratch_bytes_units(const weft_vulkan_call *call) {
+    weft_vulkan_scratch scratch = {0};
+    uint64_t results[2];
+    take_results(call, &scratch, results);
+    return scratch.used;
+}
+
+static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const weft_norm_qkv_params *params = call->phase->params;
+    const weft_place *inputs = call->phase->inputs;
+    uint64_t results[2];
+    take_results(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, results);
+    weft_vulkan_unit_products products = {.n_matrices = 3,
+                                          .x = inputs[WEFT_NORM_QKV_X].address,
+                                          .norm = inputs[WEFT_NORM_QKV_NORM].address,
+                                          .epsilon = params->epsilon,
+                                          .n_columns = inputs[WEFT_NORM_QKV_X].tensor.shape[1]};
+    for (int i = 0; i < 3; i++)
+        products.matrices[i] =
+            (weft_vulkan_unit_matrix){.weight = &inputs[WEFT_NORM_QKV_Q + i],
+                                      .bias = inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
+                                      .y = i == 0 ? call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address : results[i - 1]};
+    weft_vulkan_record_unit_products(recorder, &products);
     weft_vulkan_record_barrier(recorder);
-    weft_vulkan_kv_write(recorder, parts.results[0], parts.results[1], x->tensor.shape[1], &call->phase->inputs[WEFT_NORM_QKV_KV],
-                         &call->phase->inputs[WEFT_NORM_QKV_ROWS], &call->phase->inputs[WEFT_NORM_QKV_SEQUENCES]);
+    record_heads(recorder, call, results[0], results[1]);
 }
 
 #define MATRICES (WEFT_PORT_BIT(WEFT_NORM_QKV_Q) | WEFT_PORT_BIT(WEFT_NORM_QKV_K) | WEFT_PORT_BIT(WEFT_NORM_QKV_V))
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_QKV, "norm_qkv units", MATRICES), .record = record_units,
+     .scratch_bytes = scratch_bytes_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_QKV, "norm_qkv int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
     {.kernel = {.op = WEFT_OP_NORM_QKV,
                 .name = "norm_qkv exact",

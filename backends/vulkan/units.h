@@ -1,0 +1,41 @@
+/* Products of few columns with weights in units (shaders/fast/mul_mat_units.comp). */
+#ifndef WEFT_VULKAN_UNITS_H
+#define WEFT_VULKAN_UNITS_H
+
+#include "backends/vulkan/kernel.h"
+
+typedef struct weft_vulkan_unit_matrix {
+    const weft_place *weight;
+    uint64_t bias, y; /* bias 0: left out */
+} weft_vulkan_unit_matrix;
+
+/* What a product's results go through. The two gated ends take gate and up in matrices 0 and 1, and give one result. */
+enum { WEFT_VULKAN_END_PLAIN, WEFT_VULKAN_END_SILU, WEFT_VULKAN_END_GELU };
+
+/* Matrices that are multiplied with the same columns x, each with (product + bias) + residual. If `norm` is not 0, x is normed. */
+typedef struct weft_vulkan_unit_products {
+    weft_vulkan_unit_matrix matrices[3];
+    uint32_t n_matrices, end;
+    uint64_t x, norm, residual;
+    float epsilon;
+    int64_t n_columns;
+} weft_vulkan_unit_products;
+
+/* Records a dispatch for all matrices of one type, without barriers. Gate and up must have one type. */
+void weft_vulkan_record_unit_products(weft_vulkan_recorder *recorder, const weft_vulkan_unit_products *products);
+
+/* The product of a node whose inputs 0 and 1 are the weight and x. */
+void weft_vulkan_record_units_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual);
+
+/* The first members of a row whose `matrices` are in units. */
+#define WEFT_VULKAN_UNITS_ROW(op_number, kernel_name, matrices)                                                                    \
+    .kernel = {.op = (op_number),                                                                                                  \
+               .name = (kernel_name),                                                                                              \
+               .precisions = WEFT_RUNS_FAST,                                                                                       \
+               .rank = 4,                                                                                                          \
+               .weights = {{.inputs = (matrices),                                                                                  \
+                            .types = WEFT_VULKAN_UNIT_TYPES,                                                                       \
+                            .layouts = WEFT_LAYOUT_BIT(WEFT_VULKAN_UNITS)}}},                                                      \
+    .shared_bytes = 32768, .invocations = 512, .for_gpus = true
+
+#endif
