@@ -85,7 +85,7 @@ weft_status weft_cache_read(weft_session *session, const weft_cache_kind *kind, 
     const int32_t page_size = engine->config.page_size;
     weft_os_mutex_lock(&engine->mutex);
     weft_engine_pause(engine);
-    *found = index < session->n_pages && session->n_cached >= index * page_size + count;
+    *found = index >= session->n_passed && index < session->n_pages && session->n_cached >= index * page_size + count;
     const int32_t page = *found ? session->page_table[index] : 0;
     weft_os_mutex_unlock(&engine->mutex);
     weft_status status = *found ? read_page(engine, kind, page, into, error) : WEFT_OK;

@@ -64,6 +64,17 @@ static weft_status configure_pages(const weft_engine_options *options, weft_engi
                        1, INT32_MAX, error);
 }
 
+/* 0 where a layer sees all positions. */
+static int32_t window_of(const weft_model *model) {
+    int32_t largest = 0;
+    for (int32_t i = 0; model->family->layer && i < model->hyper.n_layers; i++) {
+        int32_t window = model->family->layer(&model->hyper, i).window;
+        if (window == 0) return 0;
+        largest = window > largest ? window : largest;
+    }
+    return largest;
+}
+
 static void configure_heads(weft_engine_config *config) {
     int32_t plain = min(config->max_rows, power_of_two_from(config->n_sequences > MIN_HEADS ? config->n_sequences : MIN_HEADS));
     config->max_heads[WEFT_GIVES_TOKEN] = plain;
@@ -92,6 +103,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
         .page_size = or_default(options->page_size, DEFAULT_PAGE_SIZE),
         .max_rows = or_default(options->max_rows, WEFT_MAX_ROWS),
         .max_top = options->max_top,
+        .window = window_of(model),
         .logits = options->logits,
         .embeddings = options->embeddings,
         .refuse_when_full = options->refuse_when_full,

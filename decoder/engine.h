@@ -36,6 +36,7 @@ typedef struct weft_engine_config {
     int32_t n_ctx, n_sequences, page_size, n_pages;
     int32_t max_pages; /* of one sequence */
     int32_t max_kept;  /* pages that no sequence has; negative: sequences do not share by content */
+    int32_t window;    /* the largest of all layers; 0: there is a layer that sees all positions */
     int32_t max_rows, max_top;
     int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan returns; this limits the memory for logits */
     bool logits, embeddings, refuse_when_full, unfused;
@@ -153,6 +154,7 @@ struct weft_session {
     int32_t n_read;     /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
+    int32_t n_passed;     /* the first of those, which no layer sees any more: given back */
     uint64_t *page_names; /* of the first n_named pages: see pages.h */
     int32_t n_named;
     bool is_carried;    /* has pages that were not computed here: they get no names */
@@ -220,6 +222,10 @@ void weft_session_name_pages(weft_session *session);
 void weft_session_reuse_pages(weft_session *session);
 /* Releases all pages but the first `n_pages`; the content of the others is lost. */
 void weft_session_set_back(weft_session *session, int32_t n_pages);
+/* Gives back the pages that no row from n_cached on sees, but for some that a session that goes back a little needs. */
+void weft_session_pass_pages(weft_session *session);
+/* Whether the pages that the rows from this position on see are still there. */
+bool weft_session_sees(const weft_session *session, int32_t position);
 /* Ends an answer at the last token that the caller has read. */
 void weft_session_abandon(weft_session *session, weft_finish finish);
 /* Puts the session at the end of the order, to wait for pages. */

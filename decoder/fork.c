@@ -18,6 +18,8 @@ static void share_pages(const weft_session *session, weft_session *copy) {
     const int32_t page_size = engine->config.page_size;
     const int32_t n = session->n_cached < copy->n_tokens ? session->n_cached : copy->n_tokens;
     copy->n_pages = n > 0 ? (n - 1) / page_size : 0;
+    if (!weft_session_sees(session, copy->n_pages * page_size)) copy->n_pages = 0;
+    copy->n_passed = copy->n_pages > 0 ? session->n_passed : 0;
     copy->n_named = session->n_named < copy->n_pages ? session->n_named : copy->n_pages;
     copy->is_carried = session->is_carried;
     copy->n_cached = copy->n_queued = copy->n_pages * page_size;
@@ -25,7 +27,7 @@ static void share_pages(const weft_session *session, weft_session *copy) {
     for (int32_t i = 0; i < copy->n_pages; i++) {
         copy->page_table[i] = session->page_table[i];
         copy->page_names[i] = session->page_names[i];
-        weft_pages_share(&engine->pages, copy->page_table[i]);
+        if (i >= copy->n_passed) weft_pages_share(&engine->pages, copy->page_table[i]);
     }
     if (copy->options.share_group != session->options.share_group) copy->n_named = 0;
 }

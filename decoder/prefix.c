@@ -12,7 +12,7 @@ static uint64_t name_before(const weft_session *session, int32_t page) {
 
 void weft_session_name_pages(weft_session *session) {
     int32_t page_size = session->engine->config.page_size;
-    if (!shares(session) || session->is_carried) return;
+    if (!shares(session) || session->is_carried || session->n_named < session->n_passed) return;
     for (int32_t i = session->n_named; i < session->n_pages && (int64_t)(i + 1) * page_size < session->n_cached; i++) {
         session->page_names[i] = weft_pages_name(&session->engine->pages, session->page_table[i], name_before(session, i),
                                                  session->options.share_group, session->tokens + (size_t)i * (size_t)page_size);

@@ -1,6 +1,9 @@
 /* A session from the scheduler's view: which positions must run, which rows reach the head, and what happens to new tokens. */
 #include "decoder/engine.h"
+#include "weft/ops/attention.h"
 #include "weft/ops/math.h"
+
+#define KEPT_POSITIONS 64 /* more than an answer is ahead of its reader */
 
 static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
@@ -64,12 +67,38 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
     return chooses || scores || logits || embeds;
 }
 
+/* ---- Pages ---- */
+
+/* Attention reads whole ranges of positions. */
+static int32_t first_seen(const weft_session *session, int32_t position) {
+    int32_t window = session->engine->config.window;
+    return window == 0 || position < window ? 0 : (position - window + 1) / WEFT_ATTENTION_RANGE * WEFT_ATTENTION_RANGE;
+}
+
+bool weft_session_sees(const weft_session *session, int32_t position) {
+    return session->n_passed == 0 || first_seen(session, position) >= session->n_passed * session->engine->config.page_size;
+}
+
+void weft_session_pass_pages(weft_session *session) {
+    weft_engine *engine = session->engine;
+    int32_t n = first_seen(session, session->n_cached - KEPT_POSITIONS) / engine->config.page_size;
+    for (; session->n_passed < n; session->n_passed++)
+        weft_pages_give(&engine->pages, session->page_table[session->n_passed], engine->n_submitted);
+}
+
 /* Gives the last page back. */
 static void give_page(weft_session *session) {
     weft_engine *engine = session->engine;
     weft_pages_give(&engine->pages, session->page_table[--session->n_pages], engine->n_submitted);
     session->n_named = min(session->n_named, session->n_pages);
     session->n_sent = min(session->n_sent, session->n_pages);
+}
+
+/* A session that goes back to where it needs pages that it has passed begins again. */
+static void begin_again(weft_session *session) {
+    while (session->n_pages > session->n_passed) give_page(session);
+    session->n_pages = session->n_passed = session->n_named = session->n_sent = 0;
+    session->n_cached = session->n_queued = 0;
 }
 
 /* The next rows are written to pages of the session's own: of one that others use, all rows run again, in a new page. */
@@ -92,11 +121,12 @@ void weft_session_unqueue(weft_session *session, int32_t position) {
     session->n_coming = 0;
     session->n_cached = session->n_queued = min(session->n_cached, position);
     leave_shared_pages(session);
+    if (!weft_session_sees(session, session->n_queued)) begin_again(session);
 }
 
 void weft_session_set_back(weft_session *session, int32_t n_pages) {
     int64_t kept = (int64_t)n_pages * session->engine->config.page_size;
-    while (session->n_pages > n_pages) give_page(session);
+    while (session->n_pages > n_pages && session->n_pages > session->n_passed) give_page(session);
     weft_session_unqueue(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
     session->ready = false;
     if (session->has_tenure) session->in_line = false;

@@ -128,6 +128,7 @@ static void swap(weft_session *session, weft_session *place) {
     SWAP(int32_t *, page_table);
     SWAP(uint64_t *, page_names);
     SWAP(int32_t, n_pages);
+    SWAP(int32_t, n_passed);
     SWAP(int32_t, n_named);
     SWAP(bool, is_carried);
     SWAP(int32_t, n_sent);

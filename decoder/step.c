@@ -229,6 +229,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
         if (wanted) {
             session->n_cached = part->first + part->count;
             weft_session_name_pages(session);
+            weft_session_pass_pages(session);
             report_prefill(session, part);
             if (session->n_cached >= session->n_prompt) end_prompt(session);
             count_time(session, part, now - begin);

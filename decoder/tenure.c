@@ -65,7 +65,7 @@ static int64_t open_pages(const weft_engine *engine) {
 static int64_t count_given(weft_engine *engine, const weft_session *session) {
     weft_pages *pages = &engine->pages;
     int64_t n = 0;
-    for (int32_t i = 0; i < session->n_pages; i++) {
+    for (int32_t i = session->n_passed; i < session->n_pages; i++) {
         int32_t page = session->page_table[i];
         n += ++pages->seen[page] == pages->n_users[page];
     }
@@ -84,13 +84,30 @@ static bool can_reach(weft_engine *engine, int32_t place, int64_t n) {
 
 /* The number of all pages that the sequence needs for the positions that must run, which may take several steps. */
 static int32_t needed_pages(const weft_session *session) {
-    return (session->n_queued + weft_session_pending(session) - 1) / session->engine->config.page_size + 1;
+    const weft_engine *engine = session->engine;
+    int32_t n = (session->n_queued + weft_session_pending(session) - 1) / engine->config.page_size + 1;
+    /* If all layers have windows, the sequence gives pages back meanwhile. */
+    int32_t most = session->n_passed + engine->pages.n_pages;
+    return engine->config.window > 0 && n > most ? most : n;
+}
+
+/* Whether a sequence that gives pages back has none for its next row, even with all pages of the engine. */
+static bool is_full(const weft_session *session) {
+    const weft_engine *engine = session->engine;
+    int64_t most = ((int64_t)session->n_passed + engine->pages.n_pages) * engine->config.page_size;
+    return engine->config.window > 0 && most <= session->n_queued;
 }
 
 static void refuse(weft_session *session, int32_t n_pages) {
     session->failed = WEFT_OUT_OF_PAGES;
     session->pages_needed = n_pages;
     weft_session_set_back(session, 0);
+}
+
+/* When they end, the sequence gives pages back. */
+static bool wait_for_own_steps(weft_session *session) {
+    if (session->n_queued == session->n_cached) refuse(session, session->engine->pages.n_pages + 1);
+    return false;
 }
 
 /* Takes `n_more` pages. If queued steps must end before enough are free, sets `promised`: until then no other sequence takes
@@ -110,8 +127,9 @@ static bool take_pages(weft_engine *engine, int32_t place, bool *promised) {
     weft_session *session = engine->sessions[place];
     if (!*promised) weft_session_reuse_pages(session);
     int32_t n_pages = needed_pages(session), n_more = n_pages - session->n_pages;
+    if (is_full(session)) return wait_for_own_steps(session);
     if (n_more <= 0) return true;
-    if (n_pages > engine->pages.n_pages) refuse(session, n_pages);
+    if (n_pages - session->n_passed > engine->pages.n_pages) refuse(session, n_pages - session->n_passed);
     if (session->failed != WEFT_OK || *promised || !can_reach(engine, place, n_more)) return false;
     for (int32_t missing; (missing = n_more - (int32_t)open_pages(engine)) > 0;) {
         weft_session *victim = find_victim(engine, place);
@@ -171,6 +189,7 @@ static bool take_or_refuse(weft_engine *engine, int32_t place, bool *promised) {
     weft_session *session = engine->sessions[place];
     if (!*promised) weft_session_reuse_pages(session);
     int32_t n_pages = needed_pages(session), n_more = n_pages - session->n_pages;
+    if (is_full(session)) return wait_for_own_steps(session);
     if (n_more <= 0) return true;
     if (*promised) return false;
     int64_t reachable = open_pages(engine);
