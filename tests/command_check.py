@@ -3,8 +3,10 @@
 
     python3 tests/command_check.py build/release/bin/weft
 """
+import ast
 import html.parser
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -148,6 +150,29 @@ class Check(unittest.TestCase):
         self.assertIn(b"no golden", err)
         self.check(command.model(), "--record", "/nonexistent/golden", code=1)
 
+    def test_node(self):
+        with tempfile.TemporaryDirectory() as folder:
+            values, cache, alone = (os.path.join(folder, name) for name in ("values.npy", "cache.npy", "attention.repro"))
+            got = self.check_json(command.model(), "--dump", f"blk.1.attention={values}", "--dump", f"blk.0.kv_write:1={cache}",
+                                  "--repro", f"blk.1.attention={alone}", *self.PROMPT)
+            self.assertEqual([(entry["node"], entry["bytes"]) for entry in got["written"]],
+                             [("blk.1.attention", os.path.getsize(values)), ("blk.0.kv_write", os.path.getsize(cache)),
+                              ("blk.1.attention", os.path.getsize(alone))])
+            for path, n_dimensions in (values, 2), (cache, 4):
+                with open(path, "rb") as file:
+                    data = file.read()
+                self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+                size = 10 + int.from_bytes(data[8:10], "little")
+                header = ast.literal_eval(data[10:size].decode())
+                self.assertEqual((size % 64, data[size - 1:size], header["descr"], header["fortran_order"]), (0, b"\n", "<f4", False))
+                self.assertEqual((len(header["shape"]), 4 * math.prod(header["shape"])), (n_dimensions, len(data) - size))
+            got = self.check_json(alone, "--on", "cpu,cpu")
+            self.assertEqual([(case["name"], case["passed"]) for case in got["cases"]], 2 * [("blk.1.attention", True)])
+            out, _ = self.check(alone, "--on", "null", code=1)
+            self.assertIn(b"null:0: blk.1.attention of op attention, kernel nothing: FAILED", out)
+            for option in ["--dump", "x"], ["--dump", f"sample:x={values}"], ["--dump", f"nonsense={values}"], ["--repro", "=x"]:
+                self.check(command.model(), *option, *self.PROMPT, code=1)
+
     def test_page(self):
         with tempfile.TemporaryDirectory() as folder:
             model, path = os.path.join(folder, "<b>&\"'\x01.gguf"), os.path.join(folder, "page.html")
@@ -184,7 +209,7 @@ class Check(unittest.TestCase):
     def test_refusals(self):
         model = command.model()
         usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], ["--html", "x"], [model, "--record", "x", "--on", "cpu,cpu"],
-                 [model, "--replay", "x", "--prompt", "y"], ["--replay", "x"], [model, model],
+                 [model, "--replay", "x", "--prompt", "y"], ["--replay", "x"], ["--dump", "a=b"], [model, model],
                  [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
                  [model, "--max-rows", "3"]]
         for arguments in usage:

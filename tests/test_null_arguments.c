@@ -212,6 +212,10 @@ static void checks(void **state) {
     REFUSED(weft_check_record, NULL, w.device, NULL, NULL, NULL);
     REFUSED(weft_check_golden_describe, NULL, 0, NULL);
     REFUSED(weft_check_replay, NULL, devices, 1, NULL, 0, NULL, NULL, NULL, NULL);
+    REFUSED(weft_check_value, NULL, w.device, NULL, 0, "sample", 0, NULL, NULL);
+    REFUSED(weft_check_extract, NULL, w.device, NULL, 0, "sample", NULL, NULL);
+    REFUSED(weft_check_reproduce, w.device, NULL, 0, NULL, NULL);
+    assert_false(weft_check_is_reproduction(NULL, 8));
     REFUSED(weft_check_text, NULL, NULL, 2, "ab", 2, NULL, NULL, NULL);
     REFUSED(weft_check_greedy, NULL, &engine, 1, NULL, 1, NULL, NULL, NULL, &greedy_summary);
 }

@@ -238,8 +238,37 @@ static weft_status check_record(weft_error *error) {
     return weft_check_record(model, device, &model_options, write_nothing, NULL, error);
 }
 
+typedef struct golden {
+    char data[65536];
+    size_t size;
+} golden;
+
+static weft_status keep(void *user, const void *data, size_t size) {
+    golden *g = user;
+    g->size = size;
+    if (size > sizeof g->data) return WEFT_FULL;
+    memcpy(g->data, data, size);
+    return WEFT_OK;
+}
+
 static weft_status check_replay(weft_error *error) {
-    return weft_check_replay(model, &device, 1, "", 0, &model_options, NULL, NULL, NULL, error);
+    static golden g;
+    const weft_check_model_options recorded = {.prompt = "ab", .n_decode = 1};
+    weft_status status = weft_check_record(model, device, &recorded, keep, &g, error);
+    return status ? status : weft_check_replay(model, &device, 1, g.data, g.size, &model_options, NULL, NULL, NULL, error);
+}
+
+static weft_status check_extract(weft_error *error) {
+    return weft_check_extract(model, device, &model_options, 0, "sample", write_nothing, NULL, error);
+}
+
+static weft_status take_nothing(void *user, const weft_tensor *tensor, const void *values) {
+    (void)user, (void)tensor, (void)values;
+    return WEFT_OK;
+}
+
+static weft_status check_value(weft_error *error) {
+    return weft_check_value(model, device, &model_options, 0, "sample", 0, take_nothing, NULL, error);
 }
 
 static weft_status check_greedy(weft_error *error) {
@@ -284,6 +313,8 @@ static const struct {
     {"options.reserved must be zero", check_widths, WORDS(width_options)},
     {"options.reserved must be zero", check_record, WORDS(model_options)},
     {"options.reserved must be zero", check_replay, WORDS(model_options)},
+    {"options.reserved must be zero", check_extract, WORDS(model_options)},
+    {"options.reserved must be zero", check_value, WORDS(model_options)},
     {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
     {"device_options.reserved must be zero", check_greedy, WORDS(engine_options.device_options)},
 };

@@ -53,13 +53,15 @@ static int check_usage(const weft_command *command, check_settings *settings) {
     if (settings->model && (table->op || table->type || table->name || table->quick || table->large))
         return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
-    bool others = settings->widths || settings->text || settings->record || settings->replay;
+    bool others =
+        settings->widths || settings->text || settings->record || settings->replay || settings->dumps.n + settings->repros.n > 0;
     if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || settings->html || others))
-        return usage_error(command, "--greedy, --fused, --prompt, --html, --record, --replay, --widths and --text need a model");
+        return usage_error(
+            command, "--greedy, --fused, --prompt, --html, --dump, --repro, --record, --replay, --widths and --text need a model");
     if (settings->nodes == CHECK_UNSAID) settings->nodes = others ? CHECK_NONE : CHECK_LAYERS;
     if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0 && !others)
         return usage_error(command,
-                           "--nodes none leaves nothing to check but with --greedy, --record, --replay, --widths or --text");
+                           "--nodes none leaves nothing to check but with --greedy, --record, --widths or another such option");
     if (settings->record && strchr(settings->engine.backend, ',')) return usage_error(command, "--record takes one device");
     if (settings->replay && (settings->record || settings->walk.fused || settings->walk.prompt))
         return usage_error(command, "--replay has its own prompt, and does not go with --record, --fused and --prompt");
@@ -83,9 +85,16 @@ static int parse(const weft_command *command, check_settings *settings, int argc
         {"steps", 'n', OPTION_COUNT, &settings->walk.n_decode, 1, 65536, NULL,
          "number of steps of one row after the prompt; default 3"},
         {"nodes", 0, OPTION_CHOICE, &settings->nodes, 0, 0, "layers|all|none",
-         "print a line for each layer (its worst node), or for each node; default layers, with --record, --widths or --text none"},
+         "print a line for each layer (its worst node), or for each node; default layers; none with --record, --widths, --text, "
+         "--dump or --repro"},
         {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "compare each fused node with its unfused parts instead"},
         {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare N greedy tokens"},
+        {"dump", 0, OPTION_TEXTS, &settings->dumps, 0, 0, "NODE[:OUTPUT]=FILE",
+         "write a node's values on the first device as FILE.npy (NumPy)"},
+        {"repro", 0, OPTION_TEXTS, &settings->repros, 0, 0, "NODE=FILE",
+         "write a node with its inputs and weights; `weft check FILE` runs it alone"},
+        {"at-step", 0, OPTION_COUNT, &settings->at_step, 0, 131072, NULL,
+         "the step of --dump and --repro; default 0, the prompt's first"},
         {"record", 0, OPTION_TEXT, &settings->record, 0, 0, "FILE",
          "record the results of every node in a golden, for --replay on another machine"},
         {"replay", 0, OPTION_TEXT, &settings->replay, 0, 0, "FILE",
@@ -129,8 +138,9 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
     if (status == WEFT_OK) status = open_devices(runtime, &settings, &devices, &error);
     if (status == WEFT_OK)
-        status = settings.model ? check_model(&settings, runtime, &devices, &failed, &error)
-                                : check_table(&settings, &devices, &failed, &error);
+        status = settings.model && check_is_reproduction(settings.model) ? check_reproduction(&settings, &devices, &failed, &error)
+                 : settings.model ? check_model(&settings, runtime, &devices, &failed, &error)
+                                  : check_table(&settings, &devices, &failed, &error);
     progress_end();
     for (size_t i = 0; i < MAX_CHECK_DEVICES; i++) weft_device_close(devices.devices[i]);
     weft_runtime_destroy(runtime);
@@ -138,7 +148,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     return failed ? EXIT_FAILED : EXIT_DONE;
 }
 
-const weft_command command_check = {"check", "[MODEL] [options]",
+const weft_command command_check = {"check", "[MODEL | FILE] [options]",
                                     "Checks every node of a model, or every op, on devices against the double-precision oracle "
                                     "(tools/check, a script of the source tree, runs weft's own tests instead).",
                                     run};

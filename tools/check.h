@@ -20,6 +20,8 @@ typedef struct check_settings {
     bool widths;
     const char *text; /* a file; NULL: none; likewise: */
     const char *html, *record, *replay;
+    text_list dumps, repros; /* NODE=FILE */
+    int32_t at_step;         /* of both */
 } check_settings;
 
 /* The devices of a run, in the order of --on. */
@@ -81,6 +83,13 @@ weft_status check_record(const check_settings *settings, weft_model *model, cons
 weft_status check_replay(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
                          weft_status (*take)(void *user, const weft_check_node *node), void *user,
                          weft_check_replay_summary *summary, weft_error *error);
+
+/* Writes what --dump and --repro name. Adds "written". */
+weft_status check_nodes_write(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                              weft_error *error);
+/* Whether the file is a reproduction; runs and prints it. */
+bool check_is_reproduction(const char *path);
+weft_status check_reproduction(const check_settings *settings, const check_devices *devices, bool *failed, weft_error *error);
 
 /* Adds a number, or null for one that JSON cannot write. */
 bool check_add_number(struct cJSON *object, const char *name, double value);

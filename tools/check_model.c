@@ -271,6 +271,8 @@ static weft_status run_all(model_run *run, weft_model *model, cJSON *json, bool 
     if (status == WEFT_OK && json)
         run->complete = run->complete && add_summary(run, json, &summary) && check_heat_json(&run->heat, devices, json);
     if (status == WEFT_OK && settings->record) status = check_record(settings, model, devices, json, error);
+    if (status == WEFT_OK && settings->dumps.n + settings->repros.n > 0)
+        status = check_nodes_write(settings, model, devices, json, error);
     if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
     if (status == WEFT_OK && settings->widths) status = check_widths(settings, model, devices, json, failed, error);
     if (status == WEFT_OK && settings->text) status = check_text(settings, model, devices, json, error);

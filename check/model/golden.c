@@ -187,7 +187,7 @@ static weft_status replay_choice(golden_run *run, const weft_check_golden_step *
         weft_check_node node = start_node(run, "sample", WEFT_OP_SAMPLE, index, device);
         weft_check_measure *m = &node.drift;
         const int32_t *own = track->results[0];
-        if (!own) return weft_fail(error, WEFT_BAD_FILE, "the golden has a token where its steps choose none: record it again");
+        if (!own) return weft_fail(error, WEFT_BAD_FILE, "the golden has a token where its steps choose none: write it again");
         double expected = logprob_of(golden->words, golden->n_words, own[0]);
         *m = (weft_check_measure){.present = true, .worst_value = own[0], .worst_expected = golden->words[0]};
         m->error_limit = 6.0 * sqrt(4.0 * track->drift + track->limits[track->index.n_nodes - 1]) * rms + 1e-5;
@@ -318,7 +318,7 @@ static weft_status read_tokens(golden_run *run, weft_model *model, int32_t *toke
     for (int32_t i = 0; i < run->golden.info.n_positions; i++) {
         tokens[i] = weft_check_golden_read_token(&run->bytes);
         if (tokens[i] < 0 || tokens[i] >= info.n_vocab)
-            return weft_fail(error, WEFT_BAD_FILE, "the golden has a token that the model lacks: record it again");
+            return weft_fail(error, WEFT_BAD_FILE, "the golden has a token that the model lacks: write it again");
     }
     return WEFT_OK;
 }
@@ -338,7 +338,7 @@ static weft_status make_script(golden_run *run, weft_model *model, weft_error *e
     weft_release(run->bytes.runtime, tokens);
     if (status == WEFT_OK && run->walk.script.n_steps != info->n_steps) {
         weft_check_script_release(&run->walk.script);
-        return weft_fail(error, WEFT_BAD_FILE, "the golden has another number of steps than its tokens: record it again");
+        return weft_fail(error, WEFT_BAD_FILE, "the golden has another number of steps than its tokens: write it again");
     }
     return status;
 }

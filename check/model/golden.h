@@ -1,4 +1,4 @@
-/* The content of a golden and its form in bytes: numbers are little-endian, texts have their length before them.
+/* The content of a golden and its form in bytes (check/model/bytes.h):
  *
  *   "weftgold", version, number of all bytes, sum of all bytes after this number
  *   sum of the model, precision, n_prompt, n_positions, max_rows, page_size, n_steps
@@ -9,7 +9,7 @@
 #ifndef WEFT_CHECK_GOLDEN_H
 #define WEFT_CHECK_GOLDEN_H
 
-#include "check/model/track.h"
+#include "check/model/bytes.h"
 
 #define WEFT_CHECK_N_SAMPLES 32
 #define WEFT_CHECK_N_CHOICE_WORDS 16
@@ -33,14 +33,6 @@ typedef struct weft_check_golden {
     uint64_t model;
     int32_t max_rows, page_size;
 } weft_check_golden;
-
-/* Bytes that are written or read. Once something failed, every later call does nothing. */
-typedef struct weft_check_bytes {
-    weft_runtime *runtime; /* for writing */
-    unsigned char *data;
-    size_t size, capacity, at; /* at: of reading */
-    bool failed;               /* no memory, or read past the end */
-} weft_check_bytes;
 
 /* The head is written twice: before the tokens are known, and at the end, when the number and the sum of all bytes are too. */
 void weft_check_golden_write(weft_check_bytes *bytes, const weft_check_golden *golden, const int32_t *tokens);

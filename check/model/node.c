@@ -85,7 +85,7 @@ static weft_status add_input(const weft_check_track *track, weft_model *model, w
 }
 
 /* The type that decides the limits: the quantised matrix's type, if there is one. */
-static weft_type weight_type(const weft_check_case *c) {
+weft_type weft_check_weight_type(const weft_check_case *c) {
     weft_type type = WEFT_CHECK_NO_TYPE;
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) {
         const weft_tensor *tensor = &c->inputs[i].tensor;
@@ -120,7 +120,7 @@ weft_status weft_check_node_case(const weft_check_track *track, weft_model *mode
     for (size_t i = 0; i < WEFT_MAX_INPUTS && status == WEFT_OK; i++)
         if (node->inputs[i] != WEFT_NONE) status = add_input(track, model, node->inputs[i], i, like, c, error);
     if (status != WEFT_OK) return status;
-    c->type = weight_type(c);
+    c->type = weft_check_weight_type(c);
     return add_outputs(track, node, c, error);
 }
 

@@ -92,6 +92,8 @@ weft_status weft_check_node_case(const weft_check_track *track, weft_model *mode
                                  const weft_check_case *like, weft_check_case *c, weft_error *error);
 /* Fills the case's results with the node's results in that step. */
 weft_status weft_check_node_results(const weft_check_track *track, size_t index, weft_check_case *c, weft_error *error);
+/* The type that decides a case's limits: the quantised matrix's type, if there is one. */
+weft_type weft_check_weight_type(const weft_check_case *c);
 /* A hash of bytes. */
 uint64_t weft_check_sum(const void *data, size_t size);
 /* The type of a node's quantised matrix, which decides its limits; WEFT_F32: it has none. */

@@ -347,6 +347,34 @@ WEFT_API weft_status weft_check_replay(weft_model *model, weft_device *const *de
                                        weft_status (*report)(void *user, const weft_check_node *node), void *user,
                                        weft_check_replay_summary *summary, weft_error *error);
 
+/* ---- One node of a model: its values, and a file that reproduces it ---- */
+
+/* Runs the steps of weft_check_model on `device` up to step `step` (from 0), and passes output `output` (from 0) of the node of
+ * that name to `take`, as plain F32 or I32: `values` lives during the call. A state is as it is after the step. `options` may be
+ * NULL; `fused` is not used. WEFT_NOT_FOUND: there is no such step, node or output. A status of `take` other than WEFT_OK is
+ * returned. */
+WEFT_API weft_status weft_check_value(weft_model *model, weft_device *device, const weft_check_model_options *options, int32_t step,
+                                      const char *node, size_t output,
+                                      weft_status (*take)(void *user, const weft_tensor *tensor, const void *values), void *user,
+                                      weft_error *error);
+
+/* Runs the steps in the same way, and passes a reproduction of the node to `write`, piece by piece: op, parameters, and its inputs
+ * in that step, with its weights in the file's types. WEFT_UNSUPPORTED: an input cannot be read any more. */
+WEFT_API weft_status weft_check_extract(weft_model *model, weft_device *device, const weft_check_model_options *options,
+                                        int32_t step, const char *node,
+                                        weft_status (*write)(void *user, const void *data, size_t size), void *user,
+                                        weft_error *error);
+
+/* Whether these bytes begin as a reproduction does. */
+WEFT_API bool weft_check_is_reproduction(const void *data, size_t size);
+
+/* Runs the node of a reproduction on `device` as an op case: alone, three times, against the oracle. `report` gets the result. The
+ * bytes are checked, and so is the node by the rules of its op, but page tables and rows are taken as they are: run only a
+ * reproduction that you trust. WEFT_BAD_FILE: it is none, or it is damaged. WEFT_UNSUPPORTED: its format is of another version. */
+WEFT_API weft_status weft_check_reproduce(weft_device *device, const void *reproduction, size_t size,
+                                          weft_status (*report)(void *user, const weft_check_result *result), void *user,
+                                          weft_error *error);
+
 #ifdef __cplusplus
 }
 #endif
