@@ -170,8 +170,26 @@ class Check(unittest.TestCase):
             self.assertEqual([(case["name"], case["passed"]) for case in got["cases"]], 2 * [("blk.1.attention", True)])
             out, _ = self.check(alone, "--on", "null", code=1)
             self.assertIn(b"null:0: blk.1.attention of op attention, kernel nothing: FAILED", out)
+            # Without a node's name it is the first wrong one.
+            out, _ = self.check(command.model(), "--on", "cpu,null", "--nodes", "layers", "--repro", alone, *self.PROMPT, code=1)
+            self.assertIn(b"a reproduction of sequences.update in step 0 on cpu:0", out)
+            self.check(alone, "--on", "cpu")
+            out, _ = self.check(command.model(), "--nodes", "layers", "--repro", alone, *self.PROMPT)
+            self.assertIn(b"not written, since no node was found to be wrong", out)
             for option in ["--dump", "x"], ["--dump", f"sample:x={values}"], ["--dump", f"nonsense={values}"], ["--repro", "=x"]:
                 self.check(command.model(), *option, *self.PROMPT, code=1)
+
+    def test_bisect(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page = os.path.join(folder, "page.html")
+            got = self.check_json(command.model(), "--bisect", "--html", page, *self.PROMPT)["bisect"]
+            with open(page, encoding="utf-8") as file:
+                self.assertIn("Each node by itself is within the limits.", Page(file.read()).text)
+        self.assertEqual([(entry["device"], entry["passed"]) for entry in got], [("cpu:0", True)])
+        self.assertEqual({swap["kind"] for swap in got[0]["swaps"]}, {"op", "layer", "kernel"})
+        self.assertIn("attention", [swap["name"] for swap in got[0]["swaps"] if swap["kind"] == "op"])
+        out, _ = self.check(command.model(), "--bisect", "--on", "null", *self.PROMPT, code=1)
+        self.assertIn(b"several ops are wrong", out)
 
     def test_page(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +227,7 @@ class Check(unittest.TestCase):
     def test_refusals(self):
         model = command.model()
         usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], ["--html", "x"], [model, "--record", "x", "--on", "cpu,cpu"],
-                 [model, "--replay", "x", "--prompt", "y"], ["--replay", "x"], ["--dump", "a=b"], [model, model],
+                 [model, "--replay", "x", "--prompt", "y"], ["--replay", "x"], ["--dump", "a=b"], ["--bisect"], [model, model],
                  [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
                  [model, "--max-rows", "3"]]
         for arguments in usage:

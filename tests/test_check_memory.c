@@ -78,7 +78,20 @@ static void test_every_allocation(void **state) {
 
 #define PATH "test_check_memory.tmp"
 
-typedef enum model_kind { NODES, FUSED, TOKENS, WIDTHS, TEXT, RECORD, REPLAY, EXTRACT, REPRODUCE, VALUE, N_MODEL_KINDS } model_kind;
+typedef enum model_kind {
+    NODES,
+    FUSED,
+    TOKENS,
+    WIDTHS,
+    TEXT,
+    RECORD,
+    REPLAY,
+    EXTRACT,
+    REPRODUCE,
+    VALUE,
+    BISECT,
+    N_MODEL_KINDS
+} model_kind;
 
 static unsigned char golden[1 << 20]; /* or a reproduction */
 static size_t golden_size;
@@ -111,6 +124,7 @@ static weft_status check_model(weft_model *model, weft_device *device, model_kin
     if (kind == EXTRACT) return weft_check_extract(model, device, &options, 0, "blk.0.ffn_gated", keep_golden, NULL, error);
     if (kind == REPRODUCE) return weft_check_reproduce(device, golden, golden_size, none_fails, NULL, error);
     if (kind == VALUE) return weft_check_value(model, device, &options, 1, "blk.0.kv_write", 1, take_values, NULL, error);
+    if (kind == BISECT) return weft_check_bisect(model, device, &options, NULL, NULL, NULL, error);
     if (kind == TOKENS) return weft_check_greedy(model, engines, 2, "ab", 60, NULL, NULL, NULL, &tokens, error);
     weft_status status = weft_check_model(model, devices, 2, &options, NULL, NULL, &summary, error);
     /* A node without memory does not count as failed. */

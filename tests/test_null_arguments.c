@@ -216,6 +216,7 @@ static void checks(void **state) {
     REFUSED(weft_check_extract, NULL, w.device, NULL, 0, "sample", NULL, NULL);
     REFUSED(weft_check_reproduce, w.device, NULL, 0, NULL, NULL);
     assert_false(weft_check_is_reproduction(NULL, 8));
+    REFUSED(weft_check_bisect, NULL, w.device, NULL, NULL, NULL, NULL);
     REFUSED(weft_check_text, NULL, NULL, 2, "ab", 2, NULL, NULL, NULL);
     REFUSED(weft_check_greedy, NULL, &engine, 1, NULL, 1, NULL, NULL, NULL, &greedy_summary);
 }

@@ -271,6 +271,10 @@ static weft_status check_value(weft_error *error) {
     return weft_check_value(model, device, &model_options, 0, "sample", 0, take_nothing, NULL, error);
 }
 
+static weft_status check_bisect(weft_error *error) {
+    return weft_check_bisect(model, device, &model_options, NULL, NULL, NULL, error);
+}
+
 static weft_status check_greedy(weft_error *error) {
     return weft_check_greedy(model, &engine_options, 1, "ab", 1, NULL, NULL, NULL, NULL, error);
 }
@@ -315,6 +319,7 @@ static const struct {
     {"options.reserved must be zero", check_replay, WORDS(model_options)},
     {"options.reserved must be zero", check_extract, WORDS(model_options)},
     {"options.reserved must be zero", check_value, WORDS(model_options)},
+    {"options.reserved must be zero", check_bisect, WORDS(model_options)},
     {"options.reserved must be zero", check_greedy, WORDS(engine_options)},
     {"device_options.reserved must be zero", check_greedy, WORDS(engine_options.device_options)},
 };

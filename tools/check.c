@@ -53,11 +53,12 @@ static int check_usage(const weft_command *command, check_settings *settings) {
     if (settings->model && (table->op || table->type || table->name || table->quick || table->large))
         return usage_error(command, "--op, --type, --case, --quick and --large choose cases of the op table; not with a model");
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
-    bool others =
-        settings->widths || settings->text || settings->record || settings->replay || settings->dumps.n + settings->repros.n > 0;
+    bool others = settings->widths || settings->bisect || settings->text || settings->record || settings->replay ||
+                  settings->dumps.n + settings->repros.n > 0;
     if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || settings->html || others))
         return usage_error(
-            command, "--greedy, --fused, --prompt, --html, --dump, --repro, --record, --replay, --widths and --text need a model");
+            command,
+            "--greedy, --fused, --prompt, --html, --bisect, --dump, --repro, --record, --replay, --widths and --text need a model");
     if (settings->nodes == CHECK_UNSAID) settings->nodes = others ? CHECK_NONE : CHECK_LAYERS;
     if (settings->model && settings->nodes == CHECK_NONE && settings->n_greedy == 0 && !others)
         return usage_error(command,
@@ -89,10 +90,12 @@ static int parse(const weft_command *command, check_settings *settings, int argc
          "--dump or --repro"},
         {"fused", 0, OPTION_FLAG, &settings->walk.fused, 0, 0, NULL, "compare each fused node with its unfused parts instead"},
         {"greedy", 0, OPTION_COUNT, &settings->n_greedy, 1, 1048576, NULL, "then compare N greedy tokens"},
+        {"bisect", 0, OPTION_FLAG, &settings->bisect, 0, 0, NULL,
+         "swap one op, layer and kernel at a time for the oracle, and name the wrong one"},
         {"dump", 0, OPTION_TEXTS, &settings->dumps, 0, 0, "NODE[:OUTPUT]=FILE",
          "write a node's values on the first device as FILE.npy (NumPy)"},
-        {"repro", 0, OPTION_TEXTS, &settings->repros, 0, 0, "NODE=FILE",
-         "write a node with its inputs and weights; `weft check FILE` runs it alone"},
+        {"repro", 0, OPTION_TEXTS, &settings->repros, 0, 0, "[NODE=]FILE",
+         "write a node (or the first wrong one) with its inputs and weights; `weft check FILE` runs it alone"},
         {"at-step", 0, OPTION_COUNT, &settings->at_step, 0, 131072, NULL,
          "the step of --dump and --repro; default 0, the prompt's first"},
         {"record", 0, OPTION_TEXT, &settings->record, 0, 0, "FILE",

@@ -17,10 +17,10 @@ typedef struct check_settings {
     weft_check_model_options walk;
     int nodes; /* check_nodes */
     int32_t n_greedy;
-    bool widths;
+    bool widths, bisect;
     const char *text; /* a file; NULL: none; likewise: */
     const char *html, *record, *replay;
-    text_list dumps, repros; /* NODE=FILE */
+    text_list dumps, repros; /* NODE=FILE; repros: or FILE, for the node that is found to be wrong */
     int32_t at_step;         /* of both */
 } check_settings;
 
@@ -84,9 +84,18 @@ weft_status check_replay(const check_settings *settings, weft_model *model, cons
                          weft_status (*take)(void *user, const weft_check_node *node), void *user,
                          weft_check_replay_summary *summary, weft_error *error);
 
+/* The node that was found to be wrong, for --repro; its name is "" if none was. */
+typedef struct check_culprit {
+    char node[WEFT_NAME_SIZE];
+    int32_t step;
+} check_culprit;
+
+/* Adds "bisect". */
+weft_status check_bisect(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
+                         check_culprit *culprit, bool *failed, weft_error *error);
 /* Writes what --dump and --repro name. Adds "written". */
-weft_status check_nodes_write(const check_settings *settings, weft_model *model, const check_devices *devices, struct cJSON *json,
-                              weft_error *error);
+weft_status check_nodes_write(const check_settings *settings, weft_model *model, const check_devices *devices,
+                              const check_culprit *culprit, struct cJSON *json, weft_error *error);
 /* Whether the file is a reproduction; runs and prints it. */
 bool check_is_reproduction(const char *path);
 weft_status check_reproduction(const check_settings *settings, const check_devices *devices, bool *failed, weft_error *error);

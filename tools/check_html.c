@@ -394,6 +394,40 @@ static void put_texts(page *p) {
     put(p, "</table>\n");
 }
 
+static void put_bisect(page *p) {
+    const cJSON *device, *swap;
+    cJSON_ArrayForEach(device, list_of(p, "bisect")) {
+        put(p, "<h2>Nodes swapped for the oracle</h2>\n<p>On ");
+        put_text(p, text_of(device, "device"));
+        put(p, " without a swap: nmse %.2e at the end (limit %.1e). ", number_of(device, "nmse"), number_of(device, "nmse_limit"));
+        if (is_true(device, "passed"))
+            put(p, "Each node by itself is within the limits.");
+        else if (!text_of(device, "op")[0])
+            put(p, "Several ops are wrong: no swap of one removes half of the error.");
+        else {
+            put(p, "The fault is in op <b>");
+            put_text(p, text_of(device, "op"));
+            put(p, "</b>, kernel %.0f ", number_of(device, "kernel"));
+            put_text(p, text_of(device, "kernel_name"));
+            put(p, ", in <b>");
+            put_text(p, text_of(device, "node")[0] ? text_of(device, "node") : "more than one layer");
+            put(p, "</b>.");
+        }
+        put(p, "</p>\n");
+        begin_table(p, "swapped||layer|nodes|nmse at the end");
+        cJSON_ArrayForEach(swap, cJSON_GetObjectItemCaseSensitive(device, "swaps")) {
+            put(p, "<tr>");
+            put_cell(p, text_of(swap, "kind"));
+            put_cell(p, text_of(swap, "name"));
+            put_number(p, number_of(swap, "layer"), "%.0f");
+            put_number(p, number_of(swap, "n_nodes"), "%.0f");
+            put_number(p, number_of(swap, "nmse"), "%.2e");
+            put(p, "</tr>\n");
+        }
+        put(p, "</table>\n");
+    }
+}
+
 /* ---- The page ---- */
 
 weft_status check_html(const char *path, const cJSON *json, weft_error *error) {
@@ -401,6 +435,7 @@ weft_status check_html(const char *path, const cJSON *json, weft_error *error) {
     put_head(&p);
     put_devices(&p);
     put_greedy(&p);
+    put_bisect(&p);
     put_pictures(&p);
     put_nodes(&p, false,
               "step|device|node|kernel|by itself: nmse|error||in its step: nmse|error||end to end: nmse|error||parts: "

@@ -262,6 +262,7 @@ static weft_status run_all(model_run *run, weft_model *model, cJSON *json, bool 
     const check_settings *settings = run->settings;
     const check_devices *devices = run->devices;
     weft_check_model_summary summary = {0};
+    check_culprit culprit = {.step = 0};
     weft_status status = WEFT_OK;
     if (settings->nodes != CHECK_NONE || settings->replay) {
         status = settings->replay ? replay(run, model, json, &summary, error) : walk(run, model, &summary, error);
@@ -271,8 +272,13 @@ static weft_status run_all(model_run *run, weft_model *model, cJSON *json, bool 
     if (status == WEFT_OK && json)
         run->complete = run->complete && add_summary(run, json, &summary) && check_heat_json(&run->heat, devices, json);
     if (status == WEFT_OK && settings->record) status = check_record(settings, model, devices, json, error);
+    if (summary.failed) {
+        snprintf(culprit.node, sizeof culprit.node, "%s", summary.first_name);
+        culprit.step = summary.first_step;
+    }
+    if (status == WEFT_OK && settings->bisect) status = check_bisect(settings, model, devices, json, &culprit, failed, error);
     if (status == WEFT_OK && settings->dumps.n + settings->repros.n > 0)
-        status = check_nodes_write(settings, model, devices, json, error);
+        status = check_nodes_write(settings, model, devices, &culprit, json, error);
     if (status == WEFT_OK && settings->n_greedy > 0) status = check_greedy(settings, model, devices, json, failed, error);
     if (status == WEFT_OK && settings->widths) status = check_widths(settings, model, devices, json, failed, error);
     if (status == WEFT_OK && settings->text) status = check_text(settings, model, devices, json, error);

@@ -60,8 +60,9 @@ static weft_status write_npy(void *user, const weft_tensor *tensor, const void *
 /* ---- A node's place in the options: NODE[:OUTPUT]=FILE ---- */
 
 typedef struct place {
-    char node[WEFT_NAME_SIZE];
+    char node[WEFT_NAME_SIZE]; /* "": none was found to be wrong */
     size_t output;
+    int32_t step;
     const char *file;
 } place;
 
@@ -71,7 +72,7 @@ static weft_status parse_place(const char *option, const char *text, place *into
     if (!equals || !equals[1] || equals == text || (size_t)(equals - text) >= sizeof into->node)
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "--%s %s: it is NODE=FILE, such as blk.0.attention=%s", option, text,
                          strcmp(option, "dump") == 0 ? "values.npy" : "attention.repro");
-    *into = (place){.file = equals + 1};
+    into->file = equals + 1;
     memcpy(into->node, text, (size_t)(equals - text));
     char *colon = strrchr(into->node, ':');
     if (!colon) return WEFT_OK;
@@ -79,6 +80,19 @@ static weft_status parse_place(const char *option, const char *text, place *into
     if (*end || end == colon + 1 || colon[1] == '-')
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "--%s %s: the number of an output comes after the colon", option, text);
     *colon = '\0';
+    return WEFT_OK;
+}
+
+/* Place `index` of all that the settings name, those of --dump first. */
+static weft_status find_place(const check_settings *settings, size_t index, const check_culprit *culprit, place *into,
+                              weft_error *error) {
+    bool values = index < settings->dumps.n;
+    const char *text = values ? settings->dumps.items[index] : settings->repros.items[index - settings->dumps.n];
+    *into = (place){.step = settings->at_step};
+    if (values || strchr(text, '=')) return parse_place(values ? "dump" : "repro", text, into, error);
+    snprintf(into->node, sizeof into->node, "%s", culprit->node);
+    into->step = culprit->step;
+    into->file = text;
     return WEFT_OK;
 }
 
@@ -98,9 +112,8 @@ static weft_status write_node(const check_settings *settings, weft_model *model,
     options.progress_user = steps;
     if (!out.file) return weft_fail(error, WEFT_IO, "%s: cannot be written", p->file);
     weft_status status =
-        values
-            ? weft_check_value(model, devices->devices[0], &options, settings->at_step, p->node, p->output, write_npy, &out, error)
-            : weft_check_extract(model, devices->devices[0], &options, settings->at_step, p->node, write_piece, &out, error);
+        values ? weft_check_value(model, devices->devices[0], &options, p->step, p->node, p->output, write_npy, &out, error)
+               : weft_check_extract(model, devices->devices[0], &options, p->step, p->node, write_piece, &out, error);
     progress_end();
     if (fclose(out.file) != 0 && status == WEFT_OK) status = weft_fail(error, WEFT_IO, "%s: cannot be written", p->file);
     if (status != WEFT_OK) remove(p->file);
@@ -108,21 +121,24 @@ static weft_status write_node(const check_settings *settings, weft_model *model,
     return status;
 }
 
-weft_status check_nodes_write(const check_settings *settings, weft_model *model, const check_devices *devices, cJSON *json,
-                              weft_error *error) {
+weft_status check_nodes_write(const check_settings *settings, weft_model *model, const check_devices *devices,
+                              const check_culprit *culprit, cJSON *json, weft_error *error) {
     cJSON *list = json ? cJSON_AddArrayToObject(json, "written") : NULL;
     if (json && !list) return no_json_memory(error);
     for (size_t i = 0; i < settings->dumps.n + settings->repros.n; i++) {
         bool values = i < settings->dumps.n;
         place p;
         size_t size = 0;
-        weft_status status = values ? parse_place("dump", settings->dumps.items[i], &p, error)
-                                    : parse_place("repro", settings->repros.items[i - settings->dumps.n], &p, error);
+        weft_status status = find_place(settings, i, culprit, &p, error);
+        if (status == WEFT_OK && !p.node[0]) {
+            if (!settings->json) show_line(stdout, "%s: not written, since no node was found to be wrong\n", p.file);
+            continue;
+        }
         if (status == WEFT_OK) status = write_node(settings, model, devices, &p, values, &size, error);
         if (status != WEFT_OK) return status;
         if (!settings->json)
             show_line(stdout, "%s: %zu bytes, %s of %s in step %d on %s\n", p.file, size, values ? "values" : "a reproduction",
-                      p.node, (int)settings->at_step, devices->infos[0].id);
+                      p.node, (int)p.step, devices->infos[0].id);
         cJSON *entry = list ? cJSON_CreateObject() : NULL;
         if (list &&
             (!entry || !cJSON_AddItemToArray(list, entry) || !json_add_text(entry, "node", p.node, strlen(p.node)) ||

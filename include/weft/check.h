@@ -375,6 +375,48 @@ WEFT_API weft_status weft_check_reproduce(weft_device *device, const void *repro
                                           weft_status (*report)(void *user, const weft_check_result *result), void *user,
                                           weft_error *error);
 
+/* ---- Models: which op, layer or kernel makes a device's result wrong ---- */
+
+typedef enum weft_check_swap_kind {
+    WEFT_CHECK_SWAP_OP,
+    WEFT_CHECK_SWAP_LAYER,
+    WEFT_CHECK_SWAP_KERNEL,
+    WEFT_CHECK_SWAP_NODE
+} weft_check_swap_kind;
+
+/* A run in which the oracle computes some nodes, and the device all others. */
+typedef struct weft_check_swap {
+    weft_check_swap_kind kind;
+    const char *name; /* of the op, the kernel or the node; of a layer "layer" */
+    weft_op op;       /* WEFT_OP_NONE for a layer */
+    int32_t layer;    /* -1: nodes outside the layers; only of layers and nodes */
+    uint32_t kernel;  /* the kernel's number in the device's table; only of kernels and nodes */
+    size_t n_nodes;   /* that the oracle computes */
+    double nmse;      /* at the end, against a run in which the oracle computes all nodes */
+    uint64_t reserved[8];
+} weft_check_swap;
+
+typedef struct weft_check_bisect_summary {
+    double nmse, nmse_limit; /* at the end without a swap; the sum of the limits of all nodes */
+    bool failed;             /* over the limit, or the node that chooses tokens is wrong by itself; otherwise the rest is empty */
+    weft_op op;              /* whose swap removes most of the error; WEFT_OP_NONE: no op's swap removes half of it */
+    uint32_t kernel;         /* likewise the kernel, and its name */
+    char kernel_name[WEFT_NAME_SIZE];
+    int32_t layer; /* the layer whose swap removes nine tenths of the error or more, -1: outside the layers; -2: there is none */
+    char node[WEFT_NAME_SIZE]; /* of this op, in this layer; "": there is no such layer */
+    uint64_t reserved[8];
+} weft_check_bisect_summary;
+
+/* Runs the nodes of the prompt's first step one by one on `device`, each with the results of those before. The end is what the
+ * output head multiplies, or its logits. Then swaps one op, one layer and one kernel at a time for the oracle, and at last each
+ * node of the op in the layer that were found. A fault that is not in a node by itself, such as a missing barrier, does not show:
+ * weft_check_model finds it. Needs host memory for three copies of all values of a step. `options` and `summary` may be NULL;
+ * n_decode and `fused` are not used. `report` gets each swap; `progress` counts nodes. A fault is no failure: the status is
+ * WEFT_OK. */
+WEFT_API weft_status weft_check_bisect(weft_model *model, weft_device *device, const weft_check_model_options *options,
+                                       weft_status (*report)(void *user, const weft_check_swap *swap), void *user,
+                                       weft_check_bisect_summary *summary, weft_error *error);
+
 #ifdef __cplusplus
 }
 #endif
