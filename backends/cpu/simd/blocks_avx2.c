@@ -2,7 +2,7 @@
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "backends/cpu/simd/avx2.h"
 
-#define AHEAD 2048 /* how many bytes ahead weights are prefetched */
+#define AHEAD 12288 /* how many bytes ahead weights are prefetched: docs/benchmarks.md */
 
 typedef enum codebook { NO_CODEBOOK, IQ4, E2M1 } codebook;
 
@@ -195,16 +195,20 @@ INLINE void add_block(const kind type, const int n_columns, const planes *tile, 
     }
 }
 
+/* `bytes`: of a block in this plane. */
+INLINE void prefetch(const uint8_t *plane, int64_t b, const int bytes) {
+    const char *from = (const char *)plane + b * bytes + AHEAD;
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch(from + i, _MM_HINT_T0);
+}
+
 INLINE void tile_by_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group,
                           __m256 *sums) {
     parts numbers;
     for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
     for (int64_t b = 0; b < n_blocks; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
-        const int block_bytes = type.quant_words * 4 * ROWS;
         __m256 scale[4];
-        for (int i = 0; i < block_bytes; i += 64) {
-            _mm_prefetch((const char *)tile->quants + b * block_bytes + AHEAD + i, _MM_HINT_T0);
-        }
+        prefetch(tile->quants, b, type.quant_words * 4 * ROWS);
+        prefetch(tile->high, b, type.high_words * 4 * ROWS);
         block_scales(type, tile, b, &numbers, scale);
         if (type.scales == WEFT_CPU_SUB_SCALE_16 || type.scales == WEFT_CPU_SUB_MIN_16) {
             add_block(type, n_columns, tile, b, group, scale, 0, 4, sums);
