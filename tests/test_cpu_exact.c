@@ -411,11 +411,33 @@ static void test_fast_with_any_threads(void **state) {
     end_runtime(runtime, &c);
 }
 
+/* In `fast`, too, a row's attention has the same bits in steps of any width, at positions of several parts. */
+static void test_fast_attention_at_any_width(void **state) {
+    (void)state;
+    static const char *const sets[] = {NULL, "none"};
+    static const int row_counts[] = {1, 2, 5, 8};
+    static float whole[A_ROWS * A_DIM * A_HEADS], other[A_ROWS * A_DIM * A_HEADS];
+    const size_t n = A_DIM * A_HEADS;
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    for (size_t i = 0; i < COUNT(sets) * 2; i++) {
+        const run_options options = {sets[i / 2], 2, false, true};
+        attention_case a = {&options, WEFT_F16, 64, i % 2 == 0 ? 0 : 300, A_ROWS};
+        attend(runtime, &a, whole);
+        for (size_t r = 0; r < COUNT(row_counts); r++) {
+            a.n_rows = row_counts[r];
+            attend(runtime, &a, other);
+            assert_memory_equal(other, whole + (size_t)(A_ROWS - a.n_rows) * n, (size_t)a.n_rows * n * sizeof *other);
+        }
+    }
+    end_runtime(runtime, &c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unpack_is_dequantise), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_attention_same_bits),  cmocka_unit_test(test_fast_with_any_threads),
-        cmocka_unit_test(test_nonsense_is_harmless),
+        cmocka_unit_test(test_nonsense_is_harmless), cmocka_unit_test(test_fast_attention_at_any_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* attention: blocks of queries by KV head. A step of few rows is split over the cache positions too; the parts are of fixed
- * length and are combined in ascending order, so that nothing depends on the number of threads.
+/* attention: blocks of queries by KV head. Positions are computed in parts of fixed length, which are combined in ascending order,
+ * so that nothing depends on the number of rows or threads. In a step of few rows the parts are spread over the threads.
  */
 #include "weft/ops/attention.h"
 
@@ -11,7 +11,7 @@
 #define BLOCK_QUERIES 16 /* rows times heads of a block, where one row does not have more */
 #define SPLIT_BLOCKS 16  /* with at most this many pairs of row and KV head the positions are split */
 #define EXACT_SPLIT WEFT_ATTENTION_RANGE
-#define FAST_SPLIT 512
+#define FAST_SPLIT 256
 #define EXACT_SPLITS_PER_CHUNK 4
 
 typedef struct row_group {
@@ -30,6 +30,8 @@ typedef struct attention_context {
     int64_t n_groups;
     uint64_t thread_bytes;
     char *threads;
+    weft_cpu_softmax_state *sums; /* fast: of the parts so far, max_queries for each thread */
+    float *outs;
     /* Splitting: states and outputs of [row][KV head][split][head]. */
     int64_t split, n_splits, splits_used, splits_per_chunk; /* split 0: off */
     weft_cpu_softmax_state *part_states;
@@ -74,6 +76,28 @@ static void attend(const attention_context *c, weft_cpu_block *block, int64_t fi
         weft_cpu_attend_fast(device, &c->kv, c->scale, block, first, last);
 }
 
+static void clear_states(const attention_context *c, weft_cpu_softmax_state *states, float *out, int64_t n_queries) {
+    for (int64_t i = 0; i < n_queries; i++) states[i] = (weft_cpu_softmax_state){-INFINITY, 0.0f};
+    memset(out, 0, (size_t)(n_queries * c->kv.head_dim) * sizeof *out);
+}
+
+/* All parts of fast attention, one after the other, with the arithmetic of split_chunk and combine_chunk. */
+static void attend_parts(const attention_context *c, weft_cpu_block *block, uint32_t thread, int64_t last) {
+    int64_t head_dim = c->kv.head_dim;
+    weft_cpu_softmax_state *sums = c->sums + thread * c->max_queries;
+    float *outs = c->outs + thread * c->max_queries * head_dim;
+    clear_states(c, sums, outs, block->n_queries);
+    for (int64_t first = 0; first < last; first += FAST_SPLIT) {
+        attend(c, block, first, weft_cpu_min(first + FAST_SPLIT, last));
+        for (int64_t i = 0; i < block->n_queries; i++)
+            if (first < block->high[i] && first + FAST_SPLIT > block->low[i])
+                weft_cpu_attention_combine(head_dim, &sums[i], outs + i * head_dim, &block->states[i], block->out + i * head_dim);
+        clear_states(c, block->states, block->out, block->n_queries);
+    }
+    memcpy(block->states, sums, (size_t)block->n_queries * sizeof *sums);
+    memcpy(block->out, outs, (size_t)(block->n_queries * head_dim) * sizeof *outs);
+}
+
 static void divide(const weft_cpu_softmax_state *state, const float *out, int64_t head_dim, float *y) {
     for (int64_t d = 0; d < head_dim; d++) y[d] = state->sum == 0.0f ? 0.0f : out[d] / state->sum;
 }
@@ -86,7 +110,10 @@ static void whole_chunk(void *user, int64_t chunk, uint32_t thread) {
     weft_cpu_block block = block_of(c, thread);
     load_block(c, group, kv_head, &block);
     for (int64_t i = 0; i < block.n_queries; i++) last = weft_cpu_max(last, block.high[i]);
-    if (block.sequence >= 0) attend(c, &block, 0, last);
+    if (block.sequence >= 0 && weft_cpu_is_fast(c->call))
+        attend_parts(c, &block, thread, last);
+    else if (block.sequence >= 0)
+        attend(c, &block, 0, last);
     for (int64_t i = 0; i < block.n_queries; i++)
         divide(&block.states[i], block.out + i * head_dim, head_dim,
                output_of(c, group->first_row + i / c->share, kv_head) + i % c->share * head_dim);
@@ -146,6 +173,11 @@ static void init(const weft_cpu_call *call, attention_context *c, weft_cpu_scrat
     weft_cpu_block block;
     c->thread_bytes = weft_cpu_block_take(&block, c->max_queries, c->kv.head_dim, &(weft_cpu_scratch){0});
     c->threads = weft_cpu_take(scratch, c->thread_bytes * call->device->n_threads);
+    if (weft_cpu_is_fast(call)) {
+        uint64_t n_queries = (uint64_t)c->max_queries * call->device->n_threads;
+        c->sums = weft_cpu_take(scratch, n_queries * sizeof *c->sums);
+        c->outs = weft_cpu_take(scratch, n_queries * (uint64_t)c->kv.head_dim * sizeof *c->outs);
+    }
     if (c->n_rows * c->kv.n_kv_heads > SPLIT_BLOCKS) return;
     c->split = !weft_cpu_is_fast(call) ? EXACT_SPLIT : FAST_SPLIT;
     c->splits_per_chunk = !weft_cpu_is_fast(call) ? EXACT_SPLITS_PER_CHUNK : 1;
