@@ -245,13 +245,15 @@ INLINE weft_avx512_column column_block(const char *group, int64_t width, int64_t
     return column;
 }
 
-/* `column_sum` is that of the values which are multiplied: of a half, where halves differ.
+/* `column_sum` is that of the block's values, or where halves differ that of the half's int8.
  * The order of these operations is the same in every kernel, so that a result does not depend on which one made it. */
 INLINE __m512 add_product(weft_avx512_kind kind, __m512 sum, __m512i product, const __m512 *scale, float column_scale,
                           float column_sum) {
     __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(product), scale[0]);
-    if (kind.scales == WEFT_CPU_SCALE_MIN || kind.scales == WEFT_CPU_SUB_MIN || kind.scales == WEFT_CPU_SUB_MIN_16) {
+    if (kind.scales == WEFT_CPU_SUB_MIN_16) {
         scaled = _mm512_fmadd_ps(scale[1], _mm512_set1_ps(column_sum), scaled);
+    } else if (kind.scales == WEFT_CPU_SCALE_MIN || kind.scales == WEFT_CPU_SUB_MIN) {
+        sum = _mm512_fmadd_ps(scale[1], _mm512_set1_ps(column_sum), sum);
     }
     return _mm512_fmadd_ps(scaled, _mm512_set1_ps(column_scale), sum);
 }

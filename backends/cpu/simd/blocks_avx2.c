@@ -74,10 +74,9 @@ INLINE __m256 load_half_e8m0(const uint8_t *from) {
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, is_small));
 }
 
-/* Scale and minimum, or the scales of either half and then their minimums. `numbers` is rewritten at the first block of each
- * superblock. */
-INLINE void block_scales(const kind type, const planes *tile, int64_t b, parts *numbers, __m256 *scale) {
-    int64_t f = b / 8, sub = b % 8;
+/* Scale and minimum, or the scales of either half and then their minimums. */
+INLINE void block_scales(const kind type, const planes *tile, int64_t b, __m256 *scale) {
+    int64_t f = b / 8;
     if (type.scales == WEFT_CPU_SCALE_E8M0) {
         scale[0] = load_half_e8m0(tile->d + b * ROWS);
     } else if (type.scales == WEFT_CPU_SUB_SCALE) {
@@ -92,18 +91,9 @@ INLINE void block_scales(const kind type, const planes *tile, int64_t b, parts *
             scale[half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_and_si256(both, nibbles)));
             scale[2 + half] = _mm256_sub_ps(_mm256_setzero_ps(), minimum);
         }
-    } else if (type.scales == WEFT_CPU_SCALE || type.scales == WEFT_CPU_SCALE_MIN) {
+    } else {
         scale[0] = load_f16(tile->d + b * 2 * ROWS);
         scale[1] = type.scales == WEFT_CPU_SCALE_MIN ? load_f16(tile->m + b * 2 * ROWS) : _mm256_setzero_ps();
-    } else if (type.scales == WEFT_CPU_SUB_SCALE_16) {
-        __m256 d = load_f16(tile->d + f * 2 * ROWS);
-        scale[0] = _mm256_mul_ps(d, signed_bytes_as_floats(tile->sub + (2 * b) * ROWS));
-        scale[1] = _mm256_mul_ps(d, signed_bytes_as_floats(tile->sub + (2 * b + 1) * ROWS));
-    } else {
-        if (sub == 0) superblock_parts(tile, f, numbers);
-        scale[0] = _mm256_mul_ps(load_f16(tile->d + f * 2 * ROWS), bytes_as_floats(numbers->scale[sub]));
-        scale[1] = _mm256_mul_ps(load_f16(tile->m + f * 2 * ROWS), bytes_as_floats(numbers->minimum[sub]));
-        scale[1] = _mm256_sub_ps(_mm256_setzero_ps(), scale[1]);
     }
 }
 
@@ -139,10 +129,10 @@ INLINE __m256i group_weights(const kind type, const planes *tile, int64_t b, con
     return weights;
 }
 
-/* Adds the products of groups first .. last - 1 to `products`, which then hold 32-bit sums. */
+/* Adds the products of groups first .. last - 1 to `products`, which then hold 32-bit sums. `factors`: 16-bit, of either half. */
 INLINE void add_groups(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const int first,
-                       const int last, __m256i *products) {
-    __m256i ones = _mm256_set1_epi16(1), sums[GROUP];
+                       const int last, const __m256i *factors, __m256i *products) {
+    __m256i sums[GROUP];
     const int run = type.run ? type.run : 1;
 #pragma GCC unroll 8
     for (int g = first; g < last; g++) {
@@ -153,7 +143,7 @@ INLINE void add_groups(const kind type, const int n_columns, const planes *tile,
             if (type.run == 0) values = _mm256_sign_epi8(values, weights);
             __m256i pairs = _mm256_maddubs_epi16(magnitudes, values);
             sums[c] = g % run == 0 ? pairs : _mm256_add_epi16(sums[c], pairs);
-            if (g % run == run - 1) products[c] = _mm256_add_epi32(products[c], _mm256_madd_epi16(sums[c], ones));
+            if (g % run == run - 1) products[c] = _mm256_add_epi32(products[c], _mm256_madd_epi16(sums[c], factors[g / 4]));
         }
     }
 }
@@ -179,15 +169,16 @@ INLINE __m256 half_sum(const char *half_sums, bool high) {
 INLINE void add_block(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const __m256 *scale,
                       const int first, const int last, __m256 *sums) {
     const char *scales = x + n_columns * 32, *column_sums = x + n_columns * 36, *half_sums = x + n_columns * 40;
+    const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
     __m256i products[GROUP];
 #pragma GCC unroll 4
     for (int c = 0; c < n_columns; c++) products[c] = offset_product(type, half_sums + 4 * c, first == 0, last == 8);
-    add_groups(type, n_columns, tile, b, x, first, last, products);
+    add_groups(type, n_columns, tile, b, x, first, last, ones, products);
 #pragma GCC unroll 4
     for (int c = 0; c < n_columns; c++) {
         __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products[c]), scale[first == 4]);
-        if (type.scales == WEFT_CPU_SCALE_MIN || type.scales == WEFT_CPU_SUB_MIN) {
-            scaled = _mm256_fmadd_ps(scale[1], broadcast_float(column_sums + 4 * c), scaled);
+        if (type.scales == WEFT_CPU_SCALE_MIN) {
+            sums[c] = _mm256_fmadd_ps(scale[1], broadcast_float(column_sums + 4 * c), sums[c]);
         } else if (type.scales == WEFT_CPU_SUB_MIN_16) {
             scaled = _mm256_fmadd_ps(scale[2 + (first == 4)], half_sum(half_sums + 4 * c, first == 4), scaled);
         }
@@ -196,21 +187,109 @@ INLINE void add_block(const kind type, const int n_columns, const planes *tile, 
 }
 
 /* `bytes`: of a block in this plane. */
-INLINE void prefetch(const uint8_t *plane, int64_t b, const int bytes) {
+INLINE void prefetch_plane(const uint8_t *plane, int64_t b, const int bytes) {
     const char *from = (const char *)plane + b * bytes + AHEAD;
     for (int i = 0; i < bytes; i += 64) _mm_prefetch(from + i, _MM_HINT_T0);
 }
 
-INLINE void tile_by_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group,
-                          __m256 *sums) {
+INLINE void prefetch_block(const kind type, const planes *tile, int64_t b) {
+    prefetch_plane(tile->quants, b, type.quant_words * 4 * ROWS);
+    prefetch_plane(tile->high, b, type.high_words * 4 * ROWS);
+}
+
+/* ---- Superblocks whose scales are whole numbers: these multiply in integers, and d once a superblock ---- */
+
+INLINE bool has_whole_scales(const kind type) {
+    return type.scales == WEFT_CPU_SUB_MIN || type.scales == WEFT_CPU_SUB_SCALE_16;
+}
+
+/* Each row's byte of `from` in both of its 16-bit places. */
+INLINE __m256i pairs_of_bytes(const uint8_t *from) {
+    int64_t bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    const __m256i places = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, /* rows 0 .. 3 */
+                                            4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
+    return _mm256_shuffle_epi8(_mm256_set1_epi64x(bytes), places);
+}
+
+/* The signed scales of block `b`, of the low half in a row's first 16-bit place and of the high half in its second. */
+INLINE __m256i scales_of_halves(const planes *tile, int64_t b) {
+    const __m128i places = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(tile->sub + 2 * b * ROWS));
+    return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, places));
+}
+
+/* The first, or the second, of each pair of 16-bit numbers in both places. */
+INLINE __m256i both_places(__m256i pairs, const bool second) {
+    const __m256i first_places = _mm256_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13, /* in each half */
+                                                  0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+    const __m256i two = _mm256_set1_epi8(2);
+    return _mm256_shuffle_epi8(pairs, second ? _mm256_add_epi8(first_places, two) : first_places);
+}
+
+/* Subtracts minimums times the sums of a superblock's columns. */
+INLINE void subtract_minimums(const int n_columns, const planes *tile, int64_t f, const parts *numbers, const char *group,
+                              __m256 *sums) {
+    __m256 m = load_f16(tile->m + f * 2 * ROWS);
+#pragma GCC unroll 8
+    for (int sub = 0; sub < 8; sub++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
+        __m256 minimum = _mm256_mul_ps(m, bytes_as_floats(numbers->minimum[sub]));
+#pragma GCC unroll 4
+        for (int c = 0; c < n_columns; c++)
+            sums[c] = _mm256_fnmadd_ps(minimum, broadcast_float(group + n_columns * 36 + 4 * c), sums[c]);
+    }
+}
+
+/* The sums of block `b` times its scales, and times the columns' scales, added to `sums`. */
+INLINE void add_whole_block(const kind type, const int n_columns, const planes *tile, int64_t b, const parts *numbers,
+                            const char *x, __m256 *sums) {
+    const char *scales = x + n_columns * 32, *half_sums = x + n_columns * 40;
+    __m256i factors[2], halves = _mm256_setzero_si256(), products[GROUP];
+    if (type.scales == WEFT_CPU_SUB_MIN) {
+        factors[0] = factors[1] = pairs_of_bytes(numbers->scale[b % 8]);
+    } else {
+        halves = scales_of_halves(tile, b);
+        factors[0] = both_places(halves, false);
+        factors[1] = both_places(halves, true);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < n_columns; c++) products[c] = _mm256_setzero_si256();
+    add_groups(type, n_columns, tile, b, x, 0, 8, factors, products);
+#pragma GCC unroll 4
+    for (int c = 0; c < n_columns; c++) {
+        if (type.offset > 0) {
+            __m256i offset = _mm256_madd_epi16(_mm256_set1_epi32((int)weft_cpu_load_u32(half_sums + 4 * c)), halves);
+            products[c] = _mm256_sub_epi32(products[c], _mm256_slli_epi32(offset, type.offset == 32 ? 5 : 2));
+        }
+        sums[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[c]), broadcast_float(scales + 4 * c), sums[c]);
+    }
+}
+
+INLINE void tile_of_superblocks(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group,
+                                __m256 *sums) {
     parts numbers;
-    for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
+    for (int64_t f = 0; f < n_blocks / 8; f++) {
+        __m256 d = load_f16(tile->d + f * 2 * ROWS), of_superblock[GROUP];
+        if (type.scales == WEFT_CPU_SUB_MIN) {
+            superblock_parts(tile, f, &numbers);
+            subtract_minimums(n_columns, tile, f, &numbers, group, sums);
+        }
+        for (int c = 0; c < n_columns; c++) of_superblock[c] = _mm256_setzero_ps();
+        for (int64_t b = 8 * f; b < 8 * f + 8; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
+            prefetch_block(type, tile, b);
+            add_whole_block(type, n_columns, tile, b, &numbers, group, of_superblock);
+        }
+        for (int c = 0; c < n_columns; c++) sums[c] = _mm256_fmadd_ps(d, of_superblock[c], sums[c]);
+    }
+}
+
+INLINE void tile_of_blocks(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group,
+                           __m256 *sums) {
     for (int64_t b = 0; b < n_blocks; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
         __m256 scale[4];
-        prefetch(tile->quants, b, type.quant_words * 4 * ROWS);
-        prefetch(tile->high, b, type.high_words * 4 * ROWS);
-        block_scales(type, tile, b, &numbers, scale);
-        if (type.scales == WEFT_CPU_SUB_SCALE_16 || type.scales == WEFT_CPU_SUB_MIN_16) {
+        prefetch_block(type, tile, b);
+        block_scales(type, tile, b, scale);
+        if (type.scales == WEFT_CPU_SUB_MIN_16) {
             add_block(type, n_columns, tile, b, group, scale, 0, 4, sums);
             add_block(type, n_columns, tile, b, group, scale, 4, 8, sums);
         } else {
@@ -223,7 +302,11 @@ INLINE void tile_by_group(const kind type, const int n_columns, const planes *ti
 INLINE void store_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group, float *y,
                         int64_t y_stride, int64_t rows) {
     __m256 sums[GROUP];
-    tile_by_group(type, n_columns, tile, n_blocks, group, sums);
+    for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
+    if (has_whole_scales(type))
+        tile_of_superblocks(type, n_columns, tile, n_blocks, group, sums);
+    else
+        tile_of_blocks(type, n_columns, tile, n_blocks, group, sums);
     for (int c = 0; c < n_columns; c++) {
         float values[ROWS];
         _mm256_storeu_ps(values, sums[c]);

@@ -176,7 +176,7 @@ INLINE void add_block(const kind type, const int n_columns, const planes *tile, 
     for (int c = 0; c < n_columns; c++) {
         float32x4_t scaled = vmulq_f32(vcvtq_f32_s32(products[c]), scale[first == 4].half[half]);
         if (type.scales == WEFT_CPU_SCALE_MIN || type.scales == WEFT_CPU_SUB_MIN) {
-            scaled = vfmaq_n_f32(scaled, scale[1].half[half], load_float(column_sums + 4 * c));
+            sums[c] = vfmaq_n_f32(sums[c], scale[1].half[half], load_float(column_sums + 4 * c));
         } else if (type.scales == WEFT_CPU_SUB_MIN_16) {
             int32_t both = (int32_t)weft_cpu_load_u32(half_sums + 4 * c);
             float sum = first == 4 ? weft_cpu_high_sum(both) : weft_cpu_low_sum(both);

@@ -34,7 +34,7 @@ INLINE void quantise_block(const float *x, const weft_cpu_slot *slot) {
     _mm_storeu_si128((__m128i *)(void *)(slot->quants + 16), _mm512_cvtepi32_epi8(q[1]));
     int sums[2] = {_mm512_reduce_add_epi32(q[0]), _mm512_reduce_add_epi32(q[1])};
     *slot->scale = finite ? (zero ? 0.0F : largest / 127.0F) : __builtin_nanf("");
-    *slot->sum = (float)(sums[0] + sums[1]);
+    *slot->sum = *slot->scale * (float)(sums[0] + sums[1]);
     *slot->half_sums = weft_cpu_half_sums(sums[0], sums[1]);
 }
 

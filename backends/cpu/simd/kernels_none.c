@@ -34,9 +34,7 @@ static float block_product(const weft_cpu_format *format, const int8_t *weights,
     float product = block->scale[0] * (float)low + block->scale[1] * (float)high;
     if (format->scales == WEFT_CPU_SUB_MIN_16)
         product += block->minimum[0] * weft_cpu_low_sum(*x->half_sums) + block->minimum[1] * weft_cpu_high_sum(*x->half_sums);
-    else
-        product += block->minimum[0] * *x->sum;
-    return product * *x->scale;
+    return product * *x->scale + (format->scales == WEFT_CPU_SUB_MIN_16 ? 0.0F : block->minimum[0] * *x->sum);
 }
 
 static void multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t row, float *y,

@@ -24,7 +24,7 @@ static inline void weft_cpu_quantise_block(const float *x, const weft_cpu_slot *
     /* Infinity and NaN reach the result through the scale: 0 * scale is NaN. */
     *slot->scale = largest < WEFT_CPU_TINY ? 0.0F : largest / 127.0F;
     if (largest_bits >= 0x7f800000U) *slot->scale = weft_bits_to_real(0x7fc00000);
-    *slot->sum = (float)(sums[0] + sums[1]);
+    *slot->sum = *slot->scale * (float)(sums[0] + sums[1]);
     *slot->half_sums = weft_cpu_half_sums(sums[0], sums[1]);
 }
 

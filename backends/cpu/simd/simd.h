@@ -12,7 +12,7 @@
  * Rows past the last are zeros.
  *
  * Columns of form WEFT_CPU_BLOCKS: groups of up to `group` columns; in a group of w, for each block of 32 values: [w][32] int8,
- * then [w] F32 scales, [w] F32 sums of the int8, [w] pairs of int16 sums of either half.
+ * then [w] F32 scales, [w] F32 sums of the block's values (scale times int8), [w] pairs of int16 sums of either half's int8.
  */
 #ifndef WEFT_CPU_SIMD_H
 #define WEFT_CPU_SIMD_H
