@@ -7,8 +7,15 @@
 #include "weft/ops/sample.h"
 
 #define LANES 32
-/* Logits this many temperatures below the largest are put in order only when a draw comes to them. */
-#define NEAR 12.0f
+#define MAX_GROUPS 1024
+/* Tokens that are put in order at first. */
+#define FIRST_PART 64
+
+/* The largest logit of each group of neighbours. */
+typedef struct groups {
+    float max[MAX_GROUPS];
+    int32_t n, size;
+} groups;
 
 /* In lanes, which the compiler computes together. */
 static float largest(const float *x, int32_t n) {
@@ -22,12 +29,39 @@ static float largest(const float *x, int32_t n) {
     return max;
 }
 
+static void find_groups(const float *x, int32_t n, groups *g) {
+    g->size = (n + LANES * MAX_GROUPS - 1) / (LANES * MAX_GROUPS) * LANES;
+    g->n = (n + g->size - 1) / g->size;
+    for (int32_t i = 0; i < g->n; i++) {
+        const int32_t first = i * g->size;
+        g->max[i] = largest(x + first, n - first < g->size ? n - first : g->size);
+    }
+}
+
 /* ---- Sums of exponentials ---- */
+
+/* weft_exp for -87 <= x <= 0, to the bit, in fewer operations. Smaller ones, and NaN, are taken for -87: beside the largest logit's
+ * 1 a sum does not show the difference. */
+static inline float exp_below(float x) {
+    float clamped = x > -87.0f ? x : -87.0f;
+    float shifted = clamped * 1.44269504f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.98412698e-4f;
+    p = p * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    int32_t bits = weft_real_to_bits(shifted) - weft_real_to_bits(12582912.0f);
+    return p * weft_bits_to_real((bits + 127) << 23);
+}
 
 static inline float tempered(float x, float max, float temperature) {
     float difference = x == max ? 0.0f : x - max;
-    float e = weft_exp(difference / temperature);
-    return x > -INFINITY || x == max ? e : 0.0f;
+    return exp_below(difference / temperature);
 }
 
 static float range_sum(const float *x, int32_t n, float max, float temperature) {
@@ -58,13 +92,17 @@ float weft_draw_logprob(const float *logits, int32_t n, weft_token token) {
 
 /* ---- The order of tokens ---- */
 
-/* The first n_near tokens of the order are those with logits from `bound` on. Where they do not suffice, the others follow. Each
- * part is a heap of the keys not taken yet, and behind it, from its end on downwards, those taken. */
+/* The order is made in parts, of falling logits: few tokens come to be looked at, so the first parts are small. A part is a heap of
+ * its keys that are not taken yet, and behind it, from its end on downwards, those taken. Once all are taken they are put in order.
+ */
 typedef struct token_order {
     const float *x;
-    float bound;
+    const groups *groups;
     uint64_t *keys;
-    int32_t n, n_near, n_taken, n_left; /* n_left: in the heap */
+    int32_t n, n_parts;
+    float bound;        /* of the last part: its tokens have logits from here on */
+    int32_t first, end; /* the last part's keys */
+    int32_t n_left;     /* in its heap */
 } token_order;
 
 /* Ordered by logit; on a tie the lower id has the larger key. */
@@ -86,28 +124,74 @@ static void sift_down(uint64_t *heap, int32_t n, int32_t at) {
     heap[at] = key;
 }
 
-/* Makes a heap of one of the two parts, at `keys`. */
-static void open_part(token_order *order, bool near, uint64_t *keys) {
-    int32_t n = 0;
-    for (int32_t i = 0; i < order->n; i++)
-        if ((order->x[i] >= order->bound) == near) keys[n++] = key_of(order->x[i], (uint32_t)i);
-    order->n_left = n;
-    if (near) order->n_near = n;
+static void make_heap(uint64_t *keys, int32_t n) {
     for (int32_t i = n / 2 - 1; i >= 0; i--) sift_down(keys, n, i);
 }
 
-/* Token `i` of the order, i below n. */
+/* Returns the largest, whose place behind the heap is then free. */
+static uint64_t take(uint64_t *heap, int32_t *n) {
+    uint64_t key = heap[0];
+    heap[0] = heap[--*n];
+    if (*n > 1) sift_down(heap, *n, 0);
+    return key;
+}
+
+static int32_t id_of(uint64_t key) {
+    return (int32_t)(UINT32_MAX - (uint32_t)key);
+}
+
+/* At least `count` tokens, or one of each group, have logits from here on. */
+static float bound_of(const groups *g, int32_t count) {
+    uint64_t heap[MAX_GROUPS];
+    int32_t n = 0;
+    do heap[n] = key_of(g->max[n], (uint32_t)n);
+    while (++n < g->n);
+    make_heap(heap, n);
+    while (count-- > 1 && n > 1) take(heap, &n);
+    return g->max[id_of(heap[0])];
+}
+
+/* `bound` is -INFINITY: all that are left. */
+static void open_part(token_order *order, float bound) {
+    const groups *g = order->groups;
+    const float before = order->n_parts++ > 0 ? order->bound : NAN;
+    const bool is_last = bound == -INFINITY;
+    uint64_t *keys = order->keys + order->end;
+    int32_t n = 0;
+    for (int32_t i = 0; i < g->n; i++) {
+        if (!is_last && g->max[i] < bound) continue;
+        const int32_t end = (i + 1) * g->size < order->n ? (i + 1) * g->size : order->n;
+        for (int32_t k = i * g->size; k < end; k++)
+            if ((order->x[k] >= bound || is_last) && !(order->x[k] >= before)) keys[n++] = key_of(order->x[k], (uint32_t)k);
+    }
+    make_heap(keys, n);
+    order->bound = bound;
+    order->first = order->end;
+    order->end += n;
+    order->n_left = n;
+}
+
+/* All of the last part is taken. */
+static void open_next(token_order *order) {
+    for (int32_t i = order->first, k = order->end - 1; i < k; i++, k--) {
+        uint64_t key = order->keys[i];
+        order->keys[i] = order->keys[k];
+        order->keys[k] = key;
+    }
+    /* Nearly as many tokens as there are groups, and then all. */
+    const float bound = order->n_parts == 1 ? bound_of(order->groups, order->groups->n * 3 / 4) : -INFINITY;
+    open_part(order, bound < order->bound ? bound : -INFINITY);
+}
+
+/* Token `i` of the order: below n, and at most the one after the last that was asked for. */
 static int32_t order_at(token_order *order, int32_t i) {
-    for (; order->n_taken <= i; order->n_taken++) {
-        uint64_t *heap = order->n_taken < order->n_near ? order->keys : order->keys + order->n_near;
-        if (order->n_left == 0) open_part(order, false, heap);
-        uint64_t key = heap[0];
-        heap[0] = heap[--order->n_left];
-        if (order->n_left > 1) sift_down(heap, order->n_left, 0);
+    if (i == order->end) open_next(order);
+    uint64_t *heap = order->keys + order->first;
+    if (i >= order->end - order->n_left) {
+        uint64_t key = take(heap, &order->n_left);
         heap[order->n_left] = key;
     }
-    uint64_t key = i < order->n_near ? order->keys[order->n_near - 1 - i] : order->keys[order->n - 1 - (i - order->n_near)];
-    return (int32_t)(UINT32_MAX - (uint32_t)key);
+    return id_of(order->keys[i < order->first ? i : order->end - 1 - (i - order->first)]);
 }
 
 /* ---- The choice ---- */
@@ -157,13 +241,15 @@ static weft_token draw(const weft_sampling_options *options, token_order *order,
 }
 
 weft_token weft_draw(const weft_sampling_options *options, const float *logits, int32_t n, uint32_t random, uint64_t *keys) {
-    float max = largest(logits, n);
     if (!(options->temperature > 0.0f)) {
+        const float max = largest(logits, n);
         for (int32_t i = 0; i < n && max > -INFINITY; i++)
             if (logits[i] == max) return i;
         return 0;
     }
-    token_order order = {.x = logits, .n = n, .keys = keys, .bound = max - NEAR * options->temperature};
-    open_part(&order, true, keys);
-    return draw(options, &order, max, random);
+    groups g;
+    find_groups(logits, n, &g);
+    token_order order = {.x = logits, .groups = &g, .keys = keys, .n = n};
+    open_part(&order, bound_of(&g, options->top_k > 0 && options->top_k < FIRST_PART ? options->top_k : FIRST_PART));
+    return draw(options, &order, largest(g.max, g.n), random);
 }
