@@ -38,7 +38,7 @@ typedef struct weft_conversation {
     weft_turn *turns;
     size_t n_turns, max_turns;
     bool is_cut;   /* the tokens after the first `end` are a message's without its end: they belong to no message any more */
-    bool is_ended; /* of the answer that ends there: an end token is its last */
+    bool is_ended; /* of the answer that ends there: an end token is its last; this and `end` count only if is_cut */
     int32_t end;
 } weft_conversation;
 

@@ -143,9 +143,10 @@ static void turn_numbers(const weft_turn *turn, uint64_t numbers[TURN_NUMBERS]) 
 
 static void pack_turns(weft_packed *packed, const weft_conversation *conversation) {
     uint64_t numbers[TURN_NUMBERS];
-    weft_pack_u32(packed, conversation->is_cut);
-    weft_pack_u32(packed, conversation->is_ended);
-    weft_pack_i32(packed, conversation->end);
+    const bool is_cut = conversation->is_cut;
+    weft_pack_u32(packed, is_cut);
+    weft_pack_u32(packed, is_cut && conversation->is_ended);
+    weft_pack_i32(packed, is_cut ? conversation->end : 0);
     weft_pack_u64(packed, conversation->n_turns);
     for (size_t i = 0; i < conversation->n_turns; i++) {
         turn_numbers(&conversation->turns[i], numbers);

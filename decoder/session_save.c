@@ -72,6 +72,8 @@ static weft_status write_pages(saving *s) {
     for (int32_t i = 0; status == WEFT_OK && i <= (s->n_cached - 1) / page_size; i++) {
         const int32_t left = s->n_cached - i * page_size, count = left < page_size ? left : page_size;
         status = weft_cache_read(s->session, &s->head.kind, i, count, page, &found, s->error);
+        /* Of a lost device the session has its tokens, and those are enough. */
+        if (status == WEFT_DEVICE_LOST) status = WEFT_OK, found = false;
         if (status != WEFT_OK || !found) break;
         status = write_page(s, page, bytes, count);
     }

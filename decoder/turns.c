@@ -29,6 +29,7 @@ weft_status weft_conversation_reserve(weft_conversation *conversation, weft_erro
 static void forget_text(weft_conversation *conversation) {
     weft_chat_release(conversation->runtime, &conversation->text);
     conversation->places.n = 0;
+    conversation->n_before = conversation->n_tokens = 0;
 }
 
 void weft_conversation_keep_turns(weft_conversation *conversation, size_t n_turns) {

@@ -210,11 +210,11 @@ typedef struct weft_save_options {
 } weft_save_options;
 
 /* Saves the session with its conversation, `sampling` (but for hook, grammar and n_top) and `when_full` of its options, and an open
- * answer as far as it was read. What the KV cache holds of it is saved too, one page after the other. `path` is NULL if
- * `options->write` gets the bytes; `options` may otherwise be NULL. A file at `path` is replaced once the new one is whole and on
- * the disk; until then the new one is called `path`.partial, and on failure it is removed. The session stays as it is; steps of all
- * sessions can run meanwhile, and only calls that add to this session or begin an answer wait. WEFT_IO: writing failed, or the disk
- * is full. */
+ * answer as far as it was read. What the KV cache holds of it is saved too, one page after the other; nothing of it after the
+ * device was lost. `path` is NULL if `options->write` gets the bytes; `options` may otherwise be NULL. A file at `path` is replaced
+ * once the new one is whole and on the disk; until then the new one is called `path`.partial, and on failure it is removed. The
+ * session stays as it is; steps of all sessions can run meanwhile, and only calls that add to this session or begin an answer wait.
+ * WEFT_IO: writing failed, or the disk is full. */
 WEFT_API weft_status weft_session_save(weft_session *session, const char *path, const weft_save_options *options,
                                        weft_error *error);
 
