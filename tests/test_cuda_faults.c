@@ -15,6 +15,7 @@
 #include "kernels/phase.h"
 #include "os/os.h"
 #include "tests/fake_cuda.h"
+#include "tests/outlive.h"
 #include "tests/support/fixture.h"
 
 #define K 768   /* three blocks of Q6_K */
@@ -367,6 +368,28 @@ static void ends_tickets_of_a_lost_device(void **state) {
     finish(&next);
 }
 
+static size_t lost_after; /* calls of the driver */
+
+static void lose(void) {
+    driver->fail_at = driver->n_calls + lost_after;
+}
+
+/* A conversation goes on on the processor, whichever call tells that the device is lost. */
+static void conversations_outlive_the_device(void **state) {
+    (void)state;
+    limited_allocator limits = {0};
+    weft_runtime *runtime = limited_runtime(&limits);
+    assert_non_null(runtime);
+    for (lost_after = 1; lost_after <= 6; lost_after++) {
+        arm(0, DRIVER_LAUNCH_FAILED, true);
+        assert_outlives(runtime, "cuda:0", "test_cuda_faults.tmp", lose);
+        if (driver->broken) fail_msg("%s", driver->broken);
+        assert_int_equal(driver->n_live, 0);
+    }
+    weft_runtime_destroy(runtime);
+    assert_int_equal(limits.n_live, 0);
+}
+
 int main(void) {
     weft_os_library library;
     weft_error error = {0};
@@ -385,10 +408,15 @@ int main(void) {
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(states_what_it_takes),   cmocka_unit_test(opens_by_its_uuid),
-        cmocka_unit_test(cancels_what_is_queued), cmocka_unit_test(says_that_a_restart_is_needed),
-        cmocka_unit_test(every_call_fails),       cmocka_unit_test(every_allocation_fails),
-        cmocka_unit_test(bandwidth_calls_fail),   cmocka_unit_test(ends_tickets_of_a_lost_device),
+        cmocka_unit_test(states_what_it_takes),
+        cmocka_unit_test(opens_by_its_uuid),
+        cmocka_unit_test(cancels_what_is_queued),
+        cmocka_unit_test(says_that_a_restart_is_needed),
+        cmocka_unit_test(every_call_fails),
+        cmocka_unit_test(every_allocation_fails),
+        cmocka_unit_test(bandwidth_calls_fail),
+        cmocka_unit_test(ends_tickets_of_a_lost_device),
+        cmocka_unit_test(conversations_outlive_the_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

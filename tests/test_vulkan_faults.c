@@ -3,6 +3,7 @@
  * usable; a lost device must stay lost until it is opened again. Skipped if there is no device.
  */
 #include "graph_support.h"
+#include "outlive.h"
 #include "vulkan_faults.h"
 
 enum { N = 512, N_ROWS = 40, N_ROWS_SPARSE = 13000 /* whose weights are larger than PLAYED_LIMIT */ };
@@ -229,12 +230,31 @@ static void test_sparse_binding(void **state) {
     fail_each_allocation(made);
 }
 
+static const char *lost_by;
+
+static void lose(void) {
+    faults = (vulkan_faults){.error = VK_ERROR_DEVICE_LOST, .only = lost_by, .fail_at = 2, .n_objects = faults.n_objects};
+}
+
+/* A conversation goes on on the processor. */
+static void test_conversation(void **state) {
+    (void)state;
+    weft_runtime *runtime = NULL;
+    weft_error error = {0};
+    assert_int_equal(weft_runtime_create(NULL, &runtime, &error), WEFT_OK);
+    for (int i = 0; i < 2; i++) {
+        lost_by = i ? "vkWaitSemaphores" : "vkQueueSubmit";
+        faults = (vulkan_faults){.error = VK_SUCCESS};
+        assert_outlives(runtime, "vulkan", "test_vulkan_faults.tmp", lose);
+        assert_int_equal(faults.n_objects, 0);
+    }
+    weft_runtime_destroy(runtime);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_host_memory),
-        cmocka_unit_test(test_device_memory),
-        cmocka_unit_test(test_loss),
-        cmocka_unit_test(test_sparse_binding),
+        cmocka_unit_test(test_conversation), cmocka_unit_test(test_host_memory),    cmocka_unit_test(test_device_memory),
+        cmocka_unit_test(test_loss),         cmocka_unit_test(test_sparse_binding),
     };
     weft_runtime *runtime = NULL;
     weft_device *device = NULL;
