@@ -97,6 +97,7 @@ struct weft_engine {
     int32_t depth;
     bool host_processor;
     bool ends_steps;                           /* the device ends a running step that is cancelled */
+    bool any_rows;                             /* and a step may have any number of rows for that */
     int32_t first_rows;                        /* of a step before any was measured; see step_time.c */
     weft_step_time step_times[WEFT_ROW_SIZES]; /* by log2 T */
     uint64_t n_noted, max_step_ns;

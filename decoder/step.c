@@ -7,7 +7,7 @@
 #include "weft/ops/step.h"
 
 /* How long a wait lasts before it checks whether anybody still wants the result. */
-#define WAIT_NS UINT64_C(20000000)
+#define WAIT_NS UINT64_C(5000000)
 
 /* ---- Queueing ---- */
 

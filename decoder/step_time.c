@@ -1,5 +1,6 @@
-/* How many rows a step may have, so that a cancel ends soon. A device that cannot end a running step gets no step for prompts that
- * is expected to take longer than the engine's limit. How rows are divided among steps does not change results. */
+/* How many rows a step may have, so that a cancel ends soon. A GPU cannot end a running step, and a processor that appears as a GPU
+ * only between its dispatches. So these get no step for prompts that is expected to take longer than the engine's limit. How rows
+ * are divided among steps does not change results. */
 #include "decoder/engine.h"
 
 #define LIMIT_MS 50
@@ -8,8 +9,10 @@
 
 void weft_step_time_begin(weft_engine *engine, const weft_engine_options *options) {
     const weft_device_kind kind = engine->device_info.kind;
-    engine->ends_steps = kind == WEFT_DEVICE_CPU || kind == WEFT_DEVICE_NOTHING;
-    engine->first_rows = kind == WEFT_DEVICE_SOFTWARE_GPU ? 1 : FIRST_ROWS;
+    const bool is_software = kind == WEFT_DEVICE_SOFTWARE_GPU, is_host = kind == WEFT_DEVICE_CPU || kind == WEFT_DEVICE_NOTHING;
+    engine->ends_steps = is_host || is_software;
+    engine->any_rows = is_host;
+    engine->first_rows = is_software ? 1 : FIRST_ROWS;
     engine->max_step_ns = (options->max_step_ms > 0 ? (uint64_t)options->max_step_ms : LIMIT_MS) * 1000000;
 }
 
@@ -58,7 +61,7 @@ static uint64_t expected_ns(const weft_engine *engine, int32_t log2) {
 int32_t weft_step_time_rows(const weft_engine *engine) {
     const int32_t max_rows = engine->config.max_rows;
     int32_t n_known = 0, known = 0, n_rows = 1;
-    if (engine->ends_steps) return max_rows;
+    if (engine->any_rows) return max_rows;
     for (int32_t i = 0; i < WEFT_ROW_SIZES; i++) {
         if (engine->step_times[i].noted == 0) continue;
         n_known++;

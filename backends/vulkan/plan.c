@@ -51,6 +51,7 @@ static void record_phases(weft_vulkan_recorder *recorder, const weft_schedule *s
         bool must_wait = false;
         for (uint32_t j = 0; j < phase->n_after; j++) must_wait = must_wait || ended[phase->after[j]] == recorder->n_barriers;
         if (must_wait) weft_vulkan_record_barrier(recorder);
+        weft_vulkan_record_look(recorder);
         record_phase(recorder, phase);
         ended[i] = recorder->n_barriers;
     }

@@ -105,11 +105,41 @@ static void record_exact(weft_vulkan_recorder *recorder, const weft_vulkan_produ
         record_tiles(recorder, product, WEFT_VULKAN_SHADER_mul_mat, 64, 4, &push, sizeof push);
 }
 
-void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+static void record_product(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    const int64_t *shape = product->weight->tensor.shape;
+    recorder->n_products += shape[0] * shape[1] * product->columns->n_columns;
     if (product->columns->is_int8 && weft_vulkan_is_quantised(recorder->device, product->weight))
         record_int8(recorder, product);
     else
         record_exact(recorder, product);
+}
+
+static uint64_t skip_reals(uint64_t address, int64_t n) {
+    return address == 0 ? 0 : address + (uint64_t)n * sizeof(float);
+}
+
+/* A processor multiplies a large matrix with one column in several dispatches, so that a cancel can come between them. */
+static bool record_in_parts(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    const int64_t k = product->weight->tensor.shape[0], n = product->weight->tensor.shape[1];
+    const int64_t n_part = WEFT_VULKAN_PRODUCTS_A_LOOK / k / 64 * 64;
+    if (!recorder->device->traits.is_processor || product->columns->n_columns > 1 || n_part == 0 || n_part >= n) return false;
+    for (int64_t first = 0; first < n; first += n_part) {
+        weft_place weight = *product->weight;
+        weft_vulkan_product part = *product;
+        weight.tensor.shape[1] = n - first < n_part ? n - first : n_part;
+        weight.address += (uint64_t)first * weft_vulkan_row_bytes(recorder->device, product->weight);
+        part.weight = &weight;
+        part.y = skip_reals(product->y, first);
+        part.bias = skip_reals(product->bias, first);
+        part.residual = skip_reals(product->residual, first);
+        weft_vulkan_record_look(recorder);
+        record_product(recorder, &part);
+    }
+    return true;
+}
+
+void weft_vulkan_mul_mat(weft_vulkan_recorder *recorder, const weft_vulkan_product *product) {
+    if (!record_in_parts(recorder, product)) record_product(recorder, product);
 }
 
 _Static_assert((int)WEFT_MUL_MAT_WEIGHT == WEFT_MUL_MAT_ADD_WEIGHT && (int)WEFT_MUL_MAT_X == WEFT_MUL_MAT_ADD_X,

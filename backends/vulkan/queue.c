@@ -92,7 +92,8 @@ weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint6
     return WEFT_OK;
 }
 
-/* Steps that have not begun return at once. The running step, which is short on a card, goes on to its end. */
+/* Steps that have not begun return at once. The running step, which is short on a card, goes on to its end, and on a processor to
+ * the next look (recorder.h). */
 void weft_vulkan_cancel(weft_backend_device *device) {
     weft_os_mutex_lock(&device->mutex);
     ((volatile uint32_t *)(void *)device->steps->mapped)[QUEUE_CANCELLED] = device->n_submitted;

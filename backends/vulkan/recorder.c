@@ -37,6 +37,17 @@ void weft_vulkan_record_barrier(weft_vulkan_recorder *recorder) {
     recorder->n_barriers++;
 }
 
+void weft_vulkan_record_look(weft_vulkan_recorder *recorder) {
+    const weft_backend_device *device = recorder->device;
+    const uint64_t push[] = {0, device->steps->address};
+    if (!device->traits.is_processor || recorder->n_products < WEFT_VULKAN_PRODUCTS_A_LOOK) return;
+    weft_vulkan_record_barrier(recorder);
+    weft_vulkan_record(recorder,
+                       &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_look, .push = push, .push_size = sizeof push});
+    weft_vulkan_record_barrier(recorder);
+    recorder->n_products = 0;
+}
+
 uint64_t weft_vulkan_take(weft_vulkan_scratch *scratch, uint64_t bytes) {
     uint64_t piece = scratch->base + scratch->used;
     scratch->used += (bytes + 63) & ~UINT64_C(63);

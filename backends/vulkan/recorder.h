@@ -9,6 +9,7 @@ typedef struct weft_vulkan_recorder {
     weft_backend_device *device;
     VkCommandBuffer commands;
     uint32_t n_barriers, n_dispatches;
+    int64_t n_products; /* multiplications since the last look, about */
     weft_status status;
     weft_error *error;
 } weft_vulkan_recorder;
@@ -25,6 +26,11 @@ typedef struct weft_vulkan_dispatch {
 void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispatch *dispatch);
 /* Dispatches after the barrier see the results of those before it. */
 void weft_vulkan_record_barrier(weft_vulkan_recorder *recorder);
+
+/* On a processor a step can take long. There the recorder adds a look at whether the step was cancelled, with barriers around it,
+ * after so many multiplications, some 10 ms. */
+#define WEFT_VULKAN_PRODUCTS_A_LOOK ((int64_t)2 << 20)
+void weft_vulkan_record_look(weft_vulkan_recorder *recorder);
 
 /* Hands out 64-byte aligned pieces of a node's scratch, as addresses. With base 0 it counts the bytes that are needed. */
 typedef struct weft_vulkan_scratch {

@@ -44,6 +44,9 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
 static const weft_check_matrix matrices[] = {{1, 1, 1, 1},     {31, 1, 31, 2},   {63, 3, 33, 3},   {33, 2, 63, 5},
                                              {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
 
+/* A matrix that some devices multiply in parts. */
+static const weft_check_matrix tall = {1056, 33, 2100, 1};
+
 /* The attention's output and down of models of 1.5 and 8 billion weights. */
 static const weft_check_product products[] = {{1536, 1536}, {8960, 1536}, {4096, 4096}, {14336, 4096}};
 
@@ -60,6 +63,7 @@ static weft_status cases(weft_check_run *run, weft_error *error) {
                                j % 2 == 0 ? size : WEFT_CHECK_USUAL, error);
         }
     }
+    if (status == WEFT_OK) status = check(run, WEFT_Q8_0, &tall, true, true, 0, WEFT_CHECK_USUAL, error);
     for (size_t i = 0; status == WEFT_OK && weft_check_large_product(products, sizeof products / sizeof products[0], i, &type, &m);
          i++)
         status = check(run, type, &m, false, true, 0, WEFT_CHECK_LARGE, error);
