@@ -1,9 +1,6 @@
-/* Sessions that share pages: forks, and common beginnings. The answers must be those of sessions that share nothing.
- *
- *     test_share [SECONDS [SEED]]
- */
+/* Sessions that share pages: forks, and common beginnings. The answers must be those of sessions that share nothing. */
+#include "engine_support.h"
 #include "limited_allocator.h"
-#include "stress_questions.h"
 
 #define PATH "test_share.tmp"
 #define PAGE 16
@@ -12,8 +9,6 @@
 static limited_allocator limits;
 static weft_runtime *runtime;
 static weft_model *model;
-static double seconds = 0.1;
-static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options, int32_t depth) {
     options.precision = WEFT_EXACT;
@@ -272,107 +267,6 @@ static void callbacks_get_every_row(void **state) {
     weft_engine_destroy(engine);
 }
 
-/* ---- At random ---- */
-
-#define N_ACTORS 4
-#define N_SHARED 3
-
-typedef struct schedule {
-    weft_engine *engine;
-    weft_session *sessions[N_SHARED];
-} schedule;
-
-typedef struct actor {
-    schedule *schedule;
-    weft_session *own;
-    uint32_t random;
-    weft_os_thread thread;
-} actor;
-
-static void act(actor *a) {
-    weft_session *session = a->schedule->sessions[next_random(&a->random) % N_SHARED];
-    if (a->own && next_random(&a->random) % 2) session = a->own;
-    weft_error error = {0};
-    weft_piece piece;
-    weft_token tokens[24];
-    size_t n = 0;
-    weft_status status = WEFT_OK;
-    uint32_t what = next_random(&a->random) % 12, n_added = 1 + next_random(&a->random) % 24;
-    question_tokens(&(question){.seed = 1 + what % 2, .n_prompt = 24}, 200, tokens);
-    weft_session_tokens(session, NULL, &n);
-    if (what == 0)
-        weft_session_cancel(session);
-    else if (what <= 2)
-        status = weft_session_add_tokens(session, tokens, n_added, &error);
-    else if (what <= 4)
-        status = weft_session_rewind(session, n > 0 ? next_random(&a->random) % n : 0, &error);
-    else if (what == 5)
-        status = weft_session_prefill(session, &error);
-    else if (what <= 8 && n > 0)
-        status = weft_session_next(session, &piece, &error);
-    else if (what == 9 && !a->own)
-        status = weft_session_fork(session, NULL, &a->own, &error);
-    else if (what >= 10)
-        weft_session_destroy(a->own), a->own = NULL;
-    /* A session may be full, empty or shorter by now. */
-    if (status != WEFT_OK && status != WEFT_CANCELLED && status != WEFT_INVALID_ARGUMENT)
-        FAULT("%s: %s", weft_status_text(status), error.message);
-}
-
-static void act_often(void *user) {
-    for (int n = 0; n < 40 && !atomic_load(&fault.happened); n++) act(user);
-}
-
-static void run_schedule(uint32_t seed) {
-    uint32_t random = seed;
-    schedule s;
-    actor actors[N_ACTORS];
-    s.engine = create((weft_engine_options){.n_ctx = 96,
-                                            .n_sequences = N_SHARED + N_ACTORS,
-                                            .n_cache = 96 + (int32_t)(next_random(&random) % 200),
-                                            .n_kept = next_random(&random) % 3 == 0 ? 2 * PAGE : 0,
-                                            .max_rows = 8 << next_random(&random) % 3},
-                      1 + (int32_t)(next_random(&random) % 3));
-    for (uint32_t i = 0; i < N_SHARED; i++) {
-        s.sessions[i] = open_session(s.engine, (weft_session_options){.sampling.max_tokens = (int32_t)(next_random(&random) % 20),
-                                                                      .sampling.ignore_end = true,
-                                                                      .share_group = next_random(&random) % 2});
-        add_question_tokens(s.sessions[i], 1 + i % 2, 40);
-    }
-    for (uint32_t i = 0; i < N_ACTORS; i++) {
-        actors[i] = (actor){.schedule = &s, .random = next_random(&random)};
-        assert_true(weft_os_thread_start(&actors[i].thread, act_often, &actors[i]));
-    }
-    for (uint32_t i = 0; i < N_ACTORS; i++) weft_os_thread_join(&actors[i].thread);
-    if (atomic_load(&fault.happened)) fail_msg("seed %u: %s", seed, fault.what);
-    assert_pages(s.engine);
-    for (uint32_t i = 0; i < N_ACTORS; i++) weft_session_destroy(actors[i].own);
-    for (uint32_t i = 0; i < N_SHARED; i++) {
-        weft_error error = {0};
-        weft_token own[3], alone[3];
-        weft_session *session = s.sessions[i];
-        if (session->n_read > 80) CHECK(weft_session_rewind(session, 80, &error));
-        add_question_tokens(session, seed, 2);
-        read_alone(s.engine, session, 3, alone);
-        CHECK(weft_session_rewind(session, (size_t)session->n_read, &error));
-        CHECK(weft_session_set_sampling(session, &(weft_sampling_options){.ignore_end = true}, &error));
-        read_tokens(session, 3, own);
-        if (memcmp(own, alone, sizeof own) != 0) fail_msg("seed %u: session %u says something else", seed, i);
-    }
-    assert_pages(s.engine);
-    for (uint32_t i = 0; i < N_SHARED; i++) weft_session_destroy(s.sessions[i]);
-    assert_int_equal(pages_free(s.engine), s.engine->pages.n_pages);
-    weft_engine_destroy(s.engine);
-}
-
-static void random_schedules(void **state) {
-    (void)state;
-    const uint64_t end = weft_os_now() + (uint64_t)(seconds * 1e9);
-    uint32_t seed = first_seed;
-    for (; weft_os_now() < end || seed < first_seed + 2; seed++) run_schedule(seed);
-    print_message("seeds %u to %u\n", first_seed, seed - 1);
-}
-
 static int setup(void **state) {
     (void)state;
     runtime = limited_runtime(&limits);
@@ -387,9 +281,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) seconds = strtod(argv[1], NULL);
-    if (argc > 2) first_seed = (uint32_t)strtoul(argv[2], NULL, 10);
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forks_go_on_apart),
         cmocka_unit_test(forks_talk),
@@ -397,7 +289,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(sessions_share_while_they_live),
         cmocka_unit_test(kept_pages_are_bounded),
         cmocka_unit_test(callbacks_get_every_row),
-        cmocka_unit_test(random_schedules),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

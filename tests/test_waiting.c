@@ -3,6 +3,7 @@
  *     test_waiting [SECONDS [SEED]]
  */
 #include "stress_questions.h"
+#include "watchdog.h"
 
 #define PATH "test_waiting.tmp"
 #define MAX_THREADS 6
@@ -18,38 +19,16 @@ static weft_engine *create(weft_engine_options options, int32_t depth) {
 
 /* ---- A test that hangs ends ---- */
 
-#define LONGEST_CALL_NS UINT64_C(90000000000)
-
-static atomic_bool watched;
-static atomic_uint watched_seed, n_returned;
-static weft_os_thread watchdog;
-
-static void watch(void *user) {
-    (void)user;
-    uint64_t since = weft_os_now();
-    for (unsigned seen = 0, now; atomic_load(&watched); seen = now) {
-        now = atomic_load(&n_returned);
-        if (now != seen) since = weft_os_now();
-        if (weft_os_now() - since > LONGEST_CALL_NS) {
-            fprintf(stderr, "seed %u: a call does not return\n", atomic_load(&watched_seed));
-            abort();
-        }
-        weft_os_sleep(20000000);
-    }
-}
-
 static int begin_watch(void **state) {
     (void)state;
     atomic_store(&fault.happened, false);
-    atomic_store(&watched, true);
-    assert_true(weft_os_thread_start(&watchdog, watch, NULL));
+    assert_true(watchdog_begin());
     return 0;
 }
 
 static int end_watch(void **state) {
     (void)state;
-    atomic_store(&watched, false);
-    weft_os_thread_join(&watchdog);
+    watchdog_end();
     return 0;
 }
 
