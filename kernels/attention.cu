@@ -30,11 +30,6 @@ static __device__ inline float weight_of(float x, float max) {
     return weft_exp(x - (max > -WEFT_INFINITY ? max : 0.0f));
 }
 
-static __device__ inline float score_of(float product, const weft_attention_params &params) {
-    float score = product * params.scale;
-    return params.soft_cap > 0.0f ? weft_soft_cap_of(score, params.soft_cap) : score;
-}
-
 /* Prefetches keys and values. Since the last step the device has read all weights, so its caches do not hold them. Each lane
  * prefetches its own positions, all at the same time; without this the warp would wait for memory many times. */
 template <typename element> static __device__ inline void ask_for(const element *key, int64_t to_values, int head_dim) {
@@ -79,9 +74,11 @@ static __device__ void attend(const weft_kv &kv, int32_t sequence, int64_t head,
 #pragma unroll
             for (int u = 0; u < KEYS_AT_ONCE; u++) {
                 float sum = weft_combine(sums[u]);
-                if (lane == j + u && places[half] >= 0) weights[half] = score_of(sum, params);
+                if (lane == j + u && places[half] >= 0) weights[half] = sum * params.scale;
             }
         }
+        /* After the loop, whose code and registers are then those of models without a cap. */
+        if (params.soft_cap > 0.0f && places[half] >= 0) weights[half] = weft_soft_cap_of(weights[half], params.soft_cap);
     }
     float max = weights[0] > -WEFT_INFINITY ? weights[0] : -WEFT_INFINITY;
     max = weft_largest(weights[1] > max ? weights[1] : max);

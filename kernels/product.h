@@ -41,7 +41,9 @@ template <int FORMAT> static __device__ inline float weft_dot_of(const uint8_t *
     return weft_add_each(sum, products);
 }
 
-static __device__ inline float weft_dot(int format, const uint8_t *weights, int64_t k, const float *__restrict__ x) {
+/* One copy of the code of all formats in a kernel. Inlined in the loop over a gate and `up`, it had a hundred addresses prepared
+ * and kept in memory, and products of BF16 took twice as long (docs/benchmarks.md). */
+static __device__ __noinline__ float weft_dot(int format, const uint8_t *weights, int64_t k, const float *__restrict__ x) {
     switch (format) {
 #define EACH(FORMAT)                                                                                                               \
     case FORMAT:                                                                                                                   \
@@ -52,20 +54,28 @@ static __device__ inline float weft_dot(int format, const uint8_t *weights, int6
     return 0.0f;
 }
 
-/* The same for several columns: each weight is unpacked once. */
+/* Adds a chunk's products with one column. */
+static __device__ inline void weft_add_products(const float (&values)[8], const float *__restrict__ column, float &sum) {
+#pragma unroll
+    for (int group = 0; group < 8; group++) sum += values[group] * column[group * 32];
+}
+
+/* The same for several columns: each weight is unpacked once. In a whole tile no branch keeps the loads of a column from beginning
+ * before the sums of the columns before it. */
 static __device__ inline void weft_dot_each(int format, const uint8_t *weights, int64_t k, const float *__restrict__ x, int count,
                                             float (&sums)[WEFT_TILE_COLUMNS]) {
     for (int64_t chunk = 0; chunk < k / 256; chunk++) {
         float values[8];
         weft_values(format, weights, k, chunk, weft_lane(), values);
+        const float *first = x + chunk * 256;
+        if (count == WEFT_TILE_COLUMNS) {
 #pragma unroll
-        for (int c = 0; c < WEFT_TILE_COLUMNS; c++) {
-            if (c < count) {
-                const float *column = x + c * k + chunk * 256;
-#pragma unroll
-                for (int group = 0; group < 8; group++) sums[c] += values[group] * column[group * 32];
-            }
+            for (int c = 0; c < WEFT_TILE_COLUMNS; c++) weft_add_products(values, first + c * k, sums[c]);
+            continue;
         }
+#pragma unroll
+        for (int c = 0; c < WEFT_TILE_COLUMNS; c++)
+            if (c < count) weft_add_products(values, first + c * k, sums[c]);
     }
 }
 
