@@ -62,9 +62,11 @@ template <typename T> static __device__ inline bool weft_cancelled(const T &argu
     return cancelled;
 }
 
-/* Lets the next kernel start, which can see what the thread has written. */
+/* Lets the next kernel start, which can see what the block has written. With all threads of the block: the first of them that lets
+ * the next kernel start may do so for all. */
 static __device__ inline void weft_let_next_see() {
     __threadfence();
+    __syncthreads();
     weft_let_next_start();
 }
 
