@@ -9,6 +9,7 @@
 #define WEFT_TESTS_DEVICE_SUPPORT_H
 
 #include <stdio.h>
+#include <string.h>
 
 #include "weft/weft.h"
 
@@ -19,6 +20,8 @@
 static const char *device_name;
 /* Set for a processor that appears as a GPU, and for instrumented code: tests then do only a part of their work. */
 static bool device_slow;
+/* Results of `fast` depend on the number of rows of a step: some kernels use cooperative matrices (docs/numerics.md). */
+static bool device_fast_varies;
 
 /* Returns 0 if there is such a device. Otherwise prints the reason and returns the exit code for main. */
 static inline int device_tests_begin(int argc, char **argv) {
@@ -35,6 +38,7 @@ static inline int device_tests_begin(int argc, char **argv) {
     weft_device_info info = {.rank = 0};
     if (status == WEFT_OK) status = weft_device_describe(device, &info, &error);
     device_slow = info.rank < 0;
+    device_fast_varies = strstr(info.features, "cooperative matrices ") != NULL && info.rank >= 0;
 #if defined(__SANITIZE_ADDRESS__)
     device_slow = true;
 #endif

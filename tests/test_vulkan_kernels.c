@@ -118,7 +118,7 @@ static weft_status see_case(void *user, const weft_check_result *result) {
 static void test_packed_rows_on_their_cases(void **state) {
     static const struct {
         const char *name, *cases, *type;
-        bool quick;
+        bool quick, needs_matrices; /* the latter: cooperative ones, which not every driver has */
     } rows[] = {
         {.name = "mul_mat_add f16, q8_0 planar"},
         {.name = "get_rows units", .quick = true},
@@ -127,6 +127,9 @@ static void test_packed_rows_on_their_cases(void **state) {
         {.name = "norm_qkv units", .cases = "T=1 ", .type = "Q5_K"},
         {.name = "norm_gated_mlp units", .cases = "T=2", .type = "Q6_K"},
         {.name = "norm_head_sample units", .cases = "R=1 ", .type = "Q4_0"},
+        {.name = "mul_mat units, matrices", .cases = "T=33", .type = "Q4_K", .needs_matrices = true},
+        {.name = "norm_qkv units, matrices", .cases = "T=33", .type = "Q8_0", .needs_matrices = true},
+        {.name = "norm_gated_mlp units, matrices", .cases = "T=33", .type = "Q6_K", .needs_matrices = true},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -146,7 +149,7 @@ static void test_packed_rows_on_their_cases(void **state) {
         must(weft_check_ops(p.device, &options, see_case, name, &summary, &error), &error);
         print_message("%s: %zu cases passed, %zu skipped\n", name, summary.n_passed, summary.n_skipped);
         assert_int_equal(summary.n_failed, 0);
-        assert_true(summary.n_passed > 0);
+        assert_true(summary.n_passed > 0 || rows[i].needs_matrices);
         end(&p);
     }
 }

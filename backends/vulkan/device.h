@@ -6,10 +6,12 @@
 #include "os/pace.h"
 #include "weft_vulkan_shaders.h"
 
-#define WEFT_VULKAN_MAX_QUEUED 64   /* steps the device can be given at once */
-#define WEFT_VULKAN_MAX_CONSTANTS 8 /* specialisation constants of a shader */
-#define WEFT_VULKAN_PUSH_BYTES 128  /* what every driver has */
-#define WEFT_VULKAN_N_PIECES 4      /* of memory to copy through: the host fills some while the device copies others */
+#define WEFT_VULKAN_MAX_QUEUED 64    /* steps the device can be given at once */
+#define WEFT_VULKAN_MAX_CONSTANTS 8  /* specialisation constants of a shader */
+#define WEFT_VULKAN_CONTROL_BYTES 64 /* of shaders/common/common.glsl; counters follow */
+#define WEFT_VULKAN_N_COUNTERS 65536 /* words that are 0 between dispatches */
+#define WEFT_VULKAN_PUSH_BYTES 128   /* what every driver has */
+#define WEFT_VULKAN_N_PIECES 4       /* of memory to copy through: the host fills some while the device copies others */
 #define WEFT_VULKAN_PIECE_BYTES ((uint64_t)4 << 20)
 
 struct weft_backend_buffer {
@@ -74,7 +76,7 @@ struct weft_backend_device {
     weft_vulkan_ring stream, side; /* for weights; for all other copies */
     uint64_t n_copies;
     VkSemaphore copied;           /* its value is the number of copies that have ended */
-    weft_backend_buffer *control; /* of the step that runs, on the device: shaders/common/common.glsl */
+    weft_backend_buffer *control; /* of the step that runs, on the device: shaders/common/common.glsl; then counters */
     weft_backend_buffer *steps;   /* the queue that shaders/parts/begin.comp reads */
     VkSemaphore ended;            /* its value is the last ticket that has ended */
 

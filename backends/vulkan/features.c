@@ -66,6 +66,10 @@ const char *weft_vulkan_feature_obstacle(const weft_vulkan_traits *traits, unsig
     return NULL;
 }
 
+uint32_t weft_vulkan_full_subgroup(const weft_vulkan_traits *traits) {
+    return traits->has_subgroup_control ? traits->subgroup_size : 0;
+}
+
 static void add_extension(weft_vulkan_enabled *enabled, const char *name) {
     enabled->extensions[enabled->n_extensions++] = name;
 }

@@ -20,6 +20,9 @@ const char *weft_vulkan_feature_extension(unsigned feature);
 /* Why the device cannot run what needs these features: "the device has no ...". NULL: it can. */
 const char *weft_vulkan_feature_obstacle(const weft_vulkan_traits *traits, unsigned needs);
 
+/* The `subgroup_size` of dispatches whose workgroups consist of full subgroups of the device's usual size. */
+uint32_t weft_vulkan_full_subgroup(const weft_vulkan_traits *traits);
+
 /* What is turned on when the device is opened. `chain` is for VkDeviceCreateInfo. The struct must stay where it is. */
 typedef struct weft_vulkan_enabled {
     const char *extensions[8];

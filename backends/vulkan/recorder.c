@@ -48,6 +48,16 @@ void weft_vulkan_record_look(weft_vulkan_recorder *recorder) {
     recorder->n_products = 0;
 }
 
+uint64_t weft_vulkan_take_counters(weft_vulkan_recorder *recorder, uint32_t n) {
+    if (recorder->n_counters + n > WEFT_VULKAN_N_COUNTERS) {
+        weft_vulkan_record_barrier(recorder); /* those that had the first counters have ended */
+        recorder->n_counters = 0;
+    }
+    uint32_t first = recorder->n_counters;
+    recorder->n_counters += n;
+    return recorder->device->control->address + WEFT_VULKAN_CONTROL_BYTES + first * sizeof(uint32_t);
+}
+
 uint64_t weft_vulkan_take(weft_vulkan_scratch *scratch, uint64_t bytes) {
     uint64_t piece = scratch->base + scratch->used;
     scratch->used += (bytes + 63) & ~UINT64_C(63);

@@ -8,7 +8,7 @@
 typedef struct weft_vulkan_recorder {
     weft_backend_device *device;
     VkCommandBuffer commands;
-    uint32_t n_barriers, n_dispatches;
+    uint32_t n_barriers, n_dispatches, n_counters;
     int64_t n_products; /* multiplications since the last look, about */
     weft_status status;
     weft_error *error;
@@ -31,6 +31,10 @@ void weft_vulkan_record_barrier(weft_vulkan_recorder *recorder);
  * after so many multiplications, some 10 ms. */
 #define WEFT_VULKAN_PRODUCTS_A_LOOK ((int64_t)2 << 20)
 void weft_vulkan_record_look(weft_vulkan_recorder *recorder);
+
+/* The address of `n` words (WEFT_VULKAN_N_COUNTERS at most) for the next dispatch, which must leave them at 0, as it finds them. No
+ * dispatch that may run at the same time has the same. */
+uint64_t weft_vulkan_take_counters(weft_vulkan_recorder *recorder, uint32_t n);
 
 /* Hands out 64-byte aligned pieces of a node's scratch, as addresses. With base 0 it counts the bytes that are needed. */
 typedef struct weft_vulkan_scratch {

@@ -62,7 +62,10 @@ static weft_status create_objects(weft_backend_device *device, weft_error *error
     if (result == VK_SUCCESS) result = vk->vkCreateSemaphore(device->device, &semaphore, NULL, &device->ended);
     weft_status status = weft_vulkan_result(device, result, "creating objects for steps", error);
     if (status == WEFT_OK) status = weft_vulkan_transfers_create(device, error);
-    if (status == WEFT_OK) status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE, 64, &device->control, error);
+    if (status == WEFT_OK)
+        status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE,
+                                           WEFT_VULKAN_CONTROL_BYTES + WEFT_VULKAN_N_COUNTERS * sizeof(uint32_t), &device->control,
+                                           error);
     const uint64_t queue_bytes = (4 + 2 * WEFT_VULKAN_MAX_QUEUED) * sizeof(uint32_t);
     if (status == WEFT_OK) status = weft_vulkan_buffer_make(device, WEFT_VULKAN_HOST, queue_bytes, &device->steps, error);
     return status;

@@ -1,5 +1,6 @@
 #include "weft/ops/attention.h"
 
+#include "backends/vulkan/attention_fast.h"
 #include "backends/vulkan/kernels.h"
 
 /* The number of pairs (rows times heads) that fills a device with one workgroup each. With fewer pairs, each range has a workgroup
@@ -81,6 +82,24 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
 }
 
 static const weft_vulkan_kernel kernels[] = {
+    {.kernel = {.op = WEFT_OP_ATTENTION,
+                .name = "attention matrices",
+                .precisions = WEFT_RUNS_FAST,
+                .rank = 3,
+                .min_columns = WEFT_VULKAN_ATTENTION_FEW + 1},
+     .needs = WEFT_VULKAN_MATRICES | WEFT_VULKAN_SUBGROUPS,
+     .shader = WEFT_VULKAN_SHADER_attention_matrices,
+     .shared_bytes = 32768,
+     .for_gpus = true,
+     .record = weft_vulkan_attention_matrices,
+     .scratch_bytes = weft_vulkan_attention_parts_bytes,
+     .refuses = weft_vulkan_attention_matrices_refuses},
+    {.kernel = {.op = WEFT_OP_ATTENTION, .name = "attention few", .precisions = WEFT_RUNS_FAST, .rank = 2},
+     .shared_bytes = 32768,
+     .for_gpus = true,
+     .record = weft_vulkan_attention_few,
+     .scratch_bytes = weft_vulkan_attention_parts_bytes,
+     .refuses = weft_vulkan_attention_few_refuses},
     {.kernel = {.op = WEFT_OP_ATTENTION,
                 .name = "attention exact",
                 .precisions = WEFT_RUNS_EXACT | WEFT_RUNS_FAST,

@@ -1,7 +1,7 @@
 #include "weft/ops/mul_mat_add.h"
 
 #include "backends/vulkan/kernels.h"
-#include "backends/vulkan/units.h"
+#include "backends/vulkan/wide.h"
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     const weft_mul_mat_add_params *params = call->phase->params;
@@ -47,9 +47,20 @@ static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call 
                                   call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address);
 }
 
+static uint64_t scratch_bytes_wide(const weft_vulkan_call *call) {
+    return weft_vulkan_halves_bytes(call, WEFT_MUL_MAT_ADD_X);
+}
+
+static void record_wide(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    weft_vulkan_record_wide_node(recorder, call, call->phase->inputs[WEFT_MUL_MAT_ADD_BIAS].address,
+                                 call->phase->inputs[WEFT_MUL_MAT_ADD_RESIDUAL].address);
+}
+
 #define MATRICES WEFT_PORT_BIT(WEFT_MUL_MAT_ADD_WEIGHT)
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_WIDE_ROW(WEFT_OP_MUL_MAT_ADD, "mul_mat_add units, matrices", MATRICES), .record = record_wide,
+     .scratch_bytes = scratch_bytes_wide},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_MUL_MAT_ADD, "mul_mat_add units", MATRICES), .record = record_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_MUL_MAT_ADD, "mul_mat_add int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
     {.kernel =

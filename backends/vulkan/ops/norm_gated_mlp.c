@@ -1,7 +1,7 @@
 #include "weft/ops/norm_gated_mlp.h"
 
 #include "backends/vulkan/kernels.h"
-#include "backends/vulkan/units.h"
+#include "backends/vulkan/wide.h"
 
 static uint64_t scratch_bytes(const weft_vulkan_call *call) {
     const weft_norm_gated_mlp_params *params = call->phase->params;
@@ -74,20 +74,33 @@ static const char *refuses_scaled(const weft_phase *phase) {
     return open || storage->type == WEFT_F16 ? NULL : "nothing reads its result as half floats";
 }
 
-static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+static weft_vulkan_unit_products products_of(const weft_vulkan_call *call) {
     const weft_norm_gated_mlp_params *params = call->phase->params;
     const weft_place *inputs = call->phase->inputs;
     bool is_gelu = params->activation == WEFT_ACTIVATION_GELU;
-    weft_vulkan_record_unit_products(
-        recorder, &(weft_vulkan_unit_products){.matrices = {{.weight = &inputs[WEFT_NORM_GATED_MLP_GATE],
-                                                             .y = call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].address},
-                                                            {.weight = &inputs[WEFT_NORM_GATED_MLP_UP]}},
-                                               .n_matrices = 2,
-                                               .end = is_gelu ? WEFT_VULKAN_END_GELU : WEFT_VULKAN_END_SILU,
-                                               .x = inputs[WEFT_NORM_GATED_MLP_X].address,
-                                               .norm = inputs[WEFT_NORM_GATED_MLP_NORM].address,
-                                               .epsilon = params->epsilon,
-                                               .n_columns = inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[1]});
+    return (weft_vulkan_unit_products){
+        .matrices = {{.weight = &inputs[WEFT_NORM_GATED_MLP_GATE], .y = call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].address},
+                     {.weight = &inputs[WEFT_NORM_GATED_MLP_UP]}},
+        .n_matrices = 2,
+        .end = is_gelu ? WEFT_VULKAN_END_GELU : WEFT_VULKAN_END_SILU,
+        .x = inputs[WEFT_NORM_GATED_MLP_X].address,
+        .norm = inputs[WEFT_NORM_GATED_MLP_NORM].address,
+        .epsilon = params->epsilon,
+        .n_columns = inputs[WEFT_NORM_GATED_MLP_X].tensor.shape[1]};
+}
+
+static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    weft_vulkan_unit_products products = products_of(call);
+    weft_vulkan_record_unit_products(recorder, &products);
+}
+
+static uint64_t scratch_bytes_wide(const weft_vulkan_call *call) {
+    return weft_vulkan_halves_bytes(call, WEFT_NORM_GATED_MLP_X);
+}
+
+static void record_wide(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    weft_vulkan_unit_products products = products_of(call);
+    weft_vulkan_record_wide_products(recorder, &products, call->phase->scratch.address);
 }
 
 static const char *refuses_units(const weft_phase *phase) {
@@ -99,6 +112,8 @@ static const char *refuses_units(const weft_phase *phase) {
 #define MATRICES (WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_GATE) | WEFT_PORT_BIT(WEFT_NORM_GATED_MLP_UP))
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_WIDE_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units, matrices", MATRICES), .record = record_wide,
+     .scratch_bytes = scratch_bytes_wide, .refuses = refuses_units},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units", MATRICES), .record = record_units,
      .refuses = refuses_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp int8", MATRICES), .record = record,

@@ -1,7 +1,7 @@
 #include "weft/ops/norm_qkv.h"
 
 #include "backends/vulkan/kernels.h"
-#include "backends/vulkan/units.h"
+#include "backends/vulkan/wide.h"
 
 /* The inputs of each of the three matrices, in order. */
 
@@ -81,11 +81,10 @@ static uint64_t scratch_bytes_units(const weft_vulkan_call *call) {
     return scratch.used;
 }
 
-static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+/* The products, whose keys and values go to `results`. */
+static weft_vulkan_unit_products products_of(const weft_vulkan_call *call, const uint64_t results[2]) {
     const weft_norm_qkv_params *params = call->phase->params;
     const weft_place *inputs = call->phase->inputs;
-    uint64_t results[2];
-    take_results(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, results);
     weft_vulkan_unit_products products = {.n_matrices = 3,
                                           .x = inputs[WEFT_NORM_QKV_X].address,
                                           .norm = inputs[WEFT_NORM_QKV_NORM].address,
@@ -96,7 +95,30 @@ static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call 
             (weft_vulkan_unit_matrix){.weight = &inputs[WEFT_NORM_QKV_Q + i],
                                       .bias = inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
                                       .y = i == 0 ? call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address : results[i - 1]};
+    return products;
+}
+
+static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    uint64_t results[2];
+    take_results(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, results);
+    weft_vulkan_unit_products products = products_of(call, results);
     weft_vulkan_record_unit_products(recorder, &products);
+    weft_vulkan_record_barrier(recorder);
+    record_heads(recorder, call, results[0], results[1]);
+}
+
+/* After keys and values the scratch has the columns as half floats. */
+static uint64_t scratch_bytes_wide(const weft_vulkan_call *call) {
+    return scratch_bytes_units(call) + weft_vulkan_halves_bytes(call, WEFT_NORM_QKV_X);
+}
+
+static void record_wide(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
+    const int64_t *shape = call->phase->inputs[WEFT_NORM_QKV_X].tensor.shape;
+    weft_vulkan_scratch scratch = {.base = call->phase->scratch.address};
+    uint64_t results[2];
+    take_results(call, &scratch, results);
+    weft_vulkan_unit_products products = products_of(call, results);
+    weft_vulkan_record_wide_products(recorder, &products, weft_vulkan_take_halves(&scratch, shape[0], shape[1]));
     weft_vulkan_record_barrier(recorder);
     record_heads(recorder, call, results[0], results[1]);
 }
@@ -104,6 +126,8 @@ static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call 
 #define MATRICES (WEFT_PORT_BIT(WEFT_NORM_QKV_Q) | WEFT_PORT_BIT(WEFT_NORM_QKV_K) | WEFT_PORT_BIT(WEFT_NORM_QKV_V))
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_WIDE_ROW(WEFT_OP_NORM_QKV, "norm_qkv units, matrices", MATRICES), .record = record_wide,
+     .scratch_bytes = scratch_bytes_wide},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_QKV, "norm_qkv units", MATRICES), .record = record_units,
      .scratch_bytes = scratch_bytes_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_QKV, "norm_qkv int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},

@@ -1,0 +1,278 @@
+#version 450
+/* Attention of few rows over an F16 cache. A workgroup has one row, one KV head with the heads that share it, and one range of
+ * positions, so that a single row fills a device, too. It reads keys and values once for all these heads. A row that sees n pieces of
+ * 64 positions has ranges of ceil(n / (most_ranges - 1)) pieces, counted from the sequence's first piece: the order of sums depends on
+ * nothing but the row. The workgroup that is the last to end adds up the ranges of its row and KV head, in order.
+ *
+ * With SHORT_RUNS only rows of runs that shaders/fast/attention_matrices.comp leaves out are computed.
+ */
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "shaders/common/common.glsl"
+#include "shaders/common/arithmetic.glsl"
+#include "weft/ops/attention.h"
+
+layout(constant_id = 1) const uint HEAD = 64u; /* values: a multiple of 8, at most 256 */
+layout(constant_id = 2) const uint GROUP = 1u; /* heads that share a KV head, at most 16 */
+layout(constant_id = 3) const bool SHORT_RUNS = false;
+
+#define WIDTH 128u
+#define PIECE 64u /* positions; pages hold whole pieces */
+#define LOG2_E 1.44269504
+
+layout(local_size_x = 128) in;
+
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Vectors { uvec4 at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint at[]; };
+
+layout(push_constant, std430) uniform Parameters {
+    uvec2 control, q, kv, rows, sequences, y, parts, counters; /* counters: one for each row and KV head, 0 between phases */
+    uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences, n_rows, n_heads, window;
+    float scale;
+    float soft_cap; /* 0: none */
+    uint most_ranges; /* of a row; 2 or more */
+} p;
+
+#include "shaders/common/cache.glsl"
+#include "shaders/common/runs.glsl"
+
+#define QUARTERS 4u
+const uint VECTORS = HEAD / 8u;                                   /* of a key or value */
+const uint OWN_KEY_VECTORS = (VECTORS + QUARTERS - 1u) / QUARTERS; /* four invocations share a position */
+const uint STRANDS = WIDTH / VECTORS;                             /* of positions, which the invocations with one vector share */
+const uint PART_FLOATS = HEAD + 2u;                               /* of a head: largest score, sum of weights, sums */
+
+shared vec4 query[GROUP * HEAD / 4u];
+shared vec4 quarters[(GROUP > 4u ? GROUP : 4u) * PIECE]; /* of each score; later strands of results */
+shared float weights[GROUP * PIECE];
+shared float parts_of_head[2u * WIDTH]; /* of 8 invocations each: largest scores, then sums */
+shared float factors[GROUP];
+shared int run_sequences[2u * FEW_ROWS + 1u];
+shared uint arrived;
+
+float sums[GROUP * 8u]; /* of a vector's 8 places */
+
+float power_of_2(float x, float maximum) {
+    return exp2(x - (maximum > -INFINITY ? maximum : 0.0));
+}
+
+vec4 low_half(uvec4 vector) {
+    return vec4(unpackHalf2x16(vector.x), unpackHalf2x16(vector.y));
+}
+
+vec4 high_half(uvec4 vector) {
+    return vec4(unpackHalf2x16(vector.z), unpackHalf2x16(vector.w));
+}
+
+void load_queries(uint row, uint kv_head) {
+    uvec2 q = address_of(p.q, row * p.n_heads + kv_head * GROUP, HEAD * 4u);
+    for (uint i = gl_LocalInvocationID.x; i < GROUP * HEAD / 4u; i += WIDTH)
+        for (uint l = 0u; l < 4u; l++) query[i][l] = Floats(q).at[4u * i + l];
+}
+
+Vectors piece_at(int page, uint kv_head, uint piece, bool values) {
+    return Vectors(cache_address(cache_row(page, values, kv_head, piece * PIECE % p.page_size)));
+}
+
+/* Positions outside [low, high) of the piece have no score. */
+void multiply_keys(Vectors keys, uint low, uint high) {
+    uint quarter = gl_LocalInvocationID.x % QUARTERS;
+    [[unroll]] for (uint pass = 0u; pass < PIECE * QUARTERS / WIDTH; pass++) {
+        uint position = pass * WIDTH / QUARTERS + gl_LocalInvocationID.x / QUARTERS;
+        uvec4 key[OWN_KEY_VECTORS];
+        [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
+            uint vector = i * QUARTERS + quarter;
+            bool present = position >= low && position < high && (VECTORS % QUARTERS == 0u || vector < VECTORS);
+            key[i] = present ? keys.at[position * VECTORS + vector] : uvec4(0u);
+        }
+        [[unroll]] for (uint g = 0u; g < GROUP; g++) {
+            vec4 four = vec4(0.0);
+            [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
+                uint vector = min(i * QUARTERS + quarter, VECTORS - 1u);
+                four = fma(low_half(key[i]), query[(g * VECTORS + vector) * 2u], four);
+                four = fma(high_half(key[i]), query[(g * VECTORS + vector) * 2u + 1u], four);
+            }
+            quarters[g * PIECE + position][quarter] = (four.x + four.y) + (four.z + four.w);
+        }
+    }
+}
+
+/* Makes weights of the scores: 8 invocations have a head, and 8 positions each. `largest` and `total` are the head's so far. */
+void weigh(uint low, uint high, inout float largest, inout float total) {
+    uint own = gl_LocalInvocationID.x, head = own / 8u, first = own % 8u * 8u;
+    float score[8], maximum = -INFINITY;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        uint position = first + i;
+        vec4 four = quarters[min(head, GROUP - 1u) * PIECE + position];
+        score[i] = ((four.x + four.y) + (four.z + four.w)) * p.scale;
+        if (p.soft_cap > 0.0) score[i] = weft_soft_cap_of(score[i], p.soft_cap);
+        score[i] = position >= low && position < high ? score[i] * LOG2_E : -INFINITY;
+        maximum = score[i] > maximum ? score[i] : maximum;
+    }
+    parts_of_head[own] = maximum;
+    barrier();
+    maximum = largest;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) maximum = parts_of_head[head * 8u + i] > maximum ? parts_of_head[head * 8u + i] : maximum;
+    float factor = power_of_2(largest, maximum), sum = 0.0;
+    largest = maximum;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        float weight = power_of_2(score[i], maximum);
+        if (head < GROUP) weights[head * PIECE + first + i] = weight;
+        sum += weight;
+    }
+    parts_of_head[WIDTH + own] = sum;
+    if (head < GROUP && own % 8u == 0u) factors[head] = factor;
+    barrier();
+    sum = 0.0;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) sum += parts_of_head[WIDTH + head * 8u + i];
+    total = fma(total, factor, sum);
+}
+
+void multiply_values(Vectors values, uint low, uint high) {
+    uint vector = gl_LocalInvocationID.x % VECTORS, strand = gl_LocalInvocationID.x / VECTORS;
+    [[unroll]] for (uint g = 0u; g < GROUP; g++)
+        [[unroll]] for (uint i = 0u; i < 8u; i++) sums[g * 8u + i] *= factors[g];
+    if (strand >= STRANDS) return;
+    for (uint position = strand; position < PIECE; position += 4u * STRANDS) {
+        uvec4 value[4];
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {
+            uint at = position + j * STRANDS;
+            value[j] = at >= low && at < high ? values.at[at * VECTORS + vector] : uvec4(0u);
+        }
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {
+            vec4 first = low_half(value[j]), second = high_half(value[j]);
+            uint at = min(position + j * STRANDS, PIECE - 1u);
+            [[unroll]] for (uint g = 0u; g < GROUP; g++) {
+                float weight = weights[g * PIECE + at];
+                [[unroll]] for (uint i = 0u; i < 4u; i++) {
+                    sums[g * 8u + i] = fma(weight, first[i], sums[g * 8u + i]);
+                    sums[g * 8u + 4u + i] = fma(weight, second[i], sums[g * 8u + 4u + i]);
+                }
+            }
+        }
+    }
+}
+
+/* The sums of head g over all strands: those of place gl_LocalInvocationID.x and, of larger heads, 128 further on. */
+vec2 gather(uint g) {
+    uint own = gl_LocalInvocationID.x, vector = own % VECTORS, strand = own / VECTORS;
+    vec2 sum = vec2(0.0);
+    barrier(); /* all have read the last head's */
+    if (strand < STRANDS)
+        [[unroll]] for (uint i = 0u; i < 2u; i++)
+            quarters[strand * (HEAD / 4u) + vector * 2u + i] =
+                vec4(sums[g * 8u + 4u * i], sums[g * 8u + 4u * i + 1u], sums[g * 8u + 4u * i + 2u], sums[g * 8u + 4u * i + 3u]);
+    barrier();
+    [[unroll]] for (uint i = 0u; i < 2u; i++)
+        for (uint s = 0u; s < STRANDS; s++) {
+            uint place = own + i * WIDTH;
+            if (place < HEAD) sum[i] += quarters[s * (HEAD / 4u) + place / 4u][place % 4u];
+        }
+    return sum;
+}
+
+void write(uint row, uint kv_head, uint g, uint place, float sum, float total) {
+    Floats y = Floats(address_of(p.y, row * p.n_heads + kv_head * GROUP + g, HEAD * 4u));
+    y.at[place] = total == 0.0 ? 0.0 : sum / total;
+}
+
+/* Adds up the ranges of head g, in order. */
+void combine(uint row, uint kv_head, uint g, uint n_ranges) {
+    SharedFloats parts = SharedFloats(address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges, GROUP * PART_FLOATS * 4u));
+    for (uint place = gl_LocalInvocationID.x; place < HEAD; place += WIDTH) {
+        float largest = -INFINITY, total = 0.0, sum = 0.0;
+        for (uint first = 0u; first < n_ranges; first += 8u) {
+            vec3 part[8];
+            [[unroll]] for (uint i = 0u; i < 8u; i++) {
+                uint at = (min(first + i, n_ranges - 1u) * GROUP + g) * PART_FLOATS;
+                part[i] = vec3(parts.at[at], parts.at[at + 1u], parts.at[at + 2u + place]);
+            }
+            [[unroll]] for (uint i = 0u; i < 8u; i++) {
+                if (first + i >= n_ranges) continue;
+                float maximum = part[i].x > largest ? part[i].x : largest;
+                float before = power_of_2(largest, maximum), own = power_of_2(part[i].x, maximum);
+                total = fma(total, before, part[i].y * own);
+                sum = fma(sum, before, part[i].z * own);
+                largest = maximum;
+            }
+        }
+        write(row, kv_head, g, place, sum, total);
+    }
+}
+
+/* Whether this workgroup is the last of `n_ranges` to end. The last one leaves the counter at 0. */
+bool is_last(uint row, uint kv_head, uint n_ranges) {
+    memoryBarrierBuffer();
+    barrier();
+    if (gl_LocalInvocationID.x == 0u) {
+        Counters counters = Counters(p.counters);
+        uint place = row * p.n_kv_heads + kv_head;
+        arrived = atomicAdd(counters.at[place], 1u);
+        if (arrived == n_ranges - 1u) counters.at[place] = 0u;
+    }
+    barrier();
+    memoryBarrierBuffer();
+    return arrived == n_ranges - 1u;
+}
+
+void attend(uint row, uint kv_head, uint range) {
+    seen_positions seen = seen_by(row);
+    uint first = seen.low / PIECE, end = seen.high <= seen.low ? first + 1u : ceil_div(seen.high, PIECE);
+    uint pieces = ceil_div(end - first, p.most_ranges - 1u), first_range = first / pieces, n_ranges = ceil_div(end, pieces) - first_range;
+    if (range >= n_ranges) return;
+    uint own_end = min((first_range + range + 1u) * pieces, end);
+    barrier(); /* all have read the last row's */
+    load_queries(row, kv_head);
+    float largest = -INFINITY, total = 0.0;
+    [[unroll]] for (uint i = 0u; i < GROUP * 8u; i++) sums[i] = 0.0;
+    barrier();
+    for (uint piece = max(first, (first_range + range) * pieces); piece < own_end; piece++) {
+        int page = page_of(seen.sequence, piece * PIECE);
+        uint low = page < 0 ? PIECE : max(seen.low, piece * PIECE) - piece * PIECE;
+        uint high = page < 0 ? 0u : min(max(seen.high, piece * PIECE) - piece * PIECE, PIECE);
+        multiply_keys(piece_at(max(page, 0), kv_head, piece, false), low, high);
+        barrier();
+        weigh(low, high, largest, total);
+        multiply_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
+    }
+    barrier(); /* all have read the last piece's */
+    parts_of_head[gl_LocalInvocationID.x] = largest;
+    parts_of_head[WIDTH + gl_LocalInvocationID.x] = total;
+    SharedFloats part = SharedFloats(
+        address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges + range, GROUP * PART_FLOATS * 4u));
+    [[unroll]] for (uint g = 0u; g < GROUP; g++) {
+        vec2 sum = gather(g);
+        [[unroll]] for (uint i = 0u; i < 2u; i++) {
+            uint place = gl_LocalInvocationID.x + i * WIDTH;
+            if (place >= HEAD) continue;
+            if (n_ranges == 1u)
+                write(row, kv_head, g, place, sum[i], parts_of_head[WIDTH + g * 8u]);
+            else
+                part.at[g * PART_FLOATS + 2u + place] = sum[i];
+        }
+        if (n_ranges > 1u && gl_LocalInvocationID.x < 2u)
+            part.at[g * PART_FLOATS + gl_LocalInvocationID.x] = parts_of_head[gl_LocalInvocationID.x * WIDTH + g * 8u];
+    }
+    if (n_ranges == 1u || !is_last(row, kv_head, n_ranges)) return;
+    for (uint g = 0u; g < GROUP; g++) combine(row, kv_head, g, n_ranges);
+}
+
+/* Whether the row is of a run of few rows. */
+bool has_short_run(uint row) {
+    barrier(); /* all have read the last row's */
+    for (uint i = gl_LocalInvocationID.x; i <= 2u * FEW_ROWS; i += WIDTH) run_sequences[i] = sequence_near(int(row) + int(i) - int(FEW_ROWS));
+    barrier();
+    uint first = FEW_ROWS, last = FEW_ROWS;
+    while (first > 0u && run_sequences[first - 1u] == run_sequences[FEW_ROWS]) first--;
+    while (last < 2u * FEW_ROWS && run_sequences[last + 1u] == run_sequences[FEW_ROWS]) last++;
+    return last - first < FEW_ROWS;
+}
+
+void main() {
+    LEAVE_IF_STOPPED();
+    for (uint row = gl_WorkGroupID.y; row < p.n_rows; row += gl_NumWorkGroups.y)
+        if (!SHORT_RUNS || has_short_run(row))
+            for (uint i = gl_WorkGroupID.x; i < p.n_kv_heads * p.most_ranges; i += gl_NumWorkGroups.x)
+                attend(row, i % p.n_kv_heads, i / p.n_kv_heads);
+}
