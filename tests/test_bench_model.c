@@ -54,7 +54,7 @@ static weft_status take(void *user, const weft_bench_phase *phase) {
     seen *s = user;
     assert_true(s->n < MAX_PHASES);
     assert_true(phase->name[0] && phase->first[0] && phase->kernel[0]);
-    assert_true(0 < phase->us_min && phase->us_min <= phase->us_median && phase->us_median <= phase->us_max);
+    assert_true(0 <= phase->us_min && phase->us_min <= phase->us_median && phase->us_median <= phase->us_max);
     assert_true(phase->n_in_step >= 1 && phase->n_nodes >= 1 && phase->n_rounds >= 1 && phase->bytes > 0);
     for (size_t i = 0; i < s->n; i++) assert_false(strcmp(s->names[i], phase->name) == 0 && s->phases[i].op != phase->op);
     snprintf(s->names[s->n], sizeof s->names[0], "%s", phase->name);
@@ -187,6 +187,20 @@ static void compare_node(const weft_check_index *made, const weft_node *node, co
     }
 }
 
+/* The nodes that are no leaves. */
+static size_t count_ops(const weft_check_kinds *kinds, size_t k, size_t n_nodes) {
+    weft_error error = {0};
+    weft_graph *graph = NULL;
+    weft_check_index made;
+    size_t count = 0;
+    assert_int_equal(weft_check_kind_graph(kinds, k, n_nodes, &graph, &error), WEFT_OK);
+    assert_int_equal(weft_check_index_create(kinds->runtime, graph, &made, &error), WEFT_OK);
+    for (size_t i = 0; i < made.n_nodes; i++) count += made.nodes[i].op != WEFT_OP_NONE;
+    weft_check_index_release(&made);
+    weft_graph_destroy(graph);
+    return count;
+}
+
 static void check_kind(const weft_check_kinds *kinds, size_t k) {
     const weft_check_kind *kind = &kinds->list[k];
     const size_t n = kind->n_nodes + 2;
@@ -203,6 +217,7 @@ static void check_kind(const weft_check_kinds *kinds, size_t k) {
     for (size_t i = 0; i < n; i++)
         compare_node(&made, nodes[i], nodes[0], &kinds->index,
                      &kinds->index.nodes[kind->nodes[(kind->n_nodes / 2 + i) % kind->n_nodes]]);
+    assert_int_equal(count_ops(kinds, k, n), count_ops(kinds, k, 0) + n);
     /* An activation comes from a node of the same op as the model's. */
     for (size_t port = 0; port < WEFT_MAX_INPUTS; port++) {
         if (middle->inputs[port] == WEFT_NONE) continue;

@@ -238,9 +238,19 @@ static weft_status add_like(building *b, const weft_node *node, const weft_node 
     return status == WEFT_OK ? add_node(b, node, inputs, outputs, error) : status;
 }
 
+/* Adds what the kind's nodes read of other nodes. */
+static weft_status add_activations(building *b, const weft_node *like, weft_error *error) {
+    weft_status status = WEFT_OK;
+    weft_value made;
+    for (size_t i = 0; i < WEFT_MAX_INPUTS && status == WEFT_OK; i++)
+        if (like->inputs[i] != WEFT_NONE && leaf_of(b->kinds, like->inputs[i]) == WEFT_LEAF_NOT)
+            status = add_value(b, like->inputs[i], DEPTH, &made, error);
+    return status;
+}
+
 static weft_status add_kind(building *b, const weft_check_kind *kind, size_t n_nodes, weft_error *error) {
     const size_t middle = kind->n_nodes / 2;
-    weft_status status = WEFT_OK;
+    weft_status status = add_activations(b, node_of(b->kinds, kind, middle), error);
     for (size_t i = 0; i < n_nodes && status == WEFT_OK; i++)
         status = add_like(b, node_of(b->kinds, kind, (middle + i) % kind->n_nodes), node_of(b->kinds, kind, middle), error);
     return status;

@@ -26,9 +26,9 @@ void weft_check_kinds_release(weft_check_kinds *kinds);
 int64_t weft_check_kind_columns(const weft_check_kinds *kinds, const weft_check_kind *kind);
 /* The node that stands for its kind: one in the middle, whose neighbours are like those of most. */
 size_t weft_check_kind_middle(const weft_check_kind *kind);
-/* A graph of nodes of a kind, one for each of `n_nodes`: the kind's nodes in turn, from the middle one on, each with its weights
- * and states. All have the activations of the middle one, from copies of the nodes that compute these. What those nodes read are
- * weights with names that weft_check_kind_read knows. */
+/* A graph of `n_nodes` nodes of a kind: the kind's nodes in turn, from the middle one on, each with its weights and states. All
+ * have the activations of the middle one, from copies of the nodes that compute these. What those nodes read are weights with names
+ * that weft_check_kind_read knows. With 0 nodes it has the copies alone. */
 weft_status weft_check_kind_graph(const weft_check_kinds *kinds, size_t kind, size_t n_nodes, weft_graph **graph,
                                   weft_error *error);
 /* The kernel of the nodes of such a graph, in a store that has the whole step's graph too. */

@@ -108,7 +108,7 @@ typedef struct weft_bench_model_options {
 
 /* The time of one run of a phase: a node of a step's plan, and all nodes that are like it, of the same op with the same parameters,
  * types and shapes. It is measured in steps of a plan in which such nodes run one after the other, each with the weights and the KV
- * cache of the next layer. Their activations come from nodes like those of the model. */
+ * cache of the next layer. Their activations come from copies of the model's nodes, whose own time is subtracted. */
 typedef struct weft_bench_phase {
     weft_op op;
     const char *name;           /* "mul_mat_add Q4_K 4096x14336 T=1" */
