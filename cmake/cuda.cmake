@@ -2,13 +2,14 @@
 # carries. Nothing of the toolkit is needed at run time.
 set(WEFT_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING
   "Compute capabilities to compile CUDA kernels for; the last is there as PTX too, for newer devices")
+set(WEFT_CUDA_IMAGES "" CACHE PATH "A folder with the images of another build, in place of compiling the kernels again")
 find_program(WEFT_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin DOC "NVIDIA's CUDA compiler")
 
 option(WEFT_CUDA_EMULATED "Compile CUDA kernels for the processor, for a driver that emulates a GPU: for tests alone" OFF)
 
 if(WEFT_CUDA_EMULATED)
   include(${CMAKE_CURRENT_LIST_DIR}/emulator.cmake)
-elseif(NOT WEFT_NVCC)
+elseif(NOT WEFT_NVCC AND NOT WEFT_CUDA_IMAGES)
   set(WEFT_BACKEND_MISSING "there is no nvcc; set WEFT_NVCC to its path")
 else()
   set(flags "")
@@ -33,7 +34,11 @@ if(NOT WEFT_BACKEND_MISSING)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu ${PROJECT_SOURCE_DIR}/kernels/fast/*.cu)
   foreach(kernel IN LISTS kernels)
     get_filename_component(name ${kernel} NAME_WE)
-    set(image ${folder}/${name}.fatbin)
+    if(WEFT_CUDA_IMAGES)
+      set(image ${WEFT_CUDA_IMAGES}/${name}.fatbin)
+    else()
+      set(image ${folder}/${name}.fatbin)
+    endif()
     set(source ${kernel})
     set(contraction "")
     if(WEFT_CUDA_EMULATED)
@@ -46,9 +51,11 @@ if(NOT WEFT_BACKEND_MISSING)
     if(name STREQUAL "products_wide") # wgmma is a feature of 9.0 alone
       list(TRANSFORM own_compiler REPLACE "arch=compute_90,code=sm_90$" "arch=compute_90a,code=sm_90a")
     endif()
-    add_custom_command(OUTPUT ${image}
-      COMMAND ${own_compiler} ${contraction} -MD -MF ${image}.d -o ${image} ${source}
-      DEPENDS ${kernel} DEPFILE ${image}.d VERBATIM COMMENT "Building CUDA image kernels/${name}")
+    if(NOT WEFT_CUDA_IMAGES)
+      add_custom_command(OUTPUT ${image}
+        COMMAND ${own_compiler} ${contraction} -MD -MF ${image}.d -o ${image} ${source}
+        DEPENDS ${kernel} DEPFILE ${image}.d VERBATIM COMMENT "Building CUDA image kernels/${name}")
+    endif()
     list(APPEND images ${image})
     string(APPEND image_list "WEFT_CUDA_IMAGE(${name})\n")
     set(symbol weft_cuda_image_${name})

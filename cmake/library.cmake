@@ -3,6 +3,9 @@ file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/core/*.c
   ${PROJECT_SOURCE_DIR}/os/*.c
   ${PROJECT_SOURCE_DIR}/check/*.c)
+if(WEFT_FUZZ)
+  list(FILTER WEFT_SOURCES EXCLUDE REGEX "/check/") # no fuzzer reaches it
+endif()
 list(FILTER WEFT_SOURCES EXCLUDE REGEX "/os/posix_terminal\\.c$") # the command's alone: it keeps state and handles signals
 file(GLOB WEFT_BACKEND_SHARED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/*.c) # shared by several backends
 list(APPEND WEFT_SOURCES ${WEFT_BACKEND_SHARED})
@@ -52,6 +55,10 @@ foreach(source IN LISTS WEFT_SOURCES)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
         "-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni")
     endif()
+  endif()
+  # Most time of the sanitizers' tests goes into these loops.
+  if(WEFT_SANITIZE AND source MATCHES "/backends/cpu/exact_[a-z0-9]+\\.c$|/check/ops/mul_mat\\.c$")
+    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O3)
   endif()
 endforeach()
 
