@@ -181,7 +181,7 @@ static void lists_best_first(void **state) {
         assert_true(strlen(list[i].backend) > 0);
         if (!list[i].unusable[0] && strcmp(list[i].backend, "null") != 0) assert_true(i < null);
     }
-    assert_true(list[null].host_memory && list[null].memory_total > 0);
+    assert_true(list[null].host_memory && list[null].memory_total == 0); /* it does not know */
     assert_int_equal(list[null].kind, WEFT_DEVICE_NOTHING);
     assert_string_equal(list[null].stable_id, "null:0");
     size_t cpu = listed_position(list, count, "cpu:0");
@@ -200,14 +200,14 @@ static void opens_by_name(void **state) {
     (void)state;
     weft_runtime *runtime = new_runtime();
     weft_error error = {0};
-    static const char *const names[] = {"null", "null:0"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const names[] = {"null", "null:0", "cpu", "cpu:0"};
+    for (size_t i = 0; i < 4; i++) {
         weft_device *device = NULL;
         weft_device_info info;
         assert_int_equal(weft_device_open(runtime, names[i], NULL, &device, &error), WEFT_OK);
         assert_int_equal(weft_device_describe(device, &info, &error), WEFT_OK);
-        assert_string_equal(info.id, "null:0");
-        assert_true(info.memory_free > 0 && info.memory_free <= info.memory_total);
+        assert_string_equal(info.id, i < 2 ? "null:0" : "cpu:0");
+        if (i >= 2) assert_true(info.memory_free > 0 && info.memory_free <= info.memory_total);
         weft_device_close(device);
     }
     weft_device_close(NULL);

@@ -8,9 +8,9 @@
  * Steps "run" when somebody waits for them, as they would on a device without threads of its own. A device with a queue of its own
  * starts them in plan_submit, and wait only looks at how far they are.
  */
+#include <stdatomic.h>
 #include <string.h>
 
-#include "os/os.h"
 #include "weft/backend.h"
 
 #define MAX_QUEUED 64 /* steps; if all are queued, plan_submit returns WEFT_FULL */
@@ -42,14 +42,23 @@ typedef struct queued_step {
 
 struct weft_backend_device {
     const weft_host *host;
-    /* wait and cancel come from any thread at any time, next to one other call. */
-    weft_os_mutex mutex;
+    /* wait and cancel come from any thread at any time, next to one other call. Nothing here takes long; a backend whose calls do
+     * has a lock of its system's. */
+    atomic_flag busy;
     queued_step steps[MAX_QUEUED]; /* ring: entry i % MAX_QUEUED; those before `first` have ended */
     uint64_t first, end;
 };
 
 static void *allocate(const weft_host *host, size_t size) {
     return host->allocate(host->user, size, ALIGNMENT);
+}
+
+static void lock(weft_backend_device *device) {
+    while (atomic_flag_test_and_set_explicit(&device->busy, memory_order_acquire)) continue;
+}
+
+static void unlock(weft_backend_device *device) {
+    atomic_flag_clear_explicit(&device->busy, memory_order_release);
 }
 
 static void release(const weft_host *host, void *memory, size_t size) {
@@ -64,7 +73,6 @@ static weft_status null_devices(const weft_host *host, weft_device_info *list, s
     *count = 1;
     if (capacity == 0) return WEFT_OK;
     list[0] = (weft_device_info){.name = "does nothing", .host_memory = true, .host_processor = true, .kind = WEFT_DEVICE_NOTHING};
-    weft_os_memory(&list[0].memory_total, &list[0].memory_free);
     return WEFT_OK;
 }
 
@@ -74,24 +82,19 @@ static weft_status null_open(const weft_host *host, size_t index, const weft_dev
     (void)options;
     weft_backend_device *made = allocate(host, sizeof *made);
     if (!made) return host->fail(error, WEFT_OUT_OF_MEMORY, "no memory for a device");
-    *made = (weft_backend_device){.host = host};
-    if (!weft_os_mutex_init(&made->mutex)) {
-        release(host, made, sizeof *made);
-        return host->fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
-    }
+    *made = (weft_backend_device){.host = host, .busy = ATOMIC_FLAG_INIT};
     *device = made;
     return WEFT_OK;
 }
 
 static void null_close(weft_backend_device *device) {
-    weft_os_mutex_destroy(&device->mutex);
     release(device->host, device, sizeof *device);
 }
 
 static weft_status null_memory_info(weft_backend_device *device, uint64_t *total, uint64_t *free, weft_error *error) {
     (void)device;
     (void)error;
-    weft_os_memory(total, free);
+    *total = *free = 0; /* unknown */
     return WEFT_OK;
 }
 
@@ -145,7 +148,7 @@ static void run(const queued_step *step) {
     }
 }
 
-/* Runs what is queued up to and with `ticket`, with the mutex held: here a step takes no time. */
+/* Runs what is queued up to and with `ticket`, with the lock held: here a step takes no time. */
 static void run_until(weft_backend_device *device, uint64_t ticket) {
     while (device->first < device->end && device->steps[device->first % MAX_QUEUED].ticket <= ticket) {
         queued_step *next = &device->steps[device->first % MAX_QUEUED];
@@ -158,46 +161,46 @@ static void run_until(weft_backend_device *device, uint64_t ticket) {
 static weft_status null_plan_submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
                                     uint32_t result_slot, weft_error *error) {
     weft_status status = WEFT_OK;
-    weft_os_mutex_lock(&device->mutex);
+    lock(device);
     if (device->end - device->first == MAX_QUEUED) {
         status = device->host->fail(error, WEFT_FULL, "%d steps are queued: wait for one", MAX_QUEUED);
     } else {
         device->steps[device->end++ % MAX_QUEUED] =
             (queued_step){.ticket = ticket, .plan = plan, .step_slot = step_slot, .result_slot = result_slot};
     }
-    weft_os_mutex_unlock(&device->mutex);
+    unlock(device);
     return status;
 }
 
 static weft_status null_wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
     weft_status status = WEFT_OK;
-    weft_os_mutex_lock(&device->mutex);
+    lock(device);
     if (timeout_ns > 0) run_until(device, ticket);
     for (uint64_t i = device->end > MAX_QUEUED ? device->end - MAX_QUEUED : 0; i < device->end; i++) {
         const queued_step *candidate = &device->steps[i % MAX_QUEUED];
         if (candidate->ticket == ticket) status = i < device->first ? candidate->status : WEFT_TIMEOUT;
     }
-    weft_os_mutex_unlock(&device->mutex);
+    unlock(device);
     if (status == WEFT_TIMEOUT) return device->host->fail(error, status, "the step has not run yet");
     if (status) return device->host->fail(error, status, "the step was cancelled");
     return WEFT_OK;
 }
 
 static void null_cancel(weft_backend_device *device) {
-    weft_os_mutex_lock(&device->mutex);
+    lock(device);
     for (; device->first < device->end; device->first++) {
         queued_step *dropped = &device->steps[device->first % MAX_QUEUED];
         dropped->plan = NULL;
         dropped->status = WEFT_CANCELLED;
     }
-    weft_os_mutex_unlock(&device->mutex);
+    unlock(device);
 }
 
 /* Everything submitted before has ended when one of these touches memory. */
 static void finish(weft_backend_device *device) {
-    weft_os_mutex_lock(&device->mutex);
+    lock(device);
     run_until(device, UINT64_MAX);
-    weft_os_mutex_unlock(&device->mutex);
+    unlock(device);
 }
 
 static weft_status null_write(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t offset, const void *from,

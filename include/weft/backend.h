@@ -8,8 +8,8 @@
  * Two structs carry their size because members may be appended: `weft_host` and `weft_backend`. WEFT_BACKEND_ABI fixes all others:
  * a library and a plug-in of the same number agree on them.
  *
- * A plug-in is a shared library that exports `weft_backend_entry`. It gets its host services as an argument and calls nothing else
- * of weft (os/ is compiled into it).
+ * A plug-in is a shared library that exports `weft_backend_entry`. It gets its host services as an argument, calls nothing else of
+ * weft, and is not linked with it: the installed headers are all that it needs.
  */
 #ifndef WEFT_BACKEND_H
 #define WEFT_BACKEND_H

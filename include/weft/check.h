@@ -8,7 +8,14 @@
 #ifndef WEFT_CHECK_H
 #define WEFT_CHECK_H
 
+#if __has_include("weft/decoder.h")
 #include "weft/decoder.h"
+#else /* the library was built without the decoder, and has none of the functions that take a model */
+#include "weft/weft.h"
+typedef struct weft_model weft_model;
+typedef struct weft_engine_options weft_engine_options;
+typedef int32_t weft_token;
+#endif
 
 #ifdef __cplusplus
 extern "C" {
