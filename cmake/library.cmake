@@ -74,7 +74,7 @@ file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_families.def CONTENT "
 # Which ops each folder implements.
 weft_stems(cpu ${PROJECT_SOURCE_DIR}/backends/cpu/ops c)
 
-find_package(Threads)
+find_package(Threads GLOBAL)
 if(NOT Threads_FOUND)
   message(FATAL_ERROR "POSIX threads not found (Debian: libc6-dev)")
 endif()
@@ -84,7 +84,7 @@ if(WEFT_DECODER)
   if(WEFT_MISSING)
     message(FATAL_ERROR "${WEFT_MISSING}; -DWEFT_DECODER=OFF builds the core and the backends alone, without it")
   endif()
-  list(APPEND WEFT_LIBRARIES PkgConfig::PCRE2)
+  list(APPEND WEFT_LIBRARIES PkgConfig::WEFT_PCRE2)
 endif()
 
 # The objects, for the tests, which call internal functions; and the library made of them.

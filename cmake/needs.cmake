@@ -1,4 +1,4 @@
-# weft_needs(PREFIX MODULE WHAT DEBIAN): finds a library by pkg-config and makes the target PkgConfig::PREFIX, or says in
+# weft_needs(PREFIX MODULE WHAT DEBIAN): finds a library by pkg-config and makes the target PkgConfig::WEFT_PREFIX, or says in
 # WEFT_MISSING which library is missing and which Debian package has it.
 macro(weft_needs prefix module what debian)
   set(WEFT_MISSING "")
@@ -6,8 +6,8 @@ macro(weft_needs prefix module what debian)
   if(NOT PkgConfig_FOUND)
     set(WEFT_MISSING "pkg-config not found, which finds ${what} (Debian: pkg-config ${debian})")
   else()
-    pkg_check_modules(${prefix} IMPORTED_TARGET ${module})
-    if(NOT ${prefix}_FOUND)
+    pkg_check_modules(WEFT_${prefix} IMPORTED_TARGET GLOBAL ${module}) # a project around weft links it too
+    if(NOT WEFT_${prefix}_FOUND)
       set(WEFT_MISSING "${what} not found (Debian: ${debian})")
     endif()
   endif()

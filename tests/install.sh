@@ -1,61 +1,100 @@
 #!/usr/bin/env bash
-# Installs a build into a scratch folder and builds the examples against it, through CMake's package and through pkg-config:
-# tests/install.sh BUILD_FOLDER
+# Installs a build into a scratch folder, moves it, and uses it as programs outside of weft do: the examples in C, C++ and Python through
+# CMake's package, pkg-config and ctypes, a plug-in, and the command: tests/install.sh BUILD_FOLDER
 set -euo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 build=$(cd "$1" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-cmake --install "$build" --prefix "$scratch/usr" >/dev/null
+fail() { echo "$*"; exit 1; }
+unset LD_LIBRARY_PATH
+cmake --install "$build" --prefix "$scratch/first" >/dev/null
+mv "$scratch/first" "$scratch/usr"
+library=$(dirname "$(find "$scratch/usr" -name 'libweft.so' | head -n 1)")
+export PKG_CONFIG_PATH=$library/pkgconfig
+# A shared library needs none of what it was linked with: weft.pc does not even ask for it.
+flags=$(PKG_CONFIG_LIBDIR=$PKG_CONFIG_PATH pkg-config --cflags --libs weft)
+case $flags in *"$scratch/first"*) fail "weft.pc has the folder of before: $flags" ;; esac
+# shellcheck disable=SC2086
+compile() { "${@:2}" $flags -Wl,-rpath,"$library" -o "$scratch/$1"; }
+
+# Each header by itself, in C and in C++.
+headers() {
+    local header
+    for header in $(cd "$1/include" && find weft -name '*.h'); do
+        printf '#include <%s>\nint used;\n' "$header" | cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I"$1/include" -x c - || fail "C: $header"
+        ! command -v c++ >/dev/null || printf '#include <%s>\nint used;\n' "$header" |
+            c++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -I"$1/include" -x c++ - || fail "C++: $header"
+    done
+}
+headers "$scratch/usr"
+
 cmake -S "$source/examples" -B "$scratch/examples" -DCMAKE_PREFIX_PATH="$scratch/usr" >/dev/null
 cmake --build "$scratch/examples" >/dev/null
 "$scratch/examples/graph_by_hand" cpu >"$scratch/cmake.txt"
-
-library=$(dirname "$(find "$scratch/usr" -name 'libweft.so' | head -n 1)")
-sed -i "s|^prefix=.*|prefix=$scratch/usr|" "$library/pkgconfig/weft.pc"
-flags=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --cflags --libs weft)
-# shellcheck disable=SC2086
-cc -std=c17 "$source/examples/graph_by_hand.c" -o "$scratch/graph_by_hand" $flags
-LD_LIBRARY_PATH=$library "$scratch/graph_by_hand" cpu >"$scratch/pkgconfig.txt"
-# What a plug-in includes.
-# shellcheck disable=SC2086
-cc -std=c17 -fsyntax-only $flags -x c - <<'C'
-#include "weft/backend.h"
-int place[] = {WEFT_ROPE_TABLE, WEFT_ROPE_OUT_Y};
-C
+compile graph_by_hand cc -std=c17 "$source/examples/graph_by_hand.c"
+"$scratch/graph_by_hand" cpu >"$scratch/pkgconfig.txt"
 
 # One version everywhere: the header's, the library's, the package files', and the name under which programs find the library.
-version=$(PKG_CONFIG_PATH="$library/pkgconfig" pkg-config --modversion weft)
+version=$(pkg-config --modversion weft)
 if [ -x "$scratch/usr/bin/weft" ]; then
-    told=$(LD_LIBRARY_PATH=$library "$scratch/usr/bin/weft" --version)
-    [ "$told" = "weft $version" ] || { echo "the command tells \"$told\" and weft.pc \"$version\""; exit 1; }
+    told=$("$scratch/usr/bin/weft" --version)
+    [ "$told" = "weft $version" ] || fail "the command tells \"$told\" and weft.pc \"$version\""
     # What the command prints of itself.
     grep -q '^\.SS weft run' "$scratch/usr/share/man/man1/weft.1"
     bash -n "$scratch/usr/share/bash-completion/completions/weft"
     grep -q '^#compdef weft$' "$scratch/usr/share/zsh/site-functions/_weft"
     grep -q '__weft_is run. -l prompt ' "$scratch/usr/share/fish/vendor_completions.d/weft.fish"
+
+    # The same answer from C, C++ and Python.
+    "$scratch/usr/bin/weft" synth tiny "$scratch/tiny.gguf" >/dev/null 2>&1
+    for program in "$scratch/examples/answer" "$scratch/examples/answer_cpp" "env WEFT_LIBRARY=$library/libweft.so python3 $source/examples/answer.py"; do
+        [ -x "$program" ] || [ "${program%% *}" = env ] || continue # there is no C++ compiler
+        $program "$scratch/tiny.gguf" "What is the capital of Portugal?" cpu >"$scratch/answer" || fail "$program failed"
+        [ "$(wc -c <"$scratch/answer")" -gt 20 ] || fail "$program: no answer"
+        [ ! -e "$scratch/answer.first" ] || cmp "$scratch/answer" "$scratch/answer.first" || fail "$program: another answer"
+        cp "$scratch/answer" "$scratch/answer.first"
+    done
 fi
 case $version in 0.*) abi=${version%.*} ;; *) abi=${version%%.*} ;; esac
-[ "$(readlink "$library/libweft.so.$abi")" = "libweft.so.$version" ] || { echo "no libweft.so.$abi"; exit 1; }
-objdump -p "$scratch/graph_by_hand" | grep -q "NEEDED *libweft.so.$abi\$" || { echo "the example does not need libweft.so.$abi"; exit 1; }
+[ "$(readlink "$library/libweft.so.$abi")" = "libweft.so.$version" ] || fail "no libweft.so.$abi"
+objdump -p "$scratch/graph_by_hand" | grep -q "NEEDED *libweft.so.$abi\$" || fail "the example does not need libweft.so.$abi"
 
-# The headers are C++ too.
-if command -v c++ >/dev/null; then
-    cat >"$scratch/headers.cpp" <<'CPP'
-#include <weft/backend.h>
-#include <weft/check.h>
-#include <weft/rope_table.h>
-static_assert(WEFT_VERSION_NUMBER == (WEFT_VERSION_MAJOR << 16 | WEFT_VERSION_MINOR << 8 | WEFT_VERSION_PATCH), "version");
-int main() {
-    weft_engine_options engine = {}, same{.device = "auto"};
-    engine.device = same.device;
-    return engine.reserved[0] == 0 && weft_version() == WEFT_VERSION_NUMBER ? 0 : 1;
+# The null backend under another name, as a plug-in: it includes only what is installed, and is linked with nothing.
+{
+    sed 's/\.name = "null"/.name = "cloned"/' "$source/backends/null/null.c"
+    echo 'WEFT_API const weft_backend *weft_backend_entry(const weft_host *host);'
+    echo 'const weft_backend *weft_backend_entry(const weft_host *host) { return host->abi == WEFT_BACKEND_ABI ? &weft_null_backend : NULL; }'
+} >"$scratch/cloned.c"
+cc -std=c17 -Wall -Werror -shared -fPIC -Wl,-z,defs -I"$scratch/usr/include" "$scratch/cloned.c" -o "$scratch/cloned.so"
+cat >"$scratch/loads.c" <<'C'
+#include <stdio.h>
+#include <weft/weft.h>
+int main(int argc, char **argv) {
+    weft_runtime *runtime = NULL;
+    weft_device *device = NULL;
+    weft_error error = {0};
+    weft_status status = argc == 2 ? weft_runtime_create(NULL, &runtime, &error) : WEFT_INVALID_ARGUMENT;
+    if (!status) status = weft_runtime_load_backend(runtime, argv[1], &error);
+    if (!status) status = weft_device_open(runtime, "cloned", NULL, &device, &error);
+    weft_device_close(device);
+    weft_runtime_destroy(runtime);
+    if (status) fprintf(stderr, "%s\n", error.message);
+    return status;
 }
-CPP
-    # shellcheck disable=SC2086
-    c++ -std=c++20 -Wall -Werror "$scratch/headers.cpp" -o "$scratch/headers" $flags
-    LD_LIBRARY_PATH=$library "$scratch/headers"
-fi
+C
+compile loads cc -std=c17 "$scratch/loads.c"
+"$scratch/loads" "$scratch/cloned.so"
+
+# Without the decoder: its headers are not there, the others compile, and weft.pc does not ask for PCRE2. No library need be built.
+without=$scratch/without
+cmake -S "$source" -B "$without" -DWEFT_BACKENDS=null -DWEFT_DECODER=OFF -DBUILD_SHARED_LIBS=OFF >/dev/null
+mkdir -p "$without/lib" && touch "$without/lib/libweft.a"
+cmake --install "$without" --component development --prefix "$scratch/plain" >/dev/null
+left=$(find "$scratch/plain" -name decoder.h -o -name session.h -o -name sampling.h -o -name grammar.h)
+[ -z "$left" ] || fail "installed without the decoder: $left"
+headers "$scratch/plain"
+! grep -rq pcre2 "$scratch/plain" || fail "without the decoder: $(grep -r pcre2 "$scratch/plain")"
 
 # silu of 1, 2 - 4 and 5.
 python3 - "$scratch/cmake.txt" "$scratch/pkgconfig.txt" <<'PYTHON'
@@ -65,5 +104,5 @@ for path in sys.argv[1:]:
     got = [float(line) for line in open(path)]
     expected = [x / (1 + math.exp(-x)) for x in (1, -2, 5)]
     assert len(got) == 3 and all(abs(a - b) < 1e-5 for a, b in zip(got, expected)), (path, got, expected)
-print("installed, and both examples agree")
+print("installed, and all examples agree")
 PYTHON

@@ -1,0 +1,20 @@
+# cpack runs this before it packs what was installed. A Debian package's command has no search path of its own, because in /usr the
+# system's loader finds the library; its manual is compressed, and there is a changelog.
+if(NOT CPACK_GENERATOR STREQUAL "DEB")
+  return()
+endif()
+set(staged ${CPACK_TEMPORARY_DIRECTORY})
+file(GLOB commands ${staged}/*/usr/bin/weft)
+foreach(command IN LISTS commands)
+  file(RPATH_REMOVE FILE ${command})
+endforeach()
+string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
+file(GLOB folders ${staged}/*/usr/share/doc/*)
+foreach(folder IN LISTS folders)
+  file(WRITE ${folder}/changelog.Debian
+    "weft (${CPACK_PACKAGE_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")
+endforeach()
+file(GLOB texts ${staged}/*/usr/share/man/*/*.1 ${staged}/*/usr/share/doc/*/changelog.Debian)
+if(texts)
+  execute_process(COMMAND gzip -9nf ${texts} COMMAND_ERROR_IS_FATAL ANY)
+endif()
