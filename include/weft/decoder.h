@@ -164,7 +164,8 @@ typedef struct weft_engine_options {
     bool logits;           /* sessions may use on_logits, and sampling options that change logits */
     bool refuse_when_full; /* if pages run out, the newest sequence fails with WEFT_OUT_OF_PAGES and does not wait for pages */
     bool unfused;          /* plans run the graph's own nodes and fuse none */
-    bool (*progress)(void *user, uint64_t done, uint64_t total); /* loaded bytes and all bytes; false cancels; NULL: none */
+    /* Called by the thread that creates the engine: loaded bytes and all bytes; false cancels; NULL: none. */
+    bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
     /* A GPU cannot end a running step. So its steps for prompts have as many rows as it is expected to run in so many milliseconds,
      * one at least: no cancel waits longer. It is measured as steps run, and does not change results. 0: 50 */
@@ -241,10 +242,10 @@ typedef struct weft_quantise_options {
  * the mix. Metadata and tokenizer are copied; norms, biases, routers and vectors keep their types. Scales are searched for so that
  * the sum of squared errors is small. Of the weights, only some rows are in memory at a time. `to` appears when it is whole and on
  * the disk, and replaces a file of that name, which may be `from`. Until then the output is called `to`.partial; on failure it is
- * removed. Everything runs on the calling thread. WEFT_INVALID_ARGUMENT: there is no such mix. WEFT_NOT_FOUND, WEFT_BAD_FILE:
- * `from` cannot be opened, or a weight in it is NaN or infinite. WEFT_UNSUPPORTED: a tensor's type cannot be read, it is quantised
- * already, or a weight is too large for the type. WEFT_IO: reading or writing failed, or the disk is full. WEFT_CANCELLED:
- * `progress` returned false. Messages name the tensor. */
+ * removed. Everything runs on the calling thread, `progress` too. WEFT_INVALID_ARGUMENT: there is no such mix. WEFT_NOT_FOUND,
+ * WEFT_BAD_FILE: `from` cannot be opened, or a weight in it is NaN or infinite. WEFT_UNSUPPORTED: a tensor's type cannot be read,
+ * it is quantised already, or a weight is too large for the type. WEFT_IO: reading or writing failed, or the disk is full.
+ * WEFT_CANCELLED: `progress` returned false. Messages name the tensor. */
 WEFT_API weft_status weft_quantise(weft_runtime *runtime, const weft_quantise_options *options, const char *from, const char *to,
                                    weft_error *error);
 
@@ -262,6 +263,7 @@ typedef struct weft_synth_options {
 WEFT_API const char *weft_synth_shape(size_t index);
 /* Writes a GGUF file of that shape and quantisation mix. Its weights are random, scaled so that activations stay in a usual range,
  * and its vocabulary is byte-level, of the shape's size. The same seed gives the same file. On failure no file is left.
+ * `progress` is called by the calling thread.
  * WEFT_INVALID_ARGUMENT: there is no such shape or mix. WEFT_CANCELLED: `progress` returned false. WEFT_IO. */
 WEFT_API weft_status weft_synth(weft_runtime *runtime, const weft_synth_options *options, const char *path, weft_error *error);
 

@@ -38,7 +38,9 @@ typedef struct weft_session_options {
     /* Gets the n_vocab logits of position `index`, which predict token index + 1, for prompt and answer. */
     void (*on_logits)(void *user, size_t index, const float *logits, size_t n_vocab);
     void *user;
-    const weft_render_options *chat; /* what messages are rendered with: tools, documents, variables and clock; NULL: none */
+    /* What messages are rendered with: tools, documents, variables and clock; NULL: none. It is copied with its texts. `clock` is
+     * called by the thread whose call renders them. */
+    const weft_render_options *chat;
     /* Gets, after each step that ran rows of the prompt, how many of the session's first tokens are in the KV cache, and how many
      * are to be. Called as the other callbacks are. */
     void (*on_prefill)(void *user, size_t done, size_t all);
@@ -54,7 +56,8 @@ typedef struct weft_session_options {
 
 typedef enum weft_role { WEFT_SYSTEM, WEFT_USER, WEFT_ASSISTANT } weft_role;
 
-/* Creates an empty session. `options` may be NULL. WEFT_FULL: the engine has n_sequences sessions already. */
+/* Creates an empty session. `options` may be NULL, and is copied with all that it points to, except a grammar and what `user` leads
+ * to. WEFT_FULL: the engine has n_sequences sessions already. */
 WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session_options *options, weft_session **session,
                                          weft_error *error);
 /* Replaces the sampling options, for answers that begin later. `options` may be NULL: all zeros. WEFT_INVALID_ARGUMENT: a value is
@@ -70,10 +73,12 @@ WEFT_API weft_status weft_session_fork(weft_session *session, const weft_session
 /* Gives the session's pages back to the engine. No other call on the session may be under way. */
 WEFT_API void weft_session_destroy(weft_session *session);
 
-/* Adds a message as the chat template writes it, and what it writes before an answer. `text` is plain: only what the template
- * itself writes becomes control tokens. A system message can only be the first; it becomes tokens with the next message. If the
- * template has no place for it, it is put before the first user's, and the runtime's logger gets a warning. Tokens that come after
- * a message, added or chosen, are the assistant's answer; tokens before the first message stay before the conversation.
+/* Adds a message as the chat template writes it, and what it writes before an answer, the assistant's header. The header is added
+ * at once, with every message but a system message, so that the next weft_session_next begins the answer. If another message comes
+ * before an answer, the template writes the conversation without that header. `text` is copied, and is plain: only what the
+ * template itself writes becomes control tokens. A system message can only be the first; it becomes tokens with the next message.
+ * If the template has no place for it, it is put before the first user's, and the runtime's logger gets a warning. Tokens that come
+ * after a message, added or chosen, are the assistant's answer; tokens before the first message stay before the conversation.
  *
  * The template writes the whole conversation anew. As far as it writes what the session holds already, nothing is computed again
  * (docs/templates.md). WEFT_UNSUPPORTED: the model has no chat template that weft can read. WEFT_INVALID_ARGUMENT: the template
@@ -125,11 +130,12 @@ typedef enum weft_finish {
 } weft_finish;
 
 typedef struct weft_piece {
-    const char *text;        /* whole UTF-8 characters if the model writes UTF-8, without a final zero; valid until the next call */
-    size_t size;             /* bytes; may be 0 */
-    weft_token token;        /* WEFT_NO_TOKEN in the last piece */
-    weft_logprob chosen;     /* the token and its log-probability, if n_top of the sampling options is more than 0 */
-    const weft_logprob *top; /* n_top tokens, best first; valid until the next call */
+    const char *text;    /* whole UTF-8 characters if the model writes UTF-8, without a final zero. Valid until the next call on the
+                            session other than weft_session_cancel and weft_session_measure */
+    size_t size;         /* bytes; may be 0 */
+    weft_token token;    /* WEFT_NO_TOKEN in the last piece */
+    weft_logprob chosen; /* the token and its log-probability, if n_top of the sampling options is more than 0 */
+    const weft_logprob *top; /* n_top tokens, best first; valid as long as `text` */
     size_t n_top;
     bool last; /* the answer is over; `text` is what was held back: an incomplete character, or the beginning of a stop text */
     weft_finish finish; /* of the last piece: why the answer is over */
@@ -163,7 +169,8 @@ WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *err
  * WEFT_FINISH_CANCELLED. A waiting weft_session_prefill, and a call that adds text, return WEFT_CANCELLED. The answer is over.
  * If an answer is under way and no call waits, the next weft_session_next returns that last piece. If there is neither an answer
  * nor a call, the next weft_session_next or weft_session_prefill ends so, unless something is added to the session before. If the
- * cancel ended calls, it does not end calls that begin later. May be called from any thread and from a signal handler. */
+ * cancel ended calls, it does not end calls that begin later. May be called from any thread and from a signal handler, also while
+ * weft_session_move runs, but not once weft_session_destroy has begun: first wait for the threads and handlers that may cancel. */
 WEFT_API void weft_session_cancel(weft_session *session);
 
 typedef struct weft_session_timing {

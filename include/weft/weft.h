@@ -19,7 +19,9 @@
  * - Strings are UTF-8 and zero-terminated. The library copies those that it is given, and returned strings live as long as the
  *   handle that they came from.
  * - Any call may come from any thread, and the library serialises the calls on one device. The exceptions: only one thread at a
- * time builds a graph, and no other call may use a handle while it is being destroyed.
+ *   time builds a graph, and no other call, not even a cancel, may use a handle once its `_destroy` or `_close` has begun.
+ * - A callback is called by a thread that is inside of a call, possibly while the library holds locks. Unless its description
+ *   allows it, it calls no function on a device, an engine or what was made from them.
  * - The library never ends the process, prints or reads the environment. It starts no threads, except the worker threads of an
  *   opened CPU device.
  */
@@ -116,7 +118,6 @@ typedef struct weft_runtime_options {
 } weft_runtime_options;
 
 typedef struct weft_runtime weft_runtime;
-
 /* Creates a runtime with the built-in backends. No driver is loaded before devices are listed or opened. `options` may be NULL. */
 WEFT_API weft_status weft_runtime_create(const weft_runtime_options *options, weft_runtime **runtime, weft_error *error);
 WEFT_API void weft_runtime_destroy(weft_runtime *runtime);
@@ -230,7 +231,6 @@ typedef struct weft_device_options {
 } weft_device_options;
 
 typedef struct weft_device weft_device;
-
 /* Opens a device by `name`: "auto" or NULL (the first usable device of weft_devices with a rank of 0 or more; devices for tests
  * have lower ranks), a backend's name (its first usable device), or a device's id or stable id. Only "auto" asks more than one
  * backend. `options` may be NULL. No other device is opened instead. WEFT_NOT_FOUND: no such device. */
@@ -378,7 +378,6 @@ WEFT_API weft_status weft_graph_print(const weft_graph *graph, const weft_graph_
 /* ---- Stores: what plans share on a device ---- */
 
 typedef struct weft_store weft_store;
-
 /* Lets the nodes of an op run with only one kernel, given by its number in the device's table: for tests and comparisons. */
 typedef struct weft_forced_kernel {
     weft_op op;
@@ -422,7 +421,8 @@ WEFT_API void weft_store_destroy(weft_store *store);
 WEFT_API void weft_store_measure(const weft_store *store, weft_store_bytes *bytes);
 
 /* The source of weights. `read` reads all of `size` bytes, from byte `offset` of the named tensor on, or fails. For a slice it is
- * called with the name of the source's tensor, once for each contiguous run of bytes. It is called by the thread that loads. */
+ * called with the name of the source's tensor, once for each contiguous run of bytes. It is called by the thread that loads, one
+ * call after the other. `name` lives during the call; this struct is needed until the function that it was given to returns. */
 typedef struct weft_weight_source {
     weft_status (*read)(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error);
     void *user;
@@ -449,7 +449,6 @@ WEFT_API weft_status weft_store_write_state(weft_store *store, const char *name,
 /* ---- Plans: a graph recorded by a device ---- */
 
 typedef struct weft_plan weft_plan;
-
 /* Fuses `graph`, orders its nodes, places its values and records it. The store is loaded, has all weights and states of the graph,
  * and an arena that is large enough: a graph given to weft_store_create fits. The graph may be destroyed after the call. */
 WEFT_API weft_status weft_plan_create(weft_store *store, const weft_graph *graph, weft_plan **plan, weft_error *error);
