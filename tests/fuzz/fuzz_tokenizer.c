@@ -12,7 +12,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static weft_runtime *runtime;
-static weft_tokenizer *tokenizers[N_SCHEMES];
+/* One for each scheme, and one that merges characters. */
+enum { N_TOKENIZERS = N_SCHEMES + 1 };
+static weft_tokenizer *tokenizers[N_TOKENIZERS];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
@@ -21,10 +23,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     /* Several fuzzers can run in one folder. */
     snprintf(path, sizeof path, "fuzz_tokenizer.%llx.tmp", (unsigned long long)weft_os_now());
     if (weft_runtime_create(NULL, &runtime, NULL)) abort();
-    for (int scheme = 0; scheme < N_SCHEMES; scheme++) {
-        static weft_gguf *files[N_SCHEMES]; /* tokenizers borrow from them */
+    for (int scheme = 0; scheme < N_TOKENIZERS; scheme++) {
+        static weft_gguf *files[N_TOKENIZERS]; /* tokenizers borrow from them */
+        static const char *const merges[] = {
+            "\xE2\x96\x81 t", "h e", "\xE2\x96\x81t he", "e r", "l l", "\xE2\x96\x81 \xE2\x96\x81", NULL};
         vocabulary_spec spec = {.scheme = scheme,
                                 .added = {{"<tool>", WEFT_TOKEN_USER_DEFINED}, {"<|im_end|>x", WEFT_TOKEN_CONTROL}}};
+        if (scheme == N_SCHEMES) {
+            spec.scheme = SPM;
+            spec.merges = merges;
+            spec.entries[0] = (added_entry){"tokenizer.ggml.model", AS_TEXT, 0, "gemma4"};
+        }
         if (!write_vocabulary(runtime, &spec, path) || weft_gguf_open(runtime, path, &files[scheme], NULL) ||
             weft_tokenizer_create(runtime, files[scheme], &tokenizers[scheme], NULL)) {
             abort();
@@ -61,7 +70,7 @@ static void any_tokens(const weft_tokenizer *tokenizer, const uint8_t *bytes, si
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (size == 0) return 0;
     const char *text = (const char *)bytes + 1;
-    const weft_tokenizer *tokenizer = tokenizers[bytes[0] % N_SCHEMES];
+    const weft_tokenizer *tokenizer = tokenizers[bytes[0] % N_TOKENIZERS];
     there_and_back(tokenizer, size > 1 ? text : NULL, size - 1, bytes[0] & 128);
     any_tokens(tokenizer, bytes + 1, size - 1);
     return 0;
