@@ -317,6 +317,12 @@ class Files(unittest.TestCase):
         kv_cache = 256 * got["n_layers"] * 2 * got["n_kv_heads"] * got["head_dim"] * 2
         self.assertGreaterEqual(device["states"], kv_cache)
         self.assertLess(device["states"], kv_cache + 4096)
+        self.assertGreater(device["memory_free"], 0)
+        # A device that does not know its memory has no figure for it.
+        [device] = json.loads(weft("inspect", model(), "--json", "--backend", "null")[1])["devices"]
+        self.assertIsNone(device["memory_free"])
+        self.assertRegex(weft("inspect", model(), "--backend", "null")[1], rb"\nnull:0: .* MB[^\n]*\n")
+        self.assertNotIn(b"free", weft("inspect", model(), "--backend", "null")[1])
 
     def test_no_more_memory_than_stated(self):
         """A run's private memory stays below what inspect says and a process's own few megabytes; tests/reference/memory.py has both sides."""

@@ -95,7 +95,8 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
             continue;
         }
         print_bytes(&need->bytes);
-        printf("; %.0f MB free\n", (double)need->memory_free * 1e-6);
+        if (need->memory_free > 0) printf("; %.0f MB free", (double)need->memory_free * 1e-6);
+        putchar('\n');
     }
     if (!all) return;
     const char *key, *type;
@@ -195,7 +196,8 @@ static bool add_needs(cJSON *json, const device_need *needs, size_t n_needs) {
                    cJSON_AddNumberToObject(entry, "total", (double)need->bytes.total) &&
                    cJSON_AddNumberToObject(entry, "packed", (double)need->bytes.packed) &&
                    cJSON_AddNumberToObject(entry, "bytes_used", (double)need->bytes.bytes_used) &&
-                   cJSON_AddNumberToObject(entry, "memory_free", (double)need->memory_free);
+                   (need->memory_free > 0 ? cJSON_AddNumberToObject(entry, "memory_free", (double)need->memory_free)
+                                          : cJSON_AddNullToObject(entry, "memory_free"));
     }
     return complete;
 }
