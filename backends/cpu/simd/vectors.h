@@ -168,12 +168,11 @@ static void multiply_floats(const weft_cpu_matrix *matrix, const float *columns,
     if (matrix->type == WEFT_BF16) rows_of_type(WEFT_BF16, matrix, columns, n_columns, first_row, n_rows, y, y_stride);
 }
 
-/* ---- Attention: FlashAttention's online softmax; keys are transposed, so that lanes are positions, and shared by all queries ----
- */
+/* ---- Attention: FlashAttention's online softmax; unpacked keys are shared by all queries ---- */
 
 #define POSITIONS 32   /* keys that are processed together */
-#define DIMENSIONS 128 /* of keys transposed together */
-#define QUERIES 48     /* that share transposed keys */
+#define DIMENSIONS 128 /* of keys unpacked together */
+#define QUERIES 48     /* that share unpacked keys */
 #define PARTS (POSITIONS / LANES)
 
 typedef struct chunk {
@@ -182,35 +181,42 @@ typedef struct chunk {
     int64_t head_dim, n_positions;
 } chunk;
 
-/* transposed[d][position] for dimensions first .. first + count - 1; positions past the last are zeros. */
-static void transpose_keys(const chunk *part, int64_t first, int64_t count, float transposed[DIMENSIONS][POSITIONS]) {
-    for (int64_t d = 0; d < count; d += LANES) {
-        for (int64_t p = 0; p < POSITIONS; p += LANES) {
-            vec rows[LANES];
-            for (int i = 0; i < LANES; i++) {
-                bool present = p + i < part->n_positions;
-                int64_t index = present ? (p + i) * part->head_dim + first + d : 0;
-                rows[i] = load_typed(part->type, part->keys, index, present ? count - d : 0);
-            }
-            vec_transpose(rows);
-            for (int i = 0; i < LANES; i++) vec_store(transposed[d + i] + p, rows[i]);
+/* Dimensions first .. first + count - 1 of the keys as floats, with zeros up to whole vectors of dimensions and of positions. */
+static void unpack_keys(const chunk *part, int64_t first, int64_t count, float keys[POSITIONS][DIMENSIONS]) {
+    for (int64_t p = 0; p < POSITIONS && p < (part->n_positions + LANES - 1) / LANES * LANES; p++) {
+        bool present = p < part->n_positions;
+        for (int64_t d = 0; d < count; d += LANES) {
+            int64_t index = present ? p * part->head_dim + first + d : 0;
+            vec_store(keys[p] + d, load_typed(part->type, part->keys, index, present ? count - d : 0));
         }
     }
 }
 
+/* Products of a query with LANES keys, one in each lane. */
+INLINE vec dots(const float *query, int64_t count, float (*keys)[DIMENSIONS]) {
+    vec sums[LANES];
+    for (int i = 0; i < LANES; i++) sums[i] = vec_set(0.0F);
+    for (int64_t d = 0; d < count; d += LANES) {
+        vec values = load_part(query + d, count - d);
+        for (int i = 0; i < LANES; i++) sums[i] = vec_fma(values, vec_load(keys[i] + d), sums[i]);
+    }
+    vec_transpose(sums);
+    for (int width = LANES / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; i++) sums[i] = vec_add(sums[i], sums[i + width]);
+    }
+    return sums[0];
+}
+
 static void scores_of(const chunk *part, const float *queries, int64_t stride, int64_t n_queries, float (*scores)[POSITIONS]) {
-    float transposed[DIMENSIONS][POSITIONS];
+    float keys[POSITIONS][DIMENSIONS];
     for (int64_t first = 0; first < part->head_dim; first += DIMENSIONS) {
         int64_t count = part->head_dim - first < DIMENSIONS ? part->head_dim - first : DIMENSIONS;
-        transpose_keys(part, first, count, transposed);
+        unpack_keys(part, first, count, keys);
         for (int64_t i = 0; i < n_queries; i++) {
-            vec sums[PARTS];
-            for (int p = 0; p < PARTS; p++) sums[p] = first == 0 ? vec_set(0.0F) : vec_load(scores[i] + p * LANES);
-            for (int64_t d = 0; d < count; d++) {
-                vec query = vec_set(queries[i * stride + first + d]);
-                for (int p = 0; p < PARTS; p++) sums[p] = vec_fma(query, vec_load(transposed[d] + p * LANES), sums[p]);
+            for (int64_t p = 0; p < part->n_positions; p += LANES) {
+                vec products = dots(queries + i * stride + first, count, keys + p);
+                vec_store(scores[i] + p, first == 0 ? products : vec_add(products, vec_load(scores[i] + p)));
             }
-            for (int p = 0; p < PARTS; p++) vec_store(scores[i] + p * LANES, sums[p]);
         }
     }
 }
