@@ -70,7 +70,7 @@ static inline void scale_scores(weft_phase *phase) {
 }
 
 static inline bool has_many_rows(const weft_phase *phase) {
-    return phase->outputs[0].tensor.shape[1] >= 8;
+    return phase->outputs[0].tensor.shape[1] >= 4;
 }
 
 #endif
