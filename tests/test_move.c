@@ -72,6 +72,50 @@ static void refused_moves_change_nothing(void **state) {
     weft_engine_destroy(engine);
 }
 
+/* What was chosen ahead of the reader is chosen again, and max_tokens does not count it twice. */
+static void tokens_chosen_ahead_are_chosen_again(void **state) {
+    (void)state;
+    weft_error error = {0};
+    answer alone;
+    weft_token tokens[16];
+    int32_t n_rows = 1;
+    weft_engine *engine = create((weft_engine_options){.n_ctx = 0}), *to = create((weft_engine_options){.page_size = 8});
+    answer_alone(engine, &usual, &alone);
+    weft_session *session = ask(engine);
+    read_tokens(session, 3, tokens);
+    while (n_rows > 0) CHECK(weft_engine_step(engine, &n_rows, &error));
+    assert_true(session->n_tokens > session->n_read);
+    CHECK(weft_session_move(session, to, NULL, &error));
+    assert_int_equal(read_tokens(session, 16, tokens + 3), 7);
+    assert_memory_equal(tokens, alone.tokens, 10 * sizeof *tokens);
+    weft_session_destroy(session);
+    weft_engine_destroy(engine);
+    weft_engine_destroy(to);
+}
+
+/* A session that its engine had no pages for. */
+static void refused_sessions_go_on_elsewhere(void **state) {
+    (void)state;
+    weft_error error = {0};
+    answer alone;
+    weft_piece piece;
+    weft_token tokens[16];
+    weft_engine *roomy = create((weft_engine_options){.n_ctx = 0});
+    weft_engine *full = create((weft_engine_options){.n_cache = 32, .page_size = 16, .refuse_when_full = true});
+    answer_alone(roomy, &usual, &alone);
+    weft_session *session = ask(full);
+    size_t n = 0;
+    weft_status status;
+    while ((status = weft_session_next(session, &piece, &error)) == WEFT_OK) tokens[n++] = piece.token;
+    assert_int_equal(status, WEFT_OUT_OF_PAGES);
+    CHECK(weft_session_move(session, roomy, NULL, &error));
+    assert_int_equal(read_tokens(session, 16, tokens + n), 10 - n);
+    assert_memory_equal(tokens, alone.tokens, 10 * sizeof *tokens);
+    weft_session_destroy(session);
+    weft_engine_destroy(full);
+    weft_engine_destroy(roomy);
+}
+
 static void survives_every_failing_allocation(void **state) {
     (void)state;
     weft_error error = {0};
@@ -308,8 +352,12 @@ int main(int argc, char **argv) {
     if (argc > 1) seconds = strtod(argv[1], NULL);
     if (argc > 2) first_seed = (uint32_t)strtoul(argv[2], NULL, 10);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused_moves_change_nothing), cmocka_unit_test(survives_every_failing_allocation),
-        cmocka_unit_test(polling_gives_what_is_there),  cmocka_unit_test(polling_does_not_wait),
+        cmocka_unit_test(refused_moves_change_nothing),
+        cmocka_unit_test(survives_every_failing_allocation),
+        cmocka_unit_test(tokens_chosen_ahead_are_chosen_again),
+        cmocka_unit_test(refused_sessions_go_on_elsewhere),
+        cmocka_unit_test(polling_gives_what_is_there),
+        cmocka_unit_test(polling_does_not_wait),
         cmocka_unit_test(threads_move_and_save),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

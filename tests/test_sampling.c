@@ -271,8 +271,9 @@ static void a_move_keeps_the_options(void **state) {
     session = ask(options);
     do {
         CHECK(weft_session_next(session, &piece, &error));
-        CHECK(weft_session_set_sampling(session, &(weft_sampling_options){.max_tokens = 3, .ignore_end = true}, &error));
         size += piece.size;
+        if (session->engine != other)
+            CHECK(weft_session_set_sampling(session, &(weft_sampling_options){.max_tokens = 3, .ignore_end = true}, &error));
         if (piece.last || weft_stops_held(&session->sampler->stops) == 0 || session->engine == other) continue;
         CHECK(weft_session_move(session, other, NULL, &error));
         w.n_calls = 0;

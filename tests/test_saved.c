@@ -240,6 +240,28 @@ static void an_end_is_told_after_restoring(void **state) {
     free(b.bytes);
 }
 
+/* An answer that ended by an end token is over after restoring, too. */
+static void ended_answers_are_over(void **state) {
+    (void)state;
+    int n_ended = 0;
+    for (uint64_t seed = 0; seed < 60 && n_ended == 0; seed++) {
+        weft_piece piece;
+        weft_session *session = ask((weft_session_options){.n_ctx = 256, .sampling = {.temperature = 50, .seed = seed}});
+        do CHECK(weft_session_next(session, &piece, &error));
+        while (!piece.last);
+        if (piece.finish == WEFT_FINISH_STOP) {
+            n_ended++;
+            bytes b = save(session, false);
+            weft_session *restored = restore(&b, NULL);
+            assert_int_equal(weft_session_next(restored, &piece, &error), WEFT_INVALID_ARGUMENT);
+            weft_session_destroy(restored);
+            free(b.bytes);
+        }
+        weft_session_destroy(session);
+    }
+    assert_true(n_ended > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_goes_on_with_the_same_tokens),
@@ -249,6 +271,7 @@ int main(void) {
         cmocka_unit_test(other_engines_take_what_they_can),
         cmocka_unit_test(sampling_options_come_back),
         cmocka_unit_test(an_end_is_told_after_restoring),
+        cmocka_unit_test(ended_answers_are_over),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

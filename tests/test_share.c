@@ -220,6 +220,23 @@ static void sessions_share_while_they_live(void **state) {
     weft_engine_destroy(engine);
 }
 
+/* A page that other tokens were written to is not found by its former ones. */
+static void rewritten_pages_lose_their_names(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_engine *engine = create((weft_engine_options){.n_ctx = 256, .n_sequences = 3}, 1);
+    weft_session *session = open_greedy(engine, 0);
+    weft_token tokens[4];
+    add_question_tokens(session, 1, PROMPT);
+    read_tokens(session, 4, tokens);
+    CHECK(weft_session_rewind(session, PAGE + 3, &error));
+    add_question_tokens(session, 3, 3 * PAGE);
+    read_tokens(session, 4, tokens);
+    assert_int_equal(n_reused(engine, 0, 1, PROMPT, 0, tokens), PAGE);
+    weft_session_destroy(session);
+    weft_engine_destroy(engine);
+}
+
 /* Kept pages have a bound, and are given up for others: those that were given first. */
 static void kept_pages_are_bounded(void **state) {
     (void)state;
@@ -267,6 +284,54 @@ static void callbacks_get_every_row(void **state) {
     weft_engine_destroy(engine);
 }
 
+static void hear_logits(void *user, size_t index, const float *logits, size_t n_vocab) {
+    heard *h = user;
+    (void)logits, (void)n_vocab;
+    if (h->n++ == 0) h->next = index;
+}
+
+/* A fork's callback gets what comes after the tokens, from the row of the last one on. */
+static void forks_hear_what_comes_after(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_engine *engine = create((weft_engine_options){.n_ctx = 256, .n_sequences = 2, .logits = true}, 1);
+    weft_token tokens[2];
+    weft_session *session = open_greedy(engine, 0), *copy = NULL;
+    add_question_tokens(session, 1, PROMPT);
+    read_tokens(session, 2, tokens);
+    heard h = {0};
+    const weft_session_options options = {.sampling = {.max_tokens = 2, .ignore_end = true}, .on_logits = hear_logits, .user = &h};
+    CHECK(weft_session_fork(session, &options, &copy, &error));
+    read_tokens(copy, 2, tokens);
+    assert_int_equal(h.next, PROMPT + 2 - 1);
+    assert_int_equal(h.n, 2);
+    weft_session_destroy(copy);
+    weft_session_destroy(session);
+    weft_engine_destroy(engine);
+}
+
+/* Of an answer that ended by an end token. */
+static void forks_of_ended_answers_are_over(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_engine *engine = create((weft_engine_options){.n_ctx = 256, .n_sequences = 2}, 1);
+    int n_ended = 0;
+    for (uint64_t seed = 0; seed < 40 && n_ended == 0; seed++) {
+        weft_piece piece;
+        weft_session *session = open_session(engine, (weft_session_options){.sampling = {.temperature = 50, .seed = seed}}), *copy;
+        add_question_tokens(session, 1, 20);
+        do CHECK(weft_session_next(session, &piece, &error));
+        while (!piece.last);
+        CHECK(weft_session_fork(session, NULL, &copy, &error));
+        n_ended += piece.finish == WEFT_FINISH_STOP;
+        if (piece.finish == WEFT_FINISH_STOP) assert_int_equal(weft_session_next(copy, &piece, &error), WEFT_INVALID_ARGUMENT);
+        weft_session_destroy(copy);
+        weft_session_destroy(session);
+    }
+    assert_true(n_ended > 0);
+    weft_engine_destroy(engine);
+}
+
 static int setup(void **state) {
     (void)state;
     runtime = limited_runtime(&limits);
@@ -287,8 +352,11 @@ int main(void) {
         cmocka_unit_test(forks_talk),
         cmocka_unit_test(common_beginnings_are_computed_once),
         cmocka_unit_test(sessions_share_while_they_live),
+        cmocka_unit_test(rewritten_pages_lose_their_names),
         cmocka_unit_test(kept_pages_are_bounded),
         cmocka_unit_test(callbacks_get_every_row),
+        cmocka_unit_test(forks_hear_what_comes_after),
+        cmocka_unit_test(forks_of_ended_answers_are_over),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -44,6 +44,8 @@ static void steps_take_as_long_as_they_may(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         weft_engine *engine = fresh(cases[i].kind, cases[i].max_step_ms);
+        const bool is_gpu = cases[i].kind == WEFT_DEVICE_GPU || cases[i].kind == WEFT_DEVICE_INTEGRATED_GPU;
+        assert_int_equal(engine->ends_steps, !is_gpu);
         assert_int_equal(weft_step_time_rows(engine), cases[i].first);
         assert_int_equal(rows_after(engine, cases[i].fixed, cases[i].row, 12), cases[i].last);
     }
