@@ -298,6 +298,75 @@ static void test_half_floats_between(void **state) {
     }
 }
 
+/* ---- Units: rows of a step have the same bits alone and together ---- */
+
+enum { WIDE_IN = 320, WIDE_OUT = 17, WIDE_T = 8, WIDE_BYTES = WIDE_OUT * WIDE_IN / 32 * BLOCK_BYTES };
+static struct {
+    uint8_t matrix[WIDE_BYTES];
+    float norm[WIDE_IN], x[WIDE_T * WIDE_IN], results[WIDE_T * WIDE_OUT];
+} wide;
+
+static weft_status read_wide(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
+    (void)user;
+    (void)error;
+    memcpy(into, (name[0] == 'n' ? (const char *)wide.norm : (const char *)wide.matrix) + offset, size);
+    return WEFT_OK;
+}
+
+static void run_wide(place *p, int T) {
+    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
+    builder b;
+    weft_error error;
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    weft_ticket ticket;
+    void *inputs[1];
+    const void *outputs[1];
+    begin_graph(&b, p->runtime);
+    weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, WIDE_IN, T, 1, 1);
+    weft_value y =
+        NODE(&b, WEFT_OP_NORM_GATED_MLP, "y", &params, x, add_weight(&b, "norm", 0, WEFT_F32, WIDE_IN, 1),
+             add_weight(&b, "gate", 0, WEFT_Q8_0, WIDE_IN, WIDE_OUT), add_weight(&b, "up", 0, WEFT_Q8_0, WIDE_IN, WIDE_OUT));
+    if (b.status == WEFT_OK) b.status = weft_graph_output(b.graph, y, &b.error);
+    must(b.status, &b.error);
+    const weft_graph *graphs[] = {b.graph};
+    const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
+    must(weft_store_create(p->device, graphs, 1, &options, &store, &error), &error);
+    must(weft_store_load(store, &(weft_weight_source){.read = read_wide}, &error), &error);
+    must(weft_plan_create(store, b.graph, &plan, &error), &error);
+    must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
+    memcpy(inputs[0], wide.x, (size_t)(T * WIDE_IN) * sizeof(float));
+    must(weft_plan_submit(plan, ticket, &error), &error);
+    must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
+    memcpy(wide.results, outputs[0], (size_t)(T * WIDE_OUT) * sizeof(float));
+    weft_plan_release(plan, ticket);
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(b.graph);
+}
+
+static void test_widths_of_units(void **state) {
+    static const int widths[] = {WIDE_T, 1, 3};
+    float widest[WIDE_T * WIDE_OUT];
+    uint32_t seed = 5;
+    place p;
+    (void)state;
+    for (int i = 0; i < WIDE_BYTES; i++) wide.matrix[i] = (uint8_t)(int8_t)(127.0f * pseudo_random(&seed));
+    for (int i = 0; i < WIDE_BYTES; i += BLOCK_BYTES) memcpy(wide.matrix + i, &(uint16_t){(uint16_t)(0x1c00 + i)}, 2);
+    for (int i = 0; i < WIDE_IN; i++) wide.norm[i] = 1.0f + 0.2f * pseudo_random(&seed);
+    for (int i = 0; i < WIDE_T * WIDE_IN; i++) wide.x[i] = pseudo_random(&seed);
+    begin(&p, false);
+    n_forced = 1;
+    forced[0] = row_named(&p, "norm_gated_mlp units");
+    for (size_t i = 0; i < COUNT(widths); i++) {
+        run_wide(&p, widths[i]);
+        assert_string_equal(seen[WEFT_OP_NORM_GATED_MLP].name, "norm_gated_mlp units");
+        if (i == 0) memcpy(widest, wide.results, sizeof widest);
+        assert_memory_equal(wide.results, widest, (size_t)(widths[i] * WIDE_OUT) * sizeof(float));
+    }
+    end(&p);
+}
+
 /* A number that is no row of the op is refused by `supports` and by `plan_create`. */
 static void test_a_number_of_another_op(void **state) {
     (void)state;
@@ -320,6 +389,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packed_rows_on_their_cases),
         cmocka_unit_test(test_half_floats_between),
+        cmocka_unit_test(test_widths_of_units),
         cmocka_unit_test(test_a_number_of_another_op),
     };
     place p;
