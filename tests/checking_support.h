@@ -60,6 +60,31 @@ static inline bool plant_backend(weft_runtime *runtime) {
     return true;
 }
 
+/* ---- What is checked ---- */
+
+static weft_runtime *runtime;
+static weft_model *model;
+static weft_device *devices[2]; /* the CPU's, and the planted one */
+
+/* A small model in a file that is called after the test. */
+static inline int begin_checking(const char *test, const char *mix) {
+    weft_error error = {0};
+    const weft_synth_options synth = {.shape = "tiny-qwen2", .mix = mix, .seed = 5};
+    const weft_device_options one_thread = {.n_threads = 1};
+    if (weft_runtime_create(NULL, &runtime, &error) || !plant_backend(runtime)) return -1;
+    if (weft_synth(runtime, &synth, device_path(test), &error)) return -1;
+    if (weft_model_open(runtime, device_path(test), &model, &error)) return -1;
+    if (weft_device_open(runtime, "cpu", &one_thread, &devices[0], &error)) return -1;
+    return weft_device_open(runtime, "planted", &one_thread, &devices[1], &error) ? -1 : 0;
+}
+
+static inline int end_checking(const char *test) {
+    for (size_t i = 0; i < 2; i++) weft_device_close(devices[i]);
+    weft_model_close(model);
+    weft_runtime_destroy(runtime);
+    return remove(device_path(test));
+}
+
 /* ---- Faults ---- */
 
 static inline void scale_scores(weft_phase *phase) {

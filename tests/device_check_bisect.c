@@ -4,10 +4,6 @@
 #include "weft/ops/norm_head_sample.h"
 #include "weft/ops/ports.h"
 
-static weft_runtime *runtime;
-static weft_model *model;
-static weft_device *device; /* planted */
-
 /* ---- Faults ---- */
 
 /* In this model's mix of types the last layer's down projection alone has this type. */
@@ -54,7 +50,7 @@ static weft_check_bisect_summary bisect(const planted_fault *fault, seen *s) {
     weft_error error = {0};
     *s = (seen){.best = WEFT_OP_NONE};
     planted = fault;
-    weft_status status = weft_check_bisect(model, device, &usual, look, s, &summary, &error);
+    weft_status status = weft_check_bisect(model, devices[1], &usual, look, s, &summary, &error);
     planted = NULL;
     if (status != WEFT_OK) fail_msg("%s: %s", weft_status_text(status), error.message);
     assert_true(s->n_swaps[WEFT_CHECK_SWAP_OP] >= 5 && s->n_swaps[WEFT_CHECK_SWAP_KERNEL] >= 5);
@@ -120,29 +116,21 @@ static void it_can_be_ended(void **state) {
     (void)state;
     weft_error error = {0};
     weft_check_model_options options = usual;
-    assert_int_equal(weft_check_bisect(model, device, &usual, refuse, NULL, NULL, &error), WEFT_FULL);
+    assert_int_equal(weft_check_bisect(model, devices[1], &usual, refuse, NULL, NULL, &error), WEFT_FULL);
     options.progress = never;
-    assert_int_equal(weft_check_bisect(model, device, &options, NULL, NULL, NULL, &error), WEFT_CANCELLED);
+    assert_int_equal(weft_check_bisect(model, devices[1], &options, NULL, NULL, NULL, &error), WEFT_CANCELLED);
     options.max_rows = 3;
-    assert_int_equal(weft_check_bisect(model, device, &options, NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_check_bisect(model, devices[1], &options, NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
 }
 
 static int setup(void **state) {
     (void)state;
-    weft_error error = {0};
-    const weft_synth_options synth = {.shape = "tiny-qwen2", .mix = "Q4_K_M", .seed = 5};
-    if (weft_runtime_create(NULL, &runtime, &error) || !plant_backend(runtime)) return -1;
-    if (weft_synth(runtime, &synth, device_path("device_check_bisect"), &error)) return -1;
-    if (weft_model_open(runtime, device_path("device_check_bisect"), &model, &error)) return -1;
-    return weft_device_open(runtime, "planted", &(weft_device_options){.n_threads = 1}, &device, &error) ? -1 : 0;
+    return begin_checking("device_check_bisect", "Q4_K_M");
 }
 
 static int teardown(void **state) {
     (void)state;
-    weft_device_close(device);
-    weft_model_close(model);
-    weft_runtime_destroy(runtime);
-    return remove(device_path("device_check_bisect"));
+    return end_checking("device_check_bisect");
 }
 
 int main(int argc, char **argv) {

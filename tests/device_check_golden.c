@@ -5,10 +5,6 @@
 
 #define PROMPT "check every node!!!!!"
 
-static weft_runtime *runtime;
-static weft_model *model;
-static weft_device *devices[2]; /* cpu, planted */
-
 typedef struct golden {
     unsigned char data[65536];
     size_t size;
@@ -156,22 +152,12 @@ static void it_can_be_ended(void **state) {
 
 static int setup(void **state) {
     (void)state;
-    weft_error error = {0};
-    const weft_synth_options synth = {.shape = "tiny-qwen2", .mix = "Q4_0", .seed = 5};
-    const weft_device_options one_thread = {.n_threads = 1};
-    if (weft_runtime_create(NULL, &runtime, &error) || !plant_backend(runtime)) return -1;
-    if (weft_synth(runtime, &synth, device_path("device_check_golden"), &error)) return -1;
-    if (weft_model_open(runtime, device_path("device_check_golden"), &model, &error)) return -1;
-    if (weft_device_open(runtime, "cpu", &one_thread, &devices[0], &error)) return -1;
-    return weft_device_open(runtime, "planted", &one_thread, &devices[1], &error) ? -1 : 0;
+    return begin_checking("device_check_golden", "Q4_0");
 }
 
 static int teardown(void **state) {
     (void)state;
-    for (size_t i = 0; i < 2; i++) weft_device_close(devices[i]);
-    weft_model_close(model);
-    weft_runtime_destroy(runtime);
-    return remove(device_path("device_check_golden"));
+    return end_checking("device_check_golden");
 }
 
 int main(int argc, char **argv) {

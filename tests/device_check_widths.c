@@ -4,10 +4,6 @@
 
 #define TEXT "Rows that are computed together with others have the bits that they have alone."
 
-static weft_runtime *runtime;
-static weft_model *model;
-static weft_device *device; /* planted */
-
 /* ---- Widths ---- */
 
 typedef struct seen {
@@ -44,7 +40,7 @@ static size_t check_widths(weft_precision precision, seen *s) {
     weft_error error = {0};
     size_t n_different = 99;
     *s = (seen){.n_different = 0};
-    weft_status status = weft_check_widths(model, device, &options, look, s, &n_different, &error);
+    weft_status status = weft_check_widths(model, devices[1], &options, look, s, &n_different, &error);
     if (status != WEFT_OK) fail_msg("%s: %s", weft_status_text(status), error.message);
     assert_int_equal(n_different, s->n_different);
     assert_true(s->n_widths[0] == n_widths && s->n_widths[1] == n_widths);
@@ -83,13 +79,13 @@ static void widths_can_be_refused_and_ended(void **state) {
     const weft_check_width_options senseless[] = {{.max_rows = 3},  {.max_rows = 1024},    {.page_size = 3},
                                                   {.n_tokens = -1}, {.n_tokens = 1 << 30}, {.reserved = {1}}};
     for (size_t i = 0; i < sizeof senseless / sizeof senseless[0]; i++) {
-        assert_int_equal(weft_check_widths(model, device, &senseless[i], NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
+        assert_int_equal(weft_check_widths(model, devices[1], &senseless[i], NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
         assert_true(error.message[0] != '\0');
     }
-    assert_int_equal(weft_check_widths(NULL, device, NULL, NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_check_widths(NULL, devices[1], NULL, NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
     assert_int_equal(weft_check_widths(model, NULL, NULL, NULL, NULL, NULL, &error), WEFT_INVALID_ARGUMENT);
     const weft_check_width_options ended = {.max_rows = 4, .n_tokens = 4, .progress = never};
-    assert_int_equal(weft_check_widths(model, device, &ended, NULL, NULL, NULL, &error), WEFT_CANCELLED);
+    assert_int_equal(weft_check_widths(model, devices[1], &ended, NULL, NULL, NULL, &error), WEFT_CANCELLED);
 }
 
 /* ---- A text ---- */
@@ -150,19 +146,19 @@ static void nan_is_found_where_it_appears(void **state) {
     (void)state;
     const char *path = device_path("device_check_widths_nan");
     const weft_check_model_options options = {.precision = WEFT_EXACT, .prompt = "abc", .n_decode = 1};
-    weft_device *devices[] = {device};
+    weft_device *checked[] = {devices[1]};
     weft_check_model_summary summary = {0};
     weft_model *whole = model;
     weft_error error = {0};
     size_t n_nodes = 0;
     assert_int_equal(weft_synth(runtime, &(weft_synth_options){.shape = "tiny", .mix = "Q4_0", .seed = 3}, path, &error), WEFT_OK);
     assert_int_equal(weft_model_open(runtime, path, &model, &error), WEFT_OK);
-    weft_check_model(model, devices, 1, &options, look_for_nan, &n_nodes, &summary, &error);
+    weft_check_model(model, checked, 1, &options, look_for_nan, &n_nodes, &summary, &error);
     assert_true(n_nodes == 0 && summary.not_finite_name[0] == '\0');
     spoil(path, "blk.1.ffn_down.weight");
     weft_model_close(model);
     assert_int_equal(weft_model_open(runtime, path, &model, &error), WEFT_OK);
-    weft_status status = weft_check_model(model, devices, 1, &options, look_for_nan, &n_nodes, &summary, &error);
+    weft_status status = weft_check_model(model, checked, 1, &options, look_for_nan, &n_nodes, &summary, &error);
     weft_model_close(model);
     model = whole;
     remove(path);
@@ -175,20 +171,12 @@ static void nan_is_found_where_it_appears(void **state) {
 
 static int setup(void **state) {
     (void)state;
-    weft_error error = {0};
-    const weft_synth_options synth = {.shape = "tiny-qwen2", .mix = "Q4_0", .seed = 5};
-    if (weft_runtime_create(NULL, &runtime, &error) || !plant_backend(runtime)) return -1;
-    if (weft_synth(runtime, &synth, device_path("device_check_widths"), &error)) return -1;
-    if (weft_model_open(runtime, device_path("device_check_widths"), &model, &error)) return -1;
-    return weft_device_open(runtime, "planted", &(weft_device_options){.n_threads = 1}, &device, &error) ? -1 : 0;
+    return begin_checking("device_check_widths", "Q4_0");
 }
 
 static int teardown(void **state) {
     (void)state;
-    weft_device_close(device);
-    weft_model_close(model);
-    weft_runtime_destroy(runtime);
-    return remove(device_path("device_check_widths"));
+    return end_checking("device_check_widths");
 }
 
 int main(int argc, char **argv) {

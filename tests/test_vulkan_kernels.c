@@ -213,16 +213,36 @@ static weft_status read_mlp(void *user, const char *name, uint64_t offset, void 
     return WEFT_OK;
 }
 
-/* Runs the two nodes for T columns. */
-static void run_mlp(mlp *m, int T) {
-    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
-    builder b;
+/* Runs a graph with one input, x, and one result, y, and ends it. */
+static void run_graph(const place *p, builder *b, const weft_weight_source *source, const float *x, size_t n_x, float *y,
+                      size_t n_y) {
     weft_error error;
     weft_store *store = NULL;
     weft_plan *plan = NULL;
     weft_ticket ticket;
     void *inputs[1];
     const void *outputs[1];
+    must(b->status, &b->error);
+    const weft_graph *graphs[] = {b->graph};
+    const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
+    must(weft_store_create(p->device, graphs, 1, &options, &store, &error), &error);
+    must(weft_store_load(store, source, &error), &error);
+    must(weft_plan_create(store, b->graph, &plan, &error), &error);
+    must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
+    memcpy(inputs[0], x, n_x * sizeof *x);
+    must(weft_plan_submit(plan, ticket, &error), &error);
+    must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
+    memcpy(y, outputs[0], n_y * sizeof *y);
+    weft_plan_release(plan, ticket);
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(b->graph);
+}
+
+/* Runs the two nodes for T columns. */
+static void run_mlp(mlp *m, int T) {
+    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
+    builder b;
     begin_graph(&b, m->place.runtime);
     weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, N_IN, T, 1, 1);
     weft_value middle =
@@ -231,21 +251,8 @@ static void run_mlp(mlp *m, int T) {
     weft_value y = NODE0(&b, WEFT_OP_MUL_MAT_ADD, "y", add_weight(&b, "down", 0, WEFT_Q8_0, N_MIDDLE, N_OUT), middle,
                          add_weight(&b, "bias", 0, WEFT_F32, N_OUT, 1), WEFT_NONE);
     if (b.status == WEFT_OK) b.status = weft_graph_output(b.graph, y, &b.error);
-    must(b.status, &b.error);
-    const weft_graph *graphs[] = {b.graph};
-    const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
-    must(weft_store_create(m->place.device, graphs, 1, &options, &store, &error), &error);
-    must(weft_store_load(store, &(weft_weight_source){.read = read_mlp, .user = m}, &error), &error);
-    must(weft_plan_create(store, b.graph, &plan, &error), &error);
-    must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
-    memcpy(inputs[0], m->x, (size_t)(T * N_IN) * sizeof(float));
-    must(weft_plan_submit(plan, ticket, &error), &error);
-    must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
-    memcpy(m->results, outputs[0], (size_t)(T * N_OUT) * sizeof(float));
-    weft_plan_release(plan, ticket);
-    weft_plan_destroy(plan);
-    weft_store_destroy(store);
-    weft_graph_destroy(b.graph);
+    run_graph(&m->place, &b, &(weft_weight_source){.read = read_mlp, .user = m}, m->x, (size_t)(T * N_IN), m->results,
+              (size_t)(T * N_OUT));
 }
 
 /* A half float is off by 2^-12 of itself or so; values that did not get their own group's scale would be off by all of it. */
@@ -313,40 +320,20 @@ static weft_status read_wide(void *user, const char *name, uint64_t offset, void
     return WEFT_OK;
 }
 
-static void run_wide(place *p, int T) {
+static void run_wide(const place *p, int T) {
     const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
     builder b;
-    weft_error error;
-    weft_store *store = NULL;
-    weft_plan *plan = NULL;
-    weft_ticket ticket;
-    void *inputs[1];
-    const void *outputs[1];
     begin_graph(&b, p->runtime);
     weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, WIDE_IN, T, 1, 1);
     weft_value y =
         NODE(&b, WEFT_OP_NORM_GATED_MLP, "y", &params, x, add_weight(&b, "norm", 0, WEFT_F32, WIDE_IN, 1),
              add_weight(&b, "gate", 0, WEFT_Q8_0, WIDE_IN, WIDE_OUT), add_weight(&b, "up", 0, WEFT_Q8_0, WIDE_IN, WIDE_OUT));
     if (b.status == WEFT_OK) b.status = weft_graph_output(b.graph, y, &b.error);
-    must(b.status, &b.error);
-    const weft_graph *graphs[] = {b.graph};
-    const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
-    must(weft_store_create(p->device, graphs, 1, &options, &store, &error), &error);
-    must(weft_store_load(store, &(weft_weight_source){.read = read_wide}, &error), &error);
-    must(weft_plan_create(store, b.graph, &plan, &error), &error);
-    must(weft_plan_begin(plan, &ticket, inputs, &error), &error);
-    memcpy(inputs[0], wide.x, (size_t)(T * WIDE_IN) * sizeof(float));
-    must(weft_plan_submit(plan, ticket, &error), &error);
-    must(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
-    memcpy(wide.results, outputs[0], (size_t)(T * WIDE_OUT) * sizeof(float));
-    weft_plan_release(plan, ticket);
-    weft_plan_destroy(plan);
-    weft_store_destroy(store);
-    weft_graph_destroy(b.graph);
+    run_graph(p, &b, &(weft_weight_source){.read = read_wide}, wide.x, (size_t)(T * WIDE_IN), wide.results, (size_t)(T * WIDE_OUT));
 }
 
 static void test_widths_of_units(void **state) {
-    static const int widths[] = {WIDE_T, 1, 3};
+    static const int widths[] = {WIDE_T, 1, 2, 3, 4, 5, 6, 7};
     float widest[WIDE_T * WIDE_OUT];
     uint32_t seed = 5;
     place p;
