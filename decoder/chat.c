@@ -90,9 +90,10 @@ static void claim_markers(weft_tokenizer *tokenizer, const weft_jinja_rendered *
 bool weft_chat_has(const weft_jinja_rendered *rendered, weft_text text) {
     while (text.size && strchr(" \t\r\n", text.bytes[text.size - 1])) text.size--;
     while (text.size && strchr(" \t\r\n", *text.bytes)) text = (weft_text){text.bytes + 1, text.size - 1};
+    if (text.size == 0) return true;
     for (size_t at = 0; at + text.size <= rendered->size; at++)
-        if (text.size == 0 || (!rendered->own[at] && memcmp(rendered->bytes + at, text.bytes, text.size) == 0)) return true;
-    return text.size == 0;
+        if (!rendered->own[at] && memcmp(rendered->bytes + at, text.bytes, text.size) == 0) return true;
+    return false;
 }
 
 static weft_status find_out(weft_chat *chat, weft_tokenizer *tokenizer) {
