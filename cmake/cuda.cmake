@@ -43,7 +43,7 @@ if(NOT WEFT_BACKEND_MISSING)
     set(contraction "")
     if(WEFT_CUDA_EMULATED)
       set(source -DWEFT_EMULATED_KERNELS="${kernel}" ${WEFT_EMULATED_IMAGE})
-    elseif(NOT kernel MATCHES "/kernels/fast/" OR name MATCHES "^products")
+    elseif(NOT kernel MATCHES "/kernels/fast/[^/]*$" OR name MATCHES "^products")
       # The numerics of exact are defined without fused multiply-adds. All kernels for products have the same activations.
       set(contraction --fmad=false)
     endif()

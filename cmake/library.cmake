@@ -1,19 +1,21 @@
 # Builds one library. The sources of a folder are all its files, so that adding an op or a family changes nothing here.
 file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/core/*.c
-  ${PROJECT_SOURCE_DIR}/os/*.c
-  ${PROJECT_SOURCE_DIR}/check/*.c)
-if(WEFT_FUZZ)
-  list(FILTER WEFT_SOURCES EXCLUDE REGEX "/check/") # no fuzzer reaches it
-endif()
+  ${PROJECT_SOURCE_DIR}/os/*.c)
 list(FILTER WEFT_SOURCES EXCLUDE REGEX "/os/posix_terminal\\.c$") # the command's alone: it keeps state and handles signals
 file(GLOB WEFT_BACKEND_SHARED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/*.c) # shared by several backends
 list(APPEND WEFT_SOURCES ${WEFT_BACKEND_SHARED})
 if(WEFT_DECODER)
   file(GLOB_RECURSE WEFT_DECODER_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/decoder/*.c)
   list(APPEND WEFT_SOURCES ${WEFT_DECODER_SOURCES})
-else()
-  list(FILTER WEFT_SOURCES EXCLUDE REGEX "/check/model/")
+endif()
+if(NOT WEFT_FUZZ) # no fuzzer reaches it
+  file(GLOB WEFT_CHECK_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/check/*.c ${PROJECT_SOURCE_DIR}/check/ops/*.c)
+  list(APPEND WEFT_SOURCES ${WEFT_CHECK_SOURCES})
+  if(WEFT_DECODER)
+    file(GLOB_RECURSE WEFT_CHECK_MODEL_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/check/model/*.c)
+    list(APPEND WEFT_SOURCES ${WEFT_CHECK_MODEL_SOURCES})
+  endif()
 endif()
 # The built-in backends: for each name of WEFT_BACKENDS the sources of backends/NAME, which define weft_NAME_backend, and a line
 # of the list that core/registry.c includes. cmake/NAME.cmake, if it exists, adds other parts of a backend, or says in
