@@ -120,7 +120,8 @@ void weft_session_unqueue(weft_session *session, int32_t position) {
     session->epoch++;
     session->n_coming = 0;
     session->n_cached = session->n_queued = min(session->n_cached, position);
-    leave_shared_pages(session);
+    /* Passed pages may be of other sequences by now. */
+    if (weft_session_sees(session, session->n_queued)) leave_shared_pages(session);
     if (!weft_session_sees(session, session->n_queued)) begin_again(session);
 }
 

@@ -136,6 +136,27 @@ static void sessions_go_back(void **state) {
     weft_engine_destroy(engine);
 }
 
+/* A session goes back to where it has passed its pages, while others have those in common. */
+static void passed_pages_are_of_others(void **state) {
+    (void)state;
+    weft_token expected[2][ANSWER];
+    for (int i = 0; i < 2; i++) answer_with_room(i, expected[i]);
+    weft_engine *engine = create(POOL + 192, 3, false);
+    weft_session *session = ask(engine, 0), *other, *fork = NULL;
+    expect(session, 60, expected[0]);
+    other = ask(engine, 1);
+    expect(other, 10, expected[1]);
+    CHECK(weft_session_fork(other, NULL, &fork, &error));
+    CHECK(weft_session_rewind(session, 10, &error));
+    expect(other, 40, expected[1] + 10);
+    expect(fork, 50, expected[1] + 10);
+    weft_session_destroy(session);
+    weft_session_destroy(other);
+    weft_session_destroy(fork);
+    assert_int_equal(pages_free(engine), engine->pages.n_pages);
+    weft_engine_destroy(engine);
+}
+
 static void copies_go_on(void **state) {
     (void)state;
     weft_token expected[ANSWER];
@@ -173,8 +194,8 @@ static void too_few_pages_are_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_need_few_pages), cmocka_unit_test(pages_in_use),           cmocka_unit_test(sessions_go_back),
-        cmocka_unit_test(copies_go_on),           cmocka_unit_test(too_few_pages_are_told),
+        cmocka_unit_test(answers_need_few_pages),     cmocka_unit_test(pages_in_use), cmocka_unit_test(sessions_go_back),
+        cmocka_unit_test(passed_pages_are_of_others), cmocka_unit_test(copies_go_on), cmocka_unit_test(too_few_pages_are_told),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
