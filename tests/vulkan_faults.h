@@ -22,6 +22,7 @@ typedef struct vulkan_faults {
     bool no_features;            /* devices lack every feature */
     bool no_extensions;
     bool no_sparse_binding; /* devices cannot bind a buffer to several allocations */
+    bool late_answers;      /* whether a step has ended is told only after it has */
     uint8_t cache_uuid;     /* added to the first byte of the driver's identity: another version of it */
 
     long n_objects;  /* made and not destroyed, without instances */

@@ -3,6 +3,8 @@
  */
 #include "backends/vulkan/queue.h"
 
+#include <stdatomic.h>
+
 /* Words of the queue, as in shaders/parts/begin.comp. */
 enum { QUEUE_CANCELLED = 0, QUEUE_ENTRIES = 4 };
 
@@ -93,13 +95,15 @@ weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint6
 }
 
 /* Steps that have not begun return at once. The running step, which is short on a card, goes on to its end, and on a processor to
- * the next look (recorder.h). */
+ * the next look (recorder.h). Which steps are cancelled is decided before the device can stop any of them: a step that stops ends
+ * so soon that it could be found ended here, as if it had run. */
 void weft_vulkan_cancel(weft_backend_device *device) {
     weft_os_mutex_lock(&device->mutex);
-    ((volatile uint32_t *)(void *)device->steps->mapped)[QUEUE_CANCELLED] = device->n_submitted;
     for (size_t i = 0; i < WEFT_VULKAN_MAX_QUEUED; i++) {
         weft_vulkan_ended *record = &device->records[i];
         if (record->ticket != 0 && wait_for(device, record->ticket, 0) == VK_TIMEOUT) record->cancelled = true;
     }
+    atomic_thread_fence(memory_order_seq_cst);
+    ((volatile uint32_t *)(void *)device->steps->mapped)[QUEUE_CANCELLED] = device->n_submitted;
     weft_os_mutex_unlock(&device->mutex);
 }

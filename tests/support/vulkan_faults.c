@@ -141,6 +141,10 @@ static VKAPI_ATTR VkResult VKAPI_CALL allocate_memory(VkDevice device, const VkM
     return VK_ERROR_OUT_OF_DEVICE_MEMORY;
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL wait_semaphores(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout_ns) {
+    return before_vkWaitSemaphores(device, info, faults.late_answers ? UINT64_MAX : timeout_ns);
+}
+
 static VKAPI_ATTR VkResult VKAPI_CALL list_extensions(VkPhysicalDevice device, const char *layer, uint32_t *count,
                                                       VkExtensionProperties *list) {
     if (!faults.no_extensions) return before_vkEnumerateDeviceExtensionProperties(device, layer, count, list);
@@ -205,6 +209,7 @@ static const struct {
     /* before those of the same name above */
     {"vkCreateDevice", (any_function)create_device, &real.vkCreateDevice},
     {"vkAllocateMemory", (any_function)allocate_memory, &real.vkAllocateMemory},
+    {"vkWaitSemaphores", (any_function)wait_semaphores, &real.vkWaitSemaphores},
     {"vkEnumerateDeviceExtensionProperties", (any_function)list_extensions, &real.vkEnumerateDeviceExtensionProperties},
 };
 
