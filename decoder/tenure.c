@@ -72,6 +72,15 @@ static int64_t count_given(weft_engine *engine, const weft_session *session) {
     return n;
 }
 
+/* How many of its first pages a sequence keeps if it gives up its last ones until `n` are free. Giving one that others have, too,
+ * frees nothing. 0: there are not so many. */
+static int32_t kept_of(const weft_session *session, int32_t n) {
+    const weft_pages *pages = &session->engine->pages;
+    int32_t kept = session->n_pages;
+    for (; kept > session->n_passed && n > 0; kept--) n -= pages->n_users[session->page_table[kept - 1]] == 1;
+    return n > 0 ? 0 : kept;
+}
+
 /* Whether `n` pages are open, or can be if others give up theirs. */
 static bool can_reach(weft_engine *engine, int32_t place, int64_t n) {
     n -= open_pages(engine);
@@ -133,7 +142,7 @@ static bool take_pages(weft_engine *engine, int32_t place, bool *promised) {
     if (session->failed != WEFT_OK || *promised || !can_reach(engine, place, n_more)) return false;
     for (int32_t missing; (missing = n_more - (int32_t)open_pages(engine)) > 0;) {
         weft_session *victim = find_victim(engine, place);
-        weft_session_set_back(victim, victim->n_pages > missing ? victim->n_pages - missing : 0);
+        weft_session_set_back(victim, kept_of(victim, missing));
     }
     return take_reached(session, n_more, promised);
 }

@@ -220,6 +220,31 @@ static void sessions_share_while_they_live(void **state) {
     weft_engine_destroy(engine);
 }
 
+/* A sequence gives up pages for another one, and some near its end are another sequence's, too: giving those frees nothing. */
+static void shared_pages_free_nothing(void **state) {
+    (void)state;
+    enum { ANSWER = 60 };
+    weft_error error = {0};
+    weft_engine *engine = create((weft_engine_options){.n_ctx = 192, .n_sequences = 2, .n_cache = 192}, 1);
+    weft_session *session = open_greedy(engine, WEFT_SHARE_NONE), *second = open_greedy(engine, WEFT_SHARE_NONE);
+    weft_token tokens[ANSWER + 4], alone[4];
+    add_question_tokens(session, 1, 100);
+    read_tokens(session, ANSWER, tokens); /* its tenure is over by now */
+    const int32_t shared = session->page_table[session->n_pages - 2];
+    weft_pages_share(&engine->pages, shared);
+    add_question_tokens(second, 2, PROMPT - PAGE);
+    read_tokens(second, 1, tokens + ANSWER);
+    weft_pages_give(&engine->pages, shared, 0);
+    weft_session_destroy(second);
+    read_tokens(session, 4, tokens + ANSWER);
+    CHECK(weft_session_rewind(session, 100 + ANSWER, &error));
+    read_alone(engine, session, 4, alone);
+    assert_memory_equal(tokens + ANSWER, alone, sizeof alone);
+    weft_session_destroy(session);
+    assert_int_equal(pages_free(engine), engine->pages.n_pages);
+    weft_engine_destroy(engine);
+}
+
 /* A page that other tokens were written to is not found by its former ones. */
 static void rewritten_pages_lose_their_names(void **state) {
     (void)state;
@@ -352,6 +377,7 @@ int main(void) {
         cmocka_unit_test(forks_talk),
         cmocka_unit_test(common_beginnings_are_computed_once),
         cmocka_unit_test(sessions_share_while_they_live),
+        cmocka_unit_test(shared_pages_free_nothing),
         cmocka_unit_test(rewritten_pages_lose_their_names),
         cmocka_unit_test(kept_pages_are_bounded),
         cmocka_unit_test(callbacks_get_every_row),
