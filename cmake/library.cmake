@@ -48,11 +48,15 @@ foreach(backend IN LISTS WEFT_BACKENDS)
   endif()
 endforeach()
 file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_backends.def CONTENT "${WEFT_BACKEND_LIST}")
+include(CheckCCompilerFlag)
+check_c_compiler_flag(-mavxvnni WEFT_HAS_AVXVNNI) # GCC 11, clang 12
 # The last part of the file name of a CPU kernel names its instruction set. The file is empty on other processors.
 foreach(source IN LISTS WEFT_SOURCES)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     if(source MATCHES "_avx2\\.c$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    elseif(source MATCHES "_avxvnni\\.c$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;$<$<BOOL:${WEFT_HAS_AVXVNNI}>:-mavxvnni>")
     elseif(source MATCHES "_avx512vnni\\.c$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
         "-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni")

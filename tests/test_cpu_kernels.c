@@ -15,7 +15,7 @@ static void check(weft_status status, const weft_error *error) {
 
 /* Calls `run` with a device of each kernel set. */
 static void for_each_set(void (*run)(weft_device *device, const char *set)) {
-    static const char *const sets[] = {"none", "avx2", "avx512vnni", "neon"};
+    static const char *const sets[] = {"none", "avx2", "avxvnni", "avx512vnni", "neon"};
     weft_runtime *runtime = NULL;
     weft_error error;
     check(weft_runtime_create(NULL, &runtime, &error), &error);
@@ -234,7 +234,7 @@ static void try_rows(tied *t, weft_precision precision, const char *set) {
         listing l = {.t = t, .op = node.op, .precision = precision};
         check(weft_graph_kernels(t->graph, i, t->device, precision, try_row, &l, &error), &error);
         bool is_product = node.op == WEFT_OP_MUL_MAT, is_packed = precision == WEFT_FAST && strcmp(set, "none") != 0;
-        assert_int_equal(l.n_rows, is_product ? 5 : 2);
+        assert_int_equal(l.n_rows, is_product ? 6 : 2);
         /* A packed weight has one kernel; a weight in the file's layout also has the exact one. */
         assert_int_equal(l.n_supported, is_product && precision == WEFT_FAST && !is_packed ? 2 : 1);
     }

@@ -70,6 +70,11 @@ static void test_fast_avx2(void **state) {
     check_all(WEFT_FAST, "avx2", "fast avx2");
 }
 
+static void test_fast_avxvnni(void **state) {
+    (void)state;
+    check_all(WEFT_FAST, "avxvnni", "fast avxvnni");
+}
+
 static void test_fast_plain(void **state) {
     (void)state;
     check_all(WEFT_FAST, "none", "fast none");
@@ -78,7 +83,7 @@ static void test_fast_plain(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact),     cmocka_unit_test(test_fast_avx512vnni), cmocka_unit_test(test_fast_neon),
-        cmocka_unit_test(test_fast_avx2), cmocka_unit_test(test_fast_plain),
+        cmocka_unit_test(test_fast_avx2), cmocka_unit_test(test_fast_avxvnni),    cmocka_unit_test(test_fast_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,7 @@ static inline bool weft_cpu_is_fast(const weft_cpu_call *call) {
 #define WEFT_CPU_FAST(op, stem, matrices, ...)                                                                                     \
     WEFT_CPU_FAST_SET(op, stem, "none", 0, matrices, __VA_ARGS__)                                                                  \
     , WEFT_CPU_FAST_SET(op, stem, "avx2", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8), matrices, __VA_ARGS__),                                \
+        WEFT_CPU_FAST_SET(op, stem, "avxvnni", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8), matrices, __VA_ARGS__),                           \
         WEFT_CPU_FAST_SET(op, stem, "avx512vnni", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_16), matrices, __VA_ARGS__),                       \
         WEFT_CPU_FAST_SET(op, stem, "neon", WEFT_LAYOUT_BIT(WEFT_CPU_ROWS_8), matrices, __VA_ARGS__)
 

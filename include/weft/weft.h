@@ -224,7 +224,7 @@ WEFT_API weft_status weft_devices(weft_runtime *runtime, weft_device_info *list,
 
 typedef struct weft_device_options {
     uint32_t n_threads;       /* cpu: worker threads; 0: one for each physical core */
-    const char *simd;         /* cpu: "none", "avx2", "avx512vnni" or "neon", for tests and comparisons; NULL: the best there is */
+    const char *simd;         /* cpu: "none", "avx2", "avxvnni", "avx512vnni" or "neon", for tests; NULL: the best there is */
     const char *cache_folder; /* vulkan: an existing folder that keeps compiled shaders between runs; NULL: they are not kept */
     uint64_t spin_ns;         /* time for which a wait spins before it sleeps; 0: none. Devices with `host_processor` ignore it */
     uint64_t reserved[8];

@@ -52,7 +52,8 @@ typedef struct weft_cpu_format {
 extern const int8_t weft_cpu_codebook_iq4[16], weft_cpu_codebook_e2m1[16];
 
 /* The sets; which of them there are depends on the processor this is compiled for. */
-extern const weft_cpu_kernels weft_cpu_kernels_none, weft_cpu_kernels_avx2, weft_cpu_kernels_avx512vnni, weft_cpu_kernels_neon;
+extern const weft_cpu_kernels weft_cpu_kernels_none, weft_cpu_kernels_avx2, weft_cpu_kernels_avxvnni, weft_cpu_kernels_avx512vnni,
+    weft_cpu_kernels_neon;
 
 /* NULL where the type is not quantised. */
 const weft_cpu_format *weft_cpu_format_get(weft_type type);
