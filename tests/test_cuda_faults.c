@@ -370,7 +370,8 @@ static void ends_tickets_of_a_lost_device(void **state) {
 
 static size_t lost_after; /* calls of the driver */
 
-static void lose(void) {
+static void lose(weft_device *device) {
+    (void)device;
     driver->fail_at = driver->n_calls + lost_after;
 }
 

@@ -232,7 +232,8 @@ static void test_sparse_binding(void **state) {
 
 static const char *lost_by;
 
-static void lose(void) {
+static void lose(weft_device *device) {
+    (void)device;
     faults = (vulkan_faults){.error = VK_ERROR_DEVICE_LOST, .only = lost_by, .fail_at = 2, .n_objects = faults.n_objects};
 }
 

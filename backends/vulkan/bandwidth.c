@@ -15,8 +15,7 @@
 #define MOST_NS UINT64_C(500000000)
 
 static weft_status make_buffer(weft_backend_device *device, weft_backend_buffer **buffer, weft_error *error) {
-    uint64_t bytes = device->traits.host_memory ? HOST_BYTES : READ_BYTES, total = 0, available = 0;
-    weft_vulkan_driver_memory(&device->driver, device->physical, &device->traits, &total, &available);
+    uint64_t bytes = device->traits.host_memory ? HOST_BYTES : READ_BYTES, available = weft_vulkan_memory_of(device).bytes_free;
     while (bytes > available / 4 && bytes > LEAST_BYTES) bytes /= 2;
     weft_status status = weft_vulkan_buffer_create(device, WEFT_MEMORY_DEVICE, bytes, buffer, error);
     while (status == WEFT_OUT_OF_MEMORY && bytes > LEAST_BYTES) {

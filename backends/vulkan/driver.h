@@ -58,9 +58,5 @@ typedef struct weft_vulkan_traits {
 weft_status weft_vulkan_driver_open(const weft_host *host, weft_vulkan_driver *driver, weft_error *error);
 void weft_vulkan_driver_close(const weft_host *host, weft_vulkan_driver *driver);
 void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevice device, weft_vulkan_traits *traits);
-/* The size of the memory that buffers are made in, and how much of it is free, in bytes. */
-void weft_vulkan_driver_memory(const weft_vulkan_driver *driver, VkPhysicalDevice device, const weft_vulkan_traits *traits,
-                               uint64_t *total, uint64_t *available);
-weft_status weft_vulkan_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error);
 
 #endif

@@ -3,32 +3,51 @@
  */
 #include "backends/vulkan/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "backends/vulkan/sparse.h"
 
-/* Goes through the wishes in order and takes the first memory type that has all flags of one. */
-static bool find_type(const VkPhysicalDeviceMemoryProperties *memory, uint32_t allowed, const VkMemoryPropertyFlags *wishes,
-                      size_t n_wishes, uint32_t *type) {
-    for (size_t wish = 0; wish < n_wishes; wish++) {
-        for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
-            if ((allowed >> i & 1) == 0 || (memory->memoryTypes[i].propertyFlags & wishes[wish]) != wishes[wish]) continue;
-            *type = i;
-            return true;
-        }
-    }
-    return false;
+weft_vulkan_heap weft_vulkan_memory_of(weft_backend_device *device) {
+    weft_vulkan_heap heaps[VK_MAX_MEMORY_HEAPS];
+    weft_vulkan_heaps_measure(&device->driver, device->physical, &device->traits, device->heap_used, heaps);
+    return weft_vulkan_heap_largest(&device->traits, heaps);
 }
 
-static bool choose_type(const weft_vulkan_traits *traits, uint32_t allowed, weft_vulkan_memory memory, uint32_t *type) {
+/* ---- The type of memory ---- */
+
+typedef struct type_search {
+    const VkPhysicalDeviceMemoryProperties *memory;
+    weft_vulkan_heap heaps[VK_MAX_MEMORY_HEAPS];
+    uint32_t allowed; /* types */
+    uint64_t bytes;
+    bool found, has_type; /* a type with room; a type at all */
+    uint32_t type, heap;  /* the type found; the largest heap that was considered */
+} type_search;
+
+/* Takes the first memory type that has all flags of the wish and whose heap has room. */
+static void search_types(type_search *search, VkMemoryPropertyFlags wish) {
+    for (uint32_t i = 0; i < search->memory->memoryTypeCount && !search->found; i++) {
+        if ((search->allowed >> i & 1) == 0 || (search->memory->memoryTypes[i].propertyFlags & wish) != wish) continue;
+        uint32_t heap = search->memory->memoryTypes[i].heapIndex;
+        if (!search->has_type || search->heaps[heap].bytes > search->heaps[search->heap].bytes) search->heap = heap;
+        search->has_type = true;
+        search->type = i;
+        search->found = search->bytes <= search->heaps[heap].bytes_free;
+    }
+}
+
+/* Goes through the wishes in order. A card's buffers are in the host's memory only if no memory of the card's own could be theirs:
+ * it would be slow without a word. */
+static void choose_type(const weft_vulkan_traits *traits, weft_vulkan_memory memory, type_search *search) {
     static const VkMemoryPropertyFlags coherent = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-    const VkMemoryPropertyFlags host[] = {coherent | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, coherent};
-    const VkMemoryPropertyFlags shared[] = {coherent | VK_MEMORY_PROPERTY_HOST_CACHED_BIT | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
-                                            coherent | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
-    const VkMemoryPropertyFlags device[] = {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
-    if (memory == WEFT_VULKAN_HOST) return find_type(&traits->memory, allowed, host, 2, type);
-    if (traits->host_memory) return find_type(&traits->memory, allowed, shared, 4, type);
-    return find_type(&traits->memory, allowed, device, 2, type);
+    static const VkMemoryPropertyFlags cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT, local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+    const VkMemoryPropertyFlags host[] = {coherent | cached, coherent}, of_device[] = {local, 0};
+    const VkMemoryPropertyFlags shared[] = {coherent | cached | local, coherent | local, local, coherent | cached, 0};
+    const VkMemoryPropertyFlags *wishes = memory == WEFT_VULKAN_HOST ? host : traits->host_memory ? shared : of_device;
+    size_t n_wishes = wishes == shared ? sizeof shared / sizeof shared[0] : 2;
+    for (size_t i = 0; i < n_wishes && !search->found && !(wishes == of_device && search->has_type); i++)
+        search_types(search, wishes[i]);
 }
 
 static double mib(uint64_t bytes) {
@@ -38,13 +57,18 @@ static double mib(uint64_t bytes) {
 static weft_status choose_memory(weft_backend_device *device, weft_vulkan_memory memory, const weft_backend_buffer *buffer,
                                  VkMemoryRequirements *needs, uint32_t *type, weft_error *error) {
     device->driver.vk.vkGetBufferMemoryRequirements(device->device, buffer->buffer, needs);
-    if (!choose_type(&device->traits, needs->memoryTypeBits, memory, type))
+    type_search search = {.memory = &device->traits.memory, .allowed = needs->memoryTypeBits, .bytes = needs->size};
+    weft_vulkan_heaps_measure(&device->driver, device->physical, &device->traits, device->heap_used, search.heaps);
+    choose_type(&device->traits, memory, &search);
+    *type = search.type;
+    if (search.found) return WEFT_OK;
+    if (!search.has_type)
         return device->host->fail(error, WEFT_UNSUPPORTED, "vulkan: the device has no memory type for buffers%s",
                                   memory == WEFT_VULKAN_HOST ? " that the host sees" : "");
-    uint64_t heap = device->traits.memory.memoryHeaps[device->traits.memory.memoryTypes[*type].heapIndex].size;
-    if (needs->size <= heap) return WEFT_OK;
-    return device->host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: a buffer of %.1f MiB does not fit the device's %.1f MiB",
-                              mib(needs->size), mib(heap));
+    const weft_vulkan_heap *heap = &search.heaps[search.heap];
+    return device->host->fail(error, WEFT_OUT_OF_MEMORY,
+                              "vulkan: a buffer of %.1f MiB does not fit: %.1f MiB are free of the %.1f MiB of heap %u",
+                              mib(needs->size), mib(heap->bytes_free), mib(heap->bytes), (unsigned)search.heap);
 }
 
 static weft_status create_buffer(weft_backend_device *device, VkBufferCreateFlags flags, weft_backend_buffer *buffer,
@@ -94,7 +118,7 @@ static weft_status allocate_memory(weft_backend_device *device, weft_vulkan_memo
     uint32_t type = 0;
     weft_status status = choose_memory(device, memory, buffer, &needs, &type, error);
     if (status != WEFT_OK) return status;
-    VkResult result = weft_vulkan_memory_allocate(device, needs.size, type, &buffer->memory);
+    VkResult result = weft_vulkan_memory_allocate(device, buffer, needs.size, type, &buffer->memory);
     if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY && needs.size > device->traits.largest_allocation)
         return spread(device, memory, buffer, error);
     if (result == VK_SUCCESS) result = vk->vkBindBufferMemory(device->device, buffer->buffer, buffer->memory, 0);
@@ -105,7 +129,9 @@ static weft_status allocate_memory(weft_backend_device *device, weft_vulkan_memo
         result = vk->vkMapMemory(device->device, buffer->memory, 0, VK_WHOLE_SIZE, 0, &mapped);
         buffer->mapped = mapped;
     }
-    return weft_vulkan_result(device, result, "memory for a buffer", error);
+    char what[64];
+    snprintf(what, sizeof what, "memory for a buffer of %.1f MiB", mib(buffer->bytes));
+    return weft_vulkan_result(device, result, what, error);
 }
 
 weft_status weft_vulkan_buffer_make(weft_backend_device *device, weft_vulkan_memory memory, uint64_t bytes,
@@ -133,8 +159,10 @@ void weft_vulkan_buffer_destroy(weft_backend_device *device, weft_backend_buffer
     const weft_vulkan_functions *vk = &device->driver.vk;
     if (buffer == NULL) return;
     weft_vulkan_settle(device);
-    if (buffer->buffer != VK_NULL_HANDLE) vk->vkDestroyBuffer(device->device, buffer->buffer, NULL);
-    if (buffer->memory != VK_NULL_HANDLE) vk->vkFreeMemory(device->device, buffer->memory, NULL);
+    bool stuck = weft_vulkan_is_stuck(device);
+    if (buffer->buffer != VK_NULL_HANDLE && !stuck) vk->vkDestroyBuffer(device->device, buffer->buffer, NULL);
+    if (buffer->memory != VK_NULL_HANDLE && !stuck) vk->vkFreeMemory(device->device, buffer->memory, NULL);
+    device->heap_used[buffer->heap] -= buffer->allocated;
     weft_vulkan_sparse_release(device, buffer);
     weft_vulkan_release(device->host, buffer, sizeof *buffer);
 }

@@ -89,8 +89,10 @@ weft_status weft_vulkan_pipeline_find(weft_backend_device *device, const weft_vu
 
 void weft_vulkan_pipelines_destroy(weft_backend_device *device) {
     const weft_vulkan_functions *vk = &device->driver.vk;
-    for (size_t i = 0; i < device->n_pipelines; i++) vk->vkDestroyPipeline(device->device, device->pipelines[i].pipeline, NULL);
+    bool stuck = weft_vulkan_is_stuck(device);
+    for (size_t i = 0; i < device->n_pipelines && !stuck; i++)
+        vk->vkDestroyPipeline(device->device, device->pipelines[i].pipeline, NULL);
     weft_vulkan_release(device->host, device->pipelines, device->pipeline_capacity * sizeof *device->pipelines);
-    for (size_t i = 0; i < WEFT_VULKAN_N_SHADERS; i++)
+    for (size_t i = 0; i < WEFT_VULKAN_N_SHADERS && !stuck; i++)
         if (device->modules[i] != VK_NULL_HANDLE) vk->vkDestroyShaderModule(device->device, device->modules[i], NULL);
 }

@@ -124,7 +124,7 @@ size_t weft_vulkan_plan_dispatches(weft_backend_device *device, const weft_backe
 
 void weft_vulkan_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {
     weft_vulkan_settle(device); /* its commands may be running */
-    if (plan->commands != VK_NULL_HANDLE)
+    if (plan->commands != VK_NULL_HANDLE && !weft_vulkan_is_stuck(device))
         device->driver.vk.vkFreeCommandBuffers(device->device, device->commands, 1, &plan->commands);
     weft_vulkan_release(device->host, plan, sizeof *plan);
 }

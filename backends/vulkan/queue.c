@@ -34,6 +34,7 @@ static VkResult submit(weft_backend_device *device, const weft_backend_plan *pla
     device->records[device->n_submitted++ % WEFT_VULKAN_MAX_QUEUED] =
         (weft_vulkan_ended){.ticket = ticket, .submitted_ns = submitted_ns};
     device->last_ticket = ticket;
+    device->seen_ns = submitted_ns;
     return VK_SUCCESS;
 }
 
@@ -88,6 +89,7 @@ weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint6
     weft_status status = weft_vulkan_status(device, error);
     if (status != WEFT_OK) return status;
     VkResult result = sleep_until_ended(device, ticket, timeout_ns);
+    if (result == VK_TIMEOUT && weft_vulkan_look(device)) return weft_vulkan_status(device, error);
     if (result == VK_TIMEOUT) return device->host->fail(error, WEFT_TIMEOUT, "vulkan: the step has not ended yet");
     if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "waiting for a step", error);
     if (was_cancelled(device, ticket)) return device->host->fail(error, WEFT_CANCELLED, "vulkan: the step was cancelled");
@@ -99,6 +101,8 @@ weft_status weft_vulkan_wait(weft_backend_device *device, uint64_t ticket, uint6
  * so soon that it could be found ended here, as if it had run. */
 void weft_vulkan_cancel(weft_backend_device *device) {
     weft_os_mutex_lock(&device->mutex);
+    if (device->n_cancelled != device->n_submitted) device->seen_ns = weft_os_now();
+    device->n_cancelled = device->n_submitted;
     for (size_t i = 0; i < WEFT_VULKAN_MAX_QUEUED; i++) {
         weft_vulkan_ended *record = &device->records[i];
         if (record->ticket != 0 && wait_for(device, record->ticket, 0) == VK_TIMEOUT) record->cancelled = true;

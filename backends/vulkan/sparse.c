@@ -5,12 +5,18 @@
 
 #include <string.h>
 
-VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory) {
+VkResult weft_vulkan_memory_allocate(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t bytes, uint32_t type,
+                                     VkDeviceMemory *memory) {
     VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
                                        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
     VkMemoryAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = bytes, .memoryTypeIndex = type};
-    return device->driver.vk.vkAllocateMemory(device->device, &info, NULL, memory);
+    VkResult result = device->driver.vk.vkAllocateMemory(device->device, &info, NULL, memory);
+    if (result != VK_SUCCESS) return result;
+    buffer->heap = device->traits.memory.memoryTypes[type].heapIndex;
+    buffer->allocated += bytes;
+    device->heap_used[buffer->heap] += bytes;
+    return VK_SUCCESS;
 }
 
 /* Allocates the pieces of memory behind the buffer, in order. */
@@ -22,7 +28,7 @@ static VkResult allocate_pieces(weft_backend_device *device, weft_backend_buffer
         uint64_t left = bytes - i * piece_bytes;
         piece->resourceOffset = i * piece_bytes;
         piece->size = left < piece_bytes ? left : piece_bytes;
-        result = weft_vulkan_memory_allocate(device, piece->size, type, &piece->memory);
+        result = weft_vulkan_memory_allocate(device, buffer, piece->size, type, &piece->memory);
     }
     return result;
 }
@@ -46,6 +52,7 @@ static weft_status bind_pieces(weft_backend_device *device, const weft_backend_b
     VkResult result = device->driver.vk.vkQueueBindSparse(device->sparse_queue, 1, &info, VK_NULL_HANDLE);
     if (result == VK_SUCCESS) {
         device->n_copies = value;
+        weft_vulkan_note(device);
         result = weft_vulkan_wait_for(device, 1, &device->copied, &value, UINT64_MAX);
     }
     return weft_vulkan_result(device, result, "binding a buffer to several allocations", error);
@@ -69,6 +76,7 @@ weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_bu
 
 void weft_vulkan_sparse_release(weft_backend_device *device, weft_backend_buffer *buffer) {
     if (buffer->pieces == NULL) return;
-    for (size_t i = 0; i < buffer->n_pieces; i++) device->driver.vk.vkFreeMemory(device->device, buffer->pieces[i].memory, NULL);
+    for (size_t i = 0; i < buffer->n_pieces && !weft_vulkan_is_stuck(device); i++)
+        device->driver.vk.vkFreeMemory(device->device, buffer->pieces[i].memory, NULL);
     weft_vulkan_release(device->host, buffer->pieces, buffer->n_pieces * sizeof *buffer->pieces);
 }

@@ -4,7 +4,9 @@
 
 #include "backends/vulkan/device.h"
 
-VkResult weft_vulkan_memory_allocate(weft_backend_device *device, uint64_t bytes, uint32_t type, VkDeviceMemory *memory);
+/* Allocates memory for a buffer, or for a part of it, and counts it. */
+VkResult weft_vulkan_memory_allocate(weft_backend_device *device, weft_backend_buffer *buffer, uint64_t bytes, uint32_t type,
+                                     VkDeviceMemory *memory);
 
 /* Binds a buffer to several new allocations of the memory type. The buffer was created for sparse binding and has no memory yet. */
 weft_status weft_vulkan_sparse_bind(weft_backend_device *device, weft_backend_buffer *buffer, const VkMemoryRequirements *needs,

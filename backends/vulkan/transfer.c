@@ -47,7 +47,7 @@ static void release_memory(weft_backend_device *device, weft_vulkan_ring *ring) 
 void weft_vulkan_transfers_destroy(weft_backend_device *device) {
     release_memory(device, &device->stream);
     release_memory(device, &device->side);
-    device->driver.vk.vkDestroySemaphore(device->device, device->copied, NULL);
+    if (!weft_vulkan_is_stuck(device)) device->driver.vk.vkDestroySemaphore(device->device, device->copied, NULL);
 }
 
 /* ---- Pieces ---- */
@@ -131,8 +131,10 @@ static VkResult end_copy(weft_backend_device *device, weft_vulkan_piece *piece) 
                            .signalSemaphoreCount = 1,
                            .pSignalSemaphores = &device->copied};
     result = vk->vkQueueSubmit(device->queue, 1, &submit, VK_NULL_HANDLE);
-    if (result == VK_SUCCESS) device->n_copies = piece->copied = value;
-    return result;
+    if (result != VK_SUCCESS) return result;
+    device->n_copies = piece->copied = value;
+    weft_vulkan_note(device);
+    return VK_SUCCESS;
 }
 
 static VkResult copy(weft_backend_device *device, weft_vulkan_piece *piece, const weft_backend_buffer *from,

@@ -3,6 +3,7 @@
 
 #include "backends/vulkan/bandwidth.h"
 #include "backends/vulkan/cache.h"
+#include "backends/vulkan/devices.h"
 #include "backends/vulkan/features.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/pipeline.h"
@@ -12,7 +13,9 @@
 
 static weft_status memory_info(weft_backend_device *device, uint64_t *total, uint64_t *available, weft_error *error) {
     (void)error;
-    weft_vulkan_driver_memory(&device->driver, device->physical, &device->traits, total, available);
+    weft_vulkan_heap heap = weft_vulkan_memory_of(device);
+    *total = heap.bytes;
+    *available = heap.bytes_free;
     return WEFT_OK;
 }
 
@@ -71,22 +74,29 @@ static weft_status create_objects(weft_backend_device *device, weft_error *error
     return status;
 }
 
+/* What a stuck device may still use is left to the driver until the process ends; only the host's memory is given back. */
 static void close_device(weft_backend_device *device) {
     const weft_vulkan_functions *vk = &device->driver.vk;
     const weft_host *host = device->host;
+    bool stuck = false;
     if (device->device != VK_NULL_HANDLE) {
-        vk->vkDeviceWaitIdle(device->device);
-        weft_vulkan_cache_save(device);
+        weft_vulkan_settle(device);
+        stuck = weft_vulkan_is_stuck(device);
+        if (!stuck) vk->vkDeviceWaitIdle(device->device);
+        if (!stuck) weft_vulkan_cache_save(device);
         weft_vulkan_pipelines_destroy(device);
         weft_vulkan_buffer_destroy(device, device->control);
         weft_vulkan_buffer_destroy(device, device->steps);
         weft_vulkan_transfers_destroy(device);
+    }
+    if (device->device != VK_NULL_HANDLE && !stuck) {
         vk->vkDestroyPipelineCache(device->device, device->cache, NULL);
         vk->vkDestroySemaphore(device->device, device->ended, NULL);
         vk->vkDestroyPipelineLayout(device->device, device->layout, NULL);
         vk->vkDestroyCommandPool(device->device, device->commands, NULL);
         vk->vkDestroyDevice(device->device, NULL);
     }
+    if (stuck) device->driver.instance = VK_NULL_HANDLE; /* it is left, too */
     weft_vulkan_driver_close(host, &device->driver);
     if (device->cache_folder != NULL) weft_vulkan_release(host, device->cache_folder, strlen(device->cache_folder) + 1);
     weft_os_mutex_destroy(&device->mutex);
@@ -111,12 +121,14 @@ static weft_status open_device(const weft_host *host, size_t index, const weft_d
     if (opened == NULL) return host->fail(error, WEFT_OUT_OF_MEMORY, "vulkan: no memory to open the device");
     memset(opened, 0, sizeof *opened);
     opened->host = host;
+    opened->cancelled_ns = WEFT_VULKAN_CANCELLED_NS;
     if (!weft_os_mutex_init(&opened->mutex)) {
         weft_vulkan_release(host, opened, sizeof *opened);
         return host->fail(error, WEFT_OUT_OF_MEMORY, "the system has no room for another mutex");
     }
     weft_status status = find_device(opened, index, error);
     if (status == WEFT_OK) status = create_device(opened, error);
+    opened->patience_ns = opened->traits.is_processor ? UINT64_MAX : WEFT_VULKAN_PATIENCE_NS;
     if (status == WEFT_OK) status = create_objects(opened, error);
     if (status == WEFT_OK) status = weft_vulkan_cache_load(opened, options == NULL ? NULL : options->cache_folder, error);
     if (status != WEFT_OK) {

@@ -1,0 +1,7 @@
+#include "decoder/engine.h"
+
+weft_device *outlive_device(const weft_engine *engine);
+
+weft_device *outlive_device(const weft_engine *engine) {
+    return engine->device;
+}
