@@ -32,6 +32,9 @@ static weft_status record(weft_plan *plan, const weft_schedule *schedule, weft_e
     if (status == WEFT_OK && device->backend->plan_dispatches) {
         plan->info.n_dispatches = device->backend->plan_dispatches(device->handle, plan->handle);
     }
+    if (status == WEFT_OK && device->backend->plan_barriers) {
+        plan->info.n_barriers = device->backend->plan_barriers(device->handle, plan->handle);
+    }
     if (status == WEFT_OK && device->backend->plan_bytes_used) {
         plan->info.recording_bytes = device->backend->plan_bytes_used(device->handle, plan->handle);
     }

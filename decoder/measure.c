@@ -20,6 +20,7 @@ static void describe_decoding(const weft_engine *engine, weft_engine_info *info)
         info->decode_weight_bytes = of_plan.weight_bytes;
         info->decode_phases = of_plan.n_phases;
         info->decode_dispatches = of_plan.n_dispatches;
+        info->decode_barriers = of_plan.n_barriers;
         return;
     }
 }

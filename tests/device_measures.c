@@ -69,6 +69,8 @@ static void launches_are_counted(void **state) {
     assert_true(info.decode_weight_bytes > 0);
     assert_int_equal(info.decode_weight_bytes, plan.weight_bytes);
     assert_int_equal(info.decode_dispatches, plan.n_dispatches);
+    assert_int_equal(info.decode_barriers, plan.n_barriers);
+    assert_int_equal(plan.n_barriers > 0, strcmp(backend, "vulkan") == 0);
     if (strcmp(backend, "cpu") != 0) assert_true(info.decode_dispatches >= info.decode_phases + 2);
     weft_engine_destroy(engine);
 }

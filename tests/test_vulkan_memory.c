@@ -427,6 +427,9 @@ static long count_barriers(int n_chains, int length) {
     long before = faults.n_barriers;
     must(weft_plan_create(store, b.graph, &plan, &error), &error);
     long n = faults.n_barriers - before;
+    weft_plan_info info;
+    weft_plan_describe(plan, &info);
+    assert_int_equal(info.n_barriers, n);
     weft_plan_destroy(plan);
     weft_store_destroy(store);
     weft_graph_destroy(b.graph);

@@ -201,6 +201,7 @@ static void print_text(const bench *b, const weft_engine_info *info, double shar
     if (share > 0) printf(", %.0f %% of the %.1f GB/s that the device reads", 100 * share, b->read_bandwidth * 1e-9);
     printf("\na step of one row: %zu phases, ", info->decode_phases);
     if (info->decode_dispatches) printf("%zu dispatches, ", info->decode_dispatches);
+    if (info->decode_barriers) printf("%zu barriers, ", info->decode_barriers);
     print_host(info, &b->start);
     for (int32_t i = 0; i < settings->positions.n; i++) {
         const decode_figures *at = &b->at[i];
@@ -255,6 +256,7 @@ static bool print_json(const bench *b, const weft_engine_info *info, double shar
         {"read_share", share},
         {"decode_phases", (double)info->decode_phases},
         {"decode_dispatches", (double)info->decode_dispatches},
+        {"decode_barriers", (double)info->decode_barriers},
         {"load_bytes", (double)b->file_bytes},
         {"load_s", (double)info->load_ns * 1e-9},
         {"load_bytes_per_s", per_second(b->file_bytes, info->load_ns)},

@@ -144,6 +144,7 @@ static void print_step(const profile *p, const timed_step *step) {
            options->n_rows > 1 ? "s" : "", options->n_sequences, options->n_sequences > 1 ? "s" : "", options->position,
            result->n_phases);
     if (result->n_dispatches) printf(", %zu dispatches", result->n_dispatches);
+    if (result->n_barriers) printf(", %zu barriers", result->n_barriers);
     printf("\n%-*s %4s %8s  %-18s %8s %7s %10s %8s %7s %9s %7s  %s\n", (int)width, "phase", "n", "us a run", "range", "us",
            "of sum", "MB", "GB/s", "of read", "GFLOP/s", "of best", "kernel, first node");
     for (size_t i = 0; i < step->n_phases; i++) print_phase(p, step, &step->phases[i], (int)width);
@@ -210,6 +211,7 @@ static bool add_step(const profile *p, cJSON *list, const timed_step *step) {
         {"position", step->options.position},
         {"n_phases", (double)step->result.n_phases},
         {"n_dispatches", (double)step->result.n_dispatches},
+        {"n_barriers", (double)step->result.n_barriers},
         {"us", step->result.us_median},
         {"us_min", step->result.us_min},
         {"us_max", step->result.us_max},

@@ -83,6 +83,7 @@ static weft_status record_all(weft_backend_device *device, const weft_schedule *
     record_end(&recorder);
     result = vk->vkEndCommandBuffer(plan->commands);
     plan->n_dispatches = recorder.n_dispatches;
+    plan->n_barriers = recorder.n_barriers + 1; /* and that of record_end */
     if (recorder.status != WEFT_OK) return recorder.status;
     return weft_vulkan_result(device, result, "recording a plan", error);
 }
@@ -120,6 +121,11 @@ weft_status weft_vulkan_plan_create(weft_backend_device *device, const weft_sche
 size_t weft_vulkan_plan_dispatches(weft_backend_device *device, const weft_backend_plan *plan) {
     (void)device;
     return plan->n_dispatches;
+}
+
+size_t weft_vulkan_plan_barriers(weft_backend_device *device, const weft_backend_plan *plan) {
+    (void)device;
+    return plan->n_barriers;
 }
 
 void weft_vulkan_plan_destroy(weft_backend_device *device, weft_backend_plan *plan) {

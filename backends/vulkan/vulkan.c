@@ -167,4 +167,5 @@ const weft_backend weft_vulkan_backend = {
     .read_bandwidth = weft_vulkan_read_bandwidth,
     .stage = weft_vulkan_stage,
     .plan_dispatches = weft_vulkan_plan_dispatches,
+    .plan_barriers = weft_vulkan_plan_barriers,
 };

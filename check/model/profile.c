@@ -36,7 +36,7 @@ typedef struct profile {
     size_t n_inputs;
     size_t kind; /* that is timed; kinds.n: the whole step */
     bool bare;   /* without nodes of the kind: what they read alone */
-    size_t n_dispatches;
+    size_t n_dispatches, n_barriers;
     weft_status (*report)(void *user, const weft_bench_phase *phase);
     void *user;
     uint64_t done;
@@ -140,6 +140,7 @@ static weft_status make_plan(void *user, size_t n_nodes, weft_plan **plan, weft_
     if (status == WEFT_OK && !graph) {
         weft_plan_describe(*plan, &info);
         p->n_dispatches = info.n_dispatches;
+        p->n_barriers = info.n_barriers;
     }
     weft_graph_destroy(graph);
     return status;
@@ -317,7 +318,8 @@ static weft_status run(profile *p, weft_bench_step *step, weft_error *error) {
                               .us_median = timing.us_median,
                               .us_min = timing.us_min,
                               .us_max = timing.us_max,
-                              .sum_us = p->sum_us};
+                              .sum_us = p->sum_us,
+                              .n_barriers = p->n_barriers};
     return WEFT_OK;
 }
 

@@ -281,6 +281,9 @@ typedef struct weft_backend {
     /* Makes everything that is queued on the device later begin after the event, which is of this or another device of this
      * backend. Returns at once. */
     weft_status (*event_wait)(weft_backend_device *device, weft_backend_event *event, weft_error *error);
+
+    /* How often, in a step of the plan, the device waits for all launches so far. NULL: unknown. */
+    size_t (*plan_barriers)(weft_backend_device *device, const weft_backend_plan *plan);
 } weft_backend;
 
 /* The symbol that a plug-in exports: a function that returns the backend, which lives as long as the library is loaded, or NULL if

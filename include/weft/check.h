@@ -138,7 +138,8 @@ typedef struct weft_bench_step {
     int32_t n_rounds;
     double us_median, us_min, us_max; /* of a whole step, with a full queue of steps */
     double sum_us;                    /* of all phases: the medians, each times n_in_step */
-    uint64_t reserved[8];
+    size_t n_barriers;                /* as in weft_plan_info */
+    uint64_t reserved[7];
 } weft_bench_step;
 
 /* Loads the model to `device`, which is of the model's runtime, times a whole step, and then one run of each kind of phase of the

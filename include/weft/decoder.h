@@ -201,8 +201,9 @@ typedef struct weft_engine_info {
     /* As in weft_plan_info, of the plan that decodes one sequence; 0 before it was used. */
     uint64_t decode_weight_bytes;
     size_t decode_phases, decode_dispatches;
-    int64_t n_pages_kept; /* of n_pages_free: those whose keys and values are kept for other sessions */
-    uint64_t reserved[7];
+    int64_t n_pages_kept;   /* of n_pages_free: those whose keys and values are kept for other sessions */
+    size_t decode_barriers; /* as decode_dispatches */
+    uint64_t reserved[6];
 } weft_engine_info;
 /* Describes the engine as it is now. */
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);

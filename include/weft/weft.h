@@ -462,7 +462,8 @@ typedef struct weft_plan_info {
     uint64_t weight_bytes;
     uint64_t arena_bytes;
     uint64_t recording_bytes; /* device memory of the recording itself; 0: unknown */
-    uint64_t reserved[8];
+    size_t n_barriers;        /* of a step: how often the device waits for all launches so far; 0: unknown */
+    uint64_t reserved[7];
 } weft_plan_info;
 WEFT_API void weft_plan_describe(const weft_plan *plan, weft_plan_info *info);
 
