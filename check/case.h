@@ -95,9 +95,7 @@ typedef enum weft_check_size { WEFT_CHECK_USUAL, WEFT_CHECK_QUICK, WEFT_CHECK_LA
 weft_check_size weft_check_quick_if(bool quick);
 
 /* Starts a case; `type` is the type of its weight matrices. NULL: the options exclude the case. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 4, 5)))
-#endif
+WEFT_PRINTF(4, 5)
 weft_check_case *
 weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...);
 /* Checks or times the case, reports and frees it. Fails only if the whole run must end. */

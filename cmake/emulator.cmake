@@ -2,12 +2,10 @@
 enable_language(CXX)
 
 set(emulator ${PROJECT_SOURCE_DIR}/tests/emulator)
-add_library(weft_emulator MODULE ${emulator}/driver.c ${emulator}/graphs.c ${emulator}/stream.c ${emulator}/block.c
-  ${PROJECT_SOURCE_DIR}/os/posix.c ${PROJECT_SOURCE_DIR}/os/posix_machine.c)
-find_package(Threads REQUIRED)
+add_library(weft_emulator MODULE ${emulator}/driver.c ${emulator}/graphs.c ${emulator}/stream.c ${emulator}/block.c ${WEFT_OS_SOURCES})
 target_include_directories(weft_emulator PRIVATE ${PROJECT_SOURCE_DIR}/include ${WEFT_GENERATED_INCLUDE} ${PROJECT_SOURCE_DIR})
 target_compile_options(weft_emulator PRIVATE -Wall -Wextra -Wshadow -Wconversion $<$<BOOL:${WEFT_WERROR}>:-Werror>)
-target_link_libraries(weft_emulator PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+target_link_libraries(weft_emulator PRIVATE ${WEFT_OS_LIBRARIES})
 set_target_properties(weft_emulator PROPERTIES OUTPUT_NAME cuda PREFIX lib SUFFIX .so.1
   LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/emulator)
 

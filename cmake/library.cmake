@@ -1,8 +1,6 @@
 # Builds one library. The sources of a folder are all its files, so that adding an op or a family changes nothing here.
-file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS
-  ${PROJECT_SOURCE_DIR}/core/*.c
-  ${PROJECT_SOURCE_DIR}/os/*.c)
-list(FILTER WEFT_SOURCES EXCLUDE REGEX "/os/posix_terminal\\.c$") # the command's alone: it keeps state and handles signals
+file(GLOB_RECURSE WEFT_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/core/*.c)
+list(APPEND WEFT_SOURCES ${WEFT_OS_SOURCES})
 file(GLOB WEFT_BACKEND_SHARED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/backends/*.c) # shared by several backends
 list(APPEND WEFT_SOURCES ${WEFT_BACKEND_SHARED})
 if(WEFT_DECODER)
@@ -80,11 +78,7 @@ file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/weft_families.def CONTENT "
 # Which ops each folder implements.
 weft_stems(cpu ${PROJECT_SOURCE_DIR}/backends/cpu/ops c)
 
-find_package(Threads GLOBAL)
-if(NOT Threads_FOUND)
-  message(FATAL_ERROR "POSIX threads not found (Debian: libc6-dev)")
-endif()
-set(WEFT_LIBRARIES Threads::Threads m ${CMAKE_DL_LIBS})
+set(WEFT_LIBRARIES ${WEFT_OS_LIBRARIES})
 if(WEFT_DECODER)
   weft_needs(PCRE2 libpcre2-8 PCRE2 libpcre2-dev)
   if(WEFT_MISSING)
@@ -96,6 +90,9 @@ endif()
 # The objects, for the tests, which call internal functions; and the library made of them.
 add_library(weft_objects OBJECT ${WEFT_SOURCES})
 target_include_directories(weft_objects PRIVATE ${PROJECT_BINARY_DIR}/generated)
+if(WIN32 AND BUILD_SHARED_LIBS)
+  target_compile_definitions(weft_objects PRIVATE WEFT_BUILDS_DLL)
+endif()
 target_link_libraries(weft_objects PRIVATE weft_options PUBLIC ${WEFT_LIBRARIES})
 
 add_library(weft $<TARGET_OBJECTS:weft_objects>)

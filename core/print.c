@@ -20,9 +20,7 @@ typedef struct printer {
     weft_status status; /* of the first failed write; later writes do nothing */
 } printer;
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
+WEFT_PRINTF(2, 3)
 static void
 put(printer *p, const char *format, ...) {
     char text[512];

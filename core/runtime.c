@@ -2,22 +2,19 @@
 #include "core/runtime.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/runtime.h"
 
-/* aligned_alloc wants a size that is a multiple of the alignment. */
 static void *default_allocate(void *user, size_t size, size_t alignment) {
     (void)user;
-    if (size > SIZE_MAX - alignment) return NULL;
-    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    return weft_os_aligned_allocate(size, alignment);
 }
 
 static void default_release(void *user, void *memory, size_t size) {
     (void)user;
     (void)size;
-    free(memory);
+    weft_os_aligned_free(memory);
 }
 
 /* ---- What backends are handed ---- */

@@ -24,9 +24,7 @@ typedef struct reader {
 
 #define FAIL(r, ...) fail_at((r), (r)->at, __VA_ARGS__)
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 3, 4)))
-#endif
+WEFT_PRINTF(3, 4)
 static _Noreturn void
 fail_at(reader *r, size_t at, const char *format, ...) {
     char message[160];

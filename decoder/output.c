@@ -29,7 +29,7 @@ weft_status weft_output_open(weft_output *output) {
     if (!output->partial) return weft_fail(output->error, WEFT_OUT_OF_MEMORY, "%s: no memory to write it", output->path);
     snprintf(output->partial, size, "%s%s", output->path, suffix);
     errno = 0;
-    output->file = fopen(output->partial, "wb");
+    output->file = weft_os_stream_open(output->partial, "wb");
     if (!output->file) {
         status = weft_fail(output->error, WEFT_IO, "%s: cannot create: %s", output->partial, strerror(errno));
         release(output);
@@ -70,9 +70,9 @@ weft_status weft_output_close(weft_output *output, weft_status status) {
     errno = 0;
     if (fclose(output->file) != 0 && status == WEFT_OK)
         status = weft_fail(output->error, WEFT_IO, "%s: cannot write: %s", output->path, strerror(errno));
-    if (status == WEFT_OK && rename(output->partial, output->path) != 0)
+    if (status == WEFT_OK && !weft_os_rename(output->partial, output->path))
         status = weft_fail(output->error, WEFT_IO, "%s: cannot create: %s", output->path, strerror(errno));
-    if (status != WEFT_OK) remove(output->partial);
+    if (status != WEFT_OK) weft_os_remove(output->partial);
     release(output);
     return status;
 }

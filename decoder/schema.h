@@ -60,9 +60,7 @@ typedef struct schema_reader {
 /* ---- Reading (schema.c) ---- */
 
 /* Ends the run; the message names the place. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 4, 5)))
-#endif
+WEFT_PRINTF(4, 5)
 _Noreturn void
 weft_schema_fail(schema_reader *r, const schema_place *place, weft_status status, const char *format, ...);
 const schema_place *weft_schema_below(schema_reader *r, const schema_place *place, weft_text name);

@@ -42,6 +42,11 @@ typedef struct weft_os_size_limit {
 void weft_os_size_limit_begin(weft_os_size_limit *limit);
 void weft_os_size_limit_end(const weft_os_size_limit *limit);
 
+/* fopen, rename, which replaces a file at `to`, and remove. They take paths in UTF-8, and streams never change line ends. On
+ * failure, errno says why. */
+FILE *weft_os_stream_open(const char *path, const char *mode);
+bool weft_os_rename(const char *from, const char *to);
+bool weft_os_remove(const char *path);
 /* Waits until everything written to the stream is on the disk. On false, errno says why not. */
 bool weft_os_stream_sync(FILE *stream);
 
@@ -49,6 +54,9 @@ bool weft_os_stream_sync(FILE *stream);
 weft_status weft_os_folder_make(const char *path, weft_error *error);
 
 /* ---- Memory ---- */
+/* For `alignment`, a power of two. NULL: no memory. */
+void *weft_os_aligned_allocate(size_t size, size_t alignment);
+void weft_os_aligned_free(void *memory);
 /* Zeroed pages from the system; freeing returns them to the system. NULL: no memory. */
 void *weft_os_pages_allocate(size_t size);
 void weft_os_pages_free(void *memory, size_t size);
@@ -110,14 +118,6 @@ void weft_os_libraries_note(weft_os_libraries *libraries);
 /* Keeps all libraries that were loaded since `note` in memory until the process ends, and adds them to the list. Does nothing if
  * the system cannot list libraries. */
 void weft_os_libraries_keep(weft_os_libraries *libraries);
-
-/* ---- Standard streams and terminal ---- */
-/* For the start of a program: occupies those of the descriptors 0, 1 and 2 that are closed, so that no file opened later gets one
- * of them. Reading and writing these streams fails as before. */
-void weft_os_streams_keep(void);
-bool weft_os_is_terminal(FILE *stream);
-/* The columns of the terminal that standard error writes to; 0 if it is not a terminal. */
-uint32_t weft_os_terminal_columns(void);
 
 /* ---- Random bytes ---- */
 /* Up to 256 bytes that nobody can guess. False if the system has none. */

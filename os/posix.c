@@ -1,4 +1,4 @@
-/* Files, memory, threads, shared libraries and the clock on POSIX systems; posix_machine.c says what the machine has. */
+/* Files, memory, threads, shared libraries and the clock on POSIX systems. */
 #define _GNU_SOURCE
 #define _DARWIN_C_SOURCE
 #include "os/os.h"
@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -22,7 +23,7 @@
 #include <unistd.h>
 
 /* This file is compiled into plug-ins too, so it cannot use the core's functions to fill a message. */
-__attribute__((format(printf, 3, 4))) static weft_status fail(weft_error *error, weft_status status, const char *format, ...) {
+WEFT_PRINTF(3, 4) static weft_status fail(weft_error *error, weft_status status, const char *format, ...) {
     if (error) {
         va_list arguments;
         va_start(arguments, format);
@@ -237,10 +238,6 @@ weft_status weft_os_file_replace(const char *path, const void *content, size_t s
     return written ? WEFT_OK : fail(error, WEFT_IO, "cannot write %s: %s", path, strerror(reason));
 }
 
-bool weft_os_stream_sync(FILE *stream) {
-    return fflush(stream) == 0 && fsync(fileno(stream)) == 0;
-}
-
 weft_status weft_os_folder_make(const char *path, weft_error *error) {
     char part[4096];
     size_t size = strlen(path);
@@ -261,6 +258,16 @@ weft_status weft_os_folder_make(const char *path, weft_error *error) {
 }
 
 /* ---- Memory ---- */
+
+/* aligned_alloc wants a size that is a multiple of the alignment. */
+void *weft_os_aligned_allocate(size_t size, size_t alignment) {
+    if (size > SIZE_MAX - alignment) return NULL;
+    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+void weft_os_aligned_free(void *memory) {
+    free(memory);
+}
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -466,16 +473,6 @@ void weft_os_libraries_keep(weft_os_libraries *libraries) {
 }
 
 #endif
-
-/* ---- Standard streams ---- */
-
-/* Descriptor 0 is opened for writing and 1 and 2 for reading, so that using these streams still fails. */
-void weft_os_streams_keep(void) {
-    for (int stream = 0; stream <= 2; stream++) {
-        if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
-        if (open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY) < 0) return; /* gets the lowest free number: `stream` */
-    }
-}
 
 /* ---- Clock ---- */
 

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <sys/random.h>
@@ -187,16 +186,6 @@ void weft_os_cpu_name(char *name, size_t size) {
 }
 
 #endif
-
-bool weft_os_is_terminal(FILE *stream) {
-    return isatty(fileno(stream)) != 0;
-}
-
-uint32_t weft_os_terminal_columns(void) {
-    struct winsize window;
-    if (!isatty(STDERR_FILENO)) return 0;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col : 80;
-}
 
 bool weft_os_random(void *bytes, size_t size) {
     return getentropy(bytes, size) == 0;

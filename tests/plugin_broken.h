@@ -3,4 +3,4 @@
 
 #include "weft/backend.h"
 
-WEFT_API const weft_backend *weft_backend_entry(const weft_host *host);
+WEFT_EXPORT const weft_backend *weft_backend_entry(const weft_host *host);

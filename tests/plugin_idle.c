@@ -7,9 +7,9 @@
 #include "backends/null/null.c"
 #undef weft_null_backend
 
-WEFT_API const weft_backend *weft_backend_entry(const weft_host *host);
+WEFT_EXPORT const weft_backend *weft_backend_entry(const weft_host *host);
 
-WEFT_API const weft_backend *weft_backend_entry(const weft_host *host) {
+WEFT_EXPORT const weft_backend *weft_backend_entry(const weft_host *host) {
     static weft_backend backend;
     if (host->abi != WEFT_BACKEND_ABI) return NULL;
     backend = idle_backend_template;

@@ -5,6 +5,7 @@
 #include <cjson/cJSON.h>
 
 #include "check.h"
+#include "os/os.h"
 
 static char steps[] = "steps", nodes[] = "nodes";
 
@@ -24,7 +25,7 @@ static weft_status write_file(void *user, const void *data, size_t size) {
 weft_status check_record(const check_settings *settings, weft_model *model, const check_devices *devices, cJSON *json,
                          weft_error *error) {
     weft_check_model_options options = settings->walk;
-    output out = {.file = fopen(settings->record, "wb")};
+    output out = {.file = weft_os_stream_open(settings->record, "wb")};
     options.progress = progress_bar;
     options.progress_user = steps;
     if (!out.file) return weft_fail(error, WEFT_IO, "%s: cannot be written", settings->record);
@@ -32,7 +33,7 @@ weft_status check_record(const check_settings *settings, weft_model *model, cons
     progress_end();
     if (fclose(out.file) != 0 && status == WEFT_OK) status = weft_fail(error, WEFT_IO, "%s: cannot be written", settings->record);
     if (status != WEFT_OK) {
-        remove(settings->record);
+        weft_os_remove(settings->record);
         return status;
     }
     if (!settings->json) show_line(stdout, "%s: %zu bytes, recorded on %s\n", settings->record, out.size, devices->infos[0].id);

@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 
 #include "check.h"
+#include "os/os.h"
 
 typedef struct page {
     byte_array bytes;
@@ -21,9 +22,7 @@ static void put_bytes(page *p, const char *bytes, size_t size) {
 }
 
 /* Markup and numbers of this file; texts from elsewhere go through put_text. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
+WEFT_PRINTF(2, 3)
 static void
 put(page *p, const char *format, ...) {
     char text[1024];
@@ -447,7 +446,7 @@ weft_status check_html(const char *path, const cJSON *json, weft_error *error) {
               "nmse|error|against parts: nmse|error|not run by itself");
     put(&p, "</body>\n</html>\n");
     weft_status status = p.out_of_memory ? weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the page") : WEFT_OK;
-    FILE *file = status == WEFT_OK ? fopen(path, "wb") : NULL;
+    FILE *file = status == WEFT_OK ? weft_os_stream_open(path, "wb") : NULL;
     bool written = file && fwrite(p.bytes.data, 1, p.bytes.size, file) == p.bytes.size;
     if (file && fclose(file) != 0) written = false;
     bytes_free(&p.bytes);

@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 
 #include "check.h"
+#include "os/os.h"
 
 static weft_status no_json_memory(weft_error *error) {
     return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
@@ -107,7 +108,7 @@ static weft_status write_node(const check_settings *settings, weft_model *model,
                               bool values, size_t *size, weft_error *error) {
     static char steps[] = "steps";
     weft_check_model_options options = settings->walk;
-    output out = {.file = fopen(p->file, "wb")};
+    output out = {.file = weft_os_stream_open(p->file, "wb")};
     options.progress = progress_bar;
     options.progress_user = steps;
     if (!out.file) return weft_fail(error, WEFT_IO, "%s: cannot be written", p->file);
@@ -116,7 +117,7 @@ static weft_status write_node(const check_settings *settings, weft_model *model,
                : weft_check_extract(model, devices->devices[0], &options, p->step, p->node, write_piece, &out, error);
     progress_end();
     if (fclose(out.file) != 0 && status == WEFT_OK) status = weft_fail(error, WEFT_IO, "%s: cannot be written", p->file);
-    if (status != WEFT_OK) remove(p->file);
+    if (status != WEFT_OK) weft_os_remove(p->file);
     *size = out.size;
     return status;
 }
@@ -152,7 +153,7 @@ weft_status check_nodes_write(const check_settings *settings, weft_model *model,
 
 bool check_is_reproduction(const char *path) {
     char bytes[8];
-    FILE *file = fopen(path, "rb");
+    FILE *file = weft_os_stream_open(path, "rb");
     size_t size = file ? fread(bytes, 1, sizeof bytes, file) : 0;
     if (file) fclose(file);
     return weft_check_is_reproduction(bytes, size);

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "os/os.h"
+#include "os/program.h"
 
 static void print_message(const char *message) {
     fputs("weft: ", stderr);
@@ -151,7 +152,7 @@ weft_status read_all(void *stream, byte_array *into, weft_error *error) {
 }
 
 weft_status read_file(const char *path, byte_array *into, weft_error *error) {
-    FILE *file = fopen(path, "rb");
+    FILE *file = weft_os_stream_open(path, "rb");
     if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
     weft_status status = read_all(file, into, error);
     fclose(file);

@@ -74,9 +74,7 @@ typedef struct nearest_word {
 void nearest_begin(nearest_word *nearest, const char *wanted);
 void nearest_try(nearest_word *nearest, const char *word);
 /* "weft run: message" and a hint on stderr; EXIT_USAGE. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
+WEFT_PRINTF(2, 3)
 int usage_error(const weft_command *command, const char *format, ...);
 
 /* EXIT_USAGE with a message where name_of, which ends with NULL, does not give this name of a `what`; else -1. */
@@ -230,9 +228,7 @@ void print_escaped(void *stream, const char *text);
 /* Prints text as it is, but on a terminal control characters except line ends and tabs as escapes. */
 void show_text(void *stream, const char *text, size_t size);
 /* The same for a line of a table, at most 4095 bytes. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
+WEFT_PRINTF(2, 3)
 void show_line(void *stream, const char *format, ...);
 
 /* ---- JSON ---- */

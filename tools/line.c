@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "line.h"
-#include "os/os.h"
+#include "os/program.h"
 #include "os/terminal.h"
 
 static enum { STREAM, PLAIN_TERMINAL, EDITED } source;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "command.h"
-#include "os/os.h"
+#include "os/program.h"
 
 const weft_command *const weft_commands[] = {
     &command_run,      &command_chat,    &command_tokenize,   &command_detokenize,
@@ -68,7 +68,7 @@ static int help(char *name) {
 }
 
 int main(int argc, char **argv) {
-    weft_os_streams_keep();
+    weft_os_program_begin(&argc, &argv);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 
 #include "command.h"
+#include "os/os.h"
 
 typedef struct perplexity {
     double sum, sum_squares; /* of negative log-probabilities */
@@ -98,7 +99,7 @@ static size_t size_of_marker(const weft_model *model, weft_token bos, const byte
 static weft_status read_tokens(const weft_model *model, const char *path, weft_token bos, weft_token **tokens, size_t *n_tokens,
                                weft_error *error) {
     byte_array text = {0};
-    FILE *file = fopen(path, "rb");
+    FILE *file = weft_os_stream_open(path, "rb");
     if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
     weft_status status = read_all(file, &text, error);
     fclose(file);
@@ -139,7 +140,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_token bos = status == WEFT_OK ? added_bos(model) : WEFT_NO_TOKEN;
     if (status == WEFT_OK) status = read_tokens(model, positional[1], bos, &tokens, &n_tokens, &error);
     if (status == WEFT_OK) status = weft_engine_create(model, &chosen, &engine, &error);
-    if (status == WEFT_OK && logits_path && !(totals.logits = fopen(logits_path, "wb")))
+    if (status == WEFT_OK && logits_path && !(totals.logits = weft_os_stream_open(logits_path, "wb")))
         status = weft_fail(&error, WEFT_IO, "%s: cannot be written", logits_path);
     if (status == WEFT_OK) status = score_all(engine, &totals, tokens, n_tokens, (size_t)settings.n_ctx, bos, &error);
     progress_end();

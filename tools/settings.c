@@ -1,10 +1,10 @@
 /* The options of devices and engines, which several commands share. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
 #include "os/os.h"
+#include "os/program.h"
 
 size_t device_options_add(engine_settings *settings, option_spec *options, size_t n_options) {
     const option_spec rows[] = {
@@ -37,17 +37,10 @@ size_t engine_options_add(engine_settings *settings, option_spec *options, size_
     return device_options_add(settings, options, n_options + sizeof rows / sizeof rows[0]);
 }
 
-/* The user's cache folder (XDG Base Directory Specification). Creates the folder if it is missing; NULL if that fails. */
+/* The user's cache folder, which is created if it is missing; NULL if that fails. */
 static const char *default_cache_folder(void) {
     static char folder[1024];
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int n = 0;
-    if (cache && cache[0] == '/')
-        n = snprintf(folder, sizeof folder, "%s/weft", cache);
-    else if (home && home[0] == '/')
-        n = snprintf(folder, sizeof folder, "%s/.cache/weft", home);
-    if (n <= 0 || (size_t)n >= sizeof folder || weft_os_folder_make(folder, NULL) != WEFT_OK) return NULL;
-    return folder;
+    return weft_os_cache_folder(folder, sizeof folder) && weft_os_folder_make(folder, NULL) == WEFT_OK ? folder : NULL;
 }
 
 weft_device_options device_options(const engine_settings *settings) {

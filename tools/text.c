@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "command.h"
-#include "os/os.h"
+#include "os/program.h"
 
 /* Unicode 15, table 3-7. */
 size_t utf8_length(const char *text, size_t size) {

@@ -151,9 +151,7 @@ struct jinja_run {
 /* ---- The run (run.c) ---- */
 
 /* Ends the run; the message gets the line and column. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 3, 4)))
-#endif
+WEFT_PRINTF(3, 4)
 _Noreturn void
 weft_jinja_fail(jinja_run *run, weft_status status, const char *format, ...);
 /* Zeroed memory of the arena, never NULL. */

@@ -32,11 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
-#define WEFT_API __attribute__((visibility("default")))
-#else
-#define WEFT_API
-#endif
+#include "weft/export.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -85,11 +81,7 @@ typedef struct weft_error {
 WEFT_API const char *weft_status_text(weft_status status);
 
 /* Writes a printf-style message, cut if it is too long, to `error`, which may be NULL, and returns `status`. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 3, 4)))
-#endif
-WEFT_API weft_status
-weft_fail(weft_error *error, weft_status status, const char *format, ...);
+WEFT_PRINTF(3, 4) WEFT_API weft_status weft_fail(weft_error *error, weft_status status, const char *format, ...);
 
 /* For code that takes structs with reserved words: WEFT_INVALID_ARGUMENT if one of the words is not zero. `bytes` is their size,
  * and `name` their name in the message, such as "options.reserved". */
