@@ -96,8 +96,7 @@ weft_check_size weft_check_quick_if(bool quick);
 
 /* Starts a case; `type` is the type of its weight matrices. NULL: the options exclude the case. */
 WEFT_PRINTF(4, 5)
-weft_check_case *
-weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...);
+weft_check_case *weft_check_begin(weft_check_run *run, weft_type type, weft_check_size size, const char *format, ...);
 /* Checks or times the case, reports and frees it. Fails only if the whole run must end. */
 weft_status weft_check_end(weft_check_run *run, weft_check_case *c, weft_error *error);
 bool weft_check_ready(const weft_check_case *c);

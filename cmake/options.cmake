@@ -6,6 +6,9 @@ target_compile_options(weft_options INTERFACE
   # Numerics are defined without fused multiply-adds; kernels that want them turn them on. No code uses errno or traps, and
   # the compiler vectorises loops that choose between numbers only without traps.
   -ffp-contract=off -fno-math-errno -fno-trapping-math)
+if(MINGW)
+  target_compile_options(weft_options INTERFACE -Wno-float-conversion) # its isnan and isfinite convert
+endif()
 if(WEFT_WERROR)
   target_compile_options(weft_options INTERFACE -Werror)
 endif()

@@ -21,8 +21,7 @@ typedef struct printer {
 } printer;
 
 WEFT_PRINTF(2, 3)
-static void
-put(printer *p, const char *format, ...) {
+static void put(printer *p, const char *format, ...) {
     char text[512];
     va_list arguments;
     va_start(arguments, format);

@@ -25,8 +25,7 @@ typedef struct reader {
 #define FAIL(r, ...) fail_at((r), (r)->at, __VA_ARGS__)
 
 WEFT_PRINTF(3, 4)
-static _Noreturn void
-fail_at(reader *r, size_t at, const char *format, ...) {
+static _Noreturn void fail_at(reader *r, size_t at, const char *format, ...) {
     char message[160];
     size_t line = 1;
     va_list arguments;

@@ -61,8 +61,7 @@ typedef struct schema_reader {
 
 /* Ends the run; the message names the place. */
 WEFT_PRINTF(4, 5)
-_Noreturn void
-weft_schema_fail(schema_reader *r, const schema_place *place, weft_status status, const char *format, ...);
+_Noreturn void weft_schema_fail(schema_reader *r, const schema_place *place, weft_status status, const char *format, ...);
 const schema_place *weft_schema_below(schema_reader *r, const schema_place *place, weft_text name);
 void weft_schema_add_part(schema_reader *r, schema_view *view, const jinja_value *value, const schema_place *place);
 /* A text that fits all parts. The view is changed. */

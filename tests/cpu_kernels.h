@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "backends/cpu/kernels.h"
+#include "os/os.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -32,9 +33,9 @@ static inline float normal(void) {
     return (float)(sqrt(-2.0 * log(1.0 - uniform())) * cos(6.283185307179586 * uniform()));
 }
 
+/* weft_os_aligned_free frees it. */
 static inline void *memory(size_t size) {
-    void *block = NULL;
-    block = aligned_alloc(64, (size + 63) / 64 * 64);
+    void *block = weft_os_aligned_allocate(size, 64);
     assert_non_null(block);
     return block;
 }

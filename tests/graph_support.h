@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "os/os.h"
 #include "weft/ops/attention.h"
 #include "weft/ops/mul_mat.h"
 #include "weft/ops/norm_gated_mlp.h"
@@ -34,7 +35,7 @@ typedef struct counting {
 static inline void *counting_allocate(void *user, size_t size, size_t alignment) {
     counting *c = user;
     if (++c->n_requests == c->fail_at) return NULL;
-    void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    void *memory = weft_os_aligned_allocate(size, alignment);
     if (memory) {
         c->n_blocks++;
         c->n_bytes += (long)size;
@@ -47,7 +48,7 @@ static inline void counting_release(void *user, void *memory, size_t size) {
     counting *c = user;
     c->n_blocks--;
     c->n_bytes -= (long)size;
-    free(memory);
+    weft_os_aligned_free(memory);
 }
 
 static inline weft_runtime *make_runtime(counting *c) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/os.h"
 #include "weft/weft.h"
 
 typedef struct limited_allocator {
@@ -21,7 +22,7 @@ static inline void *limited_allocate(void *user, size_t size, size_t alignment) 
     size_t n = ++limits->n_all;
     if (limits->fail_at && (limits->fail_after ? n >= limits->fail_at : n == limits->fail_at)) return NULL;
     if (limits->budget && limits->live + size > limits->budget) return NULL;
-    void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    void *memory = weft_os_aligned_allocate(size, alignment);
     if (!memory) return NULL;
     size_t live = atomic_fetch_add(&limits->live, size) + size;
     limits->n_live++;
@@ -34,7 +35,7 @@ static inline void limited_release(void *user, void *memory, size_t size) {
     limited_allocator *limits = user;
     limits->live -= size;
     limits->n_live--;
-    free(memory);
+    weft_os_aligned_free(memory);
 }
 
 /* A runtime with this allocator, or NULL. */

@@ -46,12 +46,12 @@ static attention random_attention(const weft_cpu_kernels *set, weft_type type, i
 }
 
 static void free_attention(attention *a) {
-    free(a->queries);
-    free(a->keys);
-    free(a->values);
-    free(a->stored_keys);
-    free(a->stored_values);
-    free(a->visible);
+    weft_os_aligned_free(a->queries);
+    weft_os_aligned_free(a->keys);
+    weft_os_aligned_free(a->values);
+    weft_os_aligned_free(a->stored_keys);
+    weft_os_aligned_free(a->stored_values);
+    weft_os_aligned_free(a->visible);
 }
 
 /* Queries first .. first + count - 1, page by page, divided by their sums. */
@@ -69,8 +69,8 @@ static void attend(const weft_cpu_kernels *set, const attention *a, int64_t firs
                     visible, scale, states, out);
     }
     for (int64_t i = 0; i < count * a->head_dim; i++) out[i] /= states[i / a->head_dim].sum;
-    free(visible);
-    free(states);
+    weft_os_aligned_free(visible);
+    weft_os_aligned_free(states);
 }
 
 static void check_attention(const attention *a, float scale, const float *out) {
@@ -91,7 +91,7 @@ static void check_attention(const attention *a, float scale, const float *out) {
             assert_true(fabs(value - out[i * a->head_dim + d]) <= 5e-6);
         }
     }
-    free(scores);
+    weft_os_aligned_free(scores);
 }
 
 static void attention_of_set(const weft_cpu_kernels *set) {
@@ -109,8 +109,8 @@ static void attention_of_set(const weft_cpu_kernels *set) {
             attend(set, &a, q, 1, scale, alone);
             assert_memory_equal(alone, out + q * dim, (size_t)dim * sizeof *out);
         }
-        free(out);
-        free(alone);
+        weft_os_aligned_free(out);
+        weft_os_aligned_free(alone);
         free_attention(&a);
     }
 }
@@ -149,9 +149,9 @@ static void vectors_of_set(const weft_cpu_kernels *set) {
                 assert_true(fabs(value - y[i]) <= 1e-6 * fabs(value) + 3e-7 * fabs(v * w[i]));
             }
         }
-        free(x);
-        free(w);
-        free(y);
+        weft_os_aligned_free(x);
+        weft_os_aligned_free(w);
+        weft_os_aligned_free(y);
     }
 }
 

@@ -89,8 +89,8 @@ static matrix random_matrix(weft_type type, int64_t k, int64_t n) {
 }
 
 static void free_matrix(matrix *m) {
-    free(m->file);
-    free(m->values);
+    weft_os_aligned_free(m->file);
+    weft_os_aligned_free(m->values);
 }
 
 /* The first n rows of m, as the set lays them out; packed in two parts where there are enough rows. Where three matrices can share
@@ -118,7 +118,7 @@ static weft_cpu_matrix pack(const weft_cpu_kernels *set, const matrix *m, int64_
 }
 
 static void free_packed(weft_cpu_matrix *packed) {
-    free((void *)(uintptr_t)packed->data);
+    weft_os_aligned_free((void *)(uintptr_t)packed->data);
 }
 
 static void check_unpack(const weft_cpu_kernels *set, const weft_cpu_matrix *packed, const matrix *m) {
@@ -127,7 +127,7 @@ static void check_unpack(const weft_cpu_kernels *set, const weft_cpu_matrix *pac
         set->unpack_row(packed, j, row);
         assert_memory_equal(row, m->values + j * packed->k, (size_t)packed->k * sizeof *row);
     }
-    free(row);
+    weft_os_aligned_free(row);
 }
 
 static void *quantise(const weft_cpu_kernels *set, const weft_cpu_matrix *packed, const float *x, int64_t n_columns) {
@@ -149,7 +149,7 @@ static float *multiply(const weft_cpu_kernels *set, const weft_cpu_matrix *packe
     for (int64_t j = 0; j < packed->n; j += rows) {
         set->multiply(packed, columns, n_columns, j, packed->n - j < rows ? packed->n - j : rows, y + j, packed->n);
     }
-    free(columns);
+    weft_os_aligned_free(columns);
     return y;
 }
 
@@ -215,7 +215,7 @@ static void check_part(const weft_cpu_kernels *set, const matrix *m, const float
     float *y = multiply(set, &packed, x, n_columns, step);
     for (int64_t t = 0; t < n_columns; t++) assert_memory_equal(y + t * n, whole + t * MOST_ROWS, (size_t)n * sizeof *y);
     check_unpack(set, &packed, m);
-    free(y);
+    weft_os_aligned_free(y);
     free_packed(&packed);
 }
 
@@ -233,9 +233,9 @@ static void check_type(const weft_cpu_kernels *set, weft_type type, int64_t k) {
             check_part(set, &m, x, y, row_counts[r], column_counts[c], (int64_t)(r + c) % 3 + 1);
         }
     }
-    free(y);
-    free(seen);
-    free(x);
+    weft_os_aligned_free(y);
+    weft_os_aligned_free(seen);
+    weft_os_aligned_free(x);
     free_packed(&packed);
     free_matrix(&m);
 }
@@ -275,9 +275,9 @@ static void extremes_of_set(const weft_cpu_kernels *set) {
         }
         check_products(&m, seen, y, N, 4);
         check_products(&m, seen + 5 * K, y + 5 * N, N, 1);
-        free(x);
-        free(y);
-        free(seen);
+        weft_os_aligned_free(x);
+        weft_os_aligned_free(y);
+        weft_os_aligned_free(seen);
         free_packed(&packed);
         free_matrix(&m);
     }
@@ -305,12 +305,12 @@ static void test_agreement(void **state) {
             if (!seen) seen = columns;
             assert_memory_equal(seen, columns, (size_t)K * T * sizeof *x);
             check_products(&m, seen, y, N, T);
-            if (seen != columns) free(columns);
-            free(y);
+            if (seen != columns) weft_os_aligned_free(columns);
+            weft_os_aligned_free(y);
             free_packed(&packed);
         }
-        free(x);
-        free(seen);
+        weft_os_aligned_free(x);
+        weft_os_aligned_free(seen);
         free_matrix(&m);
     }
 }

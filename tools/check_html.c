@@ -23,8 +23,7 @@ static void put_bytes(page *p, const char *bytes, size_t size) {
 
 /* Markup and numbers of this file; texts from elsewhere go through put_text. */
 WEFT_PRINTF(2, 3)
-static void
-put(page *p, const char *format, ...) {
+static void put(page *p, const char *format, ...) {
     char text[1024];
     va_list arguments;
     va_start(arguments, format);

@@ -152,8 +152,7 @@ struct jinja_run {
 
 /* Ends the run; the message gets the line and column. */
 WEFT_PRINTF(3, 4)
-_Noreturn void
-weft_jinja_fail(jinja_run *run, weft_status status, const char *format, ...);
+_Noreturn void weft_jinja_fail(jinja_run *run, weft_status status, const char *format, ...);
 /* Zeroed memory of the arena, never NULL. */
 void *weft_jinja_allocate(jinja_run *run, size_t size);
 void weft_jinja_free_all(jinja_run *run);
