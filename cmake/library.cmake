@@ -60,6 +60,10 @@ foreach(source IN LISTS WEFT_SOURCES)
         "-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni")
     endif()
   endif()
+  # GCC would compute the products of several columns first and add them up later, with all of them on the stack: docs/benchmarks.md.
+  if(source MATCHES "/simd/blocks_avx[a-z0-9]*\\.c$" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -fno-tree-ter -fno-tree-reassoc)
+  endif()
   # Most time of the sanitizers' tests goes into these loops.
   if(WEFT_SANITIZE AND source MATCHES "/backends/cpu/exact_[a-z0-9]+\\.c$|/check/ops/mul_mat\\.c$")
     set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O3)
