@@ -231,6 +231,8 @@ bool weft_session_sees(const weft_session *session, int32_t position);
 void weft_session_abandon(weft_session *session, weft_finish finish);
 /* Puts the session at the end of the order, to wait for pages. */
 void weft_session_arrive(weft_session *session);
+/* Finds message `index`: it is the last of the first n_turns turns, or, if it `answers`, the answer after them. */
+bool weft_session_find_message(const weft_session *session, size_t index, weft_message *message, size_t *n_turns, bool *answers);
 /* Forgets all tokens but the first n_tokens, and what is cached of them. */
 void weft_session_forget(weft_session *session, int32_t n_tokens);
 /* Adds `count` prompt tokens that already stand at tokens[n_tokens]. */

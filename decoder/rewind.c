@@ -142,6 +142,14 @@ bool weft_session_message_at(weft_session *session, size_t index, weft_message *
     return is_there;
 }
 
+bool weft_session_find_message(const weft_session *session, size_t index, weft_message *message, size_t *n_turns, bool *answers) {
+    target t = {.n_turns = 0};
+    bool is_there = find_message(session, index, message, &t);
+    *n_turns = t.n_turns;
+    *answers = t.answers;
+    return is_there;
+}
+
 weft_status weft_session_rewind_messages(weft_session *session, size_t n_messages, weft_error *error) {
     if (!session) return weft_fail(error, WEFT_INVALID_ARGUMENT, "weft_session_rewind_messages: session is missing");
     weft_engine *engine = session->engine;

@@ -110,14 +110,24 @@ static void keep_tokens(const weft_session *session) {
     memcpy(last->tokens, tokens, last->n_tokens * sizeof *tokens);
 }
 
+static void assert_text(weft_session *session, size_t index, const char *expected) {
+    char text[600];
+    size_t size = 0;
+    CHECK(weft_session_message_text(session, index, text, sizeof text - 1, &size, &error));
+    text[size] = 0;
+    assert_string_equal(text, expected);
+}
+
 static void assert_known(weft_session *session, bool is_cut) {
     weft_message message;
     for (size_t i = 0; i < n_known; i++) {
         assert_true(weft_session_message_at(session, i, &message));
         assert_int_equal(message.role, known[i].role);
         assert_true(message.first <= message.end);
+        assert_text(session, i, known[i].text);
     }
     assert_false(weft_session_message_at(session, n_known, &message));
+    assert_int_equal(weft_session_message_text(session, n_known, NULL, 0, &message.end, &error), WEFT_INVALID_ARGUMENT);
     if (is_cut || n_known == 0 || last_known()->answer || last_known()->role == WEFT_SYSTEM) return;
     note_known();
     assert_said(session, false);
@@ -262,6 +272,12 @@ static void an_answer_is_tried_again(void **state) {
         const weft_token *tokens;
         weft_token first[4], second[4];
         CHECK(weft_session_say(session, WEFT_SYSTEM, "be brief", &error));
+        assert_text(session, 0, "be brief");
+        CHECK(weft_session_say(session, WEFT_USER, "one \"\\\1\n", &error));
+        assert_text(session, 0, "be brief");
+        assert_text(session, 1, "one \"\\\1\n");
+        CHECK(weft_session_rewind_messages(session, 1, &error));
+        assert_text(session, 0, "be brief");
         CHECK(weft_session_say(session, WEFT_USER, "one", &error));
         for (int k = 0; k < 4; k++) first[k] = next_token(session);
         add(session, "<think>no</think>");
@@ -409,6 +425,20 @@ static void null_is_refused(void **state) {
     assert_false(weft_session_message_at(session, 0, NULL));
     assert_false(weft_session_message_at(session, 0, &message));
     CHECK(weft_session_rewind_messages(session, 0, &error));
+    weft_session_destroy(session);
+    size_t size = 3;
+    session = begin(PLAIN, (weft_session_options){.n_ctx = 100});
+    CHECK(weft_session_say(session, WEFT_USER, "one", &error));
+    assert_int_equal(weft_session_message_text(NULL, 0, NULL, 0, &size, &error), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_session_message_text(session, 0, NULL, 0, NULL, &error), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_session_message_text(session, 0, NULL, 1, &size, &error), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_session_message_text(session, 1, NULL, 0, &size, &error), WEFT_INVALID_ARGUMENT);
+    assert_int_equal(size, 3);
+    char text[3] = "??";
+    CHECK(weft_session_message_text(session, 0, NULL, 0, &size, &error));
+    assert_int_equal(size, 3);
+    CHECK(weft_session_message_text(session, 0, text, 1, &size, &error));
+    assert_string_equal(text, "o?");
     weft_session_destroy(session);
 }
 

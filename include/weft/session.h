@@ -114,6 +114,11 @@ typedef struct weft_message {
  * own. Where the template has written a message differently since it was said, `first` and `end` are at the first difference, or
  * before. */
 WEFT_API bool weft_session_message_at(weft_session *session, size_t index, weft_message *message);
+/* The text of message `index`: what was said, or an answer as far as it was read. `size` receives its bytes. The first `capacity`
+ * of them are written to `text`, without a final zero. An answer's text is that of all its tokens but control tokens; it begins
+ * with the text of weft_session_begin, and a stop text is in it. WEFT_INVALID_ARGUMENT: the session has fewer messages. */
+WEFT_API weft_status weft_session_message_text(weft_session *session, size_t index, char *text, size_t capacity, size_t *size,
+                                               weft_error *error);
 /* Goes back to the first n_messages messages and answers; an answer that is not over counts. If the last of them was said, the next
  * answer is one to it. If the template has written these messages differently since, they are rendered anew, which can fail as
  * weft_session_say does; an answer at their end is then a message. WEFT_INVALID_ARGUMENT: the session has fewer messages. */
