@@ -27,6 +27,7 @@ SYSTEM = {  # the C standard library's headers and the libraries a folder may us
     "backends/vulkan": {"vulkan/vulkan_core"},
     "tests": {"cmocka", "cjson/cJSON"},
     "examples": {"weft/weft", "weft/decoder"},
+    "examples/desktop-chat": {"weft/weft", "weft/decoder", "gtk/gtk", "glib/gstdio"},
 }
 
 
@@ -36,6 +37,8 @@ def rules(path):
         own = "/".join(parts[:2])
         shared = {"backends/cuda": ["kernels/attention.h", "kernels/layout.h", "kernels/phase.h", "kernels/units.h", "kernels/products.h"]}.get(own, [])  # with its device code
         return own, [own + "/", "backends/table.h", "os/", "weft/backend.h", "weft/weft.h", "weft/ops/", "weft/ops.def"] + shared
+    if parts[:2] == ("examples", "desktop-chat"):
+        return "examples/desktop-chat", []
     return parts[0], ALLOWED.get(parts[0])
 
 
