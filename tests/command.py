@@ -440,8 +440,8 @@ class Files(unittest.TestCase):
         self.assertIn(b"rope head_dim=96", out)
         for wrong in ([], ["--ops", model()], [model(), "--op", "rope"], [model(), "--seconds", "1"], ["--ops", "--seconds", "0"]):
             self.assertEqual(weft("bench", *wrong)[0], 2, wrong)
-        for wrong in (["--op", "nonsense"], ["--type", "Q9"], ["--case", "nonsense"], ["--on", "nonsense"]):
-            self.assertEqual(weft("bench", "--ops", "--quick", *wrong)[0], 1, wrong)
+        for wrong, expected in ((["--op", "nonsense"], 2), (["--type", "Q9"], 2), (["--case", "nonsense"], 1), (["--on", "nonsense"], 1)):
+            self.assertEqual(weft("bench", "--ops", "--quick", *wrong)[0], expected, wrong)
 
     def test_bench_profile(self):
         arguments = ["bench", model("tiny", "Q4_K_M"), "--profile", "--seconds", "0.001"]

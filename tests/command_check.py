@@ -229,13 +229,12 @@ class Check(unittest.TestCase):
         usage = [[model, "--ops"], [model, "--op", "mul_mat"], ["--greedy", "4"], ["--fused"], ["--prompt", "x"], ["--widths"], ["--html", "x"], [model, "--record", "x", "--on", "cpu,cpu"],
                  [model, "--replay", "x", "--prompt", "y"], ["--replay", "x"], ["--dump", "a=b"], ["--bisect"], [model, model],
                  [model, "--fused", "--on", "cpu,cpu"], [model, "--nodes", "some"], [model, "--nodes", "none"], [model, "--greedy", "0"],
-                 [model, "--max-rows", "3"]]
+                 [model, "--max-rows", "3"], ["--op", "mulmat"], ["--type", "Q4_Z"]]
         for arguments in usage:
             out, err = self.check(*arguments, code=2)
             self.assertTrue(not out and err.startswith(b"weft check: "), arguments)
         failures = [([model, "--on", "nonsense"], b"nonsense"), (["--on", "cpu,nonsense"], b"nonsense"), (["--on", "cpu,"], b"commas"),
-                    (["/nonexistent.gguf"], b"nonexistent"), ([__file__], b"command_check.py"), (["--op", "mulmat"], b"mulmat"), ([model, "--text", "/nonexistent.txt"], b"nonexistent"),
-                    (["--type", "Q4_Z"], b"Q4_Z"),
+                    (["/nonexistent.gguf"], b"nonexistent"), ([__file__], b"command_check.py"), ([model, "--text", "/nonexistent.txt"], b"nonexistent"),
                     ([model, "--prompt", "abc " * 3000], b"positions")]
         for arguments, expected in failures:
             out, err = self.check(*arguments, code=1)

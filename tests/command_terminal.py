@@ -180,6 +180,28 @@ class Typed(unittest.TestCase):
         expected = self.piped("one\\\nmore\nand\none\\\nmore!\n")
         self.assertEqual(self.typed("edited", "\x1b[200~one\rmore\x1b[201~\rand\r\x1b[A\x1b[A!\r", 3), expected)
 
+    def test_the_end_of_input_ends_the_line(self):
+        """What the shell prints next begins a line."""
+        for mode in MODES:
+            with Terminal("chat", command.model(), environment={"TERM": MODES[mode]}) as terminal:
+                terminal.expect("> ")
+                terminal.type("\x04")
+                self.assertRegex(terminal.end()[1].replace(b"\x1b[?2004l", b""), rb"\r\n$", mode)
+
+    def test_a_long_prompt_has_a_bar(self):
+        """It is wiped before the answer, also where the prompt is stopped; a prompt of one step has none."""
+        with Terminal("chat", command.model(), "--max-rows", "1", "-n", "2") as terminal:
+            terminal.expect("> ")
+            terminal.type("a b c d " * 50 + "\r")
+            terminal.expect(r"\[#* *\] +\d+ % of \d+ tokens (?s:.*)\r {50}\r")
+            terminal.expect(r"\[cut by -n\]\r\n(?s:.*)> ")
+            terminal.type("a b c d " * 150 + "\r")
+            terminal.expect(" % of [0-9]+ tokens ")
+            terminal.type("\x03")
+            terminal.expect(r"\r {50}\r \[stopped\]\r\n(?s:.*)> ")
+        with Terminal("run", command.model(), "-n", "2", "-p", "a b c d " * 50) as terminal:
+            self.assertNotIn(b" tokens \r", terminal.end()[1])
+
     def test_interrupts(self):
         """Ctrl-C drops a line; an answer it ends; the conversation goes on."""
         for mode in MODES:

@@ -18,6 +18,7 @@ class Usage(unittest.TestCase):
                  ["help", "nonsense"], ["help", "run", "chat"], ["--help", "run"], ["--version", "run"], ["run", "a", "--max-rows", "3"],
                  ["run", "a", "--temp", "hot"], ["run", "a", "-n", "0"], ["run", "a", "--raw", "--chat"], ["run", "a", "--raw", "--system", "b"],
                  ["run", "a", "--precision", "exactly"], ["run", "a", "--nonsense"], ["run", "a", "--temp"], ["bench", "a", "--repeat", "-1"],
+                 ["-Z"], ["--nonsense"], ["-m"], ["--ctx", "64"], ["perplexity", command.model(), __file__, "--ctx", "1"],
                  ["synth", "nonsense", command.FOLDER / "x.gguf"], ["synth", "tiny", command.FOLDER / "x.gguf", "--type", "Q5"], ["quantize", "a", "b", "--type", "Q5"]]
         for arguments in usage:
             code, out, err = command.weft(*arguments)
@@ -68,6 +69,24 @@ class Usage(unittest.TestCase):
         self.assertEqual(complete("weft", "run", "model.gguf", "--precision", ""), ["fast", "exact"])
         self.assertIn("--system", complete("weft", "model.gguf", "--s"))
         self.assertEqual(complete("weft", "run", "mod"), [])
+        self.assertEqual(complete("weft", "he"), ["help"])
+        self.assertEqual(complete("weft", "help", "insp"), ["inspect"])
+        self.assertEqual(complete("weft", "completion", ""), ["bash", "zsh", "fish"])
+        self.assertEqual(complete("weft", "run", "--precision", "="), ["fast", "exact"])  # bash divides words at "="
+        self.assertEqual(complete("weft", "run", "--precision", "=", "ex"), ["exact"])
+        for chat in (["--tem"], ["-m", "model.gguf", "--tem"], ["./model", "--tem"]):
+            self.assertEqual(complete("weft", *chat), ["--temp"])
+
+    def test_fish_completes(self):
+        if not shutil.which("fish"):
+            self.skipTest("no fish")
+        def complete(line):
+            script = f"{command.WEFT} completion fish | source; complete -C '{line}'"
+            done = subprocess.run(["fish", "--no-config", "-c", script], cwd=command.FOLDER, stdout=subprocess.PIPE)
+            return [row.split("\t")[0] for row in done.stdout.decode().splitlines()]
+        for line, expected in (("weft he", "help"), ("weft help insp", "inspect"), ("weft completion b", "bash"), ("weft run --prec", "--precision"),
+                               ("weft run --precision=e", "--precision=exact"), ("weft -m model.gguf --tem", "--temp"), ("weft model.gguf --tem", "--temp")):
+            self.assertEqual(complete(line), [expected], line)
 
     def test_nearest_names(self):
         for arguments, name in [(["rnu"], b"run?"), (["help", "inspct"], b"inspect?"), (["run", "a", "--promt", "x"], b"--prompt?"),
@@ -76,8 +95,22 @@ class Usage(unittest.TestCase):
             code, out, err = command.weft(*arguments)
             self.assertEqual((code, out), (2, b""), arguments)
             self.assertIn(b"did you mean " + name, err)
+        for arguments, name in [(["hlep"], b"help?"), (["--hlep"], b"--help?"), (["-m", "a", "--temmp"], b"--temp?"),
+                                (["check", "--op", "mul_mta"], b"mul_mat?"), (["check", "--type", "Q4K"], b"Q4_K?"),
+                                (["bench", "--ops", "--op", "roep"], b"rope?"), (["bench", "--ops", "--type", "IQ4_X"], b"IQ4_XS?")]:
+            code, out, err = command.weft(*arguments)
+            self.assertEqual((code, out), (2, b""), arguments)
+            self.assertIn(b"did you mean " + name, err)
         for arguments in [["xylophones"], ["run", "a", "--xylophones"], ["run", "a", "-Z"]]:
             self.assertNotIn(b"did you mean", command.weft(*arguments)[2])
+
+    def test_why_an_option_is_refused(self):
+        for arguments, reason in [(["run", "a", "-Zq"], b"there is no option -Z\n"), (["run", "a", "--raw=5"], b"--raw takes no value\n"),
+                                  (["run", "a", "--help=5"], b"--help takes no value\n"), (["run", "a", "--se", "5"], b"--seed "),
+                                  (["run", "a", "--st", "b"], b"--st can be the beginning of --stream, --stop\n"),
+                                  (["manual", "a"], b"usage: weft manual; ")]:
+            code, out, err = command.weft(*arguments)
+            self.assertIn(reason, err if code == 2 else b"--seed ", arguments)
 
     def test_numbers_in_messages_are_whole(self):
         self.assertIn(b"a whole number from 1 to 16777216, not", command.weft("run", "a", "-n", "0")[2])
@@ -92,12 +125,24 @@ class Usage(unittest.TestCase):
         self.assertEqual(expected[0], 0)
         for arguments in [[command.model(), "Once upon"], ["-m", command.model(), "Once upon"], ["-m", command.model(), "-f", prompt], [command.model(), "--file", prompt]]:
             self.assertEqual(command.weft("run", *arguments, *rest)[:2], expected, arguments)
-        self.assertEqual(command.weft("run", command.model(), "-f", command.FOLDER / "none.txt", *rest)[0], 1)
+        self.assertEqual(command.weft("run", command.model(), "-f", "-", *rest, stdin=b"Once upon")[:2], expected)
+        for path, reason in ((command.FOLDER / "none.txt", "No such file"), (command.FOLDER, "Is a directory")):
+            code, out, err = command.weft("run", command.model(), "-f", path, *rest)
+            self.assertEqual((code, out), (1, b""))
+            self.assertRegex(err.decode(), f"weft: .*{path}: .*{reason}")
 
     def test_a_model_alone_is_a_chat(self):
-        code, out, err = command.weft("/nonexistent.gguf")
-        self.assertEqual((code, out), (1, b""))
-        self.assertIn(b"/nonexistent.gguf", err)
+        for arguments in (["/nonexistent.gguf"], ["/nonexistent"], ["-m", "nonexistent"], ["--ctx", "64", "nonexistent"], ["-c64", "nonexistent"]):
+            code, out, err = command.weft(*arguments)
+            self.assertEqual((code, out), (1, b""), arguments)
+            self.assertIn(b"cannot open", err)
+        shutil.copy(command.model(), command.FOLDER / "model")
+        chat = ["--temp", "0", "-n", "3"]
+        expected = command.weft("chat", command.model(), *chat, stdin=b"Hello\n")
+        for arguments in ([command.FOLDER / "model", *chat], ["-m", command.model(), *chat], [*chat, command.model()]):
+            self.assertEqual(command.weft(*arguments, stdin=b"Hello\n"), expected, arguments)
+        done = subprocess.run([command.WEFT, "model", *chat], cwd=command.FOLDER, input=b"Hello\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), expected)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ weft_status answer_read(talk_answer *answer, weft_session *session, weft_error *
     weft_piece piece;
     weft_status status;
     while ((status = weft_session_next(session, &piece, error)) == WEFT_OK) {
+        progress_end(); /* where a prompt was stopped */
         status = answer->settings->json ? take_json(answer, &piece, error) : print_piece(&piece, error);
         answer->finish = piece.finish;
         if (piece.last || status != WEFT_OK) return status;

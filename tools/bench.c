@@ -326,7 +326,7 @@ static int check_usage(const weft_command *command, bench_settings *settings, co
         return usage_error(command, "--sequences takes up to %d numbers from 1 to %d, like 8,32, not \"%s\"", MAX_NUMBERS,
                            MAX_SEQUENCES, settings->sequences);
     if (settings->sequences && settings->n_predict == 0) return usage_error(command, "--sequences needs -n 1 or more");
-    return -1;
+    return check_case_names(command, table->op, table->type);
 }
 
 static int parse(const weft_command *command, bench_settings *settings, const char **path, int argc, char **argv) {

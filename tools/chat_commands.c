@@ -48,7 +48,9 @@ static weft_status undo(chat *c, const char *argument, weft_error *error) {
     (void)argument;
     size_t n = 0;
     weft_status status = last_message(c, &n, error);
-    return status == WEFT_OK ? weft_session_rewind_messages(c->session, n, error) : status;
+    if (status == WEFT_OK) status = weft_session_rewind_messages(c->session, n, error);
+    if (status == WEFT_OK) fputs("the last message is taken back\n", stderr);
+    return status;
 }
 
 static weft_status retry(chat *c, const char *argument, weft_error *error) {

@@ -68,7 +68,7 @@ static int check_usage(const weft_command *command, check_settings *settings) {
         return usage_error(command, "--replay has its own prompt, and does not go with --record, --fused and --prompt");
     if (settings->walk.fused && strchr(settings->engine.backend, ','))
         return usage_error(command, "--fused holds a device's fused nodes against their parts: it takes one device");
-    return -1;
+    return check_case_names(command, settings->table.op, settings->table.type);
 }
 
 static int parse(const weft_command *command, check_settings *settings, int argc, char **argv) {

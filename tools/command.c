@@ -1,4 +1,5 @@
 /* Messages, progress, Ctrl-C, bytes. */
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -143,21 +144,23 @@ weft_status read_all(void *stream, byte_array *into, weft_error *error) {
         if (!bytes_append(into, piece, n))
             return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory after %zu bytes of input", into->size);
     } while (n == sizeof piece);
+    const int reason = errno;
     if (weft_os_is_terminal(stream) && has_full_line(into))
         return weft_fail(error, WEFT_INVALID_ARGUMENT, "a line has %d bytes, where a terminal cuts it; use a file or a pipe",
                          TERMINAL_LINE);
     if (ferror((FILE *)stream) && interrupted()) return weft_fail(error, WEFT_CANCELLED, "stopped while the input was read");
-    if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input");
+    if (ferror((FILE *)stream)) return weft_fail(error, WEFT_IO, "cannot read the input: %s", strerror(reason));
     return WEFT_OK;
 }
 
 weft_status read_file(const char *path, byte_array *into, weft_error *error) {
     FILE *file = weft_os_stream_open(path, "rb");
-    if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
-    weft_status status = read_all(file, into, error);
+    if (!file) return weft_fail(error, WEFT_NOT_FOUND, "cannot open %s: %s", path, strerror(errno));
+    weft_error reason = {0};
+    weft_status status = read_all(file, into, &reason);
     fclose(file);
-    if (status == WEFT_OK && !bytes_append(into, "", 1)) status = weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: out of memory", path);
-    return status;
+    if (status != WEFT_OK) return weft_fail(error, status, "%s: %s", path, reason.message);
+    return bytes_append(into, "", 1) ? WEFT_OK : weft_fail(error, WEFT_OUT_OF_MEMORY, "%s: out of memory", path);
 }
 
 bool clock_now(void *user, weft_date *now) {

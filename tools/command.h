@@ -80,6 +80,9 @@ int usage_error(const weft_command *command, const char *format, ...);
 /* EXIT_USAGE with a message where name_of, which ends with NULL, does not give this name of a `what`; else -1. */
 int check_name(const weft_command *command, const char *what, const char *given, const char *(*name_of)(size_t index));
 
+/* The same of an op and an element type, where they are not NULL. */
+int check_case_names(const weft_command *command, const char *op, const char *type);
+
 /* The options of commands that open a device, or an engine on one. */
 typedef struct engine_settings {
     const char *backend;

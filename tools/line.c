@@ -138,6 +138,7 @@ line_end line_read(const char *prompt, byte_array *line) {
 #endif
     else
         end = read_plain(prompt, line);
+    if (end == LINE_CLOSED && (source == EDITED || (source == STREAM && prompt[0]))) fputs("\n", stderr); /* after the prompt */
     if (end == LINE_READ && !bytes_append(line, "", 1)) end = LINE_NO_MEMORY;
     return end;
 }

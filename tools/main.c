@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "os/os.h"
 #include "os/program.h"
 
 const weft_command *const weft_commands[] = {
@@ -13,7 +14,7 @@ const weft_command *const weft_commands[] = {
 };
 
 static void print_help(FILE *stream) {
-    fputs("usage: weft COMMAND [arguments]\n       weft MODEL.gguf [options]: the same as weft chat\n\n", stream);
+    fputs("usage: weft COMMAND [arguments]\n       weft MODEL [options]: the same as weft chat\n\n", stream);
     for (size_t i = 0; weft_commands[i]; i++) fprintf(stream, "  %-11s %s\n", weft_commands[i]->name, weft_commands[i]->summary);
     fputs("\n`weft help COMMAND` lists a command's arguments. Usage errors exit with 2, failures with 1,\n"
           "what Ctrl-C ended with 130.\n",
@@ -29,6 +30,7 @@ static const weft_command *find_command(const char *name) {
 static int no_command(const char *name) {
     nearest_word nearest;
     nearest_begin(&nearest, name);
+    nearest_try(&nearest, "help");
     for (size_t i = 0; weft_commands[i]; i++) nearest_try(&nearest, weft_commands[i]->name);
     fputs("weft: there is no command \"", stderr);
     print_escaped(stderr, name);
@@ -46,10 +48,13 @@ static int unexpected(const char *argument) {
     return EXIT_USAGE;
 }
 
-/* "model.gguf" in the place of a command. */
-static bool is_model(const char *name) {
+/* A model or an option of weft chat in the place of a command: "model.gguf", a path, a file that is there, "-m". */
+static bool begins_chat(const char *name) {
     size_t size = strlen(name);
-    return size > 5 && strcmp(name + size - 5, ".gguf") == 0;
+    if (name[0] == '-' || strchr(name, '/') || (size > 5 && strcmp(name + size - 5, ".gguf") == 0)) return true;
+    FILE *file = weft_os_stream_open(name, "rb");
+    if (file) fclose(file);
+    return file != NULL;
 }
 
 static int run_command(const weft_command *command, int argc, char **argv) {
@@ -87,5 +92,5 @@ int main(int argc, char **argv) {
     }
     const weft_command *command = find_command(argv[1]);
     if (command) return run_command(command, argc - 1, argv + 1);
-    return is_model(argv[1]) ? run_command(&command_chat, argc, argv) : no_command(argv[1]);
+    return begins_chat(argv[1]) ? run_command(&command_chat, argc, argv) : no_command(argv[1]);
 }

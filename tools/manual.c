@@ -48,12 +48,13 @@ static void print_chat_commands(void) {
         printf(".TP\n.B %s \\fI%s\\fR\n%s\n", command->name, command->argument ? command->argument : "", command->help);
 }
 
-static const char beginning[] = ".SH NAME\nweft \\- run, examine and measure language models\n"
-                                ".SH SYNOPSIS\n.B weft\n.I COMMAND\n[arguments]\n.br\n.B weft\n.I MODEL.gguf\n[options]\n"
-                                ".SH DESCRIPTION\nA model is a GGUF file. A model in the place of a command is the same as\n"
-                                ".BR \"weft chat\" .\n.B weft help\n.I COMMAND\nlists a command's options.\n"
-                                "On a terminal, control characters in texts of models and files are printed as escapes;\n"
-                                "a file or a pipe gets them as they are.\n.SH COMMANDS\n";
+static const char beginning[] =
+    ".SH NAME\nweft \\- run, examine and measure language models\n"
+    ".SH SYNOPSIS\n.B weft\n.I COMMAND\n[arguments]\n.br\n.B weft\n.I MODEL\n[options]\n"
+    ".SH DESCRIPTION\nA model is a GGUF file. A model or an option in the place of a command is the same as\n"
+    ".BR \"weft chat\" .\n.B weft help\n.I COMMAND\nlists a command's options.\n"
+    "On a terminal, control characters in texts of models and files are printed as escapes;\n"
+    "a file or a pipe gets them as they are.\n.SH COMMANDS\n";
 static const char end[] =
     ".SH EXIT STATUS\n.TP\n0\nsuccess\n.TP\n1\na failure\n.TP\n2\na usage error, or a model that weft does not support\n"
     ".TP\n130\nended by Ctrl\\-C\n"

@@ -18,7 +18,8 @@ int usage_error(const weft_command *command, const char *format, ...) {
     va_end(arguments);
     fprintf(stderr, "weft %s: ", command->name);
     print_escaped(stderr, message);
-    fprintf(stderr, "\nusage: weft %s %s; `weft %s --help` lists the options\n", command->name, command->arguments, command->name);
+    fprintf(stderr, "\nusage: weft %s%s%s; `weft %s --help` lists the options\n", command->name, command->arguments[0] ? " " : "",
+            command->arguments, command->name);
     return EXIT_USAGE;
 }
 
@@ -193,12 +194,20 @@ int check_name(const weft_command *command, const char *what, const char *given,
     return usage_error(command, "there is no %s \"%s\"; there are %s", what, given, names);
 }
 
-/* `given`: an argument such as "--prompts=x". */
+/* getopt_long gives a row of the table as its index and this; below are letters. */
+enum { FIRST_ROW = 256 };
+
+/* Why getopt_long does not know an option. `given`: an argument such as "--prompts=x". */
 static int no_option(const weft_command *command, const option_spec *options, size_t n_options, const char *given) {
-    char name[64];
+    char name[64], names[512] = "";
     nearest_word nearest;
+    if (optopt > 0 && optopt < FIRST_ROW) return usage_error(command, "there is no option -%c", optopt);
     snprintf(name, sizeof name, "%.*s", (int)strcspn(given, "="), given);
-    if (strncmp(name, "--", 2) != 0) return usage_error(command, "there is no option %s", name);
+    if (optopt >= FIRST_ROW) return usage_error(command, "%s takes no value", name);
+    for (size_t i = 0, n = 0; i < n_options && n < sizeof names; i++)
+        if (strncmp(options[i].name, name + 2, strlen(name + 2)) == 0)
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s--%s", n ? ", " : "", options[i].name);
+    if (names[0]) return usage_error(command, "%s can be the beginning of %s", name, names);
     nearest_begin(&nearest, name + 2);
     nearest_try(&nearest, "help");
     for (size_t i = 0; i < n_options; i++) nearest_try(&nearest, options[i].name);
@@ -218,25 +227,25 @@ int options_parse_some(const weft_command *command, const option_spec *options, 
     size_t n_letters = 1;
     for (size_t i = 0; i < n_options; i++) {
         bool takes = options[i].kind != OPTION_FLAG;
-        rows[i] = (struct option){options[i].name, takes ? required_argument : no_argument, NULL, (int)i + 256};
+        rows[i] = (struct option){options[i].name, takes ? required_argument : no_argument, NULL, (int)i + FIRST_ROW};
         if (!options[i].letter) continue;
         letters[n_letters++] = options[i].letter;
         if (takes) letters[n_letters++] = ':';
     }
-    rows[n_options] = (struct option){"help", no_argument, NULL, 'H'};
+    rows[n_options] = (struct option){"help", no_argument, NULL, FIRST_ROW + (int)n_options};
     opterr = 0;
     optind = 0; /* getopt begins anew */
     bool given[MAX_OPTIONS] = {0};
     int found;
     while ((found = getopt_long(argc, argv, letters, rows, NULL)) != -1) {
-        if (found == 'H') {
+        if (found == FIRST_ROW + (int)n_options) {
             show_options(command, options, n_options);
             return EXIT_DONE;
         }
         if (found == ':') return usage_error(command, "%s needs a value", argv[optind - 1]);
         if (found == '?') return no_option(command, options, n_options, argv[optind - 1]);
-        size_t index = (size_t)(found - 256);
-        for (size_t i = 0; found < 256 && i < n_options; i++)
+        size_t index = (size_t)(found - FIRST_ROW);
+        for (size_t i = 0; found < FIRST_ROW && i < n_options; i++)
             if (options[i].letter == found) index = i;
         if (given[index] && options[index].kind != OPTION_TEXTS)
             return usage_error(command, "--%s is given twice", options[index].name);

@@ -99,13 +99,10 @@ static size_t size_of_marker(const weft_model *model, weft_token bos, const byte
 static weft_status read_tokens(const weft_model *model, const char *path, weft_token bos, weft_token **tokens, size_t *n_tokens,
                                weft_error *error) {
     byte_array text = {0};
-    FILE *file = weft_os_stream_open(path, "rb");
-    if (!file) return weft_fail(error, WEFT_NOT_FOUND, "%s: cannot be opened", path);
-    weft_status status = read_all(file, &text, error);
-    fclose(file);
+    weft_status status = read_file(path, &text, error);
+    if (status == WEFT_OK) text.size--; /* the zero after it */
     size_t skipped = status == WEFT_OK ? size_of_marker(model, bos, &text) : 0;
-    const char *begin = skipped ? text.data + skipped : text.data;
-    if (status == WEFT_OK) status = tokenize_text(model, begin, text.size - skipped, true, tokens, n_tokens, error);
+    if (status == WEFT_OK) status = tokenize_text(model, text.data + skipped, text.size - skipped, true, tokens, n_tokens, error);
     bytes_free(&text);
     if (status == WEFT_OK && *n_tokens < 2) return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: fewer than two tokens", path);
     return status;
@@ -123,6 +120,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     const char *positional[2];
     int code = options_parse(command, options, n_options, positional, 2, argc, argv);
     if (code >= 0) return code;
+    if (settings.n_ctx < 2) return usage_error(command, "--ctx takes 2 or more: a window's first token has no score");
 
     weft_error error = {0};
     weft_runtime *runtime = NULL;

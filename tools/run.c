@@ -44,11 +44,12 @@ static weft_status check_chat(const run_settings *settings, const talk *opened, 
 static weft_status add_prompt(const run_settings *settings, const weft_model_info *info, weft_session *session, weft_error *error) {
     byte_array input = {0};
     weft_status status = WEFT_OK;
+    const bool from_file = settings->file && strcmp(settings->file, "-") != 0;
     const char *text = settings->prompt;
     size_t size = text ? strlen(text) : 0;
     if (!text) {
-        status = settings->file ? read_file(settings->file, &input, error) : read_all(stdin, &input, error);
-        if (status == WEFT_OK && !settings->file && !bytes_append(&input, "", 1))
+        status = from_file ? read_file(settings->file, &input, error) : read_all(stdin, &input, error);
+        if (status == WEFT_OK && !from_file && !bytes_append(&input, "", 1))
             status = weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the prompt");
         text = input.data;
         size = status == WEFT_OK ? input.size - 1 : 0;
@@ -91,7 +92,7 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_session_options *session = &settings.talk.session;
     option_spec options[MAX_OPTIONS] = {
         {"prompt", 'p', OPTION_TEXT, &settings.prompt, 0, 0, NULL, "the prompt; default the whole standard input"},
-        {"file", 'f', OPTION_TEXT, &settings.file, 0, 0, "FILE", "a file with the prompt"},
+        {"file", 'f', OPTION_TEXT, &settings.file, 0, 0, "FILE", "a file with the prompt; - is standard input"},
         {"raw", 0, OPTION_FLAG, &settings.raw, 0, 0, NULL, "no chat format; special tokens in the text are recognised"},
         {"chat", 0, OPTION_FLAG, &settings.chat, 0, 0, NULL, "the file's chat template; the default if there is one"},
         {"begin", 0, OPTION_TEXT, &settings.begin, 0, 0, NULL, "the answer begins with this text, which is not printed"},

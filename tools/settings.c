@@ -37,6 +37,24 @@ size_t engine_options_add(engine_settings *settings, option_spec *options, size_
     return device_options_add(settings, options, n_options + sizeof rows / sizeof rows[0]);
 }
 
+static const char *name_of_op(size_t index) {
+    return weft_op_name((weft_op)index);
+}
+
+/* Of the types that weft reads: numbers between theirs have no type. */
+static const char *name_of_type(size_t index) {
+    for (int type = 0; type < WEFT_TYPE_COUNT; type++) {
+        const weft_type_info *info = weft_type_get((weft_type)type);
+        if (info && index-- == 0) return info->name;
+    }
+    return NULL;
+}
+
+int check_case_names(const weft_command *command, const char *op, const char *type) {
+    int code = op ? check_name(command, "op", op, name_of_op) : -1;
+    return code < 0 && type ? check_name(command, "element type", type, name_of_type) : code;
+}
+
 /* The user's cache folder, which is created if it is missing; NULL if that fails. */
 static const char *default_cache_folder(void) {
     static char folder[1024];

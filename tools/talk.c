@@ -92,10 +92,20 @@ void talk_close(talk *opened) {
     bytes_free(&opened->variables);
 }
 
+/* Of a prompt that needs several steps. */
+static void show_prefill(void *user, size_t done, size_t all) {
+    (void)user;
+    if (done < all)
+        progress_bar("tokens", done, all);
+    else
+        progress_end();
+}
+
 weft_status talk_session(const talk_settings *settings, talk *opened, const weft_session_options *options, weft_session **session,
                          weft_error *error) {
     weft_session_options chosen = *options;
     chosen.chat = &opened->chat;
+    chosen.on_prefill = show_prefill;
     weft_status status = weft_session_create(opened->engine, &chosen, session, error);
     if (status == WEFT_OK && settings->system) status = weft_session_say(*session, WEFT_SYSTEM, settings->system, error);
     return status;
