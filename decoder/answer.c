@@ -238,7 +238,7 @@ static weft_status prefill(weft_session *session, weft_error *error) {
     if (!call.ended) return status;
     if (call.finish != WEFT_FINISH_CANCELLED) return WEFT_OK;
     return weft_fail(error, WEFT_CANCELLED, "the session was cancelled with %d of %d prompt tokens in the cache",
-                     (int)session->n_cached, (int)session->n_prompt);
+                     (int)(session->n_cached < session->n_prompt ? session->n_cached : session->n_prompt), (int)session->n_prompt);
 }
 
 weft_status weft_session_prefill(weft_session *session, weft_error *error) {

@@ -4,15 +4,20 @@
 
 #include "decoder/identity.h"
 
-weft_status weft_cache_kind_of(const weft_engine *engine, weft_cache_kind *kind, weft_error *error) {
+/* All but the model. */
+static weft_cache_kind shape_of(const weft_engine *engine) {
     const weft_hyperparameters *hyper = &engine->model->hyper;
     const bool differs = hyper->rope_long.n_dims > 0 || hyper->temperature_scale != 0;
-    *kind = (weft_cache_kind){.precision = (int32_t)engine->config.precision,
-                              .type = (int32_t)engine->config.kv_type,
-                              .n_layers = hyper->n_layers,
-                              .n_kv_heads = hyper->n_kv_heads,
-                              .head_dim = hyper->head_dim,
-                              .is_long = differs && engine->config.n_ctx > hyper->rope.n_ctx_original};
+    return (weft_cache_kind){.precision = (int32_t)engine->config.precision,
+                             .type = (int32_t)engine->config.kv_type,
+                             .n_layers = hyper->n_layers,
+                             .n_kv_heads = hyper->n_kv_heads,
+                             .head_dim = hyper->head_dim,
+                             .is_long = differs && engine->config.n_ctx > hyper->rope.n_ctx_original};
+}
+
+weft_status weft_cache_kind_of(const weft_engine *engine, weft_cache_kind *kind, weft_error *error) {
+    *kind = shape_of(engine);
     return weft_model_identity(engine->model, &kind->model, error);
 }
 
@@ -162,4 +167,42 @@ weft_status weft_cache_writer_end(weft_cache_writer *writer, weft_status status)
     if (status == WEFT_OK && !writer->stopped && writer->n_written < writer->n_positions) status = flush(writer);
     weft_release(writer->session->engine->runtime, writer->page);
     return status;
+}
+
+/* ---- Copying ---- */
+
+/* The page of the session that has the positions after those of the copy, and how many of these the copy can use: not the last
+ * token's, whose row is to give the next token. False: there are none. With the mutex held. */
+static bool find_rest(const weft_session *session, const weft_session *copy, int32_t *page, int32_t *count) {
+    const int32_t page_size = session->engine->config.page_size, index = copy->n_pages, last = copy->n_tokens - 1;
+    *count = (session->n_cached < last ? session->n_cached : last) - index * page_size;
+    if (*count <= 0 || *count > page_size || copy->n_cached != index * page_size) return false;
+    if (index < session->n_passed || index >= session->n_pages) return false;
+    *page = session->page_table[index];
+    return true;
+}
+
+void weft_cache_copy_rest(const weft_session *session, weft_session *copy) {
+    weft_engine *engine = session->engine;
+    const weft_cache_kind kind = shape_of(engine);
+    int32_t from = 0, to = 0, count = 0;
+    unsigned char *bytes = weft_allocate(engine->runtime, weft_cache_page_bytes(&kind, engine->config.page_size));
+    weft_os_mutex_lock(&engine->mutex);
+    const bool copies = bytes && !engine->stepping && find_rest(session, copy, &from, &count) &&
+                        weft_pages_take(&engine->pages, 1, &to, NULL) == WEFT_OK;
+    if (copies) weft_engine_pause(engine);
+    weft_os_mutex_unlock(&engine->mutex);
+    weft_status status = copies ? read_page(engine, &kind, from, bytes, NULL) : WEFT_OK;
+    if (copies && status == WEFT_OK) status = write_page(engine, &kind, to, bytes, NULL);
+    weft_os_mutex_lock(&engine->mutex);
+    if (copies && status == WEFT_OK) {
+        copy->page_table[copy->n_pages++] = to;
+        copy->n_cached = copy->n_queued = copy->n_cached + count;
+        copy->timing.n_reused += (uint64_t)count;
+    } else if (copies) {
+        weft_pages_give(&engine->pages, to, engine->n_submitted);
+    }
+    if (copies) weft_engine_resume(engine);
+    weft_os_mutex_unlock(&engine->mutex);
+    weft_release(engine->runtime, bytes);
 }

@@ -45,6 +45,11 @@ weft_status weft_cache_write(weft_cache_writer *writer, const unsigned char *pag
 /* Writes the last page, if `status` is WEFT_OK, and returns the status of everything. */
 weft_status weft_cache_writer_end(weft_cache_writer *writer, weft_status status);
 
+/* Gives the copy, a new session of the same engine with the same first tokens and whole pages, a page with the positions after
+ * those. Where a step runs, or there is no page or memory, or the device fails, it does nothing: the rows run instead. Nobody adds
+ * to the two meanwhile. Without the mutex. */
+void weft_cache_copy_rest(const weft_session *session, weft_session *copy);
+
 /* Why keys and values of one kind cannot be used where the other kind is needed; NULL: they can. */
 const char *weft_cache_kinds_differ(const weft_cache_kind *from, const weft_cache_kind *to);
 /* Fills in what was carried over; `reason` may be NULL. */

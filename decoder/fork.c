@@ -1,7 +1,7 @@
-/* Forks: the copy has the pages that are complete in common with the session, and runs the rows of the last one again. */
+/* Forks: the copy has the pages that are complete in common with the session, and a copy of the last one. */
 #include <string.h>
 
-#include "decoder/engine.h"
+#include "decoder/cache_copy.h"
 
 /* Other threads neither add to the session nor begin an answer meanwhile; its steps go on. */
 static void hold(weft_session *session) {
@@ -68,6 +68,9 @@ weft_status weft_session_fork(weft_session *session, const weft_session_options 
     if (status == WEFT_OK) status = weft_conversation_copy(&made->conversation, &session->conversation, error);
     weft_os_mutex_lock(&engine->mutex);
     if (status == WEFT_OK) status = take_tokens(session, made, error);
+    weft_os_mutex_unlock(&engine->mutex);
+    if (status == WEFT_OK) weft_cache_copy_rest(session, made);
+    weft_os_mutex_lock(&engine->mutex);
     session->adding = false;
     weft_os_condition_wake_all(&engine->changed);
     weft_os_mutex_unlock(&engine->mutex);

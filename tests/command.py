@@ -227,8 +227,10 @@ class Run(unittest.TestCase):
         self.assertEqual("".join(piece["text"] for piece in pieces), last["text"])
         self.assertEqual([piece["logprobs"] for piece in pieces if "token" in piece], last["logprobs"])
         self.assertEqual(weft("run", model(), "-p", "abc", "--stream")[0], 2)
-        process = subprocess.Popen([WEFT, *map(str, run), "--stream", "--ctx", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.assertIn("token", json.loads(process.stdout.readline()))
+        process = subprocess.Popen([WEFT, *map(str, run), "--stream", "--ctx", "100000"], bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        first = os.read(process.stdout.fileno(), 1 << 20)  # whole lines: the command gives away each when it is complete
+        self.assertIn("token", json.loads(first.splitlines()[0]))
+        self.assertTrue(first.endswith(b"}\n"), first[-80:])
         self.assertIsNone(process.poll())
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

@@ -173,8 +173,10 @@ static void a_cancel_waits_for_a_call(void **state) {
     assert_next_is_cancelled(session);
     assert_not_cancelled(session);
     /* An answer that goes on has ended when next says so, whichever call came first. */
+    assert_not_cancelled(session);
     weft_session_cancel(session);
     assert_int_equal(weft_session_prefill(session, &error), WEFT_CANCELLED);
+    assert_non_null(strstr(error.message, " 10 of 10 prompt tokens"));
     assert_next_is_cancelled(session);
     assert_not_cancelled(session);
     /* A text that is added begins a new answer. */

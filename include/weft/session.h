@@ -64,10 +64,11 @@ WEFT_API weft_status weft_session_create(weft_engine *engine, const weft_session
  * out of its range, or needs an engine of other options. WEFT_OUT_OF_MEMORY. On failure the session is unchanged. */
 WEFT_API weft_status weft_session_set_sampling(weft_session *session, const weft_sampling_options *options, weft_error *error);
 /* Creates a session that holds the same tokens and conversation: those of an answer as far as they were read. The two then go on
- * apart. What was computed of the tokens is used by both, but for the last page_size positions or fewer, which the copy computes
- * again. `options` are the copy's; NULL: those of the session. `options->chat` is NULL: messages are rendered as the session's.
- * With equal sampling options the two choose the same tokens. on_prompt and on_logits get what comes after the tokens. The session
- * goes on meanwhile. WEFT_FULL: as weft_session_create. WEFT_INVALID_ARGUMENT: the tokens are more than n_ctx. */
+ * apart. What was computed of the tokens is used by both: whole pages in common, and the rest copied. While another thread runs a
+ * step, nothing is copied, and the copy computes the rest, page_size positions or fewer, again. `options` are the copy's; NULL:
+ * those of the session. `options->chat` is NULL: messages are rendered as the session's. With equal sampling options the two choose
+ * the same tokens. on_prompt and on_logits get what comes after the tokens. The session goes on meanwhile. WEFT_FULL: as
+ * weft_session_create. WEFT_INVALID_ARGUMENT: the tokens are more than n_ctx. */
 WEFT_API weft_status weft_session_fork(weft_session *session, const weft_session_options *options, weft_session **copy,
                                        weft_error *error);
 /* Gives the session's pages back to the engine. No other call on the session may be under way. */
