@@ -79,11 +79,14 @@ static weft_value simple(weft_builder *builder, weft_op op, const char *stem, co
 
 weft_status weft_builder_begin(weft_builder *builder, const weft_model *model, const weft_graph_request *request,
                                weft_error *error) {
-    *builder = (weft_builder){.model = model, .request = request, .error = error, .layer = -1, .heads = WEFT_NONE};
+    *builder =
+        (weft_builder){.model = model, .request = request, .error = error, .layer = -1, .heads = WEFT_NONE, .residual = WEFT_NONE};
     if (!keep(builder, weft_graph_create(model->runtime, &builder->graph, error))) return builder->status;
     builder->rows = input(builder, "rows", integers(WEFT_ROW_WORDS, request->n_rows));
     builder->updates = input(builder, "updates", integers(2, request->n_updates));
     if (request->n_heads > 0) builder->heads = input(builder, "heads", integers(WEFT_HEAD_WORDS, request->n_heads));
+    const weft_tensor residual = {.type = WEFT_F32, .shape = {model->hyper.n_embd, request->n_rows, 1, 1}};
+    if (request->first_layer > 0) builder->residual = input(builder, "residual", residual);
     builder->sequences = state(builder, "sequences", integers(WEFT_SEQUENCE_PAGES + request->max_pages, request->n_sequences));
     for (int kind = 0; kind < WEFT_ROPE_TABLE_COUNT; kind++) builder->rope_tables[kind] = WEFT_NONE;
     builder->sequences =
@@ -227,14 +230,17 @@ weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value 
                   sizeof params);
 }
 
+void weft_build_result(weft_builder *builder, weft_value value) {
+    if (value != WEFT_NONE && builder->status == WEFT_OK) keep(builder, weft_graph_output(builder->graph, value, builder->error));
+}
+
 void weft_build_sample(weft_builder *builder, weft_value logits, weft_value normed) {
     const weft_sample_params params = {.n_top = builder->request->n_top};
     weft_value outputs[WEFT_MAX_OUTPUTS];
     node(builder, WEFT_OP_SAMPLE, "sample", INPUTS(logits, builder->heads, builder->sequences), &params, sizeof params, outputs);
     builder->sequences = outputs[2];
-    weft_value results[4] = {outputs[0], builder->request->n_top > 0 ? outputs[1] : WEFT_NONE,
-                             builder->request->logits ? logits : WEFT_NONE, builder->request->embeddings ? normed : WEFT_NONE};
-    for (size_t i = 0; i < 4; i++)
-        if (results[i] != WEFT_NONE && builder->status == WEFT_OK)
-            keep(builder, weft_graph_output(builder->graph, results[i], builder->error));
+    weft_build_result(builder, outputs[0]);
+    if (builder->request->n_top > 0) weft_build_result(builder, outputs[1]);
+    if (builder->request->logits) weft_build_result(builder, logits);
+    if (builder->request->embeddings) weft_build_result(builder, normed);
 }

@@ -6,11 +6,12 @@
 #include "weft/ops/route.h"
 
 typedef struct weft_graph_request {
-    int32_t n_rows;  /* T */
-    int32_t n_heads; /* R: rows that reach the output head; 0: none */
-    int32_t n_top;   /* log-probabilities returned with each token */
-    bool logits;     /* also return all logits of the R rows */
-    bool embeddings; /* and what the output head multiplies */
+    int32_t first_layer, n_layers; /* the part of the model; the first has the embedding, the last the output head */
+    int32_t n_rows;                /* T */
+    int32_t n_heads;               /* R: rows that reach the output head; 0: none */
+    int32_t n_top;                 /* log-probabilities returned with each token */
+    bool logits;                   /* also return all logits of the R rows */
+    bool embeddings;               /* and what the output head multiplies */
     weft_type kv_type;
     int64_t n_pages;
     int32_t page_size, n_sequences, max_pages; /* max_pages: of one sequence */
@@ -18,9 +19,10 @@ typedef struct weft_graph_request {
     int64_t n_ctx;                             /* rows of the rope table */
 } weft_graph_request;
 
-/* Step inputs, in this order: rows I32 [4, T], updates I32 [2, n_updates], and with n_heads > 0 heads I32 [8, R]. Results: 0
- * chosen, 1 top where n_top > 0, then logits, then embeddings. States: "sequences" and "kv.LAYER". The weights called
- * "rope_table..." and "embedding_scale" are computed (source.c). */
+/* Step inputs, in this order: rows I32 [4, T], updates I32 [2, n_updates], with n_heads > 0 heads I32 [8, R], and without the first
+ * layer "residual" F32 [n_embd, T]. Results: 0 chosen, 1 top where n_top > 0, then logits, then embeddings; without the last layer
+ * the residual of the T rows alone. States: "sequences" and "kv.LAYER". The weights called "rope_table..." and "embedding_scale"
+ * are computed (source.c). */
 typedef struct weft_builder {
     const weft_model *model;
     const weft_graph_request *request;
@@ -28,7 +30,7 @@ typedef struct weft_builder {
     weft_error *error;
     weft_status status; /* of the first failure */
     int32_t layer;      /* -1 outside the layers; in the names of weights, states and nodes otherwise */
-    weft_value rows, updates, heads;
+    weft_value rows, updates, heads, residual;
     weft_value rope_tables[WEFT_ROPE_TABLE_COUNT]; /* those that were used */
     weft_value sequences;                          /* the newest version of the state */
 } weft_builder;
@@ -67,6 +69,8 @@ weft_value weft_build_mul_mat_experts(weft_builder *builder, const char *stem, w
 weft_value weft_build_sum_experts(weft_builder *builder, const char *stem, weft_value x, weft_value weights);
 weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv);
 weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window);
+/* Makes a value a result of the graph. */
+void weft_build_result(weft_builder *builder, weft_value value);
 /* Chooses the tokens of all heads and makes the graph's results. */
 void weft_build_sample(weft_builder *builder, weft_value logits, weft_value normed);
 

@@ -79,7 +79,7 @@ static weft_status read_page(const weft_engine *engine, const weft_cache_kind *k
     weft_status status = WEFT_OK;
     for (int32_t layer = 0; layer < kind->n_layers && status == WEFT_OK; layer++, into += bytes) {
         state_name(layer, name);
-        status = weft_store_read_state(engine->store, name, (uint64_t)page * bytes, into, bytes, error);
+        status = weft_store_read_state(weft_stages_store(engine, layer), name, (uint64_t)page * bytes, into, bytes, error);
     }
     return status;
 }
@@ -118,7 +118,7 @@ static weft_status write_page(const weft_engine *engine, const weft_cache_kind *
     weft_status status = WEFT_OK;
     for (int32_t layer = 0; layer < kind->n_layers && status == WEFT_OK; layer++, from += bytes) {
         state_name(layer, name);
-        status = weft_store_write_state(engine->store, name, (uint64_t)page * bytes, from, bytes, error);
+        status = weft_store_write_state(weft_stages_store(engine, layer), name, (uint64_t)page * bytes, from, bytes, error);
     }
     return status;
 }

@@ -45,9 +45,14 @@ typedef struct weft_engine_config {
 weft_status weft_engine_configure(const weft_model *model, const weft_engine_options *options, weft_engine_config *config,
                                   weft_error *error);
 
-/* The graph of T rows of which R reach the head. */
-weft_status weft_engine_graph(const weft_model *model, const weft_engine_config *config, int32_t n_rows, int32_t n_heads,
-                              weft_gives gives, weft_graph **graph, weft_error *error);
+/* Consecutive layers of a model. */
+typedef struct weft_layers {
+    int32_t first, count;
+} weft_layers;
+
+/* The graph of these layers for T rows of which R reach the head. */
+weft_status weft_engine_graph(const weft_model *model, const weft_engine_config *config, weft_layers layers, int32_t n_rows,
+                              int32_t n_heads, weft_gives gives, weft_graph **graph, weft_error *error);
 /* Columns of its updates input. */
 int32_t weft_engine_updates(int32_t n_rows);
 
@@ -61,11 +66,26 @@ typedef struct weft_part {
     bool chooses; /* its last head chooses the next token; the other heads score existing tokens */
 } weft_part;
 
-/* A step that was queued and whose results have not been read. */
+/* Consecutive layers on one device: their weights, their KV cache, and the plans that were needed so far. The first stage has the
+ * embedding, the last one the head. */
+typedef struct weft_engine_stage {
+    weft_layers layers;
+    weft_device *device;
+    weft_device_info device_info;
+    weft_store *store;
+    uint64_t weight_bytes; /* as they are read */
+    bool any_rows;         /* the device ends a running step at once, so a step may have any number of rows */
+    weft_plan *plans[WEFT_GIVES_COUNT][WEFT_ROW_SIZES][WEFT_ROW_SIZES + 1]; /* by log2 T; 0 and 1 + log2 R */
+} weft_engine_stage;
+
+/* A step that was queued and whose results have not been read. It runs in one stage after the other. */
 typedef struct weft_flight {
     uint64_t number;
-    uint64_t started_ns, submitted_ns;
-    weft_plan *plan;
+    uint64_t started_ns, submitted_ns; /* submitted: to the stage that runs */
+    uint64_t longest_ns;               /* of the stages that have ended and whose devices end no running step */
+    int32_t *rows, *updates, *heads;   /* step inputs of all stages; as many as the largest plan has */
+    int32_t stage;                     /* that runs, or that ended last */
+    weft_plan *plan;                   /* of that stage */
     weft_ticket ticket;
     weft_gives gives;
     int32_t n_rows, n_heads, n_updates; /* those that are used */
@@ -81,22 +101,28 @@ typedef struct weft_step_time {
     uint64_t ns, noted;
 } weft_step_time;
 
+/* The progress of loading all stages. */
+typedef struct weft_loading {
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* NULL: nobody asks */
+    void *user;
+    uint64_t before, total; /* bytes of the stages that are loaded, and of all */
+} weft_loading;
+
 struct weft_engine {
     weft_runtime *runtime;
     weft_model *model;
     weft_engine_config config;
-    weft_device *device;
-    weft_device_info device_info;
-    weft_store *store;
+    weft_engine_stage *stages;
+    int32_t n_stages;
+    weft_loading loading;
     weft_os_mutex mutex;
     weft_os_condition changed; /* a step has ended */
     bool has_mutex, has_condition;
     bool stepping; /* a thread is inside a step, and may have released the mutex to wait for it */
     weft_pages pages;
-    weft_plan *plans[WEFT_GIVES_COUNT][WEFT_ROW_SIZES][WEFT_ROW_SIZES + 1]; /* by log2 T; 0 and 1 + log2 R */
     int32_t depth;
-    bool host_processor;
-    bool ends_steps;                           /* the device ends a running step that is cancelled */
+    bool host_processor;                       /* a step runs on the host's processor, in part at least */
+    bool ends_steps;                           /* the devices end a running step that is cancelled */
     bool any_rows;                             /* and a step may have any number of rows for that */
     int32_t first_rows;                        /* of a step before any was measured; see step_time.c */
     weft_step_time step_times[WEFT_ROW_SIZES]; /* by log2 T */
@@ -190,13 +216,25 @@ struct weft_session {
 /* As weft_engine_create, with a queue of `depth` steps; 0: the depth that suits the device. */
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
                                       weft_error *error);
-/* Device and store of a configured engine; the store is not loaded. */
+/* Configures the engine and opens its stages, whose stores are not loaded. */
 weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *options, weft_error *error);
-void weft_engine_close(weft_engine *engine);
 
-/* The plan for T rows and R heads, made when it is first asked for. */
-weft_status weft_engine_plan(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, weft_plan **plan,
-                             weft_error *error);
+/* The stages: divides the layers, opens the devices and makes the stores. Close them on failure too. */
+weft_status weft_stages_open(weft_engine *engine, const weft_engine_options *options, weft_error *error);
+weft_status weft_stages_load(weft_engine *engine, weft_error *error);
+void weft_stages_close(weft_engine *engine);
+/* Cancels all steps. */
+void weft_stages_cancel(weft_engine *engine);
+/* The memory of all stages, or of those on the device with this stable id. */
+weft_store_bytes weft_stages_measure(const weft_engine *engine, const char *device);
+/* The store that has the layer. */
+weft_store *weft_stages_store(const weft_engine *engine, int32_t layer);
+
+/* The stage's plan for T rows, of which R reach the head if the stage has one. It is made when it is first asked for. */
+weft_status weft_engine_plan(weft_engine *engine, int32_t stage, int32_t n_rows, int32_t n_heads, weft_gives gives,
+                             weft_plan **plan, weft_error *error);
+/* The last stage gives results, the others the residual. */
+bool weft_stage_has_head(const weft_engine *engine, int32_t stage);
 
 /* Take and release the mutex, and count the time between as host time. Within it, weft_engine_rest and weft_engine_work, called
  * with the mutex held, exclude waits from that time. */

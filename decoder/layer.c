@@ -107,12 +107,19 @@ static weft_value build_feed_forward(weft_builder *b, weft_value x) {
     return weft_build_add(b, "ffn_residual", y, x);
 }
 
+static weft_value build_embedding(weft_builder *b, weft_value table) {
+    weft_value x = weft_build_get_rows(b, "embedding", table, b->rows, b->sequences);
+    if (b->model->hyper.embedding_scale == 0) return x;
+    return weft_build_mul(b, "embedding_scaled", x, weft_build_embedding_scale(b));
+}
+
+/* `embedding`: the table, if the graph has it already. */
 static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
     weft_value selected = weft_build_get_rows(b, "head_rows", x, b->heads, WEFT_NONE);
     weft_value normed = norm(b, "output_norm", WEFT_PART_OUTPUT_NORM, selected);
     weft_value output = weft_build_part(b, WEFT_PART_OUTPUT);
-    weft_value logits =
-        weft_build_mul_mat(b, "logits", output == WEFT_NONE ? embedding : output, normed, has_extra_precision[WEFT_PART_OUTPUT]);
+    if (output == WEFT_NONE) output = embedding != WEFT_NONE ? embedding : weft_build_part(b, WEFT_PART_EMBEDDING);
+    weft_value logits = weft_build_mul_mat(b, "logits", output, normed, has_extra_precision[WEFT_PART_OUTPUT]);
     if (b->model->hyper.logit_cap != 0) logits = weft_build_soft_cap(b, "logits_capped", logits, b->model->hyper.logit_cap);
     weft_build_sample(b, logits, normed);
 }
@@ -120,15 +127,18 @@ static void build_head(weft_builder *b, weft_value embedding, weft_value x) {
 weft_status weft_layers_build(const weft_model *model, const weft_graph_request *request, weft_graph **graph, weft_error *error) {
     weft_builder b;
     if (weft_builder_begin(&b, model, request, error) != WEFT_OK) return weft_builder_end(&b, graph);
-    weft_value embedding = weft_build_part(&b, WEFT_PART_EMBEDDING);
-    weft_value x = weft_build_get_rows(&b, "embedding", embedding, b.rows, b.sequences);
-    if (model->hyper.embedding_scale != 0) x = weft_build_mul(&b, "embedding_scaled", x, weft_build_embedding_scale(&b));
-    for (b.layer = 0; b.layer < model->hyper.n_layers; b.layer++) {
+    const int32_t end = request->first_layer + request->n_layers;
+    weft_value embedding = request->first_layer == 0 ? weft_build_part(&b, WEFT_PART_EMBEDDING) : WEFT_NONE;
+    weft_value x = request->first_layer == 0 ? build_embedding(&b, embedding) : b.residual;
+    for (b.layer = request->first_layer; b.layer < end; b.layer++) {
         const weft_layer_traits traits = weft_family_layer(model->family, &model->hyper, b.layer);
         x = build_attention(&b, &traits, x);
         x = build_feed_forward(&b, x);
     }
     b.layer = -1;
-    if (request->n_heads > 0) build_head(&b, embedding, x);
+    if (end < model->hyper.n_layers)
+        weft_build_result(&b, x);
+    else if (request->n_heads > 0)
+        build_head(&b, embedding, x);
     return weft_builder_end(&b, graph);
 }

@@ -139,7 +139,7 @@ void weft_session_leave(weft_session *session) {
     engine->slots[session->slot] = false;
     /* What was queued past the end is still in flight, with nobody left to wait for it. */
     if (engine->n_flights > 0 && !engine->stepping && !any_active(engine)) {
-        weft_store_cancel(engine->store);
+        weft_stages_cancel(engine);
         weft_step_drain(engine);
     }
 }

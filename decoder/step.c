@@ -86,17 +86,37 @@ static void count_queued(const weft_flight *flight) {
     }
 }
 
-static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *error) {
-    void *inputs[3];
-    weft_status status = weft_engine_plan(engine, flight->T, flight->R, flight->gives, &flight->plan, error);
-    if (status == WEFT_OK) status = weft_plan_begin(flight->plan, &flight->ticket, inputs, error);
+/* Queues the next stage of the step. All have the same inputs; those after the first also get the residual of the stage before. */
+static weft_status submit_stage(weft_engine *engine, weft_flight *flight, int32_t stage, const void *residual, weft_error *error) {
+    const size_t T = (size_t)flight->T, R = weft_stage_has_head(engine, stage) ? (size_t)flight->R : 0;
+    const size_t n_updates = (size_t)weft_engine_updates(flight->T);
+    weft_plan *plan = NULL;
+    weft_ticket ticket;
+    void *inputs[4];
+    size_t n = 0;
+    weft_status status = weft_engine_plan(engine, stage, flight->T, flight->R, flight->gives, &plan, error);
+    if (status == WEFT_OK) status = weft_plan_begin(plan, &ticket, inputs, error);
     if (status != WEFT_OK) return status;
-    fill_rows(flight, inputs[0]);
-    fill_updates(engine, flight, inputs[1]);
-    if (flight->R > 0) fill_heads(flight, inputs[2]);
-    status = weft_plan_submit(flight->plan, flight->ticket, error);
+    memcpy(inputs[n++], flight->rows, T * WEFT_ROW_WORDS * sizeof *flight->rows);
+    memcpy(inputs[n++], flight->updates, n_updates * 2 * sizeof *flight->updates);
+    if (R > 0) memcpy(inputs[n++], flight->heads, R * WEFT_HEAD_WORDS * sizeof *flight->heads);
+    if (residual) memcpy(inputs[n], residual, T * (size_t)engine->model->hyper.n_embd * sizeof(float));
+    status = weft_plan_submit(plan, ticket, error);
     if (status != WEFT_OK) return status;
     flight->submitted_ns = weft_os_now();
+    flight->stage = stage;
+    flight->plan = plan;
+    flight->ticket = ticket;
+    return WEFT_OK;
+}
+
+static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *error) {
+    fill_rows(flight, flight->rows);
+    fill_updates(engine, flight, flight->updates);
+    if (flight->R > 0) fill_heads(flight, flight->heads);
+    flight->longest_ns = 0;
+    weft_status status = submit_stage(engine, flight, 0, NULL, error);
+    if (status != WEFT_OK) return status;
     flight->number = ++engine->n_submitted;
     count_queued(flight);
     engine->n_flights++;
@@ -217,8 +237,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
     if (flight->gives == WEFT_GIVES_EMBEDDING) results.embeddings = outputs[n_outputs];
     uint64_t now = weft_os_now();
     uint64_t begin = flight->started_ns > engine->last_end_ns ? flight->started_ns : engine->last_end_ns;
-    weft_step_time_note(engine, flight->T,
-                        now - (flight->submitted_ns > engine->last_end_ns ? flight->submitted_ns : engine->last_end_ns));
+    if (flight->longest_ns > 0) weft_step_time_note(engine, flight->T, flight->longest_ns);
     engine->last_end_ns = now;
     int32_t head = 0;
     weft_status status = WEFT_OK;
@@ -297,17 +316,39 @@ static bool is_wanted(const weft_engine *engine, const weft_session *caller) {
     return wanted && !(cancelled && engine->ends_steps);
 }
 
-/* Waits for the oldest step without the mutex. Steps that nobody wants any more are cancelled. */
+static void note_stage(const weft_engine *engine, weft_flight *flight) {
+    const uint64_t begin = flight->submitted_ns > engine->last_end_ns ? flight->submitted_ns : engine->last_end_ns;
+    const uint64_t ns = weft_os_now() - begin;
+    if (!engine->stages[flight->stage].any_rows && ns > flight->longest_ns) flight->longest_ns = ns;
+}
+
+/* After a stage has ended. `outputs`: its results. */
+static weft_status go_on(weft_engine *engine, weft_flight *flight, bool cancelled, const void *const *outputs, weft_error *error) {
+    weft_plan *ended = flight->plan;
+    const weft_ticket ticket = flight->ticket;
+    if (cancelled) return weft_fail(error, WEFT_CANCELLED, "the step was cancelled between two devices");
+    weft_status status = submit_stage(engine, flight, flight->stage + 1, outputs[0], error);
+    if (status == WEFT_OK) weft_plan_release(ended, ticket);
+    return status;
+}
+
+/* Waits for the oldest step without the mutex, and takes it from stage to stage. Steps that nobody wants any more are cancelled. */
 static weft_status wait_oldest(weft_engine *engine, const weft_session *caller, const void **outputs, weft_error *error) {
-    const weft_flight *flight = &engine->flights[engine->first_flight];
+    weft_flight *flight = &engine->flights[engine->first_flight];
     bool cancelled = false;
     for (;;) {
         weft_engine_leave(engine);
         weft_status status = weft_plan_wait(flight->plan, flight->ticket, cancelled ? UINT64_MAX : WAIT_NS, outputs, error);
         weft_engine_enter(engine);
+        if (status == WEFT_OK) {
+            note_stage(engine, flight);
+            if (weft_stage_has_head(engine, flight->stage)) return WEFT_OK;
+            status = go_on(engine, flight, cancelled, outputs, error);
+            if (status == WEFT_OK) continue;
+        }
         if (status != WEFT_TIMEOUT) return status;
         if (!is_wanted(engine, caller)) {
-            weft_store_cancel(engine->store);
+            weft_stages_cancel(engine);
             cancelled = true;
         }
     }

@@ -1,6 +1,7 @@
 /* How many rows a step may have, so that a cancel ends soon. A GPU cannot end a running step, and a processor that appears as a GPU
- * only between its dispatches. So these get no step for prompts that is expected to take longer than the engine's limit. How rows
- * are divided among steps does not change results. */
+ * only between its dispatches. So these get no step for prompts that is expected to take longer than the engine's limit. Where the
+ * layers are divided among devices, a cancel ends a step between them, and the longest time on one of these devices counts. How
+ * rows are divided among steps does not change results. */
 #include "decoder/engine.h"
 
 #define LIMIT_MS 50
@@ -8,11 +9,16 @@
 #define FIRST_ROWS 16
 
 void weft_step_time_begin(weft_engine *engine, const weft_engine_options *options) {
-    const weft_device_kind kind = engine->device_info.kind;
-    const bool is_software = kind == WEFT_DEVICE_SOFTWARE_GPU, is_host = kind == WEFT_DEVICE_CPU || kind == WEFT_DEVICE_NOTHING;
-    engine->ends_steps = is_host || is_software;
-    engine->any_rows = is_host;
-    engine->first_rows = is_software ? 1 : FIRST_ROWS;
+    engine->ends_steps = engine->any_rows = true;
+    engine->first_rows = FIRST_ROWS;
+    for (int32_t i = 0; i < engine->n_stages; i++) {
+        const weft_device_kind kind = engine->stages[i].device_info.kind;
+        const bool is_software = kind == WEFT_DEVICE_SOFTWARE_GPU, is_host = kind == WEFT_DEVICE_CPU || kind == WEFT_DEVICE_NOTHING;
+        engine->stages[i].any_rows = is_host;
+        engine->any_rows = engine->any_rows && is_host;
+        engine->ends_steps = engine->ends_steps && (is_host || is_software);
+        if (is_software) engine->first_rows = 1;
+    }
     engine->max_step_ns = (options->max_step_ms > 0 ? (uint64_t)options->max_step_ms : LIMIT_MS) * 1000000;
 }
 

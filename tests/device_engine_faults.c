@@ -95,10 +95,10 @@ static void plans_fit(weft_engine *engine, int32_t max_rows) {
     weft_error error = {0};
     weft_plan *plan;
     for (int32_t rows = 1; rows <= max_rows; rows *= 2) {
-        CHECK(weft_engine_plan(engine, rows, 0, WEFT_GIVES_TOKEN, &plan, &error));
+        CHECK(weft_engine_plan(engine, 0, rows, 0, WEFT_GIVES_TOKEN, &plan, &error));
         for (weft_gives gives = WEFT_GIVES_TOKEN; gives < WEFT_GIVES_COUNT; gives++)
             for (int32_t heads = 1; heads <= rows && heads <= engine->config.max_heads[gives]; heads *= 2)
-                CHECK(weft_engine_plan(engine, rows, heads, gives, &plan, &error));
+                CHECK(weft_engine_plan(engine, 0, rows, heads, gives, &plan, &error));
     }
 }
 

@@ -63,7 +63,7 @@ static void launches_are_counted(void **state) {
     assert_int_equal(info.decode_phases, 0);
     assert_int_equal(info.decode_dispatches, 0);
     info = run_answer(engine, 4, 3);
-    weft_plan_describe(engine->plans[WEFT_GIVES_TOKEN][0][1], &plan);
+    weft_plan_describe(engine->stages[0].plans[WEFT_GIVES_TOKEN][0][1], &plan);
     assert_true(info.decode_phases > 0);
     assert_int_equal(info.decode_phases, plan.n_phases);
     assert_true(info.decode_weight_bytes > 0);

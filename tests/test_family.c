@@ -279,7 +279,8 @@ static void run(weft_device *device, const weft_graph *graph, const weft_weight_
 }
 
 static void run_family(weft_device *device, weft_runtime *runtime, const weft_family *family, bool unfused, logits *result) {
-    const weft_graph_request request = {.n_rows = N_TOKENS,
+    const weft_graph_request request = {.n_layers = N_LAYERS,
+                                        .n_rows = N_TOKENS,
                                         .n_heads = N_ASKED,
                                         .logits = true,
                                         .kv_type = WEFT_F32,

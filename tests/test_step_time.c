@@ -10,7 +10,9 @@ static weft_model *model;
 
 static weft_engine *fresh(weft_device_kind kind, int32_t max_step_ms) {
     static weft_engine engine;
-    engine = (weft_engine){.config.max_rows = 512, .device_info.kind = kind};
+    static weft_engine_stage stage;
+    stage.device_info.kind = kind;
+    engine = (weft_engine){.config.max_rows = 512, .stages = &stage, .n_stages = 1};
     weft_step_time_begin(&engine, &(weft_engine_options){.max_step_ms = max_step_ms});
     return &engine;
 }

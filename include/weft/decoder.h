@@ -146,9 +146,16 @@ WEFT_API bool weft_rendered_part_at(const weft_rendered *rendered, size_t index,
 WEFT_API weft_status weft_rendered_tokens(const weft_rendered *rendered, weft_token *tokens, size_t capacity, size_t *count,
                                           weft_error *error);
 
-/* ---- Engines: a model's weights on a device, a page pool and the scheduler ---- */
+/* ---- Engines: a model's weights on devices, a page pool and the scheduler ---- */
 
 typedef struct weft_engine weft_engine;
+
+/* Consecutive layers of a model on one device. */
+typedef struct weft_stage {
+    const char *device; /* a name for weft_device_open; NULL: "auto" */
+    int32_t n_layers;   /* 0: those that the other stages leave; at most one stage has 0 */
+    uint64_t reserved[4];
+} weft_stage;
 
 typedef struct weft_engine_options {
     const char *device; /* a name for weft_device_open; NULL: "auto" */
@@ -174,31 +181,51 @@ typedef struct weft_engine_options {
     /* Positions of pages that no session has any more and that are kept, so that a session whose text begins alike need not compute
      * them again. They are taken when pages are short. 0: up to n_cache; -1: none, and sessions do not share pages by content */
     int64_t n_kept;
-    uint64_t reserved[6];
+    /* Divides the layers among devices, in this order: n_stages of them, NULL and 0: all layers are on `device`, which is NULL
+     * otherwise. The first stage also has the embedding, the last one the output head. A step runs in one stage after the other,
+     * and its values pass through host memory between two. device_options hold for each device. */
+    const weft_stage *stages;
+    size_t n_stages;
+    uint64_t reserved[4];
 } weft_engine_options;
 
-/* Opens the device, makes the plans and loads the weights. `options` may be NULL. The model must outlive the engine.
- * WEFT_NOT_FOUND and others: as weft_device_open. WEFT_OUT_OF_MEMORY: as weft_store_load. WEFT_UNSUPPORTED: the model has no
- * weights, or the device cannot run it. WEFT_CANCELLED: `progress` returned false. WEFT_IO. */
+/* Opens the device, or those of the stages, makes the plans and loads the weights. `options` may be NULL. The model must outlive
+ * the engine. WEFT_INVALID_ARGUMENT: the stages do not have as many layers as the model, or one has none. WEFT_NOT_FOUND and
+ * others: as weft_device_open. WEFT_OUT_OF_MEMORY: as weft_store_load; no stage is loaded if a device has no room for its stages.
+ * WEFT_UNSUPPORTED: the model has no weights, or the device cannot run it. WEFT_CANCELLED: `progress` returned false. WEFT_IO. */
 WEFT_API weft_status weft_engine_create(weft_model *model, const weft_engine_options *options, weft_engine **engine,
                                         weft_error *error);
 /* Its sessions must have been destroyed. */
 WEFT_API void weft_engine_destroy(weft_engine *engine);
 
-/* Writes how much memory weft_engine_create would need on the device. Opens the device, but allocates and loads nothing on it.
- * Fails as weft_engine_create does. */
+/* Writes how much memory weft_engine_create would need on the device, or on those of all stages together. Opens the devices, but
+ * allocates and loads nothing on them. Fails as weft_engine_create does. */
 WEFT_API weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes,
                                          weft_error *error);
 
-typedef struct weft_engine_info {
+/* What lies on one device. An engine without `stages` has one stage with all layers. */
+typedef struct weft_stage_info {
     weft_device_info device;
     weft_store_bytes bytes;
+    int32_t first_layer, n_layers;
+    uint64_t reserved[8];
+} weft_stage_info;
+/* The same for each stage: writes the number of stages to `count` and up to `capacity` descriptions to `list` (NULL if `capacity`
+ * is 0), in the order of the layers. */
+WEFT_API weft_status weft_engine_measure_stages(weft_model *model, const weft_engine_options *options, weft_stage_info *list,
+                                                size_t capacity, size_t *count, weft_error *error);
+/* Describes stage `index` of an engine, with the device as it was when the engine was created; false past the last. */
+WEFT_API bool weft_engine_stage_at(const weft_engine *engine, size_t index, weft_stage_info *info);
+
+typedef struct weft_engine_info {
+    weft_device_info device; /* of the first stage */
+    weft_store_bytes bytes;  /* of all stages together */
     int32_t n_ctx, n_sequences, page_size, max_rows;
     int64_t n_pages, n_pages_free;
     uint64_t load_ns;
     uint64_t n_steps;
     uint64_t host_ns; /* time spent in calls that run steps, without waits for the device */
-    /* As in weft_plan_info, of the plan that decodes one sequence; 0 before it was used. */
+    /* As in weft_plan_info, of the plan that decodes one sequence, of all stages together; 0 before it was used. */
     uint64_t decode_weight_bytes;
     size_t decode_phases, decode_dispatches;
     int64_t n_pages_kept;   /* of n_pages_free: those whose keys and values are kept for other sessions */
@@ -214,10 +241,10 @@ WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);
 WEFT_API weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error);
 
 /* Builds the graph that an engine of these options (may be NULL) would plan for T = n_rows rows (1 to 512), of which n_heads (0 to
- * n_rows) reach the output head. It is for printing or examining, and the caller destroys it. Step inputs: "rows", "updates" and,
- * if n_heads > 0, "heads". States: "sequences" and "kv.LAYER" (weft/ops/step.h). Results, if n_heads > 0: the chosen tokens, then
- * the max_top most likely tokens if max_top > 0, then the logits if `logits` is set, then what the
- * output head multiplies if `embeddings` is set. WEFT_UNSUPPORTED: the model has no weights. */
+ * n_rows) reach the output head. It has all layers, whatever the stages are. It is for printing or examining, and the caller
+ * destroys it. Step inputs: "rows", "updates" and, if n_heads > 0, "heads". States: "sequences" and "kv.LAYER" (weft/ops/step.h).
+ * Results, if n_heads > 0: the chosen tokens, then the max_top most likely tokens if max_top > 0, then the logits if `logits` is
+ * set, then what the output head multiplies if `embeddings` is set. WEFT_UNSUPPORTED: the model has no weights. */
 WEFT_API weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
                                       weft_graph **graph, weft_error *error);
 

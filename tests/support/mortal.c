@@ -42,6 +42,12 @@ static weft_status write_buffer(weft_backend_device *device, weft_backend_buffer
     return status == WEFT_OK ? original->write(device, buffer, offset, from, bytes, error) : status;
 }
 
+static weft_status memory_info(weft_backend_device *device, uint64_t *total, uint64_t *free_bytes, weft_error *error) {
+    weft_status status = original->memory_info(device, total, free_bytes, error);
+    if (status == WEFT_OK && mortal.memory_free > 0) *total = *free_bytes = mortal.memory_free;
+    return status;
+}
+
 void mortal_plant(weft_runtime *runtime, const char *name) {
     size_t place = 0;
     while (place < runtime->n_backends && runtime->backends[place] != &backend) place++;
@@ -51,6 +57,7 @@ void mortal_plant(weft_runtime *runtime, const char *name) {
     backend.name = "mortal";
     backend.plan_submit = submit;
     backend.wait = wait;
+    backend.memory_info = memory_info;
     backend.read = read_buffer;
     backend.write = write_buffer;
     runtime->backends[place] = &backend;

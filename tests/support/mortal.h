@@ -10,6 +10,7 @@ typedef enum mortal_call { MORTAL_SUBMIT, MORTAL_WAIT, MORTAL_READ, MORTAL_WRITE
 typedef struct mortal_devices {
     int calls_left[MORTAL_N_CALLS]; /* the call that finds 1 here loses the device; 0: none does */
     bool is_lost;
+    uint64_t memory_free; /* that the device says it has; 0: what it has */
 } mortal_devices;
 
 extern mortal_devices mortal;

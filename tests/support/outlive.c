@@ -3,5 +3,5 @@
 weft_device *outlive_device(const weft_engine *engine);
 
 weft_device *outlive_device(const weft_engine *engine) {
-    return engine->device;
+    return engine->stages[0].device;
 }
