@@ -124,7 +124,7 @@ weft_status answer_print_json(talk_answer *answer, weft_engine *engine, const we
                     cJSON_AddNumberToObject(json, "prefill_tokens_per_s", token_rate(timing.n_prefill, timing.prefill_ns)) &&
                     cJSON_AddNumberToObject(json, "decode_tokens_per_s", token_rate(timing.n_decode, timing.decode_ns)) &&
                     cJSON_AddStringToObject(json, "backend", info.device.backend) &&
-                    cJSON_AddStringToObject(json, "device", info.device.name);
+                    cJSON_AddStringToObject(json, "device", info.device.name) && json_add_place(json, engine);
     if (!json_print(json, complete)) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory");
     return fflush(stdout) == 0 ? WEFT_OK : weft_fail(error, WEFT_IO, "cannot write to standard output");
 }

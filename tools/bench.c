@@ -143,13 +143,14 @@ static weft_status run_session(bench *b, decode_figures *figures, int32_t first,
     return status;
 }
 
-/* The bandwidth stays 0 if the backend cannot measure it. */
+/* The bandwidth stays 0 if the backend cannot measure it, or if there are several devices. */
 static weft_status measure_bandwidth(bench *b, weft_runtime *runtime, weft_error *error) {
-    weft_engine_info info;
-    weft_engine_describe(b->engine, &info);
+    weft_stage_info stage;
     weft_engine_options chosen = engine_options(&b->settings->engine);
     weft_device *device = NULL;
-    weft_status status = weft_device_open(runtime, info.device.id, &chosen.device_options, &device, error);
+    if (weft_engine_stage_at(b->engine, 1, &stage)) return WEFT_OK;
+    weft_engine_stage_at(b->engine, 0, &stage);
+    weft_status status = weft_device_open(runtime, stage.device.id, &chosen.device_options, &device, error);
     if (status == WEFT_OK) status = weft_device_read_bandwidth(device, &b->read_bandwidth, error);
     weft_device_close(device);
     return status == WEFT_UNSUPPORTED ? WEFT_OK : status;
@@ -188,11 +189,21 @@ static void print_speed(const char *what, int32_t n, double middle, const double
     printf("%s %5d tokens  %10.1f tokens/s (%.1f .. %.1f)\n", what, n, middle, values[0], values[n_values - 1]);
 }
 
+static void print_devices(const weft_engine *engine) {
+    weft_stage_info stage;
+    const bool several = weft_engine_stage_at(engine, 1, &stage);
+    for (size_t i = 0; weft_engine_stage_at(engine, i, &stage); i++) {
+        show_line(stdout, "%s: %s", stage.device.id, stage.device.name);
+        if (several) printf(", layers %d to %d", (int)stage.first_layer, (int)(stage.first_layer + stage.n_layers - 1));
+        putchar('\n');
+    }
+}
+
 static void print_text(const bench *b, const weft_engine_info *info, double share) {
     const bench_settings *settings = b->settings;
     int32_t n = settings->n_repeats;
     double decoded = b->start.decode_median * (double)info->decode_weight_bytes;
-    show_line(stdout, "%s: %s\n", info->device.id, info->device.name);
+    print_devices(b->engine);
     printf("loaded %.1f MB of weights in %.2f s, %.2f GB/s\n", (double)b->file_bytes * 1e-6, (double)info->load_ns * 1e-9,
            per_second(b->file_bytes, info->load_ns) * 1e-9);
     print_speed("prefill", settings->n_prompt, b->start.prefill_median, b->start.prefill, n);
@@ -267,7 +278,7 @@ static bool print_json(const bench *b, const weft_engine_info *info, double shar
     };
     cJSON *json = cJSON_CreateObject();
     bool complete = json && cJSON_AddStringToObject(json, "device", info->device.name) &&
-                    cJSON_AddStringToObject(json, "backend", info->device.backend) &&
+                    cJSON_AddStringToObject(json, "backend", info->device.backend) && json_add_place(json, b->engine) &&
                     json_add_numbers(json, numbers, sizeof numbers / sizeof numbers[0]) &&
                     add_decode(json, &b->start, b->settings->n_repeats) && add_positions(json, b) &&
                     together_add(&b->together, json) &&
@@ -325,6 +336,8 @@ static int check_usage(const weft_command *command, bench_settings *settings, co
     if (!parse_numbers(settings->sequences, MAX_SEQUENCES, &settings->n_sequences))
         return usage_error(command, "--sequences takes up to %d numbers from 1 to %d, like 8,32, not \"%s\"", MAX_NUMBERS,
                            MAX_SEQUENCES, settings->sequences);
+    if (settings->engine.place.n > 0 && (settings->ops || settings->profile))
+        return usage_error(command, "--ops and --profile time one device: they do not go with --place");
     if (settings->sequences && settings->n_predict == 0) return usage_error(command, "--sequences needs -n 1 or more");
     return check_case_names(command, table->op, table->type);
 }
@@ -355,8 +368,9 @@ static int parse(const weft_command *command, bench_settings *settings, const ch
     };
     size_t n_own = 0;
     while (options[n_own].name) n_own++;
-    size_t n_options = engine_options_add(&settings->engine, options, n_own);
+    size_t n_options = place_option_add(&settings->engine, options, engine_options_add(&settings->engine, options, n_own));
     int code = options_parse_some(command, options, n_options, path, 0, 1, argc, argv);
+    if (code < 0) code = place_check(command, &settings->engine);
     if (code >= 0) return code;
     table->precision = settings->engine.precision ? WEFT_EXACT : WEFT_FAST;
     table->seconds = (double)settings->seconds;

@@ -34,34 +34,28 @@ static int64_t positions_needed(const together *t) {
     return (int64_t)t->n_prompt + t->n_predict + 1;
 }
 
-static weft_status describe_device(weft_model *model, const weft_engine_options *options, weft_device_info *info,
-                                   weft_error *error) {
-    weft_device *device = NULL;
-    weft_status status = weft_device_open(weft_model_runtime(model), options->device ? options->device : "auto",
-                                          &options->device_options, &device, error);
-    if (status == WEFT_OK) status = weft_device_describe(device, info, error);
-    weft_device_close(device);
-    return status;
-}
-
 weft_status together_options(weft_model *model, const together *t, const number_list *numbers, weft_engine_options *options,
                              weft_error *error) {
     const int64_t pages = (positions_needed(t) + PAGE_SIZE - 1) / PAGE_SIZE;
     const int32_t n = largest(numbers);
-    weft_device_info info = {0};
-    weft_store_bytes bytes = {0};
+    static weft_stage_info stages[MAX_STAGES];
+    size_t n_stages = 0;
     options->n_sequences = n;
     options->page_size = PAGE_SIZE;
     options->n_cache = pages * PAGE_SIZE * n;
     if (options->n_cache < options->n_ctx) options->n_cache = options->n_ctx;
-    weft_status status = describe_device(model, options, &info, error);
-    if (status == WEFT_OK) status = weft_engine_measure(model, options, &bytes, error);
-    if (status != WEFT_OK || info.memory_free == 0 || bytes.bytes_used <= info.memory_free) return status;
-    return weft_fail(error, WEFT_OUT_OF_MEMORY,
-                     "%" PRId32 " sequences of %" PRId64 " positions need %.1f MB on %s, of which %.1f MB are %" PRId64
-                     " pages of the KV cache; %.1f MB are free. Smaller --sequences, -p or -n need less",
-                     n, positions_needed(t), (double)bytes.bytes_used * 1e-6, info.id, (double)bytes.states * 1e-6, pages * n,
-                     (double)info.memory_free * 1e-6);
+    weft_status status = weft_engine_measure_stages(model, options, stages, MAX_STAGES, &n_stages, error);
+    for (size_t i = 0; i < n_stages && status == WEFT_OK; i++) {
+        const weft_device_info *device = &stages[i].device;
+        const weft_store_bytes *bytes = &stages[i].bytes;
+        if (device->memory_free == 0 || bytes->bytes_used <= device->memory_free) continue;
+        status = weft_fail(error, WEFT_OUT_OF_MEMORY,
+                           "%" PRId32 " sequences of %" PRId64 " positions need %.1f MB on %s, of which %.1f MB are %" PRId64
+                           " pages of the KV cache; %.1f MB are free. Smaller --sequences, -p or -n need less",
+                           n, positions_needed(t), (double)bytes->bytes_used * 1e-6, device->id, (double)bytes->states * 1e-6,
+                           pages * n, (double)device->memory_free * 1e-6);
+    }
+    return status;
 }
 
 /* ---- Runs ---- */

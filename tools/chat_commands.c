@@ -94,7 +94,9 @@ static weft_status move(chat *c, const char *device, weft_error *error) {
     talk_settings settings = *c->settings;
     weft_engine *engine = NULL;
     weft_session_carried carried;
-    settings.engine.backend = device;
+    settings.engine.backend = NULL;
+    const char *wrong = place_parse(device, &settings.engine.place);
+    if (wrong) return weft_fail(error, WEFT_INVALID_ARGUMENT, "/device %s: %s", device, wrong);
     weft_status status = talk_engine(&settings, &c->opened, 0, &engine, error);
     if (status == WEFT_OK) status = weft_session_move(c->session, engine, &carried, error);
     if (status != WEFT_OK) {
@@ -103,9 +105,9 @@ static weft_status move(chat *c, const char *device, weft_error *error) {
     }
     weft_engine_destroy(c->opened.engine);
     c->opened.engine = engine;
-    weft_engine_info info;
-    weft_engine_describe(engine, &info);
-    tell_carried("moved to", info.device.id, &carried);
+    char name[MAX_STAGES * WEFT_NAME_SIZE];
+    place_name(engine, name, sizeof name);
+    tell_carried("moved to", name, &carried);
     return WEFT_OK;
 }
 
@@ -122,7 +124,7 @@ const chat_command chat_commands[] = {
     {"/undo", NULL, "takes the last message and its answer back", undo},
     {"/save", "FILE", "writes the conversation to a file", save},
     {"/load", "FILE", "goes on with the conversation in a file", load},
-    {"/device", "NAME", "goes on on another device, one of `weft devices`", move},
+    {"/device", "NAME", "goes on on another device, one of `weft devices`, or on several, as with --place", move},
     {"/quit", NULL, "ends the program, as Ctrl-D does", quit},
     {NULL, NULL, NULL, NULL},
 };

@@ -45,6 +45,36 @@ bool check_json_devices(cJSON *json, const check_devices *devices) {
     return complete;
 }
 
+/* ---- Engines ---- */
+
+size_t check_engine_count(const check_settings *settings, const check_devices *devices) {
+    return devices->count + (settings->engine.place.n > 0 ? 1 : 0);
+}
+
+const char *check_engine_name(const check_settings *settings, const check_devices *devices, size_t index) {
+    return index < devices->count ? devices->infos[index].id : settings->engine.place.given;
+}
+
+bool check_show_tokens(void *user, uint64_t done, uint64_t total) {
+    static char unit[] = "tokens";
+    (void)user;
+    return progress_bar(unit, done, total);
+}
+
+weft_engine_options check_engine(const check_settings *settings, const check_devices *devices, size_t index) {
+    weft_engine_options options = engine_options(&settings->engine);
+    options.device = NULL;
+    if (index < devices->count) {
+        options.device = devices->infos[index].id;
+        options.stages = NULL;
+        options.n_stages = 0;
+    }
+    options.max_rows = settings->walk.max_rows;
+    options.page_size = settings->walk.page_size;
+    options.progress = check_show_tokens;
+    return options;
+}
+
 /* ---- The command ---- */
 
 static int check_usage(const weft_command *command, check_settings *settings) {
@@ -55,6 +85,8 @@ static int check_usage(const weft_command *command, check_settings *settings) {
     if (table->quick && table->large) return usage_error(command, "--quick or --large, not both");
     bool others = settings->widths || settings->bisect || settings->text || settings->record || settings->replay ||
                   settings->dumps.n + settings->repros.n > 0;
+    if (settings->engine.place.n > 0 && settings->n_greedy == 0 && !settings->text)
+        return usage_error(command, "--place goes with --greedy or --text, which run whole models");
     if (!settings->model && (settings->n_greedy > 0 || settings->walk.fused || settings->walk.prompt || settings->html || others))
         return usage_error(
             command,
@@ -121,7 +153,7 @@ static int parse(const weft_command *command, check_settings *settings, int argc
     };
     size_t n_own = 0;
     while (options[n_own].name) n_own++;
-    size_t n_options = device_options_add(engine, options, n_own);
+    size_t n_options = place_option_add(engine, options, device_options_add(engine, options, n_own));
     int code = options_parse_some(command, options, n_options, &settings->model, 0, 1, argc, argv);
     if (code >= 0) return code;
     settings->table.precision = settings->walk.precision = engine->precision != 0 ? WEFT_EXACT : WEFT_FAST;

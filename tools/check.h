@@ -31,6 +31,13 @@ typedef struct check_devices {
     size_t count;
 } check_devices;
 
+/* The engines that run whole models: one on each device, and after them the one of --place, if it was given. */
+size_t check_engine_count(const check_settings *settings, const check_devices *devices);
+const char *check_engine_name(const check_settings *settings, const check_devices *devices, size_t index);
+weft_engine_options check_engine(const check_settings *settings, const check_devices *devices, size_t index);
+/* A progress bar of tokens. */
+bool check_show_tokens(void *user, uint64_t done, uint64_t total);
+
 /* The measures of a node, as JSON names them. */
 enum { CHECK_ALONE, CHECK_IN_STEP, CHECK_DRIFT, CHECK_PARTS, CHECK_FUSED, CHECK_N_MEASURES };
 extern const char *const check_measure_names[CHECK_N_MEASURES];

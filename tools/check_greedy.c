@@ -15,7 +15,8 @@ typedef struct greedy_run {
 } greedy_run;
 
 static void print_parting(const greedy_run *run, const weft_check_parting *p) {
-    const char *names[2] = {run->devices->infos[0].id, run->devices->infos[p->device].id};
+    const char *names[2] = {check_engine_name(run->settings, run->devices, 0),
+                            check_engine_name(run->settings, run->devices, p->device)};
     printf("token %d on %s: %s, logits differ by nmse %.2e (limit %.1e), gap %.3g (a tie's is up to %.3g)\n", (int)p->index,
            names[1], p->tie ? "a tie" : "DIFFERS", p->nmse, p->nmse_limit, p->gap, p->gap_limit);
     for (int i = 0; i < 2; i++)
@@ -42,7 +43,7 @@ static bool add_texts(const greedy_run *run, cJSON *entry, const weft_check_part
 static bool add_parting(const greedy_run *run, const weft_check_parting *p) {
     cJSON *entry = cJSON_CreateObject();
     if (!entry || !cJSON_AddItemToArray(run->partings, entry)) return false;
-    bool complete = cJSON_AddStringToObject(entry, "device", run->devices->infos[p->device].id) &&
+    bool complete = cJSON_AddStringToObject(entry, "device", check_engine_name(run->settings, run->devices, p->device)) &&
                     cJSON_AddNumberToObject(entry, "index", p->index) && cJSON_AddBoolToObject(entry, "tie", p->tie) &&
                     json_add_tokens(entry, "tokens", p->tokens, 2) && add_texts(run, entry, p);
     const struct {
@@ -67,12 +68,6 @@ static weft_status take_parting(void *user, const weft_check_parting *parting) {
     return WEFT_OK;
 }
 
-static bool show_tokens(void *user, uint64_t done, uint64_t total) {
-    static char unit[] = "tokens";
-    (void)user;
-    return progress_bar(unit, done, total);
-}
-
 static bool add_summary(cJSON *json, const weft_check_greedy_summary *summary) {
     return cJSON_AddNumberToObject(json, "n_tokens", summary->n_tokens) &&
            cJSON_AddNumberToObject(json, "n_ties", (double)summary->n_ties) &&
@@ -81,21 +76,16 @@ static bool add_summary(cJSON *json, const weft_check_greedy_summary *summary) {
 
 weft_status check_greedy(const check_settings *settings, weft_model *model, const check_devices *devices, cJSON *json, bool *failed,
                          weft_error *error) {
-    weft_engine_options engines[MAX_CHECK_DEVICES];
+    weft_engine_options engines[MAX_CHECK_DEVICES + 1];
+    const size_t n_engines = check_engine_count(settings, devices);
     greedy_run run = {.settings = settings, .devices = devices, .model = model, .complete = true};
     weft_check_greedy_summary summary = {0};
-    for (size_t i = 0; i < devices->count; i++) {
-        engines[i] = engine_options(&settings->engine);
-        engines[i].device = devices->infos[i].id;
-        engines[i].max_rows = settings->walk.max_rows;
-        engines[i].page_size = settings->walk.page_size;
-        engines[i].progress = show_tokens;
-    }
+    for (size_t i = 0; i < n_engines; i++) engines[i] = check_engine(settings, devices, i);
     cJSON *object = json ? cJSON_AddObjectToObject(json, "greedy") : NULL;
     if (object) run.partings = cJSON_AddArrayToObject(object, "partings");
     if (json && !run.partings) return weft_fail(error, WEFT_OUT_OF_MEMORY, "out of memory for the JSON output");
-    weft_status status = weft_check_greedy(model, engines, devices->count, settings->walk.prompt, settings->n_greedy, take_parting,
-                                           show_tokens, &run, &summary, error);
+    weft_status status = weft_check_greedy(model, engines, n_engines, settings->walk.prompt, settings->n_greedy, take_parting,
+                                           check_show_tokens, &run, &summary, error);
     progress_end();
     if (status != WEFT_OK) return status;
     *failed = *failed || summary.n_differences > 0;

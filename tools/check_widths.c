@@ -97,9 +97,14 @@ static const char *precision_name(const weft_engine_options *engine) {
     return engine->precision == WEFT_EXACT ? "exact" : "fast";
 }
 
+/* The first engine is that of the first device in `exact`, then come those that are compared with it. */
+static const char *engine_name(const measure_run *run, const weft_check_text_result *r) {
+    return check_engine_name(run->settings, run->devices, r->engine - 1);
+}
+
 static void print_text(const measure_run *run, const weft_engine_options *engine, const weft_check_text_result *r) {
     double n = (double)r->n_positions;
-    printf("%s on %s against exact on %s, %zu tokens\n", precision_name(engine), engine->device, run->devices->infos[0].id,
+    printf("%s on %s against exact on %s, %zu tokens\n", precision_name(engine), engine_name(run, r), run->devices->infos[0].id,
            r->n_positions);
     printf("  KL divergence: mean %.3g, largest %.3g after token %zu\n", r->mean_kl, r->max_kl, r->max_kl_index);
     printf("  the same most likely token: %zu (%.2f %%)\n", r->n_same_top, 100.0 * (double)r->n_same_top / n);
@@ -109,7 +114,7 @@ static void print_text(const measure_run *run, const weft_engine_options *engine
 static bool add_text(const measure_run *run, const weft_engine_options *engine, const weft_check_text_result *r) {
     cJSON *entry = cJSON_CreateObject();
     if (!entry || !cJSON_AddItemToArray(run->list, entry)) return false;
-    return cJSON_AddStringToObject(entry, "device", engine->device) &&
+    return cJSON_AddStringToObject(entry, "device", engine_name(run, r)) &&
            cJSON_AddStringToObject(entry, "precision", precision_name(engine)) &&
            cJSON_AddStringToObject(entry, "reference", run->devices->infos[0].id) &&
            cJSON_AddNumberToObject(entry, "n_positions", (double)r->n_positions) &&
@@ -122,7 +127,7 @@ static bool add_text(const measure_run *run, const weft_engine_options *engine, 
 
 typedef struct text_run {
     measure_run run;
-    weft_engine_options engines[MAX_CHECK_DEVICES + 1];
+    weft_engine_options engines[MAX_CHECK_DEVICES + 2];
 } text_run;
 
 static weft_status take_text(void *user, const weft_check_text_result *result) {
@@ -134,28 +139,19 @@ static weft_status take_text(void *user, const weft_check_text_result *result) {
     return WEFT_OK;
 }
 
-static bool show_tokens(void *user, uint64_t done, uint64_t total) {
-    static char unit[] = "tokens";
-    (void)user;
-    return progress_bar(unit, done, total);
-}
-
 weft_status check_text(const check_settings *settings, weft_model *model, const check_devices *devices, cJSON *json,
                        weft_error *error) {
     text_run t = {.run = {.settings = settings, .devices = devices, .complete = true}};
     byte_array text = {0};
-    for (size_t i = 0; i <= devices->count; i++) {
-        t.engines[i] = engine_options(&settings->engine);
-        t.engines[i].device = devices->infos[i == 0 ? 0 : i - 1].id;
+    const size_t n_engines = 1 + check_engine_count(settings, devices);
+    for (size_t i = 0; i < n_engines; i++) {
+        t.engines[i] = check_engine(settings, devices, i == 0 ? 0 : i - 1);
         t.engines[i].precision = i == 0 || settings->engine.precision == 1 ? WEFT_EXACT : WEFT_FAST;
-        t.engines[i].max_rows = settings->walk.max_rows;
-        t.engines[i].page_size = settings->walk.page_size;
-        t.engines[i].progress = show_tokens;
     }
     if (json && !(t.run.list = cJSON_AddArrayToObject(json, "text"))) return no_json_memory(error);
     weft_status status = read_file(settings->text, &text, error);
     if (status == WEFT_OK)
-        status = weft_check_text(model, t.engines, devices->count + 1, text.data, text.size - 1, take_text, show_tokens, &t, error);
+        status = weft_check_text(model, t.engines, n_engines, text.data, text.size - 1, take_text, check_show_tokens, &t, error);
     progress_end();
     bytes_free(&text);
     return status != WEFT_OK || t.run.complete ? status : no_json_memory(error);

@@ -4,6 +4,8 @@
 
 #include "weft/decoder.h"
 
+struct cJSON;
+
 /* 130: the exit code of shells for SIGINT */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNSUPPORTED = EXIT_USAGE, EXIT_INTERRUPTED = 130 };
 
@@ -31,6 +33,7 @@ typedef enum option_kind {
     OPTION_SEED,    /* uint64_t: a number, or "random" for WEFT_SEED_RANDOM */
     OPTION_TEXT,    /* const char * */
     OPTION_TEXTS,   /* text_list: the option may be given several times */
+    OPTION_PLACE,   /* stage_list: "DEVICE=N,DEVICE" */
     OPTION_FOLDER,  /* const char *: a folder that can be written to, created if it is missing; or "" */
     OPTION_CHOICE   /* int: index into `choices` */
 } option_kind;
@@ -53,6 +56,15 @@ typedef struct text_list {
     const char *items[MAX_TEXTS];
     size_t n;
 } text_list;
+
+/* The layers of a model divided among devices. */
+#define MAX_STAGES 16
+typedef struct stage_list {
+    const char *given; /* "cuda:0=20,cpu" */
+    char text[MAX_STAGES * WEFT_NAME_SIZE];
+    weft_stage items[MAX_STAGES]; /* whose names lie in `text` */
+    size_t n;                     /* 0: all layers are on one device */
+} stage_list;
 
 /* Parses by the table. `positional` receives n_positional arguments (all are required). Returns -1 to go on, or an exit code after
  * --help or a usage error. */
@@ -87,6 +99,7 @@ int check_case_names(const weft_command *command, const char *op, const char *ty
 typedef struct engine_settings {
     const char *backend;
     int precision;
+    stage_list place; /* of place_option_add */
     int32_t n_threads, n_ctx, max_rows, spin_us;
     bool unfused;
     const char *simd, *plugin;
@@ -100,6 +113,19 @@ size_t engine_options_add(engine_settings *settings, option_spec *options, size_
 weft_device_options device_options(const engine_settings *settings);
 /* The library's engine options for these settings, with the progress bar. */
 weft_engine_options engine_options(const engine_settings *settings);
+
+/* ---- Layers on several devices ---- */
+
+/* Appends --place, which is for commands that make an engine. */
+size_t place_option_add(engine_settings *settings, option_spec *options, size_t n_options);
+/* -1, or the exit code of a usage error. */
+int place_check(const weft_command *command, const engine_settings *settings);
+/* Of such a text; returns NULL or what is wrong with it. */
+const char *place_parse(const char *text, stage_list *list);
+/* "cpu", or "cuda:0=20,cpu=8" of several stages; cut to `size`. */
+void place_name(const weft_engine *engine, char *name, size_t size);
+/* Adds "place", if there are several stages. */
+bool json_add_place(struct cJSON *json, const weft_engine *engine);
 
 /* ---- Conversations: weft run and weft chat ---- */
 
@@ -236,7 +262,6 @@ void show_line(void *stream, const char *format, ...);
 
 /* ---- JSON ---- */
 
-struct cJSON;
 /* Prints the object on one line to stdout and frees it. False (with a message on stderr) if memory ran out while it was built or
  * printed. */
 bool json_print(struct cJSON *json, bool complete);

@@ -11,10 +11,28 @@ enum { MAX_DEVICES = 64, MAX_TYPES = 64 };
 
 typedef struct device_need {
     char id[WEFT_NAME_SIZE];
+    int32_t first_layer, n_layers; /* of --place; n_layers 0: all */
     weft_store_bytes bytes;
     uint64_t memory_free;
     weft_error error; /* status WEFT_OK if `bytes` is valid */
 } device_need;
+
+/* Measures each part of the model on its device. */
+static weft_status measure_place(weft_model *model, const engine_settings *settings, device_need *needs, size_t *n_needs,
+                                 weft_error *error) {
+    static weft_stage_info stages[MAX_STAGES];
+    const weft_engine_options chosen = engine_options(settings);
+    weft_status status = weft_engine_measure_stages(model, &chosen, stages, MAX_STAGES, n_needs, error);
+    for (size_t i = 0; status == WEFT_OK && i < *n_needs; i++) {
+        const weft_stage_info *stage = &stages[i];
+        needs[i] = (device_need){.first_layer = stage->first_layer,
+                                 .n_layers = stage->n_layers,
+                                 .bytes = stage->bytes,
+                                 .memory_free = stage->device.memory_free};
+        snprintf(needs[i].id, sizeof needs[i].id, "%s", stage->device.id);
+    }
+    return status;
+}
 
 /* Measures the model on every usable device, or on the one that the settings name. */
 static weft_status measure(weft_runtime *runtime, weft_model *model, const engine_settings *settings, device_need *needs,
@@ -24,6 +42,7 @@ static weft_status measure(weft_runtime *runtime, weft_model *model, const engin
     weft_engine_options chosen = engine_options(settings);
     weft_status status = weft_devices(runtime, list, MAX_DEVICES, &count, error);
     *n_needs = 0;
+    if (settings->place.n > 0) return measure_place(model, settings, needs, n_needs, error);
     for (size_t i = 0; status == WEFT_OK && i < count && i < MAX_DEVICES; i++) {
         if (list[i].unusable[0]) continue;
         if (settings->backend ? strcmp(settings->backend, list[i].id) && strcmp(settings->backend, list[i].backend)
@@ -64,6 +83,12 @@ static size_t type_summary(const weft_model *model, type_total *totals) {
     return n;
 }
 
+static void print_layers(const device_need *need, int32_t n_layers) {
+    const int32_t end = need->first_layer + need->n_layers;
+    printf("layers %d to %d%s%s: ", (int)need->first_layer, (int)end - 1, need->first_layer == 0 ? ", the embedding" : "",
+           end == n_layers ? ", the output head" : "");
+}
+
 static void print_text(const weft_model *model, const device_need *needs, size_t n_needs, bool all) {
     weft_model_info info;
     weft_model_describe(model, &info);
@@ -89,6 +114,7 @@ static void print_text(const weft_model *model, const device_need *needs, size_t
     for (size_t i = 0; i < n_needs; i++) {
         const device_need *need = &needs[i];
         printf("%s: ", need->id);
+        if (need->n_layers > 0) print_layers(need, info.n_layers);
         if (need->error.status) {
             print_escaped(stdout, need->error.message);
             putchar('\n');
@@ -185,11 +211,14 @@ static bool add_needs(cJSON *json, const device_need *needs, size_t n_needs) {
         cJSON *entry = cJSON_CreateObject();
         complete = entry && cJSON_AddItemToArray(list, entry) && cJSON_AddStringToObject(entry, "id", need->id);
         if (!complete) break;
+        if (need->n_layers > 0)
+            complete = cJSON_AddNumberToObject(entry, "first_layer", need->first_layer) &&
+                       cJSON_AddNumberToObject(entry, "n_layers", need->n_layers);
         if (need->error.status) {
             complete = json_add_text(entry, "error", need->error.message, strlen(need->error.message));
             continue;
         }
-        complete = cJSON_AddNumberToObject(entry, "weights", (double)need->bytes.weights) &&
+        complete = complete && cJSON_AddNumberToObject(entry, "weights", (double)need->bytes.weights) &&
                    cJSON_AddNumberToObject(entry, "states", (double)need->bytes.states) &&
                    cJSON_AddNumberToObject(entry, "arena", (double)need->bytes.arena) &&
                    cJSON_AddNumberToObject(entry, "rings", (double)need->bytes.rings) &&
@@ -209,9 +238,10 @@ static int run(const weft_command *command, int argc, char **argv) {
         {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "everything as one JSON object"},
         {"all", 'a', OPTION_FLAG, &all, 0, 0, NULL, "every metadata entry and tensor"},
     };
-    size_t n_options = engine_options_add(&settings, options, 2);
+    size_t n_options = place_option_add(&settings, options, engine_options_add(&settings, options, 2));
     const char *path;
     int code = options_parse(command, options, n_options, &path, 1, argc, argv);
+    if (code < 0) code = place_check(command, &settings);
     if (code >= 0) return code;
 
     static device_need needs[MAX_DEVICES];

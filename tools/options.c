@@ -35,6 +35,7 @@ const char *option_argument(const option_spec *option) {
     case OPTION_TEXTS:
         return option->choices ? option->choices : "TEXT";
     case OPTION_CHOICE:
+    case OPTION_PLACE:
         return option->choices;
     case OPTION_FOLDER:
         return "PATH";
@@ -116,6 +117,7 @@ static bool add_text(text_list *list, const char *text) {
 
 static int set_option(const weft_command *command, const option_spec *option, const char *text) {
     weft_error error;
+    const char *wrong;
     switch (option->kind) {
     case OPTION_FLAG:
         *(bool *)option->value = true;
@@ -136,6 +138,9 @@ static int set_option(const weft_command *command, const option_spec *option, co
     case OPTION_CHOICE:
         if (set_choice(option, text)) return -1;
         return usage_error(command, "--%s takes %s, not \"%s\"", option->name, option->choices, text);
+    case OPTION_PLACE:
+        wrong = place_parse(text, option->value);
+        return wrong ? usage_error(command, "--%s: %s; it takes %s, not \"%s\"", option->name, wrong, option->choices, text) : -1;
     case OPTION_FOLDER:
         *(const char **)option->value = text;
         if (!text[0] || weft_os_folder_make(text, &error) == WEFT_OK) return -1;

@@ -116,9 +116,10 @@ static int run(const weft_command *command, int argc, char **argv) {
         {"logits", 0, OPTION_TEXT, &logits_path, 0, 0, "FILE", "write all logits: F32 [n_positions, n_vocab], little-endian"},
         {"json", 0, OPTION_FLAG, &json, 0, 0, NULL, "one JSON object"},
     };
-    size_t n_options = engine_options_add(&settings, options, 2);
+    size_t n_options = place_option_add(&settings, options, engine_options_add(&settings, options, 2));
     const char *positional[2];
     int code = options_parse(command, options, n_options, positional, 2, argc, argv);
+    if (code < 0) code = place_check(command, &settings);
     if (code >= 0) return code;
     if (settings.n_ctx < 2) return usage_error(command, "--ctx takes 2 or more: a window's first token has no score");
 

@@ -74,6 +74,8 @@ weft_device_options device_options(const engine_settings *settings) {
 weft_engine_options engine_options(const engine_settings *settings) {
     return (weft_engine_options){
         .device = settings->backend,
+        .stages = settings->place.items,
+        .n_stages = settings->place.n,
         .device_options = device_options(settings),
         .precision = settings->precision ? WEFT_EXACT : WEFT_FAST,
         .n_ctx = settings->n_ctx,

@@ -21,7 +21,7 @@ size_t talk_options_add(talk_settings *settings, option_spec *options, size_t n_
     memcpy(options + n_options, rows, sizeof rows);
     n_options =
         sampling_options_add(&settings->sampling, &settings->session.sampling, options, n_options + sizeof rows / sizeof rows[0]);
-    return engine_options_add(&settings->engine, options, n_options);
+    return place_option_add(&settings->engine, options, engine_options_add(&settings->engine, options, n_options));
 }
 
 int talk_parse(talk_settings *settings, const weft_command *command, const option_spec *options, size_t n_options,
@@ -35,7 +35,8 @@ int talk_parse(talk_settings *settings, const weft_command *command, const optio
     if (text) *text = n_given > n_models ? given[n_given - 1] : NULL;
     if (settings->stream && !settings->json) return usage_error(command, "--stream needs --json");
     if (!settings->model) settings->model = given[0];
-    return sampling_options_end(command, &settings->sampling, &settings->session.sampling);
+    code = place_check(command, &settings->engine);
+    return code >= 0 ? code : sampling_options_end(command, &settings->sampling, &settings->session.sampling);
 }
 
 weft_status use_template(weft_model *model, const char *file_or_name, weft_error *error) {
