@@ -60,8 +60,11 @@ void weft_os_aligned_free(void *memory);
 /* Zeroed pages from the system; freeing returns them to the system. NULL: no memory. */
 void *weft_os_pages_allocate(size_t size);
 void weft_os_pages_free(void *memory, size_t size);
-/* Physical memory: the total, and what is available without swapping. Zeros if unknown. */
+/* Physical memory that this process may use: the total, and what is available without swapping. Zeros if unknown. On Linux the
+ * limits of the process's control group, and of those that it lies in, count too. */
 void weft_os_memory(uint64_t *total, uint64_t *available);
+/* For tests, on Linux alone: the same, from the files below a folder that stands for the root. */
+void weft_os_memory_below(const char *root, uint64_t *total, uint64_t *available);
 
 /* ---- Threads ---- */
 typedef struct weft_os_mutex {

@@ -51,45 +51,90 @@ static bool read_number(const char *path, uint64_t *number) {
     return read_text(path, text, sizeof text) && sscanf(text, "%" SCNu64, number) == 1; /* "max": no number */
 }
 
-/* A container has its own memory limit, which the machine's figures do not show. The container counts cached file pages as used,
- * but the system can free them. */
-static bool control_group_memory(uint64_t *limit, uint64_t *used) {
-    static const struct {
-        const char *limit, *used, *stat, *cached[2];
-    } versions[] = {{"/sys/fs/cgroup/memory.max",
-                     "/sys/fs/cgroup/memory.current",
-                     "/sys/fs/cgroup/memory.stat",
-                     {"active_file ", "inactive_file "}},
-                    {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                     "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-                     "/sys/fs/cgroup/memory/memory.stat",
-                     {"total_active_file ", "total_inactive_file "}}};
-    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
-        if (!read_number(versions[i].limit, limit) || !read_number(versions[i].used, used)) continue;
-        char text[8192];
-        if (read_text(versions[i].stat, text, sizeof text)) {
-            for (int j = 0; j < 2; j++) {
-                uint64_t cached;
-                if (find_number(text, versions[i].cached[j], &cached)) *used -= cached < *used ? cached : *used;
-            }
+/* A version of control groups: where its groups lie, what it is called in /proc/self/cgroup ("": nothing), and its files. */
+typedef struct group_version {
+    const char *folder, *controller, *limit, *used, *stat, *cached[2];
+} group_version;
+
+/* The machine's memory, with the limits of control groups so far. */
+typedef struct memory_figures {
+    uint64_t machine, total, available;
+} memory_figures;
+
+/* Copies the process's group, "/user.slice/...", from the text of /proc/self/cgroup; "" if it is the one at the root. */
+static void find_group(const char *text, const char *controller, char *group, size_t size) {
+    group[0] = 0;
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        const char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
+        if (!path) return;
+        for (const char *name = names + 1; name <= path; name += strcspn(name, ",:") + 1) {
+            size_t length = strcspn(name, ",:");
+            if (length != strlen(controller) || strncmp(name, controller, length) != 0) continue;
+            snprintf(group, size, "%.*s", (int)strcspn(path + 1, "\n"), path + 1);
+            if (strcmp(group, "/") == 0 || strncmp(group, "/..", 3) == 0) group[0] = 0;
+            return;
         }
-        return true;
     }
-    return false;
+}
+
+/* A group has its own memory limit, which the machine's figures do not show. It counts cached file pages as used, but the system
+ * can free them. */
+static void apply_group(const group_version *version, const char *root, const char *group, memory_figures *figures) {
+    char folder[1024], path[1088], text[8192];
+    uint64_t limit, used, cached;
+    snprintf(folder, sizeof folder, "%s%s%s", root, version->folder, group);
+    snprintf(path, sizeof path, "%s/%s", folder, version->limit);
+    if (!read_number(path, &limit) || limit >= figures->machine) return;
+    snprintf(path, sizeof path, "%s/%s", folder, version->used);
+    if (!read_number(path, &used)) return;
+    snprintf(path, sizeof path, "%s/%s", folder, version->stat);
+    if (read_text(path, text, sizeof text)) {
+        for (int i = 0; i < 2; i++)
+            if (find_number(text, version->cached[i], &cached)) used -= cached < used ? cached : used;
+    }
+    uint64_t left = used < limit ? limit - used : 0;
+    if (limit < figures->total) figures->total = limit;
+    if (left < figures->available) figures->available = left;
+}
+
+/* The limits of the process's group and of all groups that it lies in. A container may see its own group as the root. */
+static void apply_groups(const char *root, memory_figures *figures) {
+    static const group_version versions[] = {
+        {"/sys/fs/cgroup", "", "memory.max", "memory.current", "memory.stat", {"active_file ", "inactive_file "}},
+        {"/sys/fs/cgroup/memory",
+         "memory",
+         "memory.limit_in_bytes",
+         "memory.usage_in_bytes",
+         "memory.stat",
+         {"total_active_file ", "total_inactive_file "}}};
+    char path[1088], text[4096] = "", group[900];
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    if (!read_text(path, text, sizeof text)) text[0] = 0;
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        find_group(text, versions[i].controller, group, sizeof group);
+        for (char *end = group + strlen(group); end; end = strrchr(group, '/')) {
+            *end = 0;
+            apply_group(&versions[i], root, group, figures);
+        }
+    }
+}
+
+void weft_os_memory_below(const char *root, uint64_t *total, uint64_t *available) {
+    char path[1088], text[4096];
+    memory_figures figures = {0};
+    *total = *available = 0;
+    snprintf(path, sizeof path, "%s/proc/meminfo", root);
+    if (!read_text(path, text, sizeof text) || !find_number(text, "MemTotal:", &figures.machine)) return;
+    figures.total = figures.machine *= 1024;
+    if (find_number(text, "MemAvailable:", &figures.available)) figures.available *= 1024;
+    apply_groups(root, &figures);
+    *total = figures.total;
+    *available = figures.available;
 }
 
 void weft_os_memory(uint64_t *total, uint64_t *available) {
-    char text[4096];
-    uint64_t limit, used;
-    *total = *available = 0;
-    if (!read_text("/proc/meminfo", text, sizeof text) || !find_number(text, "MemTotal:", total)) return;
-    *total *= 1024;
-    *available = find_number(text, "MemAvailable:", available) ? *available * 1024 : 0;
-    if (control_group_memory(&limit, &used) && limit < *total) {
-        *total = limit;
-        uint64_t left = used < limit ? limit - used : 0;
-        if (left < *available) *available = left;
-    }
+    weft_os_memory_below("", total, available);
 }
 
 /* Whether `cpu` is the first allowed processor of its core. So each core is counted once. */
