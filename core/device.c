@@ -59,6 +59,7 @@ static void name_device(listed *device) {
     join(device->backend->name, number, info->id); /* too long: only the backend's name opens the device */
     join(device->backend->name, rest[0] ? rest : number, info->stable_id);
     if (!info->stable_id[0]) memcpy(info->stable_id, info->id, sizeof info->id);
+    info->automatic = rank_of(device) >= 0 && !info->unusable[0];
     memset(info->reserved, 0, sizeof info->reserved);
 }
 
@@ -165,7 +166,7 @@ weft_status weft_devices(weft_runtime *runtime, weft_device_info *list, size_t c
 /* ---- Opening ---- */
 
 static bool matches(const listed *device, const char *name) {
-    if (strcmp(name, "auto") == 0) return rank_of(device) >= 0 && !device->info.unusable[0];
+    if (strcmp(name, "auto") == 0) return device->info.automatic;
     return strcmp(name, device->info.id) == 0 || strcmp(name, device->info.stable_id) == 0 ||
            strcmp(name, device->info.backend) == 0;
 }
@@ -236,6 +237,8 @@ static weft_status open_listed(weft_runtime *runtime, const listed *found, const
     made->backend = found->backend;
     made->index = found->index;
     made->info = found->info;
+    made->n_threads = options->n_threads;
+    snprintf(made->simd, sizeof made->simd, "%s", options->simd ? options->simd : "");
     made->spin_ns = found->info.host_processor ? 0 : options->spin_ns;
     if (!init_mutexes(made)) {
         weft_release(runtime, made);

@@ -12,16 +12,29 @@
 /* 30 s: a driver that computes on the processor may take several seconds for one kernel. */
 #define WEFT_CANCEL_GRACE_NS UINT64_C(30000000000)
 
+/* A measured speed, and of what it is. */
+typedef struct weft_speed {
+    char stable_id[WEFT_NAME_SIZE], simd[16];
+    uint32_t n_threads;
+    weft_type type;
+    weft_precision precision;
+    double bytes_per_s;
+} weft_speed;
+
+#define WEFT_MAX_SPEEDS 16
+
 struct weft_runtime {
     weft_allocator allocator;
     void (*log)(void *user, weft_log_level level, const char *message);
     void *log_user;
     weft_host host;      /* handed to every backend; host.user is the runtime */
-    weft_os_mutex mutex; /* held while the list of backends grows or is counted: it only ever grows */
+    weft_os_mutex mutex; /* held while the list of backends grows or is counted, which only ever grows, and around `speeds` */
     const weft_backend *backends[WEFT_MAX_BACKENDS];
     weft_os_library libraries[WEFT_MAX_BACKENDS]; /* of plug-ins; handle NULL for those built in */
     weft_backend plug_ins[WEFT_MAX_BACKENDS];     /* copies, in which slots that a plug-in does not know of yet are NULL */
     size_t n_backends;
+    weft_speed speeds[WEFT_MAX_SPEEDS]; /* n_speeds were noted; the last ones are here, as in a ring */
+    size_t n_speeds;
     uint64_t grace_ns; /* if a device needs longer than this to end cancelled steps, it counts as lost */
 };
 
@@ -31,6 +44,8 @@ struct weft_device {
     size_t index;
     weft_device_info info; /* from the list of devices at the time of opening */
     weft_backend_device *handle;
+    uint32_t n_threads;  /* as in weft_device_options; likewise the next */
+    char simd[16];       /* "" for NULL */
     uint64_t spin_ns;    /* as in weft_device_options; 0 where the device is the host */
     weft_os_mutex mutex; /* held around every backend call but wait and cancel */
     const void *stager;  /* the load that uses the backend's staging memory, or NULL */

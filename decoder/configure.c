@@ -126,8 +126,6 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
     status = configure_pages(options, &c, error);
     if (status != WEFT_OK) return status;
     configure_heads(&c);
-    if (c.n_ctx > model->hyper.n_ctx_train)
-        weft_log(model->runtime, WEFT_LOG_WARNING, "n_ctx is more than the positions the model was trained on");
     *config = c;
     return WEFT_OK;
 }

@@ -1,12 +1,21 @@
 /* Creating and destroying engines. */
+#include <string.h>
+
 #include "decoder/engine.h"
 #include "weft/ops/step.h"
 
 weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *options, weft_error *error) {
     const weft_engine_options none = {.n_ctx = 0};
     if (!options) options = &none;
+    weft_chosen_device chosen = {.reason = "it was named"};
+    weft_engine_options named = *options;
     weft_status status = weft_engine_configure(engine->model, options, &engine->config, error);
-    if (status == WEFT_OK) status = weft_stages_open(engine, options, error);
+    if (status == WEFT_OK && options->n_stages == 0 && (!options->device || strcmp(options->device, "auto") == 0)) {
+        status = weft_choose_device(engine->model, options, &chosen, error);
+        named.device = chosen.name;
+    }
+    memcpy(engine->device_reason, chosen.reason, sizeof engine->device_reason);
+    if (status == WEFT_OK) status = weft_stages_open(engine, &named, error);
     if (status == WEFT_OK) weft_step_time_begin(engine, options);
     return status;
 }
@@ -49,12 +58,15 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
     created->depth = depth;
     created->pages.runtime = model->runtime;
     weft_status status = weft_engine_open(created, options, error);
+    if (status == WEFT_OK) status = weft_fit_check(created, options, error);
     if (status == WEFT_OK) status = create_tables(created, error);
     if (status == WEFT_OK) status = weft_stages_load(created, error);
     if (status != WEFT_OK) {
         weft_engine_destroy(created);
         return status;
     }
+    if (created->config.n_ctx > model->hyper.n_ctx_train)
+        weft_log(model->runtime, WEFT_LOG_WARNING, "n_ctx is more than the positions the model was trained on");
     created->load_ns = weft_os_now() - start;
     *engine = created;
     return WEFT_OK;

@@ -115,6 +115,7 @@ struct weft_engine {
     weft_engine_stage *stages;
     int32_t n_stages;
     weft_loading loading;
+    char device_reason[sizeof((weft_device_choice *)0)->reason]; /* why it was chosen */
     weft_os_mutex mutex;
     weft_os_condition changed; /* a step has ended */
     bool has_mutex, has_condition;
@@ -235,6 +236,25 @@ weft_status weft_engine_plan(weft_engine *engine, int32_t stage, int32_t n_rows,
                              weft_plan **plan, weft_error *error);
 /* The last stage gives results, the others the residual. */
 bool weft_stage_has_head(const weft_engine *engine, int32_t stage);
+
+/* ---- Fitting a device, and choosing one ---- */
+
+/* Whether the bytes are free; true if the device does not know its memory. */
+bool weft_fits(const weft_device_info *device, const weft_store_bytes *bytes);
+/* The largest n_ctx that was found to fit, with the same other options, but for n_cache, which is divided likewise. 0: none. The
+ * engine was opened with the options and does not fit. */
+int32_t weft_fit_context(const weft_engine *engine, const weft_engine_options *options);
+/* What is needed and free, and what to try. */
+void weft_fit_text(const weft_engine *engine, int32_t n_ctx_fits, char *text, size_t size);
+/* WEFT_OUT_OF_MEMORY with that text if the engine does not fit. */
+weft_status weft_fit_check(const weft_engine *engine, const weft_engine_options *options, weft_error *error);
+
+/* The device that is chosen for "auto": its name for weft_device_open, and why. */
+typedef struct weft_chosen_device {
+    char name[WEFT_NAME_SIZE], reason[sizeof((weft_device_choice *)0)->reason];
+} weft_chosen_device;
+weft_status weft_choose_device(weft_model *model, const weft_engine_options *options, weft_chosen_device *chosen,
+                               weft_error *error);
 
 /* Take and release the mutex, and count the time between as host time. Within it, weft_engine_rest and weft_engine_work, called
  * with the mutex held, exclude waits from that time. */

@@ -151,6 +151,50 @@ class Devices(unittest.TestCase):
         usable = [entry["usable"] for entry in got]
         self.assertEqual(usable, sorted(usable, reverse=True), "usable ones come first")
 
+    def test_choice(self):
+        """With a model: what it needs on each device, and which one is chosen, and why. Without --backend it runs there."""
+        plain = self.devices()
+        code, out, err = weft("devices", model(), "--json", "--cache-folder", "")
+        self.assertEqual((code, err), (0, b""))
+        got = json.loads(out)
+        same = ["id", "stable_id", "backend", "name", "kind", "unusable", "automatic", "driver", "features"]
+        self.assertEqual([[entry[key] for key in same] for entry in got], [[entry[key] for key in same] for entry in plain])
+        [chosen] = [entry for entry in got if entry["chosen"]]
+        self.assertTrue(chosen["automatic"] and chosen["fits"] and chosen["kind"] not in ("software gpu", "nothing"), chosen)
+        needs = {entry["id"]: entry for entry in json.loads(weft("inspect", model(), "--json", "--cache-folder", "")[1])["devices"]}
+        for entry in got:
+            self.assertTrue(entry["reason"], entry)
+            if entry["usable"] and entry["id"] in needs:
+                self.assertEqual([entry[key] for key in ("bytes_used", "weights", "states", "arena", "rings")],
+                                 [needs[entry["id"]][key] for key in ("bytes_used", "weights", "states", "arena", "rings")])
+        if not any(entry["automatic"] for entry in got if entry["backend"] != "cpu"):
+            self.assertEqual((chosen["id"], chosen["weight_bytes_per_s"]), ("cpu:0", None))
+        code, out, err = weft("devices", model(), "--cache-folder", "")
+        self.assertEqual((code, err), (0, b""))
+        self.assertEqual(out.count(b" chosen: ") - out.count(b"not chosen: "), 1)
+        for arguments, expected in [(["--backend", "cpu"], b"it was named"), (["--backend", "nowhere"], None)]:
+            code, out, err = weft("devices", model(), *arguments)
+            self.assertEqual(code, 0 if expected else 1)
+            self.assertIn(expected or b"there is no device", out if expected else err)
+
+    def test_too_large(self):
+        """What is needed and free, in numbers, before anything is loaded; what is advised fits."""
+        ctx = ["--ctx", "16000000", "--backend", "cpu"]
+        code, out, err = weft("run", model(), *ctx, "--raw", "-p", "abc", "-n", "1")
+        self.assertEqual((code, out), (1, b""))
+        found = re.search(rb"weft: ([0-9.]+) GB needed and ([0-9.]+) free on cpu:0: weights ([0-9.]+), KV cache of 16000000 "
+                          rb"positions ([0-9.]+), scratch ([0-9.]+); a context \(n_ctx\) of (\d+) positions fits", err)
+        if not found:
+            self.skipTest("this machine has the memory")
+        needed, free, *parts = [float(number) for number in found.groups()[:5]]
+        self.assertAlmostEqual(needed, sum(parts), delta=0.02)
+        self.assertGreater(needed, free)
+        self.assertIn(b"--ctx N makes it smaller", err)
+        [entry] = json.loads(weft("devices", model(), "--json", *ctx)[1])
+        self.assertEqual((entry["fits"], entry["chosen"]), (False, False))
+        [entry] = json.loads(weft("devices", model(), "--json", "--backend", "cpu", "--ctx", str(entry["n_ctx_fits"] // 2))[1])
+        self.assertEqual((entry["fits"], entry["chosen"]), (True, True))
+
     def test_stable_id(self):
         """It opens the device that it was listed for."""
         for entry in self.devices():

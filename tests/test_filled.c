@@ -67,6 +67,13 @@ static void zeroes_what_a_store_tells(void **state) {
     FILL(bytes);
     must(weft_engine_measure(model, &engine_options, &bytes, &error), &error);
     ASSERT_ZERO(bytes);
+    weft_device_choice choice;
+    size_t count = 0;
+    FILL(choice);
+    must(weft_engine_choose(model, &engine_options, &choice, 1, &count, &error), &error);
+    ASSERT_ZERO(choice);
+    ASSERT_ZERO(choice.device);
+    ASSERT_ZERO(choice.bytes);
 }
 
 static void zeroes_what_a_session_gives(void **state) {

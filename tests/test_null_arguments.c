@@ -1,4 +1,4 @@
-/* Every function of weft.h and check.h with NULL for each thing it needs: a status and a message, never a crash. */
+/* Every function of weft.h, speed.h and check.h with NULL for each thing it needs: a status and a message, never a crash. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "tests/support/fixture.h"
 #include "weft/check.h"
 #include "weft/rope_table.h"
+#include "weft/speed.h"
 
 typedef struct world {
     weft_runtime *runtime;
@@ -103,6 +104,10 @@ static void devices_and_runtimes(void **state) {
     REFUSED(weft_device_describe, w.device, NULL);
     REFUSED(weft_device_read_bandwidth, NULL, &bandwidth);
     REFUSED(weft_device_read_bandwidth, w.device, NULL);
+    REFUSED(weft_device_weight_speed, NULL, WEFT_Q8_0, WEFT_FAST, &bandwidth);
+    REFUSED(weft_device_weight_speed, w.device, WEFT_Q8_0, WEFT_FAST, NULL);
+    REFUSED(weft_device_weight_speed, w.device, WEFT_I32, WEFT_FAST, &bandwidth);
+    REFUSED(weft_device_weight_speed, w.device, WEFT_TYPE_COUNT, WEFT_FAST, &bandwidth);
     REFUSED(weft_rope_table, NULL, 0, 1, values);
     REFUSED(weft_rope_table, &rope, 0, 1, NULL);
 }
@@ -257,7 +262,7 @@ static void what_returns_no_status(void **state) {
 /* After the others: no function of the headers that returns a status is missing here, but for those that make one. */
 static void none_is_missing(void **state) {
     (void)state;
-    static const char *const headers[] = {"weft.h", "check.h"}, declaration[] = "WEFT_API weft_status ";
+    static const char *const headers[] = {"weft.h", "speed.h", "check.h"}, declaration[] = "WEFT_API weft_status ";
     size_t n = 0;
     for (size_t i = 0; i < 2; i++) {
         char path[512], line[512], name[80], wanted[96];

@@ -139,6 +139,11 @@ static weft_status measure_engine(weft_error *error) {
     return weft_engine_measure(model, &engine_options, &bytes, error);
 }
 
+static weft_status choose_device(weft_error *error) {
+    size_t count;
+    return weft_engine_choose(model, &engine_options, NULL, 0, &count, error);
+}
+
 static weft_status build_graph(weft_error *error) {
     weft_graph *made = NULL;
     weft_status status = weft_model_graph(model, &engine_options, 1, 1, &made, error);
@@ -253,6 +258,8 @@ static const struct {
     {"device_options.reserved must be zero", create_engine, WORDS(engine_options.device_options)},
     {"options.reserved must be zero", measure_engine, WORDS(engine_options)},
     {"device_options.reserved must be zero", measure_engine, WORDS(engine_options.device_options)},
+    {"options.reserved must be zero", choose_device, WORDS(engine_options)},
+    {"device_options.reserved must be zero", choose_device, WORDS(engine_options.device_options)},
     {"options.reserved must be zero", build_graph, WORDS(engine_options)},
     {"device_options.reserved must be zero", build_graph, WORDS(engine_options.device_options)},
     {"options.reserved must be zero", create_session, WORDS(session_options)},

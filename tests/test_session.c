@@ -133,11 +133,15 @@ static void null_is_refused(void **state) {
     weft_graph *graph = NULL;
     weft_store_bytes bytes;
     weft_piece piece;
+    size_t n_devices;
     const weft_status statuses[] = {
         weft_engine_create(NULL, NULL, &none, &error),
         weft_engine_create(model, NULL, NULL, &error),
         weft_engine_measure(NULL, NULL, &bytes, &error),
         weft_engine_measure(model, NULL, NULL, &error),
+        weft_engine_choose(NULL, NULL, NULL, 0, &n_devices, &error),
+        weft_engine_choose(model, NULL, NULL, 0, NULL, &error),
+        weft_engine_choose(model, NULL, NULL, 1, &n_devices, &error),
         weft_engine_step(NULL, NULL, &error),
         weft_model_graph(NULL, NULL, 1, 1, &graph, &error),
         weft_model_graph(model, NULL, 1, 1, NULL, &error),

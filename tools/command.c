@@ -43,6 +43,9 @@ void tell(const weft_error *error) {
 
 int fail(const weft_error *error) {
     tell(error);
+    if (error->status == WEFT_OUT_OF_MEMORY && strstr(error->message, " free on "))
+        fprintf(stderr,
+                "weft: --ctx N makes it smaller, --backend NAME takes another device; `weft devices MODEL` compares them\n");
     if (error->status == WEFT_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
     return error->status == WEFT_UNSUPPORTED ? EXIT_UNSUPPORTED : EXIT_FAILED;
 }

@@ -158,7 +158,7 @@ typedef struct weft_stage {
 } weft_stage;
 
 typedef struct weft_engine_options {
-    const char *device; /* a name for weft_device_open; NULL: "auto" */
+    const char *device; /* a name for weft_device_open; NULL or "auto": the one that weft_engine_choose chooses */
     weft_device_options device_options;
     weft_precision precision;
     bool kv_f32;           /* the KV cache is F32 in `fast` too, instead of F16; in `exact` it always is */
@@ -191,8 +191,9 @@ typedef struct weft_engine_options {
 
 /* Opens the device, or those of the stages, makes the plans and loads the weights. `options` may be NULL. The model must outlive
  * the engine. WEFT_INVALID_ARGUMENT: the stages do not have as many layers as the model, or one has none. WEFT_NOT_FOUND and
- * others: as weft_device_open. WEFT_OUT_OF_MEMORY: as weft_store_load; no stage is loaded if a device has no room for its stages.
- * WEFT_UNSUPPORTED: the model has no weights, or the device cannot run it. WEFT_CANCELLED: `progress` returned false. WEFT_IO. */
+ * others: as weft_device_open. WEFT_OUT_OF_MEMORY: the message says what is needed and free; no stage is loaded if a device has no
+ * room. WEFT_UNSUPPORTED: the model has no weights, or the device cannot run it. WEFT_CANCELLED: `progress` returned false.
+ * WEFT_IO. */
 WEFT_API weft_status weft_engine_create(weft_model *model, const weft_engine_options *options, weft_engine **engine,
                                         weft_error *error);
 /* Its sessions must have been destroyed. */
@@ -202,6 +203,29 @@ WEFT_API void weft_engine_destroy(weft_engine *engine);
  * allocates and loads nothing on them. Fails as weft_engine_create does. */
 WEFT_API weft_status weft_engine_measure(weft_model *model, const weft_engine_options *options, weft_store_bytes *bytes,
                                          weft_error *error);
+
+/* What weft_engine_choose says about one device. */
+typedef struct weft_device_choice {
+    weft_device_info device; /* with its free memory at that time, if it could be opened */
+    bool chosen;             /* one of all at most */
+    bool fits;               /* the engine's memory is free on the device, or the device does not know its memory */
+    weft_store_bytes bytes;  /* the memory that the engine needs there; zeros: unknown */
+    int32_t n_ctx_fits;      /* if it does not fit: a smaller n_ctx with which it does; 0: there is none */
+    double speed;            /* weft_device_weight_speed, of the type of most of the weights; 0: it was not measured */
+    char reason[320];        /* why the device was chosen or passed over, for people */
+    uint64_t reserved[8];
+} weft_device_choice;
+
+/* Says which device weft_engine_create would choose with these options (may be NULL; without their stages), and why. Writes the
+ * number of devices to `count` and up to `capacity` of them to `list` (NULL if `capacity` is 0), in the order of weft_devices: all
+ * devices if the options name "auto" or none, otherwise those of that name. It is no failure if no device is chosen. Fails as
+ * weft_engine_create does.
+ *
+ * "auto" is one of the `automatic` devices that have the engine's memory free: the first of them, unless a later one is at least
+ * half as fast again by a short measurement. There is no measurement if only one is left, or if the options name one. All usable
+ * devices are opened, one after the other, and nothing is loaded. */
+WEFT_API weft_status weft_engine_choose(weft_model *model, const weft_engine_options *options, weft_device_choice *list,
+                                        size_t capacity, size_t *count, weft_error *error);
 
 /* What lies on one device. An engine without `stages` has one stage with all layers. */
 typedef struct weft_stage_info {
@@ -228,9 +252,10 @@ typedef struct weft_engine_info {
     /* As in weft_plan_info, of the plan that decodes one sequence, of all stages together; 0 before it was used. */
     uint64_t decode_weight_bytes;
     size_t decode_phases, decode_dispatches;
-    int64_t n_pages_kept;   /* of n_pages_free: those whose keys and values are kept for other sessions */
-    size_t decode_barriers; /* as decode_dispatches */
-    uint64_t reserved[6];
+    int64_t n_pages_kept;      /* of n_pages_free: those whose keys and values are kept for other sessions */
+    size_t decode_barriers;    /* as decode_dispatches */
+    const char *device_reason; /* why this device was chosen, as in weft_device_choice; lives as long as the engine */
+    uint64_t reserved[5];
 } weft_engine_info;
 /* Describes the engine as it is now. */
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);

@@ -1,8 +1,8 @@
 /* weft: run a decoder language model as one small graph of fused tensor operations.
  *
  * This header is the core: runtime, devices, graphs, stores and plans. Models, tokenizers and conversations are in decoder.h,
- * tables for rotary position embedding in rope_table.h, oracles and comparisons in check.h, and what a backend implements in
- * backend.h.
+ * tables for rotary position embedding in rope_table.h, how fast a device is in speed.h, oracles and comparisons in check.h, and
+ * what a backend implements in backend.h.
  *
  * Conventions
  * - A call that can fail returns a weft_status. Its last argument is a `weft_error *`, which may be NULL and receives the message.
@@ -206,7 +206,8 @@ typedef struct weft_device_info {
     bool host_memory;                   /* the device's memory is the host's */
     bool host_processor;                /* steps run on the host's processor, so queueing steps ahead gains nothing */
     weft_device_kind kind;
-    int32_t rank; /* of the device, added to its backend's rank; "auto" opens no device whose rank is below 0 */
+    int32_t rank;   /* of the device, added to its backend's rank */
+    bool automatic; /* set by the core: "auto" may open the device, since the sum of the ranks is 0 or more and it is usable */
     uint64_t reserved[8];
 } weft_device_info;
 
@@ -223,8 +224,8 @@ typedef struct weft_device_options {
 } weft_device_options;
 
 typedef struct weft_device weft_device;
-/* Opens a device by `name`: "auto" or NULL (the first usable device of weft_devices with a rank of 0 or more; devices for tests
- * have lower ranks), a backend's name (its first usable device), or a device's id or stable id. Only "auto" asks more than one
+/* Opens a device by `name`: "auto" or NULL (the first `automatic` device of weft_devices; weft_engine_choose knows a better one for
+ * a model), a backend's name (its first usable device), or a device's id or stable id. Only "auto" asks more than one
  * backend. `options` may be NULL. No other device is opened instead. WEFT_NOT_FOUND: no such device. */
 WEFT_API weft_status weft_device_open(weft_runtime *runtime, const char *name, const weft_device_options *options,
                                       weft_device **device, weft_error *error);

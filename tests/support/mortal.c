@@ -5,6 +5,8 @@
 #include "core/runtime.h"
 #include "weft/backend.h"
 
+#include "os/os.h"
+
 mortal_devices mortal;
 
 static const weft_backend *original;
@@ -19,12 +21,14 @@ static weft_status call_device(mortal_call call, weft_error *error) {
 static weft_status submit(weft_backend_device *device, weft_backend_plan *plan, uint64_t ticket, uint32_t step_slot,
                           uint32_t result_slot, weft_error *error) {
     weft_status status = call_device(MORTAL_SUBMIT, error);
+    mortal.n_steps++;
     return status == WEFT_OK ? original->plan_submit(device, plan, ticket, step_slot, result_slot, error) : status;
 }
 
 /* When the loss is heard of, nothing runs on the device any more. */
 static weft_status wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
     weft_status status = call_device(MORTAL_WAIT, error);
+    if (mortal.wait_ns > 0 && timeout_ns > 0) weft_os_sleep(mortal.wait_ns);
     if (status == WEFT_OK) return original->wait(device, ticket, timeout_ns, error);
     original->wait(device, ticket, UINT64_MAX, NULL);
     return status;
@@ -42,10 +46,34 @@ static weft_status write_buffer(weft_backend_device *device, weft_backend_buffer
     return status == WEFT_OK ? original->write(device, buffer, offset, from, bytes, error) : status;
 }
 
-static weft_status memory_info(weft_backend_device *device, uint64_t *total, uint64_t *free_bytes, weft_error *error) {
-    weft_status status = original->memory_info(device, total, free_bytes, error);
-    if (status == WEFT_OK && mortal.memory_free > 0) *total = *free_bytes = mortal.memory_free;
+static void change(weft_device_info *info) {
+    if (mortal.memory_free > 0 && info->memory_total < mortal.memory_free) info->memory_total = mortal.memory_free;
+    if (mortal.memory_free > 0) info->memory_free = mortal.memory_free;
+    if (!mortal.is_card) return;
+    info->kind = WEFT_DEVICE_GPU;
+    info->rank = 1000;
+    info->stable_id[0] = 0;
+}
+
+static weft_status list_devices(const weft_host *host, weft_device_info *list, size_t capacity, size_t *count, weft_error *error) {
+    weft_status status = original->devices(host, list, capacity, count, error);
+    for (size_t i = 0; status == WEFT_OK && i < *count && i < capacity; i++) change(&list[i]);
     return status;
+}
+
+static weft_status memory_info(weft_backend_device *device, uint64_t *total, uint64_t *available, weft_error *error) {
+    weft_device_info info = {0};
+    weft_status status = original->memory_info(device, &info.memory_total, &info.memory_free, error);
+    change(&info);
+    *total = info.memory_total;
+    *available = info.memory_free;
+    return status;
+}
+
+static weft_status create_plan(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
+                               weft_error *error) {
+    mortal.n_plans++;
+    return original->plan_create(device, schedule, plan, error);
 }
 
 void mortal_plant(weft_runtime *runtime, const char *name) {
@@ -55,9 +83,11 @@ void mortal_plant(weft_runtime *runtime, const char *name) {
         if (strcmp(runtime->backends[i]->name, name) == 0) original = runtime->backends[i];
     backend = *original;
     backend.name = "mortal";
+    backend.devices = list_devices;
+    backend.memory_info = memory_info;
+    backend.plan_create = create_plan;
     backend.plan_submit = submit;
     backend.wait = wait;
-    backend.memory_info = memory_info;
     backend.read = read_buffer;
     backend.write = write_buffer;
     runtime->backends[place] = &backend;

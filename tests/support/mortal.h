@@ -1,4 +1,4 @@
-/* A backend "mortal": another one, whose devices are lost when the test says so. */
+/* A backend "mortal": another one, whose devices are lost when the test says so, and are what it wants them to be. */
 #ifndef WEFT_TESTS_MORTAL_H
 #define WEFT_TESTS_MORTAL_H
 
@@ -10,7 +10,10 @@ typedef enum mortal_call { MORTAL_SUBMIT, MORTAL_WAIT, MORTAL_READ, MORTAL_WRITE
 typedef struct mortal_devices {
     int calls_left[MORTAL_N_CALLS]; /* the call that finds 1 here loses the device; 0: none does */
     bool is_lost;
-    uint64_t memory_free; /* that the device says it has; 0: what it has */
+    uint64_t memory_free; /* 0: as it is */
+    uint64_t wait_ns;     /* that each step takes longer */
+    bool is_card;         /* the devices are cards of a better kind than all others */
+    int n_steps, n_plans; /* so far */
 } mortal_devices;
 
 extern mortal_devices mortal;
