@@ -243,7 +243,7 @@ static void failed_allocations_leak_nothing(void **state) {
     if (strcmp(device_name, "cpu") == 0) mortal_plant(limited, device_name);
     size_t n_before = limits.n_live, n_first = limits.n_all, n = 0, n_failed = 0;
     CHECK(weft_engine_choose(opened, &options, list, MAX_LISTED, &n, &error));
-    const size_t n_all = limits.n_all - n_first, step = n_all / (device_slow ? 10 : 100) + 1;
+    const size_t n_all = limits.n_all - n_first, step = n_all / (device_slow ? 10 : 30) + 1;
     assert_int_equal(limits.n_live, n_before);
     for (size_t at = 1; at <= n_all; at += at < 10 ? 1 : step) {
         limits.fail_at = limits.n_all + at;
