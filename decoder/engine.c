@@ -60,6 +60,7 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
     weft_status status = weft_engine_open(created, options, error);
     if (status == WEFT_OK) status = weft_fit_check(created, options, error);
     if (status == WEFT_OK) status = create_tables(created, error);
+    created->open_ns = weft_os_now() - start;
     if (status == WEFT_OK) status = weft_stages_load(created, error);
     if (status != WEFT_OK) {
         weft_engine_destroy(created);

@@ -138,7 +138,7 @@ struct weft_engine {
     bool is_short; /* a sequence waits for pages that another has tenure of: see tenure.c */
     bool *slots;   /* n_sequences: whether each slot is in use */
     int32_t turn;  /* the first decoding sequence of the next step, if not all fit in a step */
-    uint64_t load_ns;
+    uint64_t load_ns, open_ns;
     uint64_t host_ns, working_since_ns; /* see weft_engine_work */
 };
 

@@ -74,6 +74,7 @@ void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
         .n_pages_kept = engine->pages.n_kept,
         .device_reason = engine->device_reason,
         .load_ns = engine->load_ns,
+        .open_ns = engine->open_ns,
         .n_steps = engine->n_steps,
         .host_ns = engine->host_ns,
     };

@@ -423,6 +423,11 @@ class Files(unittest.TestCase):
         self.assertGreater(got["load_s"], 0)
         self.assertEqual(got["load_bytes"], json.loads(weft("inspect", model(), "--json")[1])["weight_bytes"])
         self.assertAlmostEqual(got["load_bytes_per_s"], got["load_bytes"] / got["load_s"], delta=1)
+        start = [got["start_" + part + "_s"] for part in ("model", "device", "plans")]
+        self.assertGreater(min(start[:2]), 0)
+        self.assertGreaterEqual(start[2], 0)
+        self.assertAlmostEqual(got["start_s"], sum(start), delta=1e-9)
+        self.assertLess(start[1], got["load_s"])
 
     def test_bench_sequences(self):
         arguments = ["bench", model(), "-p", "70", "-n", "5", "--repeat", "1"]
@@ -440,6 +445,7 @@ class Files(unittest.TestCase):
                 self.assertAlmostEqual(entry["decode_tokens_per_s"] * entry["step_us"] * 1e-6, entry["n_sequences"], places=6)
         out = weft(*arguments, "--sequences", "2", "--backend", "null")[1].decode()
         self.assertRegex(out, r"loaded [\d.]+ MB of weights in [\d.]+ s")
+        self.assertRegex(out, r"beyond reading weights a start takes [\d.]+ s: model [\d.]+, device [\d.]+, plans and kernels [\d.]+")
         self.assertRegex(out, r"sequences .*host us(.*\n) +1 .*100.0 %.*\n +2 ")
 
     def test_bench_sequences_that_do_not_fit(self):

@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 
 #include "bench.h"
+#include "os/os.h"
 
 enum { MAX_SAMPLES = 65536, PREFILL_PIECE = 2048, DEFAULT_PROMPT = 512 };
 
@@ -35,8 +36,10 @@ typedef struct bench {
     int32_t n_vocab;
     double samples[MAX_SAMPLES]; /* the host's time of each step in the current runs, us */
     size_t n_samples;
-    double read_bandwidth; /* bytes/s; 0: unknown */
-    uint64_t file_bytes;   /* of weights, which were loaded */
+    double read_bandwidth;          /* bytes/s; 0: unknown */
+    uint64_t file_bytes;            /* of weights, which were loaded */
+    double model_s;                 /* to open the model */
+    double host_s[1 + MAX_REPEATS]; /* of the runs from the start, the one to warm up first */
     decode_figures start, at[MAX_NUMBERS];
     together together;
 } bench;
@@ -156,14 +159,37 @@ static weft_status measure_bandwidth(bench *b, weft_runtime *runtime, weft_error
     return status == WEFT_UNSUPPORTED ? WEFT_OK : status;
 }
 
+/* What a start costs beyond reading the weights, in seconds. Plans are recorded, and their kernels compiled, in the first run. */
+typedef struct start_figures {
+    double all, model, device, plans;
+} start_figures;
+
+static start_figures start_of(bench *b, const weft_engine_info *info) {
+    double later = median(b->host_s + 1, (size_t)b->settings->n_repeats);
+    start_figures start = {.model = b->model_s, .device = (double)info->open_ns * 1e-9};
+    if (b->host_s[0] > later) start.plans = b->host_s[0] - later;
+    start.all = start.model + start.device + start.plans;
+    return start;
+}
+
+/* Run `index` of those from the start; 0 is the one to warm up. */
+static weft_status run_from_start(bench *b, int32_t index, weft_error *error) {
+    weft_engine_info before, after;
+    weft_engine_describe(b->engine, &before);
+    weft_status status = run_session(b, &b->start, index > 0 ? index - 1 : 0, 1, error);
+    weft_engine_describe(b->engine, &after);
+    b->host_s[index] = (double)(after.host_ns - before.host_ns) * 1e-9;
+    return status;
+}
+
 /* One run to warm up, then the runs that count. For each position of --at, all runs share one prefill. */
 static weft_status measure(bench *b, weft_runtime *runtime, weft_error *error) {
     const bench_settings *settings = b->settings;
     b->start.position = settings->n_prompt;
-    weft_status status = run_session(b, &b->start, 0, 1, error);
+    weft_status status = run_from_start(b, 0, error);
     b->n_samples = 0;
     if (status == WEFT_OK) status = measure_bandwidth(b, runtime, error);
-    for (int32_t i = 0; status == WEFT_OK && i < settings->n_repeats; i++) status = run_session(b, &b->start, i, 1, error);
+    for (int32_t i = 0; status == WEFT_OK && i < settings->n_repeats; i++) status = run_from_start(b, i + 1, error);
     summarise(b, &b->start);
     for (int32_t i = 0; status == WEFT_OK && i < settings->positions.n; i++) {
         b->at[i].position = settings->positions.values[i];
@@ -199,13 +225,15 @@ static void print_devices(const weft_engine *engine) {
     }
 }
 
-static void print_text(const bench *b, const weft_engine_info *info, double share) {
+static void print_text(const bench *b, const weft_engine_info *info, const start_figures *start, double share) {
     const bench_settings *settings = b->settings;
     int32_t n = settings->n_repeats;
     double decoded = b->start.decode_median * (double)info->decode_weight_bytes;
     print_devices(b->engine);
     printf("loaded %.1f MB of weights in %.2f s, %.2f GB/s\n", (double)b->file_bytes * 1e-6, (double)info->load_ns * 1e-9,
            per_second(b->file_bytes, info->load_ns) * 1e-9);
+    printf("beyond reading weights a start takes %.2f s: model %.2f, device %.2f, plans and kernels %.2f\n", start->all,
+           start->model, start->device, start->plans);
     print_speed("prefill", settings->n_prompt, b->start.prefill_median, b->start.prefill, n);
     print_speed("decode ", settings->n_predict, b->start.decode_median, b->start.decode, n);
     printf("a token reads %.1f MB of weights: %.1f GB/s", (double)info->decode_weight_bytes * 1e-6, decoded * 1e-9);
@@ -257,7 +285,7 @@ static bool add_positions(cJSON *json, const bench *b) {
     return complete;
 }
 
-static bool print_json(const bench *b, const weft_engine_info *info, double share) {
+static bool print_json(const bench *b, const weft_engine_info *info, const start_figures *start, double share) {
     const named_number numbers[] = {
         {"n_prompt", b->settings->n_prompt},
         {"n_predict", b->settings->n_predict},
@@ -271,6 +299,10 @@ static bool print_json(const bench *b, const weft_engine_info *info, double shar
         {"load_bytes", (double)b->file_bytes},
         {"load_s", (double)info->load_ns * 1e-9},
         {"load_bytes_per_s", per_second(b->file_bytes, info->load_ns)},
+        {"start_s", start->all},
+        {"start_model_s", start->model},
+        {"start_device_s", start->device},
+        {"start_plans_s", start->plans},
     };
     const named_number bytes[] = {
         {"weights", (double)info->bytes.weights}, {"states", (double)info->bytes.states}, {"arena", (double)info->bytes.arena},
@@ -286,13 +318,14 @@ static bool print_json(const bench *b, const weft_engine_info *info, double shar
     return json_print(json, complete);
 }
 
-static bool print_result(const bench *b) {
+static bool print_result(bench *b) {
     weft_engine_info info;
     weft_engine_describe(b->engine, &info);
+    const start_figures start = start_of(b, &info);
     double decoded = b->start.decode_median * (double)info.decode_weight_bytes;
     double share = b->read_bandwidth > 0 ? decoded / b->read_bandwidth : 0;
-    if (b->settings->json) return print_json(b, &info, share);
-    print_text(b, &info, share);
+    if (b->settings->json) return print_json(b, &info, &start, share);
+    print_text(b, &info, &start, share);
     return true;
 }
 
@@ -432,7 +465,9 @@ static int run(const weft_command *command, int argc, char **argv) {
     weft_model *model = NULL;
     interrupt_install();
     weft_status status = open_runtime(settings.engine.plugin, &runtime, &error);
+    uint64_t begin = weft_os_now();
     if (status == WEFT_OK) status = weft_model_open(runtime, path, &model, &error);
+    b.model_s = (double)(weft_os_now() - begin) * 1e-9;
     if (status == WEFT_OK) status = create_engine(&b, model, &error);
     progress_end();
     if (status == WEFT_OK) status = measure(&b, runtime, &error);

@@ -255,7 +255,8 @@ typedef struct weft_engine_info {
     int64_t n_pages_kept;      /* of n_pages_free: those whose keys and values are kept for other sessions */
     size_t decode_barriers;    /* as decode_dispatches */
     const char *device_reason; /* why this device was chosen, as in weft_device_choice; lives as long as the engine */
-    uint64_t reserved[5];
+    uint64_t open_ns;          /* of load_ns: to open the device and choose kernels, before any weight is loaded */
+    uint64_t reserved[4];
 } weft_engine_info;
 /* Describes the engine as it is now. */
 WEFT_API void weft_engine_describe(weft_engine *engine, weft_engine_info *info);
