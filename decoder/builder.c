@@ -77,20 +77,31 @@ static weft_value simple(weft_builder *builder, weft_op op, const char *stem, co
     return outputs[0];
 }
 
+/* The state of that name with these changes. */
+static weft_value updated(weft_builder *builder, const char *name, const char *update, weft_value updates) {
+    const weft_graph_request *request = builder->request;
+    weft_value value = state(builder, name, integers(WEFT_SEQUENCE_PAGES + request->max_pages, request->n_sequences));
+    return simple(builder, WEFT_OP_SCATTER, update, INPUTS(value, updates), NULL, 0);
+}
+
 weft_status weft_builder_begin(weft_builder *builder, const weft_model *model, const weft_graph_request *request,
                                weft_error *error) {
     *builder =
         (weft_builder){.model = model, .request = request, .error = error, .layer = -1, .heads = WEFT_NONE, .residual = WEFT_NONE};
+    const bool windowed = request->n_windowed_pages > 0;
+    weft_value windowed_updates = WEFT_NONE;
+    builder->windowed_sequences = WEFT_NONE;
     if (!keep(builder, weft_graph_create(model->runtime, &builder->graph, error))) return builder->status;
     builder->rows = input(builder, "rows", integers(WEFT_ROW_WORDS, request->n_rows));
     builder->updates = input(builder, "updates", integers(2, request->n_updates));
+    if (windowed) windowed_updates = input(builder, "windowed.updates", integers(2, request->n_updates));
     if (request->n_heads > 0) builder->heads = input(builder, "heads", integers(WEFT_HEAD_WORDS, request->n_heads));
     const weft_tensor residual = {.type = WEFT_F32, .shape = {model->hyper.n_embd, request->n_rows, 1, 1}};
     if (request->first_layer > 0) builder->residual = input(builder, "residual", residual);
-    builder->sequences = state(builder, "sequences", integers(WEFT_SEQUENCE_PAGES + request->max_pages, request->n_sequences));
     for (int kind = 0; kind < WEFT_ROPE_TABLE_COUNT; kind++) builder->rope_tables[kind] = WEFT_NONE;
-    builder->sequences =
-        simple(builder, WEFT_OP_SCATTER, "sequences.update", INPUTS(builder->sequences, builder->updates), NULL, 0);
+    builder->sequences = updated(builder, "sequences", "sequences.update", builder->updates);
+    if (windowed)
+        builder->windowed_sequences = updated(builder, "windowed.sequences", "windowed.sequences.update", windowed_updates);
     return builder->status;
 }
 
@@ -129,12 +140,20 @@ weft_value weft_build_embedding_scale(weft_builder *builder) {
     return computed(builder, "embedding_scale", builder->model->hyper.n_embd, 1);
 }
 
-weft_value weft_build_kv_state(weft_builder *builder) {
+static bool is_windowed(const weft_builder *builder, int32_t window) {
+    return window > 0 && builder->request->n_windowed_pages > 0;
+}
+
+static weft_value sequences_of(const weft_builder *builder, int32_t window) {
+    return is_windowed(builder, window) ? builder->windowed_sequences : builder->sequences;
+}
+
+weft_value weft_build_kv_state(weft_builder *builder, int32_t window) {
     char name[WEFT_NAME_SIZE];
     const weft_graph_request *request = builder->request;
+    const int64_t n_pages = is_windowed(builder, window) ? request->n_windowed_pages : request->n_pages;
     const weft_hyperparameters *hyper = &builder->model->hyper;
-    weft_tensor tensor = {.type = request->kv_type,
-                          .shape = {hyper->head_dim, request->page_size, hyper->n_kv_heads, 2 * request->n_pages}};
+    weft_tensor tensor = {.type = request->kv_type, .shape = {hyper->head_dim, request->page_size, hyper->n_kv_heads, 2 * n_pages}};
     snprintf(name, sizeof name, "kv.%d", (int)builder->layer);
     return state(builder, name, tensor);
 }
@@ -215,8 +234,8 @@ weft_value weft_build_sum_experts(weft_builder *builder, const char *stem, weft_
     return simple(builder, WEFT_OP_SUM_EXPERTS, stem, INPUTS(x, weights), NULL, 0);
 }
 
-weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv) {
-    return simple(builder, WEFT_OP_KV_WRITE, "kv_write", INPUTS(k, v, kv, builder->rows, builder->sequences), NULL, 0);
+weft_value weft_build_kv_write(weft_builder *builder, weft_value k, weft_value v, weft_value kv, int32_t window) {
+    return simple(builder, WEFT_OP_KV_WRITE, "kv_write", INPUTS(k, v, kv, builder->rows, sequences_of(builder, window)), NULL, 0);
 }
 
 weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value kv, int32_t window) {
@@ -226,7 +245,7 @@ weft_value weft_build_attention(weft_builder *builder, weft_value q, weft_value 
                                           .scale = hyper->attention_scale != 0 ? hyper->attention_scale : usual,
                                           .window = window,
                                           .soft_cap = hyper->attention_cap};
-    return simple(builder, WEFT_OP_ATTENTION, "attention", INPUTS(q, kv, builder->rows, builder->sequences), &params,
+    return simple(builder, WEFT_OP_ATTENTION, "attention", INPUTS(q, kv, builder->rows, sequences_of(builder, window)), &params,
                   sizeof params);
 }
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "decoder/engine.h"
+#include "weft/ops/attention.h"
 #include "weft/ops/sample.h"
 #include "weft/ops/step.h"
 
@@ -64,15 +65,30 @@ static weft_status configure_pages(const weft_engine_options *options, weft_engi
                        1, INT32_MAX, error);
 }
 
-/* 0 where a layer sees all positions. */
-static int32_t window_of(const weft_model *model) {
+/* The pages that a sequence has once it has passed those out of the window, with the page of its next row, are n_own - 1 or
+ * fewer. Steps that are queued, and the rows that come next, use the spare ones. */
+static void configure_windowed(int32_t window, weft_engine_config *config) {
+    const int32_t max_queued = 2, page_size = config->page_size;
+    const int64_t n_own = ((int64_t)window + WEFT_KEPT_POSITIONS + WEFT_ATTENTION_RANGE) / page_size + 3;
+    const int64_t n_spare = ((int64_t)(max_queued + 1) * config->max_rows - 1) / page_size + 1;
+    const int64_t n_pages = n_own * config->n_sequences + n_spare;
+    if (n_pages >= config->n_pages) return;
+    config->windowed =
+        (weft_windowed_config){.window = window, .n_pages = (int32_t)n_pages, .n_own = (int32_t)n_own, .n_spare = (int32_t)n_spare};
+}
+
+static void configure_windows(const weft_model *model, weft_engine_config *config) {
     int32_t largest = 0;
-    for (int32_t i = 0; model->family->layer && i < model->hyper.n_layers; i++) {
-        int32_t window = model->family->layer(&model->hyper, i).window;
-        if (window == 0) return 0;
+    bool all = true;
+    for (int32_t i = 0; i < model->hyper.n_layers; i++) {
+        int32_t window = weft_family_layer(model->family, &model->hyper, i).window;
+        all = all && window > 0;
         largest = window > largest ? window : largest;
     }
-    return largest;
+    if (all)
+        config->window = largest;
+    else if (largest > 0)
+        configure_windowed(largest, config);
 }
 
 static void configure_heads(weft_engine_config *config) {
@@ -103,7 +119,6 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
         .page_size = or_default(options->page_size, DEFAULT_PAGE_SIZE),
         .max_rows = or_default(options->max_rows, WEFT_MAX_ROWS),
         .max_top = options->max_top,
-        .window = window_of(model),
         .logits = options->logits,
         .embeddings = options->embeddings,
         .refuse_when_full = options->refuse_when_full,
@@ -125,6 +140,7 @@ weft_status weft_engine_configure(const weft_model *model, const weft_engine_opt
                          (int)c.max_rows);
     status = configure_pages(options, &c, error);
     if (status != WEFT_OK) return status;
+    if (!options->keep_all_pages) configure_windows(model, &c);
     configure_heads(&c);
     *config = c;
     return WEFT_OK;

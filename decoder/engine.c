@@ -27,7 +27,10 @@ static bool create_flight(weft_engine *engine, weft_flight *flight) {
     flight->rows = weft_allocate(engine->runtime, max_rows * WEFT_ROW_WORDS * sizeof *flight->rows);
     flight->updates = weft_allocate(engine->runtime, n_updates * 2 * sizeof *flight->updates);
     flight->heads = weft_allocate(engine->runtime, max_rows * WEFT_HEAD_WORDS * sizeof *flight->heads);
-    return flight->parts && flight->head_positions && flight->rows && flight->updates && flight->heads;
+    if (weft_windowed_apart(engine))
+        flight->windowed_updates = weft_allocate(engine->runtime, n_updates * 2 * sizeof *flight->windowed_updates);
+    return flight->parts && flight->head_positions && flight->rows && flight->updates && flight->heads &&
+           (flight->windowed_updates || !weft_windowed_apart(engine));
 }
 
 /* Allocates the host's data of sequences and steps. */
@@ -41,8 +44,12 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
     engine->has_condition = weft_os_condition_init(&engine->changed);
     if (!engine->sessions || !engine->slots || !enough || !engine->has_mutex || !engine->has_condition)
         return weft_fail(error, WEFT_OUT_OF_MEMORY, "no host memory for the tables of %zu sequences", n_sequences);
-    return weft_pages_create(&engine->pages, engine->runtime, engine->config.n_pages, engine->config.page_size,
-                             engine->config.max_kept, error);
+    const weft_engine_config *config = &engine->config;
+    weft_status status =
+        weft_pages_create(&engine->pages, engine->runtime, config->n_pages, config->page_size, config->max_kept, error);
+    if (status != WEFT_OK || !weft_windowed_apart(engine)) return status;
+    return weft_pages_create(&engine->windowed_pages, engine->runtime, config->windowed.n_pages, config->page_size,
+                             config->max_kept, error);
 }
 
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
@@ -56,7 +63,7 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
     created->runtime = model->runtime;
     created->model = model;
     created->depth = depth;
-    created->pages.runtime = model->runtime;
+    created->pages.runtime = created->windowed_pages.runtime = model->runtime;
     weft_status status = weft_engine_open(created, options, error);
     if (status == WEFT_OK) status = weft_fit_check(created, options, error);
     if (status == WEFT_OK) status = create_tables(created, error);
@@ -82,6 +89,7 @@ static void destroy_flight(weft_runtime *runtime, weft_flight *flight) {
     weft_release(runtime, flight->head_positions);
     weft_release(runtime, flight->rows);
     weft_release(runtime, flight->updates);
+    weft_release(runtime, flight->windowed_updates);
     weft_release(runtime, flight->heads);
 }
 
@@ -94,6 +102,7 @@ void weft_engine_destroy(weft_engine *engine) {
     }
     weft_stages_close(engine);
     weft_pages_destroy(&engine->pages);
+    weft_pages_destroy(&engine->windowed_pages);
     for (int32_t i = 0; i < WEFT_MAX_DEPTH; i++) destroy_flight(runtime, &engine->flights[i]);
     weft_release(runtime, engine->sessions);
     weft_release(runtime, engine->slots);

@@ -16,6 +16,9 @@
 #define WEFT_MAX_DEPTH 4
 /* How many tokens a sequence may generate ahead of its reader, while no other sequence waits for its pages. */
 #define WEFT_MAX_UNREAD 8
+/* How far a sequence can go back, at the most, without needing pages that it has passed: more than an answer is ahead of its
+ * reader. */
+#define WEFT_KEPT_POSITIONS 64
 #define WEFT_MAX_ROWS 512
 /* Powers of two up to WEFT_MAX_ROWS. */
 #define WEFT_ROW_SIZES 10
@@ -29,6 +32,15 @@ typedef enum weft_gives {
     WEFT_GIVES_COUNT
 } weft_gives;
 
+/* Layers with windows, in a model that has other layers too, have pages of their own, and a sequence gives back those that are out
+ * of the window: windowed.c. */
+typedef struct weft_windowed_config {
+    int32_t window;  /* the largest; 0: there are no such layers, or they use the pages of the others */
+    int32_t n_pages; /* in all; 0 as above */
+    int32_t n_own;   /* of those, for each sequence; enough for its next row */
+    int32_t n_spare; /* of those, for the rows of prompts: whoever has such rows takes them */
+} weft_windowed_config;
+
 /* weft_engine_options after filling in all defaults and checking all rules. */
 typedef struct weft_engine_config {
     weft_precision precision;
@@ -36,7 +48,8 @@ typedef struct weft_engine_config {
     int32_t n_ctx, n_sequences, page_size, n_pages;
     int32_t max_pages; /* of one sequence */
     int32_t max_kept;  /* pages that no sequence has; negative: sequences do not share by content */
-    int32_t window;    /* the largest of all layers; 0: there is a layer that sees all positions */
+    int32_t window;    /* the largest, if all layers have one: pages out of it are given back; 0: they are not */
+    weft_windowed_config windowed;
     int32_t max_rows, max_top;
     int32_t max_heads[WEFT_GIVES_COUNT]; /* rows at the head, by what the plan returns; this limits the memory for logits */
     bool logits, embeddings, refuse_when_full, unfused;
@@ -62,6 +75,7 @@ typedef struct weft_part {
     uint32_t epoch;        /* the session's when the step was made; results of another epoch are dropped */
     int32_t first, count;  /* positions */
     int32_t first_page, n_page_updates;
+    int32_t first_windowed, n_windowed_updates; /* the same for the windowed layers' pages */
     int32_t n_heads;
     bool chooses; /* its last head chooses the next token; the other heads score existing tokens */
 } weft_part;
@@ -84,13 +98,15 @@ typedef struct weft_flight {
     uint64_t started_ns, submitted_ns; /* submitted: to the stage that runs */
     uint64_t longest_ns;               /* of the stages that have ended and whose devices end no running step */
     int32_t *rows, *updates, *heads;   /* step inputs of all stages; as many as the largest plan has */
+    int32_t *windowed_updates;         /* NULL: there is no such input */
     int32_t stage;                     /* that runs, or that ended last */
     weft_plan *plan;                   /* of that stage */
     weft_ticket ticket;
     weft_gives gives;
-    int32_t n_rows, n_heads, n_updates; /* those that are used */
-    int32_t T, R;                       /* those that the plan has */
-    weft_part *parts;                   /* n_sequences */
+    int32_t n_rows, n_heads; /* those that are used */
+    int32_t n_updates, n_windowed_updates;
+    int32_t T, R;     /* those that the plan has */
+    weft_part *parts; /* n_sequences */
     int32_t n_parts;
     int32_t *head_positions; /* of each head, part by part */
 } weft_flight;
@@ -121,6 +137,7 @@ struct weft_engine {
     bool has_mutex, has_condition;
     bool stepping; /* a thread is inside a step, and may have released the mutex to wait for it */
     weft_pages pages;
+    weft_pages windowed_pages; /* n_pages 0: none */
     int32_t depth;
     bool host_processor;                       /* a step runs on the host's processor, in part at least */
     bool ends_steps;                           /* the devices end a running step that is cancelled */
@@ -167,6 +184,12 @@ typedef enum weft_chat_state {
     WEFT_CHAT_ANSWER, /* an answer that was begun after a message */
 } weft_chat_state;
 
+/* A session's pages for the windowed layers, as its others. */
+typedef struct weft_windowed {
+    int32_t *page_table; /* NULL: none */
+    int32_t n_pages, n_passed, n_sent;
+} weft_windowed;
+
 struct weft_session {
     weft_engine *engine;
     weft_session_options options; /* n_ctx filled in; `sampling` as in the sampler of later answers */
@@ -182,7 +205,8 @@ struct weft_session {
     int32_t n_read;     /* tokens the caller has seen */
     int32_t *page_table;
     int32_t n_pages;
-    int32_t n_passed;     /* the first of those, which no layer sees any more: given back */
+    int32_t n_passed; /* the first of those, which no layer sees any more: given back */
+    weft_windowed windowed;
     uint64_t *page_names; /* of the first n_named pages: see pages.h */
     int32_t n_named;
     bool is_carried;    /* has pages that were not computed here: they get no names */
@@ -285,6 +309,33 @@ void weft_session_set_back(weft_session *session, int32_t n_pages);
 void weft_session_pass_pages(weft_session *session);
 /* Whether the pages that the rows from this position on see are still there. */
 bool weft_session_sees(const weft_session *session, int32_t position);
+/* The first position that the row at `position` reads. */
+int32_t weft_first_seen(int32_t window, int32_t position);
+
+/* ---- The windowed layers' pages; all of these do nothing where there are none ---- */
+
+static inline bool weft_windowed_apart(const weft_engine *engine) {
+    return engine->config.windowed.n_pages > 0;
+}
+/* Takes pages for the next rows, as far as there are some. False: there is none for the next row. */
+bool weft_windowed_take(weft_session *session);
+/* Gives back those of index n on. */
+void weft_windowed_give(weft_session *session, int32_t n);
+/* Gives back the first ones, up to index n. */
+void weft_windowed_pass(weft_session *session, int32_t n);
+/* From n_queued on, pages are the session's own from now on; n_queued becomes less where one is not. */
+void weft_windowed_leave_shared(weft_session *session);
+/* Page `index` gets a name that belongs to that of the session's other page. */
+void weft_windowed_name(weft_session *session, int32_t index);
+/* Whether there is a page with the name that belongs to this one, of these tokens. */
+bool weft_windowed_found(const weft_session *session, uint64_t name, const weft_token *tokens);
+/* The session, whose first n_pages pages are named now, goes on after them: it gets those of the window by their names. */
+void weft_windowed_reuse(weft_session *session, int32_t n_before);
+/* The session's next page, which was written; -1: it has none there, nor before. */
+void weft_windowed_carry(weft_session *session, int32_t page);
+/* The copy gets the first n_pages in common with the session. */
+void weft_windowed_share(const weft_session *session, weft_session *copy);
+
 /* Ends an answer at the last token that the caller has read. */
 void weft_session_abandon(weft_session *session, weft_finish finish);
 /* Puts the session at the end of the order, to wait for pages. */

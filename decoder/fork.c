@@ -29,6 +29,7 @@ static void share_pages(const weft_session *session, weft_session *copy) {
         copy->page_names[i] = session->page_names[i];
         if (i >= copy->n_passed) weft_pages_share(&engine->pages, copy->page_table[i]);
     }
+    weft_windowed_share(session, copy);
     if (copy->options.share_group != session->options.share_group) copy->n_named = 0;
 }
 

@@ -36,7 +36,7 @@ static weft_value build_attention(weft_builder *b, const weft_layer_traits *trai
         q = weft_build_rope(b, "attn_q_rope", q, traits->rope, true);
         k = weft_build_rope(b, "attn_k_rope", k, traits->rope, false);
     }
-    weft_value kv = weft_build_kv_write(b, k, v, weft_build_kv_state(b));
+    weft_value kv = weft_build_kv_write(b, k, v, weft_build_kv_state(b, traits->window), traits->window);
     weft_value y = weft_build_attention(b, q, kv, traits->window);
     y = project(b, "attn_output", WEFT_PART_ATTN_OUTPUT, WEFT_PART_ATTN_OUTPUT_BIAS, y);
     y = norm(b, "attn_post_norm", WEFT_PART_ATTN_POST_NORM, y);

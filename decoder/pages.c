@@ -177,14 +177,16 @@ uint64_t weft_pages_name(weft_pages *pages, int32_t page, uint64_t after, uint64
     return entry->name;
 }
 
+int32_t weft_pages_look(const weft_pages *pages, uint64_t after, uint64_t group, const weft_token *tokens) {
+    int32_t page = pages->entries ? look_up(pages, after, group, tokens) : -1;
+    bool waits = page >= 0 && pages->n_users[page] == 0 && !pages->entries[page].is_kept; /* for a step */
+    return waits ? -1 : page;
+}
+
 int32_t weft_pages_find(weft_pages *pages, uint64_t after, uint64_t group, const weft_token *tokens) {
-    if (!pages->entries) return -1;
-    int32_t page = look_up(pages, after, group, tokens);
+    int32_t page = weft_pages_look(pages, after, group, tokens);
     if (page < 0) return -1;
-    if (pages->entries[page].is_kept)
-        keep_no_longer(pages, page);
-    else if (pages->n_users[page] == 0)
-        return -1; /* it waits for a step */
+    if (pages->entries[page].is_kept) keep_no_longer(pages, page);
     pages->n_users[page]++;
     return page;
 }

@@ -61,7 +61,9 @@ void weft_pages_share(weft_pages *pages, int32_t page);
 /* The name of these tokens after those of page name `after`: the page gets it, unless there is a page of that name already. 0:
  * pages have no names, or it has another. */
 uint64_t weft_pages_name(weft_pages *pages, int32_t page, uint64_t after, uint64_t group, const weft_token *tokens);
-/* One sequence more has the page with these tokens. -1: there is none. */
+/* The page with these tokens. -1: there is none. */
+int32_t weft_pages_look(const weft_pages *pages, uint64_t after, uint64_t group, const weft_token *tokens);
+/* The same, and one sequence more has the page. */
 int32_t weft_pages_find(weft_pages *pages, uint64_t after, uint64_t group, const weft_token *tokens);
 /* It will be written to, or its keys and values are lost. */
 void weft_pages_unname(weft_pages *pages, int32_t page);

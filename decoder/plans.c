@@ -18,6 +18,7 @@ weft_status weft_engine_graph(const weft_model *model, const weft_engine_config 
         .embeddings = gives == WEFT_GIVES_EMBEDDING,
         .kv_type = config->kv_type,
         .n_pages = config->n_pages,
+        .n_windowed_pages = config->windowed.n_pages,
         .page_size = config->page_size,
         .n_sequences = config->n_sequences,
         .max_pages = config->max_pages,

@@ -3,7 +3,8 @@
  *     HEAD           what its keys and values are, options, state of the answer: saved.c
  *     TOKENS         4 bytes each
  *     CONVERSATION   messages, and the text that the template made of them
- *     PAGE           any number: the positions in it, then for each layer the page as in the KV state (weft/ops/attention.h)
+ *     PAGE           any number: the positions in it; 1 if it is complete; then for each layer the page as in the KV state
+ *                    (weft/ops/attention.h). Incomplete ones lack the layers with windows
  *     END            empty
  */
 #ifndef WEFT_DECODER_SAVED_H
@@ -13,7 +14,7 @@
 #include "decoder/sections.h"
 
 #define WEFT_SAVED_MAGIC "weftsess"
-#define WEFT_SAVED_VERSION 1
+#define WEFT_SAVED_VERSION 2
 
 enum { WEFT_SAVED_HEAD = 1, WEFT_SAVED_TOKENS, WEFT_SAVED_CONVERSATION, WEFT_SAVED_PAGE, WEFT_SAVED_END };
 

@@ -14,10 +14,17 @@ static bool is_decoding(const weft_session *session) {
  * can be reserved for other sessions. */
 static void add_rows(weft_engine *engine, weft_flight *flight, weft_session *session, int32_t max_rows, int32_t spared_heads) {
     const weft_engine_config *config = &engine->config;
-    int32_t updates_left = weft_engine_updates(config->max_rows) - flight->n_updates;
+    const weft_windowed *windowed = &session->windowed;
+    const int32_t max_updates = weft_engine_updates(config->max_rows);
     weft_part part = {.session = session, .epoch = session->epoch, .first = session->n_queued, .first_page = session->n_sent};
-    part.n_page_updates = min(updates_left, session->n_pages - session->n_sent);
-    int64_t reachable = (int64_t)(session->n_sent + part.n_page_updates) * config->page_size - part.first;
+    part.n_page_updates = min(max_updates - flight->n_updates, session->n_pages - session->n_sent);
+    int32_t n_pages = session->n_sent + part.n_page_updates;
+    if (weft_windowed_apart(engine)) {
+        part.first_windowed = windowed->n_sent > windowed->n_passed ? windowed->n_sent : windowed->n_passed;
+        part.n_windowed_updates = min(max_updates - flight->n_windowed_updates, windowed->n_pages - part.first_windowed);
+        n_pages = min(n_pages, part.first_windowed + part.n_windowed_updates);
+    }
+    int64_t reachable = (int64_t)n_pages * config->page_size - part.first;
     int32_t count = min(max_rows, weft_session_pending(session));
     if (reachable < count) count = reachable > 0 ? (int32_t)reachable : 0;
     for (; part.count < count; part.count++) {
@@ -31,9 +38,10 @@ static void add_rows(weft_engine *engine, weft_flight *flight, weft_session *ses
         part.n_heads++;
         part.chooses = weft_session_chooses(session, position);
     }
-    if (part.count == 0 && part.n_page_updates == 0) return;
+    if (part.count == 0 && part.n_page_updates == 0 && part.n_windowed_updates == 0) return;
     flight->n_rows += part.count;
     flight->n_updates += part.n_page_updates;
+    flight->n_windowed_updates += part.n_windowed_updates;
     flight->parts[flight->n_parts++] = part;
 }
 
@@ -91,13 +99,14 @@ static void choose_rows(weft_engine *engine, weft_flight *flight) {
             add_rows(engine, flight, session, room - flight->n_rows, 0);
     }
     /* Many updates need a plan of many rows. */
-    int32_t updates = flight->n_updates > weft_engine_updates(1) ? flight->n_updates : 1;
+    int32_t most = flight->n_updates > flight->n_windowed_updates ? flight->n_updates : flight->n_windowed_updates;
+    int32_t updates = most > weft_engine_updates(1) ? most : 1;
     flight->T = power_of_two_from(updates > flight->n_rows ? updates : flight->n_rows);
     flight->R = flight->n_heads == 0 ? 0 : power_of_two_from(flight->n_heads);
 }
 
 void weft_schedule(weft_engine *engine, weft_flight *flight) {
-    flight->n_parts = flight->n_rows = flight->n_heads = flight->n_updates = 0;
+    flight->n_parts = flight->n_rows = flight->n_heads = flight->n_updates = flight->n_windowed_updates = 0;
     flight->gives = WEFT_GIVES_TOKEN;
     if (engine->n_sessions == 0) return;
     weft_engine_assign_pages(engine);

@@ -3,8 +3,6 @@
 #include "weft/ops/attention.h"
 #include "weft/ops/math.h"
 
-#define KEPT_POSITIONS 64 /* more than an answer is ahead of its reader */
-
 static int32_t min(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
@@ -70,20 +68,24 @@ bool weft_session_head(const weft_session *session, int32_t position, weft_gives
 /* ---- Pages ---- */
 
 /* Attention reads whole ranges of positions. */
-static int32_t first_seen(const weft_session *session, int32_t position) {
-    int32_t window = session->engine->config.window;
+int32_t weft_first_seen(int32_t window, int32_t position) {
     return window == 0 || position < window ? 0 : (position - window + 1) / WEFT_ATTENTION_RANGE * WEFT_ATTENTION_RANGE;
 }
 
 bool weft_session_sees(const weft_session *session, int32_t position) {
-    return session->n_passed == 0 || first_seen(session, position) >= session->n_passed * session->engine->config.page_size;
+    const weft_engine_config *config = &session->engine->config;
+    return weft_first_seen(config->window, position) >= session->n_passed * config->page_size &&
+           weft_first_seen(config->windowed.window, position) >= session->windowed.n_passed * config->page_size;
 }
 
 void weft_session_pass_pages(weft_session *session) {
     weft_engine *engine = session->engine;
-    int32_t n = first_seen(session, session->n_cached - KEPT_POSITIONS) / engine->config.page_size;
+    const weft_engine_config *config = &engine->config;
+    const int32_t position = session->n_cached - WEFT_KEPT_POSITIONS;
+    int32_t n = weft_first_seen(config->window, position) / config->page_size;
     for (; session->n_passed < n; session->n_passed++)
         weft_pages_give(&engine->pages, session->page_table[session->n_passed], engine->n_submitted);
+    weft_windowed_pass(session, weft_first_seen(config->windowed.window, position) / config->page_size);
 }
 
 /* Gives the last page back. */
@@ -98,6 +100,8 @@ static void give_page(weft_session *session) {
 static void begin_again(weft_session *session) {
     while (session->n_pages > session->n_passed) give_page(session);
     session->n_pages = session->n_passed = session->n_named = session->n_sent = 0;
+    weft_windowed_give(session, 0);
+    session->windowed.n_pages = session->windowed.n_passed = session->windowed.n_sent = 0;
     session->n_cached = session->n_queued = 0;
 }
 
@@ -114,6 +118,7 @@ static void leave_shared_pages(weft_session *session) {
             weft_pages_unname(pages, session->page_table[i]);
         }
     }
+    weft_windowed_leave_shared(session);
 }
 
 void weft_session_unqueue(weft_session *session, int32_t position) {
@@ -128,6 +133,7 @@ void weft_session_unqueue(weft_session *session, int32_t position) {
 void weft_session_set_back(weft_session *session, int32_t n_pages) {
     int64_t kept = (int64_t)n_pages * session->engine->config.page_size;
     while (session->n_pages > n_pages && session->n_pages > session->n_passed) give_page(session);
+    weft_windowed_give(session, n_pages);
     weft_session_unqueue(session, kept < session->n_cached ? (int32_t)kept : session->n_cached);
     session->ready = false;
     if (session->has_tenure) session->in_line = false;

@@ -24,6 +24,7 @@ void weft_session_release(weft_session *session) {
     weft_runtime *runtime = session->engine->runtime;
     weft_release(runtime, session->tokens);
     weft_release(runtime, session->page_table);
+    weft_release(runtime, session->windowed.page_table);
     weft_sampler_destroy(session->sampler);
     weft_sampler_destroy(session->next_sampler);
     weft_release(runtime, session->page_names);
@@ -48,8 +49,12 @@ static weft_session *allocate(weft_engine *engine, const weft_session_options *o
     session->tokens = weft_allocate(runtime, (size_t)options->n_ctx * sizeof *session->tokens);
     session->page_table = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_table);
     session->page_names = weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->page_names);
+    if (weft_windowed_apart(engine))
+        session->windowed.page_table =
+            weft_allocate(runtime, (size_t)engine->config.max_pages * sizeof *session->windowed.page_table);
     if (n_prompt_top > 0) session->prompt_top = weft_allocate(runtime, n_prompt_top * sizeof *session->prompt_top);
-    if (!session->tokens || !session->page_table || !session->page_names || (n_prompt_top > 0 && !session->prompt_top)) {
+    if (!session->tokens || !session->page_table || !session->page_names || (n_prompt_top > 0 && !session->prompt_top) ||
+        (weft_windowed_apart(engine) && !session->windowed.page_table)) {
         weft_session_release(session);
         return NULL;
     }

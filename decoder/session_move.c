@@ -80,20 +80,20 @@ static weft_status copy(moving *m, weft_cache_writer *writer, void *page, const 
     weft_status status = WEFT_OK;
     for (int32_t first = 0, i = 0; first < m->n_cached && status == WEFT_OK && !writer->stopped; first += page_size, i++) {
         const int32_t left = m->n_cached - first, count = left < page_size ? left : page_size;
-        bool found = false;
+        weft_cache_found found = WEFT_CACHE_LOST;
         if (weft_cache_read(m->session, &m->from_kind, i, count, page, &found, NULL) != WEFT_OK) {
             *reason = "the old device cannot be read";
             break;
         }
-        if (!found) break;
-        status = weft_cache_write(writer, page, page_size, count);
+        if (found == WEFT_CACHE_LOST) break;
+        status = weft_cache_write(writer, page, page_size, count, found == WEFT_CACHE_COMPLETE);
     }
     return status;
 }
 
 static weft_status copy_pages(moving *m) {
     const char *reason = weft_cache_kinds_differ(&m->from_kind, &m->kind);
-    const size_t bytes = weft_cache_page_bytes(&m->from_kind, m->session->engine->config.page_size);
+    const size_t bytes = weft_cache_page_bytes(&m->from_kind, m->session->engine->config.page_size, true);
     weft_cache_writer writer = {.session = m->place};
     weft_status status = WEFT_OK;
     if (!reason && m->n_cached > 0) {
@@ -101,8 +101,7 @@ static weft_status copy_pages(moving *m) {
         if (!page) return weft_fail(m->error, WEFT_OUT_OF_MEMORY, "no memory for a KV-cache page of %zu bytes", bytes);
         status = weft_cache_writer_begin(&writer, m->place, &m->kind, m->error);
         if (status == WEFT_OK) status = copy(m, &writer, page, &reason);
-        status = weft_cache_writer_end(&writer, status);
-        if (writer.stopped) reason = "the engine has too few free KV-cache pages";
+        status = weft_cache_writer_end(&writer, status, &reason);
         weft_release(m->to->runtime, page);
     }
     weft_session_carry(&m->carried, m->session->n_tokens, writer.n_written, reason);
@@ -129,6 +128,7 @@ static void swap(weft_session *session, weft_session *place) {
     SWAP(uint64_t *, page_names);
     SWAP(int32_t, n_pages);
     SWAP(int32_t, n_passed);
+    SWAP(weft_windowed, windowed);
     SWAP(int32_t, n_named);
     SWAP(bool, is_carried);
     SWAP(int32_t, n_sent);

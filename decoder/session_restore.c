@@ -115,16 +115,19 @@ static void set_state(restoring *r) {
 static weft_status read_page(restoring *r, weft_cache_writer *writer, int32_t *n_positions) {
     const int32_t page_size = r->head.page_size;
     r->content.size = 0;
-    if (writer && r->sections.left != 4 + weft_cache_page_bytes(&r->kind, page_size))
+    if (writer && r->sections.left > 8 + weft_cache_page_bytes(&r->kind, page_size, true))
         return weft_sections_damaged(&r->sections, "a page has the wrong size");
     weft_status status = writer ? weft_packed_read(&r->content, &r->sections) : weft_section_read_end(&r->sections);
     if (status != WEFT_OK || !writer) return status;
     weft_unpacking content = {.bytes = r->content.bytes, .left = r->content.size};
-    const int32_t count = weft_unpack_i32(&content);
-    if (count <= 0 || count > page_size || count > r->head.n_tokens - *n_positions || *n_positions % page_size != 0)
+    const int32_t count = weft_unpack_i32(&content), complete = weft_unpack_i32(&content);
+    if (content.failed || content.left != weft_cache_page_bytes(&r->kind, page_size, complete != 0))
+        return weft_sections_damaged(&r->sections, "a page has the wrong size");
+    if (complete < 0 || complete > 1 || count <= 0 || count > page_size || count > r->head.n_tokens - *n_positions ||
+        *n_positions % page_size != 0)
         return weft_sections_damaged(&r->sections, "a page is out of its range");
     *n_positions += count;
-    return weft_cache_write(writer, content.bytes, page_size, count);
+    return weft_cache_write(writer, content.bytes, page_size, count, complete);
 }
 
 static weft_status read_pages(restoring *r, weft_cache_writer *writer) {
@@ -149,8 +152,7 @@ static weft_status restore_pages(restoring *r) {
     weft_status status = WEFT_OK;
     if (!reason) status = weft_cache_writer_begin(&writer, r->session, &r->kind, r->error);
     if (status == WEFT_OK) status = read_pages(r, reason ? NULL : &writer);
-    if (!reason) status = weft_cache_writer_end(&writer, status);
-    if (!reason && writer.stopped) reason = "the engine has too few free KV-cache pages";
+    if (!reason) status = weft_cache_writer_end(&writer, status, &reason);
     weft_session_carry(r->carried, r->head.n_tokens, writer.n_written, reason);
     return status;
 }

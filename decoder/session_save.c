@@ -52,9 +52,9 @@ static void end(saving *s) {
     weft_os_mutex_unlock(&engine->mutex);
 }
 
-static weft_status write_page(saving *s, const void *page, size_t bytes, int32_t count) {
-    const unsigned char number[4] = {(unsigned char)count, (unsigned char)(count >> 8), (unsigned char)(count >> 16),
-                                     (unsigned char)(count >> 24)};
+static weft_status write_page(saving *s, const void *page, size_t bytes, int32_t count, bool complete) {
+    const unsigned char number[8] = {(unsigned char)count, (unsigned char)(count >> 8), (unsigned char)(count >> 16),
+                                     (unsigned char)(count >> 24), complete};
     weft_status status = weft_section_write_begin(&s->sections, WEFT_SAVED_PAGE, sizeof number + bytes);
     if (status == WEFT_OK) status = weft_section_write(&s->sections, number, sizeof number);
     if (status == WEFT_OK) status = weft_section_write(&s->sections, page, bytes);
@@ -63,19 +63,20 @@ static weft_status write_page(saving *s, const void *page, size_t bytes, int32_t
 
 static weft_status write_pages(saving *s) {
     const int32_t page_size = s->head.page_size;
-    const size_t bytes = weft_cache_page_bytes(&s->head.kind, page_size);
+    const size_t bytes = weft_cache_page_bytes(&s->head.kind, page_size, true);
     if (s->n_cached <= 0) return WEFT_OK;
     void *page = weft_allocate(s->session->engine->runtime, bytes);
     if (!page) return weft_fail(s->error, WEFT_OUT_OF_MEMORY, "no memory for a KV-cache page of %zu bytes", bytes);
-    bool found = true;
+    weft_cache_found found = WEFT_CACHE_LOST;
     weft_status status = WEFT_OK;
     for (int32_t i = 0; status == WEFT_OK && i <= (s->n_cached - 1) / page_size; i++) {
         const int32_t left = s->n_cached - i * page_size, count = left < page_size ? left : page_size;
         status = weft_cache_read(s->session, &s->head.kind, i, count, page, &found, s->error);
         /* Of a lost device the session has its tokens, and those are enough. */
-        if (status == WEFT_DEVICE_LOST) status = WEFT_OK, found = false;
-        if (status != WEFT_OK || !found) break;
-        status = write_page(s, page, bytes, count);
+        if (status == WEFT_DEVICE_LOST) status = WEFT_OK, found = WEFT_CACHE_LOST;
+        if (status != WEFT_OK || found == WEFT_CACHE_LOST) break;
+        const bool complete = found == WEFT_CACHE_COMPLETE;
+        status = write_page(s, page, weft_cache_page_bytes(&s->head.kind, page_size, complete), count, complete);
     }
     weft_release(s->session->engine->runtime, page);
     return status;

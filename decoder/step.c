@@ -30,18 +30,27 @@ static void fill_rows(const weft_flight *flight, int32_t *rows) {
     }
 }
 
-static void fill_updates(const weft_engine *engine, const weft_flight *flight, int32_t *updates) {
-    const int32_t words = WEFT_SEQUENCE_PAGES + engine->config.max_pages;
-    int32_t n = 0;
+/* Entries of the page table of a session, from `updates` on. */
+static int32_t *fill_pages(const weft_session *session, const int32_t *page_table, int32_t first, int32_t n, int32_t *updates) {
+    const int32_t words = WEFT_SEQUENCE_PAGES + session->engine->config.max_pages;
+    for (int32_t page = first; page < first + n; page++, updates += 2) {
+        updates[WEFT_UPDATE_INDEX] = session->slot * words + WEFT_SEQUENCE_PAGES + page;
+        updates[WEFT_UPDATE_VALUE] = page_table[page];
+    }
+    return updates;
+}
+
+static void fill_updates(const weft_flight *flight, bool windowed, int32_t *updates) {
+    const int32_t *end = updates + 2 * (size_t)weft_engine_updates(flight->T);
     for (int32_t i = 0; i < flight->n_parts; i++) {
         const weft_part *part = &flight->parts[i];
-        for (int32_t page = part->first_page; page < part->first_page + part->n_page_updates; page++, n++) {
-            updates[2 * n + WEFT_UPDATE_INDEX] = part->session->slot * words + WEFT_SEQUENCE_PAGES + page;
-            updates[2 * n + WEFT_UPDATE_VALUE] = part->session->page_table[page];
-        }
+        const weft_session *session = part->session;
+        if (windowed)
+            updates = fill_pages(session, session->windowed.page_table, part->first_windowed, part->n_windowed_updates, updates);
+        else
+            updates = fill_pages(session, session->page_table, part->first_page, part->n_page_updates, updates);
     }
-    const int32_t n_updates = weft_engine_updates(flight->T);
-    for (; n < n_updates; n++) updates[2 * n + WEFT_UPDATE_INDEX] = -1;
+    for (; updates < end; updates += 2) updates[WEFT_UPDATE_INDEX] = -1;
 }
 
 /* A head that does not choose a token scores the existing token. If only the logits are wanted, by a callback or because the host
@@ -82,6 +91,7 @@ static void count_queued(const weft_flight *flight) {
         const weft_part *part = &flight->parts[i];
         part->session->n_queued = part->first + part->count;
         part->session->n_sent = part->first_page + part->n_page_updates;
+        part->session->windowed.n_sent = part->first_windowed + part->n_windowed_updates;
         if (part->chooses) part->session->n_coming++;
     }
 }
@@ -92,13 +102,14 @@ static weft_status submit_stage(weft_engine *engine, weft_flight *flight, int32_
     const size_t n_updates = (size_t)weft_engine_updates(flight->T);
     weft_plan *plan = NULL;
     weft_ticket ticket;
-    void *inputs[4];
+    void *inputs[5];
     size_t n = 0;
     weft_status status = weft_engine_plan(engine, stage, flight->T, flight->R, flight->gives, &plan, error);
     if (status == WEFT_OK) status = weft_plan_begin(plan, &ticket, inputs, error);
     if (status != WEFT_OK) return status;
     memcpy(inputs[n++], flight->rows, T * WEFT_ROW_WORDS * sizeof *flight->rows);
     memcpy(inputs[n++], flight->updates, n_updates * 2 * sizeof *flight->updates);
+    if (flight->windowed_updates) memcpy(inputs[n++], flight->windowed_updates, n_updates * 2 * sizeof *flight->windowed_updates);
     if (R > 0) memcpy(inputs[n++], flight->heads, R * WEFT_HEAD_WORDS * sizeof *flight->heads);
     if (residual) memcpy(inputs[n], residual, T * (size_t)engine->model->hyper.n_embd * sizeof(float));
     status = weft_plan_submit(plan, ticket, error);
@@ -112,7 +123,8 @@ static weft_status submit_stage(weft_engine *engine, weft_flight *flight, int32_
 
 static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *error) {
     fill_rows(flight, flight->rows);
-    fill_updates(engine, flight, flight->updates);
+    fill_updates(flight, false, flight->updates);
+    if (flight->windowed_updates) fill_updates(flight, true, flight->windowed_updates);
     if (flight->R > 0) fill_heads(flight, flight->heads);
     flight->longest_ns = 0;
     weft_status status = submit_stage(engine, flight, 0, NULL, error);
@@ -269,6 +281,7 @@ static void end_flight(weft_engine *engine) {
     weft_flight *flight = &engine->flights[engine->first_flight];
     weft_plan_release(flight->plan, flight->ticket);
     weft_pages_step_ended(&engine->pages, flight->number);
+    weft_pages_step_ended(&engine->windowed_pages, flight->number);
     engine->first_flight = (engine->first_flight + 1) % engine->depth;
     engine->n_flights--;
     engine->n_steps++;
@@ -280,7 +293,7 @@ static void undo(const weft_flight *flight) {
         weft_session *session = flight->parts[i].session;
         if (!session) continue;
         weft_session_unqueue(session, session->n_tokens > 0 ? session->n_tokens - 1 : 0);
-        session->n_sent = 0;
+        session->n_sent = session->windowed.n_sent = 0;
     }
 }
 
@@ -296,6 +309,7 @@ void weft_step_drain(weft_engine *engine) {
 /* After a step failed, the device's data cannot be trusted: a step queued after it may have run with an incomplete page table. */
 static void set_all_back(weft_engine *engine) {
     weft_pages_unname_all(&engine->pages);
+    weft_pages_unname_all(&engine->windowed_pages);
     for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i], 0);
 }
 

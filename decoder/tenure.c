@@ -177,15 +177,17 @@ static void assign_waiting(weft_engine *engine) {
         weft_session *session = engine->sessions[i];
         session->ready = false;
         if (!session->has_tenure || weft_session_pending(session) == 0) continue;
-        session->ready = take_pages(engine, i, &promised);
-        blocked = blocked || (!session->ready && session->failed == WEFT_OK);
+        bool has_pages = take_pages(engine, i, &promised);
+        session->ready = has_pages && weft_windowed_take(session);
+        blocked = blocked || (!has_pages && session->failed == WEFT_OK);
     }
     for (int32_t i = 0; i < engine->n_sessions && !stopped; i++) {
         weft_session *session = engine->sessions[i];
         if (!session->in_line) continue;
-        session->ready = take_pages(engine, i, &promised);
-        if (session->ready) begin_tenure(session);
-        stopped = !session->ready && session->failed == WEFT_OK;
+        bool has_pages = take_pages(engine, i, &promised);
+        session->ready = has_pages && weft_windowed_take(session);
+        if (has_pages) begin_tenure(session);
+        stopped = !has_pages && session->failed == WEFT_OK;
     }
     /* Also where the pages are promised: a sequence that goes on without its reader must still want them when they come. */
     engine->is_short = blocked || stopped;
@@ -218,7 +220,7 @@ static void assign_refusing(weft_engine *engine) {
     bool promised = false;
     for (int32_t i = 0; i < engine->n_sessions; i++) {
         weft_session *session = engine->sessions[i];
-        session->ready = weft_session_pending(session) > 0 && take_or_refuse(engine, i, &promised);
+        session->ready = weft_session_pending(session) > 0 && take_or_refuse(engine, i, &promised) && weft_windowed_take(session);
     }
 }
 

@@ -4,6 +4,7 @@
  *
  *     device_stress DEVICE [SECONDS [SEED]]
  */
+#include "decoder/synth.h"
 #include "device_support.h"
 #include "limited_allocator.h"
 #include "stress_questions.h"
@@ -16,7 +17,7 @@
 #define N_ON_CPU 6
 
 typedef struct counts {
-    uint64_t begun, whole, tokens, cancelled, destroyed, forced, set_back, refused, steps, rows;
+    uint64_t begun, whole, tokens, cancelled, destroyed, forced, set_back, refused, steps, rows, apart;
 } counts;
 
 /* A place for one session after the other. */
@@ -324,7 +325,8 @@ static weft_engine *create_engine(round_state *r, uint32_t *random) {
         options.logits = options.logits || k->logits;
         if (k->question.n_prompt + k->question.n_predict > longest) longest = k->question.n_prompt + k->question.n_predict;
     }
-    r->n_chairs = (uint32_t)PICK(random, 2, 5, 9, 16, MAX_CHAIRS);
+    const bool mixed = model->hyper.n_window > 0; /* with many sequences, its layers with windows have a pool of their own */
+    r->n_chairs = (uint32_t)(mixed ? PICK(random, 9, 16, MAX_CHAIRS) : PICK(random, 2, 5, 9, 16, MAX_CHAIRS));
     r->n_drivers = (uint32_t)PICK(random, 1, 2, MAX_DRIVERS);
     if (r->n_drivers > r->n_chairs) r->n_drivers = r->n_chairs;
     options.precision = r->exact ? WEFT_EXACT : WEFT_FAST;
@@ -333,7 +335,7 @@ static weft_engine *create_engine(round_state *r, uint32_t *random) {
     options.page_size = r->exact ? PICK(random, 8, 16, 32, 64) : 64;
     options.max_rows = PICK(random, 4, 16, 64, 128, 512);
     options.unfused = r->exact && next_random(random) % 6 == 0;
-    if (next_random(random) % 2 == 0) {
+    if (next_random(random) % 2 == 0 && !mixed) {
         options.n_cache = longest + options.page_size + (int32_t)(next_random(random) % (uint32_t)longest);
         options.refuse_when_full = r->refuses = next_random(random) % 3 == 0;
     }
@@ -341,6 +343,7 @@ static weft_engine *create_engine(round_state *r, uint32_t *random) {
                   r->exact ? "exact" : "fast", options.unfused ? " unfused" : "", (int)options.n_sequences, r->n_drivers,
                   (int)depth, (int)options.max_rows, (int)options.page_size, (int)options.n_cache, r->refuses ? ", refuses" : "");
     CHECK(weft_engine_create_queued(model, &options, depth, &engine, &error));
+    total.apart += weft_windowed_apart(engine);
     return engine;
 }
 
@@ -452,11 +455,13 @@ static void every_token_is_as_alone(void **state) {
     }
     int64_t lost = free_before - memory_free();
     print_message("%s: %llu steps of %llu rows, %llu sequences (%llu to their end), %llu tokens compared, %llu cancelled, "
-                  "%llu destroyed midway, %llu stopped and gone on, %llu set back, %llu refused, %llu engines, seed %u, %.0f s\n",
+                  "%llu destroyed midway, %llu stopped and gone on, %llu set back, %llu refused, %llu engines, %llu with two "
+                  "pools, seed %u, %.0f s\n",
                   device_name, (unsigned long long)total.steps, (unsigned long long)total.rows, (unsigned long long)total.begun,
                   (unsigned long long)total.whole, (unsigned long long)total.tokens, (unsigned long long)total.cancelled,
                   (unsigned long long)total.destroyed, (unsigned long long)total.forced, (unsigned long long)total.set_back,
-                  (unsigned long long)total.refused, (unsigned long long)rounds, seed, (double)(weft_os_now() - start) / 1e9);
+                  (unsigned long long)total.refused, (unsigned long long)rounds, (unsigned long long)total.apart, seed,
+                  (double)(weft_os_now() - start) / 1e9);
     assert_true(lost < min_lost);
     assert_true(seen_enough());
 }
@@ -469,10 +474,30 @@ static int setup(void **state) {
     return 0;
 }
 
+/* A model of which two of three layers have a window, for a part of the time. */
+static int setup_mixed(void **state) {
+    (void)state;
+    static const weft_synth_entry keys[] = {{.suffix = "attention.sliding_window", .number = 20},
+                                            {.suffix = "attention.sliding_window_pattern", .is_period = true, .number = 3},
+                                            {.suffix = NULL}};
+    const weft_synth_model shape = {"mixed", "gemma3", 3, 256, 4, 2, 64, 512, 512, 2048, 1e-6f, 10000, false, 0, keys};
+    const weft_synth_options options = {.seed = 11};
+    weft_error error = {0};
+    seconds /= 3;
+    total = (counts){0};
+    runtime = limited_runtime(&limits);
+    assert_non_null(runtime);
+    CHECK(weft_synth_write(runtime, &shape, weft_mix_find("Q4_K_M"), &options, device_path("device_stress"), &error));
+    CHECK(weft_model_open(runtime, device_path("device_stress"), &model, &error));
+    return 0;
+}
+
 static int teardown(void **state) {
     (void)state;
-    for (size_t exact = 0; exact < 2; exact++)
+    for (size_t exact = 0; exact < 2; exact++) {
         for (size_t i = 0; i < n_catalogue[exact]; i++) release_known(&catalogue[exact][i]);
+        n_catalogue[exact] = 0;
+    }
     weft_model_close(model);
     weft_runtime_destroy(runtime);
     assert_int_equal(limits.n_live, 0);
@@ -482,8 +507,9 @@ static int teardown(void **state) {
 int main(int argc, char **argv) {
     int code = device_tests_begin(argc, argv);
     if (code) return code;
-    seconds = argc > 2 ? strtod(argv[2], NULL) : device_slow ? 16 : 6;
+    seconds = argc > 2 ? strtod(argv[2], NULL) : device_slow ? 12 : 4.5;
     if (argc > 3) seed = (uint32_t)strtoul(argv[3], NULL, 10);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_token_is_as_alone)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_token_is_as_alone, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(every_token_is_as_alone, setup_mixed, teardown)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -342,7 +342,8 @@ static weft_status set_options(profile *p, const weft_bench_model_options *optio
                                       .kv_f32 = o->kv_f32,
                                       .n_ctx = o->position + o->n_rows / o->n_sequences,
                                       .n_sequences = o->n_sequences,
-                                      .page_size = PAGE_SIZE};
+                                      .page_size = PAGE_SIZE,
+                                      .keep_all_pages = true};
     p->max_pages = (p->engine.n_ctx + PAGE_SIZE - 1) / PAGE_SIZE;
     return WEFT_OK;
 }

@@ -84,6 +84,7 @@ static weft_status complete(const weft_check_model_options *options, weft_check_
                                            .n_sequences = N_SLOTS,
                                            .page_size = page_size,
                                            .max_rows = max_rows,
+                                           .keep_all_pages = true,
                                            .max_top = info.n_vocab < N_TOP ? info.n_vocab : N_TOP};
     return make_steps(max_rows, script, error);
 }

@@ -356,6 +356,7 @@ static weft_status prepare(widths *w, const weft_check_width_options *options, w
                               .n_cache = w->max_rows * positions(N_LENGTHS, page_size) + positions(w->n_tokens, page_size),
                               .page_size = page_size,
                               .max_rows = w->max_rows,
+                              .keep_all_pages = true,
                               .max_top = info.n_vocab < N_TOP ? info.n_vocab : N_TOP};
     w->total = (uint64_t)(w->max_rows + w->n_tokens);
     for (int32_t n = 2; n <= w->max_rows; n *= 2)

@@ -161,10 +161,12 @@ typedef struct weft_engine_options {
     const char *device; /* a name for weft_device_open; NULL or "auto": the one that weft_engine_choose chooses */
     weft_device_options device_options;
     weft_precision precision;
-    bool kv_f32;           /* the KV cache is F32 in `fast` too, instead of F16; in `exact` it always is */
-    int32_t n_ctx;         /* max positions of a sequence; 0: min(n_ctx_train of the model, 4096) */
-    int32_t n_sequences;   /* max sessions at once; 0: 1 */
-    int64_t n_cache;       /* positions in the page pool, which all sessions share; 0: n_ctx * n_sequences */
+    bool kv_f32;         /* the KV cache is F32 in `fast` too, instead of F16; in `exact` it always is */
+    int32_t n_ctx;       /* max positions of a sequence; 0: min(n_ctx_train of the model, 4096) */
+    int32_t n_sequences; /* max sessions at once; 0: 1 */
+    /* Positions in the page pool, which all sessions share; 0: n_ctx * n_sequences. Layers with windows, in a model that has other
+     * layers too, have a smaller pool of their own where one of about n_sequences * (window + 128) + 3 * max_rows is enough. */
+    int64_t n_cache;
     int32_t page_size;     /* positions in a page: a power of two; 0: 64 */
     int32_t max_rows;      /* max tokens in a step: a power of two up to 512; 0: 512 */
     int32_t max_top;       /* max n_top and n_prompt_top of a session; 0: none */
@@ -178,6 +180,9 @@ typedef struct weft_engine_options {
      * one at least: no cancel waits longer. It is measured as steps run, and does not change results. 0: 50 */
     int32_t max_step_ms;
     bool embeddings; /* weft_engine_embed can be called */
+    /* Layers with windows also keep the pages that are out of the window. Then a session that goes back computes no row again, and
+     * sessions share all of a common beginning, but the cache is larger. False: such pages are given back */
+    bool keep_all_pages;
     /* Positions of pages that no session has any more and that are kept, so that a session whose text begins alike need not compute
      * them again. They are taken when pages are short. 0: up to n_cache; -1: none, and sessions do not share pages by content */
     int64_t n_kept;
@@ -268,7 +273,8 @@ WEFT_API weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft
 
 /* Builds the graph that an engine of these options (may be NULL) would plan for T = n_rows rows (1 to 512), of which n_heads (0 to
  * n_rows) reach the output head. It has all layers, whatever the stages are. It is for printing or examining, and the caller
- * destroys it. Step inputs: "rows", "updates" and, if n_heads > 0, "heads". States: "sequences" and "kv.LAYER" (weft/ops/step.h).
+ * destroys it. Step inputs: "rows", "updates", where layers with windows have a pool of their own "windowed.updates", and, if
+ * n_heads > 0, "heads". States: "sequences", "windowed.sequences" likewise, and "kv.LAYER" (weft/ops/step.h).
  * Results, if n_heads > 0: the chosen tokens, then the max_top most likely tokens if max_top > 0, then the logits if `logits` is
  * set, then what the output head multiplies if `embeddings` is set. WEFT_UNSUPPORTED: the model has no weights. */
 WEFT_API weft_status weft_model_graph(weft_model *model, const weft_engine_options *options, int32_t n_rows, int32_t n_heads,
