@@ -5,10 +5,7 @@ set(CMAKE_SYSTEM_PROCESSOR x86_64)
 find_program(CMAKE_C_COMPILER NAMES x86_64-w64-mingw32-gcc-win32 x86_64-w64-mingw32-gcc)
 set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
 
-# Windows 10. The printf of mingw-w64 knows C17's formats, which the one of msvcrt.dll does not.
-# The compiler aligns stacks to 16 bytes only, though it keeps wider vectors in them (GCC bug 54412): the assembler makes their moves
-# unaligned. Programs need no libgcc beside them.
-set(CMAKE_C_FLAGS_INIT "-D_WIN32_WINNT=0x0A00 -D__USE_MINGW_ANSI_STDIO=1 -Wa,-muse-unaligned-vector-move")
+# Programs need no libgcc beside them.
 set(CMAKE_EXE_LINKER_FLAGS_INIT -static-libgcc)
 set(CMAKE_SHARED_LINKER_FLAGS_INIT -static-libgcc)
 set(CMAKE_MODULE_LINKER_FLAGS_INIT -static-libgcc)

@@ -7,7 +7,14 @@ target_compile_options(weft_options INTERFACE
   # the compiler vectorises loops that choose between numbers only without traps.
   -ffp-contract=off -fno-math-errno -fno-trapping-math)
 if(MINGW)
+  # Windows 10. The printf of mingw-w64 knows C17's formats, which the one of msvcrt.dll does not.
+  target_compile_definitions(weft_options INTERFACE _WIN32_WINNT=0x0A00 __USE_MINGW_ANSI_STDIO=1)
   target_compile_options(weft_options INTERFACE -Wno-float-conversion) # its isnan and isfinite convert
+  if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    # The compiler aligns stacks to 16 bytes only, though it keeps wider vectors in them (GCC bug 54412). So the assembler turns their
+    # moves into unaligned ones.
+    target_compile_options(weft_options INTERFACE -Wa,-muse-unaligned-vector-move)
+  endif()
 endif()
 if(WEFT_WERROR)
   target_compile_options(weft_options INTERFACE -Werror)

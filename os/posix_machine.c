@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #define _DARWIN_C_SOURCE
 #include "os/os.h"
+#include "os/usage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <sys/random.h>
@@ -231,6 +233,12 @@ void weft_os_cpu_name(char *name, size_t size) {
 }
 
 #endif
+
+uint64_t weft_os_processor_time(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
 
 bool weft_os_random(void *bytes, size_t size) {
     return getentropy(bytes, size) == 0;

@@ -7,6 +7,7 @@
 #include <bcrypt.h>
 
 #include "os/os.h"
+#include "os/usage.h"
 #include "os/windows_text.h"
 
 void weft_os_memory(uint64_t *total, uint64_t *available) {
@@ -61,6 +62,13 @@ void weft_os_cpu_name(char *name, size_t size) {
         name[0] = 0;
     size_t length = strlen(name);
     while (length > 0 && name[length - 1] == ' ') name[--length] = 0;
+}
+
+uint64_t weft_os_processor_time(void) {
+    FILETIME begun, ended, kernel, user; /* in 100 ns */
+    if (!GetProcessTimes(GetCurrentProcess(), &begun, &ended, &kernel, &user)) return 0;
+    return (((uint64_t)kernel.dwHighDateTime + user.dwHighDateTime) << 32) * 100 +
+           ((uint64_t)kernel.dwLowDateTime + user.dwLowDateTime) * 100;
 }
 
 bool weft_os_random(void *bytes, size_t size) {

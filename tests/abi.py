@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the public interface with tests/data/abi.txt: functions and their symbols in libweft.so, sizes and members of structs,
+"""Compares the public interface with tests/data/abi.txt: functions and their symbols in libweft.so or libweft.dll, sizes and members of structs,
 values of enums and of macros. docs/api.md says what may change when.
 
     python3 tests/abi.py build/release              # prints the differences; exits with 0, 1, or 77 if the list is for other machines
@@ -16,7 +16,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests/data/abi.txt"
 SKIPPED = 77
-EXPORT = '__attribute__((visibility("default")))'
+EXPORT = re.compile(r'__attribute__\(\(\s*(visibility\("default"\)|dllexport)\s*\)\)')
+WINDOWS = ["-DWEFT_BUILDS_DLL", "-D__USE_MINGW_ANSI_STDIO=1"]
 MACRO = re.compile(r"^#define (WEFT_\w+) +([-(\d].*|U?INT64_C\(.*)$", re.M)
 HELP = """
 A line with - is gone or different: what was compiled before may break. A line with + is new.
@@ -47,7 +48,7 @@ def preprocess(compiler, flags, folders, source):
 
 
 def without_attributes(text):
-    text = text.replace(EXPORT, "WEFT_API ")
+    text = EXPORT.sub("WEFT_API ", text)
     while (at := text.find("__attribute__")) >= 0:
         end, depth = text.index("(", at), 0
         while True:
@@ -111,27 +112,30 @@ def read(text):
     return statements, functions
 
 
-def exported(library):
-    lines = subprocess.run(["nm", "-D", "--defined-only", library], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    return {line.split()[-1] for line in lines}
+def exported(build, windows):
+    """The symbols of the library; of a DLL those in its import library, which the linker makes from what the DLL exports."""
+    command = ["nm", "--defined-only", build / "lib/libweft.dll.a"] if windows else ["nm", "-D", "--defined-only", build / "lib/libweft.so"]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    return {line.split()[-1] for line in lines if not windows or " T " in line}
 
 
-def describe(compiler, build):
+def describe(compiler, emulator, build):
     """The lines of the list, and what is wrong whatever the list says; no lines on a machine with other sizes."""
     with tempfile.TemporaryDirectory() as folder:
-        source, program = os.path.join(folder, "abi.c"), os.path.join(folder, "abi")
+        source, program = os.path.join(folder, "abi.c"), os.path.join(folder, "abi.exe")
         folders = [ROOT / "include", build / "generated/include"]
-        flags = ["-std=c17"] + [f"-I{folder}" for folder in folders]
+        windows = (build / "lib/libweft.dll.a").exists()
+        flags = ["-std=c17"] + [f"-I{folder}" for folder in folders] + (WINDOWS if windows else [])
         includes = "".join(f'#include "{header}"\n' for header in headers())
         pathlib.Path(source).write_text(includes)
         statements, functions = read(preprocess(compiler, flags, folders, source))
         text = "#include <stdio.h>\n" + includes + "int main(void) {\nif (sizeof(void *) != 8) return 77;\n" + "\n".join(statements) + "\n}\n"
         pathlib.Path(source).write_text(text)
         subprocess.run([*compiler, *flags, source, "-o", program], check=True)
-        done = subprocess.run([program], stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([*emulator, program], stdout=subprocess.PIPE, text=True)
     if done.returncode == SKIPPED:
         return None, []
-    symbols = exported(build / "lib/libweft.so")
+    symbols = exported(build, windows)
     wrong = [f"{name} is exported and in no public header: static, or not WEFT_API" for name in sorted(symbols - set(functions))]
     wrong += [f"{name} is in a public header and not exported" for name in sorted(set(functions) - symbols)]
     return done.stdout.splitlines() + [f"function {functions[name]}" for name in sorted(functions)], wrong
@@ -139,11 +143,12 @@ def describe(compiler, build):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build", type=pathlib.Path, help="folder with lib/libweft.so")
+    parser.add_argument("build", type=pathlib.Path, help="folder with lib/libweft.so, or with lib/libweft.dll.a")
     parser.add_argument("--compiler", default="cc")
     parser.add_argument("--update", action="store_true", help="write tests/data/abi.txt anew")
+    parser.add_argument("--emulator", nargs=argparse.REMAINDER, default=[], help="runs the compiler's programs; the last option")
     arguments = parser.parse_args()
-    now, wrong = describe([arguments.compiler], arguments.build.resolve())
+    now, wrong = describe([arguments.compiler], arguments.emulator, arguments.build.resolve())
     if now is None:
         print("the list is for machines with pointers of 8 bytes")
         return SKIPPED

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "backends/cpu/pool.h"
 #include "core/runtime.h"
 #include "limited_allocator.h"
+#include "os/usage.h"
 #include "tests/random_numbers.h"
 
 #define MAX_CHUNKS 5000
@@ -116,7 +116,7 @@ static void test_stop(void **state) {
 }
 
 static double cpu_seconds(void) {
-    return (double)clock() / CLOCKS_PER_SEC;
+    return (double)weft_os_processor_time() * 1e-9;
 }
 
 static void test_idle_threads_sleep(void **state) {

@@ -4,9 +4,9 @@
  *
  * Without a model, a tiny one only shows that the program works.
  */
-#include <time.h>
 
 #include "engine_support.h"
+#include "os/usage.h"
 
 #define PATH "test_mask_price.tmp"
 enum { MAX_TOKENS = 40, N_ROUNDS = 10 };
@@ -48,9 +48,9 @@ static void answer_once(const weft_grammar *grammar, float temperature, uint64_t
     weft_session *session = open_session(engine, (weft_session_options){.sampling = sampling});
     CHECK(weft_session_add_text(session, prompt, strlen(prompt), false, &error));
     for (int i = 0; !piece.last; i++) {
-        const clock_t begin = clock();
+        const uint64_t begin = weft_os_processor_time();
         CHECK(weft_session_next(session, &piece, &error));
-        if (i > 0 && !piece.last) times[(*n)++] = (double)(clock() - begin) * 1e3 / CLOCKS_PER_SEC;
+        if (i > 0 && !piece.last) times[(*n)++] = (double)(weft_os_processor_time() - begin) * 1e-6;
     }
     weft_session_destroy(session);
 }

@@ -238,82 +238,6 @@ static void tells_about_the_machine(void **state) {
     weft_os_cpu_name(name, 0);
 }
 
-#ifdef __linux__
-
-/* Writes a file below `root`, with the folders that it lies in. */
-static void write_below(const char *root, const char *name, const char *content) {
-    char path[700];
-    int n = snprintf(path, sizeof path, "%s%s", root, name);
-    assert_in_range(n, 1, sizeof path - 1);
-    char *last = strrchr(path, '/');
-    *last = 0;
-    assert_int_equal(weft_os_folder_make(path, NULL), WEFT_OK);
-    *last = '/';
-    FILE *made = fopen(path, "wb");
-    assert_non_null(made);
-    assert_true(fputs(content, made) >= 0);
-    fclose(made);
-}
-
-static void assert_memory(const char *root, uint64_t total, uint64_t available) {
-    uint64_t got_total, got_available;
-    weft_os_memory_below(root, &got_total, &got_available);
-    assert_int_equal(got_total, total);
-    assert_int_equal(got_available, available);
-}
-
-#define KIB UINT64_C(1024)
-#define MACHINE "MemTotal:    1000 kB\nMemFree:  100 kB\nMemAvailable:  800 kB\n"
-
-/* The figures of the machine, then limits of groups around the process, in both versions of control groups. */
-static void memory_is_limited_by_groups(void **state) {
-    (void)state;
-    char root[512];
-    make_path(root, sizeof root, "root");
-    assert_memory(root, 0, 0);
-    write_below(root, "/proc/meminfo", MACHINE);
-    assert_memory(root, 1000 * KIB, 800 * KIB);
-    write_below(root, "/proc/self/cgroup", "4:cpu,memory:/outer/inner\n9:name=systemd:/\n0::/user/app\n");
-    assert_memory(root, 1000 * KIB, 800 * KIB);
-
-#define V2 "/sys/fs/cgroup"
-    write_below(root, V2 "/user/memory.max", "max\n");
-    write_below(root, V2 "/user/memory.current", "4096\n");
-    write_below(root, V2 "/user/app/memory.max", "614400\n"); /* 600 KiB */
-    write_below(root, V2 "/user/app/memory.current", "204800\n");
-    assert_memory(root, 600 * KIB, 400 * KIB);
-    write_below(root, V2 "/user/app/memory.stat", "anon 1\ninactive_file 10240\nactive_file 40960\n");
-    assert_memory(root, 600 * KIB, 450 * KIB);
-    write_below(root, V2 "/user/memory.max", "307200\n");
-    write_below(root, V2 "/user/memory.current", "409600\n"); /* more than its limit, which was lowered */
-    assert_memory(root, 300 * KIB, 0);
-    write_below(root, V2 "/user/memory.max", "2048000\n"); /* more than the machine has */
-    assert_memory(root, 600 * KIB, 450 * KIB);
-    /* A container whose group is the root of what it sees. */
-    write_below(root, "/proc/self/cgroup", "0::/\n");
-    assert_memory(root, 1000 * KIB, 800 * KIB);
-    write_below(root, V2 "/memory.max", "512000\n");
-    write_below(root, V2 "/memory.current", "102400\n");
-    assert_memory(root, 500 * KIB, 400 * KIB);
-    write_below(root, "/proc/self/cgroup", "0::/../../other\n");
-    assert_memory(root, 500 * KIB, 400 * KIB);
-
-#define V1 "/sys/fs/cgroup/memory"
-    write_below(root, "/proc/self/cgroup", "4:cpu,memory:/outer/inner\n");
-    write_below(root, V1 "/outer/memory.limit_in_bytes", "204800\n");
-    write_below(root, V1 "/outer/memory.usage_in_bytes", "102400\n");
-    write_below(root, V1 "/outer/memory.stat", "cache 7\ntotal_inactive_file 51200\n");
-    write_below(root, V1 "/memory.limit_in_bytes", "9223372036854771712\n");
-    write_below(root, V1 "/memory.usage_in_bytes", "1\n");
-    assert_memory(root, 200 * KIB, 150 * KIB);
-
-    char command[600];
-    snprintf(command, sizeof command, "rm -r '%s'", root);
-    assert_int_equal(system(command), 0);
-}
-
-#endif
-
 /* ---- Threads ---- */
 
 typedef struct meeting {
@@ -424,9 +348,6 @@ int main(void) {
         cmocka_unit_test(makes_folders),
         cmocka_unit_test(pages_are_zero_and_aligned),
         cmocka_unit_test(tells_about_the_machine),
-#ifdef __linux__
-        cmocka_unit_test(memory_is_limited_by_groups),
-#endif
         cmocka_unit_test(threads_meet),
         cmocka_unit_test(sleeps),
         cmocka_unit_test(naps_end),

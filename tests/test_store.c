@@ -19,7 +19,7 @@ static void assert_says(const weft_error *error, const char *text) {
 static weft_status build(weft_runtime *runtime, int64_t n_columns, weft_graph **graph, weft_error *error) {
     weft_tensor wide = matrix(WEFT_F32, 24, n_columns), narrow = matrix(WEFT_F32, 24, 1), table = matrix(WEFT_F32, 24, 7);
     weft_tensor counters = matrix(WEFT_I32, 10, 1), updates = matrix(WEFT_I32, 2, 1);
-    weft_value x, bias, scale, rows, y, state, idle, changes, version;
+    weft_value x, bias, scale, rows, y = WEFT_NONE, state, idle, changes, version;
     *graph = NULL;
     weft_status status = weft_graph_create(runtime, graph, error);
     if (!status) status = weft_graph_input(*graph, "x", &wide, &x, error);

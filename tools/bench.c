@@ -2,12 +2,12 @@
  * each phase or op. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cjson/cJSON.h>
 
 #include "bench.h"
 #include "os/os.h"
+#include "os/usage.h"
 
 enum { MAX_SAMPLES = 65536, PREFILL_PIECE = 2048, DEFAULT_PROMPT = 512 };
 
@@ -118,13 +118,12 @@ static weft_status decode(bench *b, weft_session *session, int32_t n, weft_error
 static weft_status measure_decode(bench *b, weft_session *session, decode_figures *figures, int32_t index, weft_error *error) {
     weft_session_timing before, after;
     weft_session_measure(session, &before);
-    clock_t begin = clock();
+    uint64_t begin = weft_os_processor_time();
     weft_status status = decode(b, session, b->settings->n_predict, error);
-    clock_t ticks = clock() - begin;
+    uint64_t used = weft_os_processor_time() - begin;
     weft_session_measure(session, &after);
     figures->decode[index] = per_second(after.n_decode - before.n_decode, after.decode_ns - before.decode_ns);
-    figures->processor_us[index] =
-        b->settings->n_predict ? (double)ticks * 1e6 / CLOCKS_PER_SEC / (double)b->settings->n_predict : 0;
+    figures->processor_us[index] = b->settings->n_predict ? (double)used * 1e-3 / (double)b->settings->n_predict : 0;
     return status;
 }
 
