@@ -16,6 +16,16 @@ typedef struct loader {
     uint64_t done, total;
 } loader;
 
+/* ---- Progress ---- */
+
+static weft_status advance(loader *load, uint64_t bytes, weft_error *error) {
+    const weft_store_options *options = &load->store->options;
+    load->done += bytes;
+    if (!options->progress || options->progress(options->progress_user, load->done, load->total)) return WEFT_OK;
+    return weft_fail(error, WEFT_CANCELLED, "loading was cancelled after %.1f of %.1f MiB", weft_mib(load->done),
+                     weft_mib(load->total));
+}
+
 /* ---- Memory ---- */
 
 static weft_status check_memory(weft_store *store, weft_error *error) {
@@ -59,9 +69,12 @@ static char *map(weft_store *store, size_t buffer) {
     return view;
 }
 
-static weft_status create_buffers(weft_store *store, weft_error *error) {
+/* A driver may need long to clear a buffer. So a cancel is looked for before each of them. */
+static weft_status create_buffers(loader *load, weft_error *error) {
+    weft_store *store = load->store;
     for (size_t i = 0; i < store->n_buffers; i++) {
-        weft_status status = create_buffer(store, &store->buffers[i], error);
+        weft_status status = advance(load, 0, error);
+        if (status == WEFT_OK) status = create_buffer(store, &store->buffers[i], error);
         if (status != WEFT_OK) return status;
     }
     store->steps = map(store, store->step_ring);
@@ -91,14 +104,6 @@ static int64_t rows_of_piece(const weft_resident *weight) {
     int64_t units = (int64_t)(PIECE_BYTES / weft_tensor_row_bytes(&weight->tensor)) / unit;
     int64_t rows = (units ? units : 1) * unit;
     return rows < n_rows ? rows : n_rows;
-}
-
-static weft_status advance(loader *load, uint64_t bytes, weft_error *error) {
-    const weft_store_options *options = &load->store->options;
-    load->done += bytes;
-    if (!options->progress || options->progress(options->progress_user, load->done, load->total)) return WEFT_OK;
-    return weft_fail(error, WEFT_CANCELLED, "loading was cancelled after %.1f of %.1f MiB", weft_mib(load->done),
-                     weft_mib(load->total));
 }
 
 /* ---- Pieces on their way ---- */
@@ -226,7 +231,7 @@ weft_status weft_store_load(weft_store *store, const weft_weight_source *source,
     }
     weft_status status = check_memory(store, error);
     if (status != WEFT_OK) return status;
-    status = create_buffers(store, error);
+    status = create_buffers(&load, error);
     if (status == WEFT_OK) status = end_pieces(&load, load_weights(&load, error), error);
     if (status != WEFT_OK) {
         weft_store_unload(store);

@@ -76,12 +76,34 @@ class Interrupts(unittest.TestCase):
         self.assertEqual(self.interrupted("bench", model(), "-p", "20000", "-n", "4", "--ctx", "30000", "--max-rows", "1"), b"")
 
 
+    def wait_until_caught(self, process):
+        """Until the process catches Ctrl-C."""
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & 1 << signal.SIGINT - 1:
+            time.sleep(0.001)
+
+    def test_while_the_model_loads(self):
+        """As soon as the signal is caught, which is before the model is opened: nothing is computed, and the status is 130."""
+        long = ["--ctx", "100000", "--max-rows", "1"]
+        for arguments in [["run", model(), "--raw", "-p", "abc", "-n", "90000", "--ignore-end", *long],
+                          ["bench", model(), "-p", "90000", "-n", "4", *long]]:
+            told = 0
+            for _ in range(20):  # the system may let the process go on for long before this one
+                process = subprocess.Popen([WEFT, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                           stderr=subprocess.PIPE)
+                self.wait_until_caught(process)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 130, (out, err))
+                told = told or (out == b"" and b"weft: loading was cancelled after 0.0 of " in err)
+                if told:
+                    break
+            self.assertTrue(told, (out, err))
+
     def test_while_standard_input_is_read(self):
         ours, theirs = os.pipe()
         process = subprocess.Popen([WEFT, "run", model()], stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        status = pathlib.Path(f"/proc/{process.pid}/status")
-        while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & 1 << signal.SIGINT - 1:
-            time.sleep(0.02)  # until it catches the signal
+        self.wait_until_caught(process)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

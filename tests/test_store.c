@@ -290,7 +290,7 @@ static void loads_in_pieces(void **state) {
         assert_int_equal(script.n_writes, unmapped ? reads.n_reads : 0);
         assert_int_equal(script.n_stages, way >= 3 ? reads.n_reads : 0);
         assert_int_equal(script.live_pieces, 0);
-        assert_int_equal(progress.n_calls, reads.n_reads + 1);
+        assert_int_equal(progress.n_calls, script.n_buffers + reads.n_reads + 1);
         assert_true(progress.done == bytes && progress.total == bytes);
         weft_plan *plan = run_step(store, graph, &output);
         for (uint64_t i = 0; i < bytes / 4; i++) assert_true(((const float *)output)[i] == weight_element("w", i));
@@ -337,7 +337,9 @@ static void load_again_after_failures(bool stages) {
     reads = (source_log){0};
     for (int i = 1; i <= 4; i++) {
         progress = (progress_log){.stop_at = i};
+        script.n_buffers = 0;
         assert_int_equal(weft_store_load(all.store, &source, &error), WEFT_CANCELLED);
+        assert_true(script.n_buffers < i); /* a buffer takes long on some devices */
         assert_int_equal(all.base.limits.live, live);
     }
     for (int i = 1; i <= 4 && stages; i++) {
