@@ -274,6 +274,50 @@ static void sessions_outlive_their_device(void **state) {
     weft_engine_destroy(processor);
 }
 
+/* ---- A device that is full ---- */
+
+/* Adds tokens until a step needs a plan that was not made yet. Returns how many tokens the session has then. */
+static size_t add_until_full(weft_session *session) {
+    weft_error error = {0};
+    size_t n_tokens = (size_t)n_prompt + 2;
+    weft_status status = WEFT_OK;
+    for (int32_t n = 1; n < 8 && status == WEFT_OK; n++) {
+        add_question_tokens(session, 20 + (uint32_t)n, n);
+        n_tokens += (size_t)n;
+        status = weft_session_prefill(session, &error);
+    }
+    assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+    assert_non_null(strstr(error.message, "the device is full"));
+    assert_int_equal(weft_session_prefill(session, &error), WEFT_OUT_OF_MEMORY);
+    return n_tokens;
+}
+
+/* A step for which there is no memory loses nothing: the session moves away, or goes on once there is memory. */
+static void sessions_outlive_a_full_device(void **state) {
+    (void)state;
+    weft_error error = {0};
+    weft_token tokens[N_NEXT];
+    weft_session_carried carried;
+    mortal_plant(runtime, device_name);
+    weft_engine *processor = create("cpu", PAGE), *on_mortal = create_on_mortal();
+    weft_session *moves = ask(on_mortal, WEFT_SHARE_NONE), *stays = ask(on_mortal, WEFT_SHARE_NONE);
+    read_tokens(moves, 2, tokens);
+    read_tokens(stays, 2, tokens);
+    mortal.is_full = true;
+    const size_t n_tokens = add_until_full(moves);
+    CHECK(weft_session_move(moves, processor, &carried, &error));
+    assert_int_equal(carried.n_tokens, n_tokens);
+    assert_true(carried.n_copied > 0);
+    assert_goes_on_as_fresh(moves, processor);
+    add_until_full(stays);
+    mortal.is_full = false;
+    assert_goes_on_as_fresh(stays, on_mortal);
+    weft_session_destroy(moves);
+    weft_session_destroy(stays);
+    weft_engine_destroy(on_mortal);
+    weft_engine_destroy(processor);
+}
+
 static int setup(void **state) {
     (void)state;
     weft_error error = {0};
@@ -295,9 +339,13 @@ int main(int argc, char **argv) {
     if (argc > 3) shape = argv[2], mix = argv[3];
     if (argc > 4) n_prompt = (int32_t)strtol(argv[4], NULL, 10);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sessions_go_back),           cmocka_unit_test(forks_go_on_apart),
-        cmocka_unit_test(common_beginnings_are_used), cmocka_unit_test(saved_sessions_go_on),
-        cmocka_unit_test(moved_sessions_go_on),       cmocka_unit_test(sessions_outlive_their_device),
+        cmocka_unit_test(sessions_go_back),
+        cmocka_unit_test(forks_go_on_apart),
+        cmocka_unit_test(common_beginnings_are_used),
+        cmocka_unit_test(saved_sessions_go_on),
+        cmocka_unit_test(moved_sessions_go_on),
+        cmocka_unit_test(sessions_outlive_their_device),
+        cmocka_unit_test(sessions_outlive_a_full_device),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -34,50 +34,101 @@ static inline weft_session *outlive_ask(weft_engine *engine, const weft_token *t
     return session;
 }
 
-/* After `lose` the device is lost by its next call, or by one soon after. `path`: of a file for a small model. */
-static inline void assert_outlives(weft_runtime *runtime, const char *device, const char *path, void (*lose)(weft_device *device)) {
+/* A conversation on a device, and an engine on the processor, for which it is not too late. */
+typedef struct outlive_life {
+    weft_model *model;
+    weft_engine *engines[2]; /* the device's and the processor's */
+    weft_session *session;
+    weft_token prompt[OUTLIVE_PROMPT], tokens[2]; /* what was read */
+} outlive_life;
+
+/* `path`: of a file for a small model. `other`: the precision of the processor's engine; if it is not exact, the session takes no
+ * keys and values with it, which the driver of a test may not have computed. */
+static inline void outlive_begin(outlive_life *l, weft_runtime *runtime, const char *device, const char *path,
+                                 weft_precision other) {
     weft_error error = {0};
-    weft_model *model = NULL;
-    weft_engine *engines[2] = {NULL}; /* the device's and the processor's */
-    weft_token prompt[OUTLIVE_PROMPT], tokens[OUTLIVE_NEXT], expected[OUTLIVE_NEXT];
-    const weft_token *held;
-    weft_session_carried carried;
-    weft_piece piece;
-    weft_status status;
-    size_t n;
-    for (int i = 0; i < OUTLIVE_PROMPT; i++) prompt[i] = 100 + 7 * i;
+    *l = (outlive_life){.model = NULL};
+    for (int i = 0; i < OUTLIVE_PROMPT; i++) l->prompt[i] = 100 + 7 * i;
     outlive_check(weft_synth(runtime, &(weft_synth_options){.shape = "tiny-qwen3", .mix = "Q8_0", .seed = 4}, path, &error),
                   &error);
-    outlive_check(weft_model_open(runtime, path, &model, &error), &error);
+    outlive_check(weft_model_open(runtime, path, &l->model, &error), &error);
     for (int i = 0; i < 2; i++) {
         const weft_engine_options options = {.device = i ? "cpu" : device,
                                              .device_options.n_threads = 1,
-                                             .precision = WEFT_EXACT,
+                                             .precision = i ? other : WEFT_EXACT,
                                              .n_ctx = 64,
                                              .n_sequences = 2,
                                              .max_rows = 4};
-        outlive_check(weft_engine_create(model, &options, &engines[i], &error), &error);
+        outlive_check(weft_engine_create(l->model, &options, &l->engines[i], &error), &error);
     }
-    weft_session *session = outlive_ask(engines[0], prompt, OUTLIVE_PROMPT);
-    outlive_read(session, 2, tokens);
-    lose(outlive_device(engines[0]));
-    while ((status = weft_session_next(session, &piece, &error)) == WEFT_OK) assert_false(piece.last);
-    assert_int_equal(status, WEFT_DEVICE_LOST);
-    outlive_check(weft_session_move(session, engines[1], &carried, &error), &error);
-    weft_session_tokens(session, &held, &n);
+    l->session = outlive_ask(l->engines[0], l->prompt, OUTLIVE_PROMPT);
+    outlive_read(l->session, 2, l->tokens);
+}
+
+/* The session has all that was said, and goes on on the processor as a fresh one with the same text. */
+static inline void outlive_move(outlive_life *l, weft_session_carried *carried) {
+    weft_error error = {0};
+    weft_token tokens[OUTLIVE_NEXT], expected[OUTLIVE_NEXT];
+    const weft_token *held;
+    size_t n;
+    outlive_check(weft_session_move(l->session, l->engines[1], carried, &error), &error);
+    weft_session_tokens(l->session, &held, &n);
     assert_true(n >= OUTLIVE_PROMPT + 2);
-    assert_memory_equal(held, prompt, sizeof prompt);
-    assert_memory_equal(held + OUTLIVE_PROMPT, tokens, 2 * sizeof *tokens);
-    assert_int_equal(carried.n_computed, n);
-    weft_session *fresh = outlive_ask(engines[1], held, n);
+    assert_memory_equal(held, l->prompt, sizeof l->prompt);
+    assert_memory_equal(held + OUTLIVE_PROMPT, l->tokens, sizeof l->tokens);
+    assert_int_equal(carried->n_tokens, n);
+    weft_session *fresh = outlive_ask(l->engines[1], held, n);
     outlive_read(fresh, OUTLIVE_NEXT, expected);
-    outlive_read(session, OUTLIVE_NEXT, tokens);
+    outlive_read(l->session, OUTLIVE_NEXT, tokens);
     assert_memory_equal(tokens, expected, sizeof tokens);
     weft_session_destroy(fresh);
-    weft_session_destroy(session);
-    for (int i = 0; i < 2; i++) weft_engine_destroy(engines[i]);
-    weft_model_close(model);
+}
+
+static inline void outlive_end(outlive_life *l, const char *path) {
+    weft_session_destroy(l->session);
+    for (int i = 0; i < 2; i++) weft_engine_destroy(l->engines[i]);
+    weft_model_close(l->model);
     remove(path);
+}
+
+/* After `lose` the device is lost by its next call, or by one soon after. */
+static inline void assert_outlives(weft_runtime *runtime, const char *device, const char *path, void (*lose)(weft_device *device)) {
+    outlive_life l;
+    weft_error error = {0};
+    weft_session_carried carried;
+    weft_piece piece;
+    weft_status status;
+    outlive_begin(&l, runtime, device, path, WEFT_EXACT);
+    lose(outlive_device(l.engines[0]));
+    while ((status = weft_session_next(l.session, &piece, &error)) == WEFT_OK) assert_false(piece.last);
+    assert_int_equal(status, WEFT_DEVICE_LOST);
+    outlive_move(&l, &carried);
+    assert_int_equal(carried.n_copied, 0);
+    outlive_end(&l, path);
+}
+
+/* Between `fill` and `empty` the device has no memory for something. Steps of other numbers of rows are made meanwhile, until one
+ * fails; the same call succeeds later, and the session moves to the processor. Returns whether a call failed. */
+static inline bool assert_outlives_full(weft_runtime *runtime, const char *device, const char *path, void (*fill)(void),
+                                        void (*empty)(void)) {
+    outlive_life l;
+    weft_error error = {0};
+    weft_session_carried carried;
+    weft_status status = WEFT_OK;
+    outlive_begin(&l, runtime, device, path, WEFT_FAST);
+    fill();
+    for (size_t n = 1; n < 4 && status == WEFT_OK; n++) {
+        status = weft_session_add_tokens(l.session, l.prompt, n, &error);
+        if (status == WEFT_OK) status = weft_session_prefill(l.session, &error);
+    }
+    empty();
+    if (status != WEFT_OK) {
+        assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+        outlive_check(weft_session_prefill(l.session, &error), &error);
+        outlive_move(&l, &carried);
+    }
+    outlive_end(&l, path);
+    return status != WEFT_OK;
 }
 
 #endif

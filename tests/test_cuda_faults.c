@@ -391,6 +391,34 @@ static void conversations_outlive_the_device(void **state) {
     assert_int_equal(limits.n_live, 0);
 }
 
+static void fill(void) {
+    driver->fail_at = driver->n_calls + lost_after;
+}
+
+static void empty(void) {
+    driver->fail_at = 0;
+    driver->failing = false;
+}
+
+/* The device has no memory for this and all later calls. A failure of a single one need not show, while another step runs. */
+static void conversations_outlive_a_full_device(void **state) {
+    (void)state;
+    limited_allocator limits = {0};
+    weft_runtime *runtime = limited_runtime(&limits);
+    assert_non_null(runtime);
+    int n_failed = 0;
+    for (lost_after = 1; lost_after <= 60; lost_after += lost_after < 10 ? 1 : 10) {
+        arm(0, DRIVER_OUT_OF_MEMORY, true);
+        n_failed += assert_outlives_full(runtime, "cuda:0", "test_cuda_faults.tmp", fill, empty);
+        if (driver->broken) fail_msg("%s", driver->broken);
+        assert_int_equal(driver->n_live, 0);
+    }
+    print_message("%d calls fail\n", n_failed);
+    assert_true(n_failed > 2);
+    weft_runtime_destroy(runtime);
+    assert_int_equal(limits.n_live, 0);
+}
+
 int main(void) {
     weft_os_library library;
     weft_error error = {0};
@@ -418,6 +446,7 @@ int main(void) {
         cmocka_unit_test(bandwidth_calls_fail),
         cmocka_unit_test(ends_tickets_of_a_lost_device),
         cmocka_unit_test(conversations_outlive_the_device),
+        cmocka_unit_test(conversations_outlive_a_full_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

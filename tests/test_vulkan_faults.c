@@ -252,10 +252,35 @@ static void test_conversation(void **state) {
     weft_runtime_destroy(runtime);
 }
 
+static const char *refused;
+
+static void fill(void) {
+    faults = (vulkan_faults){.error = VK_ERROR_OUT_OF_DEVICE_MEMORY, .only = refused, .fail_at = 1, .n_objects = faults.n_objects};
+}
+
+static void empty(void) {
+    faults.error = VK_SUCCESS;
+}
+
+/* The device has no memory for a step that is new: for its recording, or for running it. */
+static void test_full_device(void **state) {
+    (void)state;
+    weft_runtime *runtime = NULL;
+    weft_error error = {0};
+    assert_int_equal(weft_runtime_create(NULL, &runtime, &error), WEFT_OK);
+    for (int i = 0; i < 2; i++) {
+        refused = i ? "vkQueueSubmit" : "vkAllocateCommandBuffers";
+        faults = (vulkan_faults){.error = VK_SUCCESS};
+        assert_true(assert_outlives_full(runtime, "vulkan", "test_vulkan_faults.tmp", fill, empty));
+        assert_int_equal(faults.n_objects, 0);
+    }
+    weft_runtime_destroy(runtime);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conversation), cmocka_unit_test(test_host_memory),    cmocka_unit_test(test_device_memory),
-        cmocka_unit_test(test_loss),         cmocka_unit_test(test_sparse_binding),
+        cmocka_unit_test(test_full_device),   cmocka_unit_test(test_conversation), cmocka_unit_test(test_host_memory),
+        cmocka_unit_test(test_device_memory), cmocka_unit_test(test_loss),         cmocka_unit_test(test_sparse_binding),
     };
     weft_runtime *runtime = NULL;
     weft_device *device = NULL;

@@ -73,6 +73,7 @@ static weft_status memory_info(weft_backend_device *device, uint64_t *total, uin
 static weft_status create_plan(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                weft_error *error) {
     mortal.n_plans++;
+    if (mortal.is_full) return weft_fail(error, WEFT_OUT_OF_MEMORY, "the device is full");
     return original->plan_create(device, schedule, plan, error);
 }
 

@@ -10,6 +10,7 @@ typedef enum mortal_call { MORTAL_SUBMIT, MORTAL_WAIT, MORTAL_READ, MORTAL_WRITE
 typedef struct mortal_devices {
     int calls_left[MORTAL_N_CALLS]; /* the call that finds 1 here loses the device; 0: none does */
     bool is_lost;
+    bool is_full;         /* no plan can be made: there is no memory for its recording */
     uint64_t memory_free; /* 0: as it is */
     uint64_t wait_ns;     /* that each step takes longer */
     bool is_card;         /* the devices are cards of a better kind than all others */
