@@ -2,6 +2,7 @@
 #include "decoder/engine.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 bool weft_fits(const weft_device_info *device, const weft_store_bytes *bytes) {
@@ -25,27 +26,36 @@ static weft_engine_options shrink(const weft_engine_options *options, const weft
     return small;
 }
 
-/* Positions come at a price, the rest does not. Where bytes are rounded up this is too much, so that less is tried, too. */
+/* The bytes that the engine would need with these options; false: it cannot be made. */
+static bool try_options(const weft_engine *engine, const weft_engine_options *options, uint64_t *bytes_used) {
+    weft_engine trial = {.runtime = engine->runtime, .model = engine->model};
+    weft_status status = weft_engine_open(&trial, options, NULL);
+    if (status == WEFT_OK) *bytes_used = weft_stages_measure(&trial, NULL).bytes_used;
+    weft_stages_close(&trial);
+    return status == WEFT_OK;
+}
+
+/* The next number of pages lies on the line through what all pages need and what the last tried number needs; at first through
+ * what is needed without states. The last try is one page for each sequence. */
 int32_t weft_fit_context(const weft_engine *engine, const weft_engine_options *options) {
     enum { N_TRIES = 4 };
-    weft_store_bytes bytes = weft_stages_measure(engine, NULL);
-    const uint64_t fixed = bytes.bytes_used > bytes.states ? bytes.bytes_used - bytes.states : 0;
+    const weft_store_bytes bytes = weft_stages_measure(engine, NULL);
     const weft_device_info *device = &engine->stages[0].device_info;
-    const uint64_t available = device->memory_free;
-    if (fixed >= available || bytes.states == 0) return 0;
-    double share = (double)(available - fixed) / (double)bytes.states;
-    for (int i = 0; i < N_TRIES; i++, share *= 0.85) {
-        const weft_engine_config *config = &engine->config;
-        const int64_t pages = (int64_t)(share * config->n_pages) / config->n_sequences * config->n_sequences;
-        if (pages < 1) return 0;
-        weft_engine_options small = shrink(options, config, pages * config->page_size);
-        weft_engine trial = {.runtime = engine->runtime, .model = engine->model};
+    const weft_engine_config *config = &engine->config;
+    const double all = config->n_pages, most = (double)bytes.bytes_used, available = (double)device->memory_free;
+    double pages = 0, needed = most - (double)bytes.states;
+    for (int i = 0; i < N_TRIES && needed < most; i++) {
+        pages = floor((pages + (available - needed) * (all - pages) / (most - needed)) / config->n_sequences) * config->n_sequences;
+        if (pages < config->n_sequences || i == N_TRIES - 1) pages = config->n_sequences;
+        if (pages >= all) return 0;
+        weft_engine_options small = shrink(options, config, (int64_t)pages * config->page_size);
+        uint64_t used;
         small.device = name_of(device);
-        weft_status status = weft_engine_open(&trial, &small, NULL);
-        if (status == WEFT_OK) bytes = weft_stages_measure(&trial, NULL);
-        weft_stages_close(&trial);
-        if (status != WEFT_OK) return 0;
-        if (weft_fits(device, &bytes)) return small.n_ctx;
+        if (!try_options(engine, &small, &used)) return 0;
+        needed = (double)used;
+        if (needed <= available) return small.n_ctx;
+        if (pages <= config->n_sequences) return 0;
+        pages -= config->n_sequences; /* a little less than on the line, because of rounding */
     }
     return 0;
 }

@@ -92,7 +92,7 @@ static void too_large_models_are_refused_with_numbers(void **state) {
         CHECK(weft_engine_create(model, &small, &engine, &error));
         weft_engine_destroy(engine);
     }
-    mortal.memory_free = bytes.bytes_used - bytes.states;
+    mortal.memory_free = bytes.weights / 2;
     small.n_ctx = N_CTX;
     assert_int_equal(weft_engine_create(model, &small, &engine, &error), WEFT_OUT_OF_MEMORY);
     assert_says(error.message, "no smaller context fits");
