@@ -25,8 +25,8 @@ Xvfb -displayfd 3 -screen 0 1200x900x24 -nolisten tcp 3>"$scratch/display" 2>"$s
 server=$!
 read -r -t 30 display <"$scratch/display" || { cat "$scratch/server.log"; exit 1; }
 
-"$scratch/usr/bin/weft" synth tiny "$scratch/tiny.gguf" >/dev/null 2>&1
+for shape in tiny tiny-qwen2; do "$scratch/usr/bin/weft" synth $shape "$scratch/$shape.gguf" >/dev/null 2>&1; done
 # GTK and what it uses keep memory to the end.
 env DISPLAY=":$display" GDK_BACKEND=x11 GSK_RENDERER=cairo GTK_A11Y=none G_DEBUG=fatal-criticals ASAN_OPTIONS=detect_leaks=0 \
     XDG_DATA_HOME="$scratch/data" XDG_CONFIG_HOME="$scratch/config" XDG_RUNTIME_DIR="$scratch" \
-    "$scratch/build/chat-test" "$scratch/tiny.gguf" "$build/desktop-chat.png"
+    "$scratch/build/chat-test" "$scratch/tiny.gguf" "$scratch/tiny-qwen2.gguf" "$build/desktop-chat.png"

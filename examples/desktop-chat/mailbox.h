@@ -9,10 +9,13 @@ typedef enum event_kind {
     EVENT_PREFILL,  /* `done` of `all` tokens of the question were read */
     EVENT_PIECE,    /* `text` is the answer's next */
     EVENT_END,      /* the answer is over: `finish` */
+    EVENT_REFUSED,  /* the question was not taken; EVENT_FAILED tells why */
     EVENT_FAILED,   /* `status` and `text`: what went wrong in the conversation */
     EVENT_FIGURES,  /* memory and speed */
     EVENT_ADOPTED,  /* the worker has the new engine; `text` is its device's name */
     EVENT_LOADING,  /* `done` of `all` bytes of the weights are loaded */
+    EVENT_PROBLEM,  /* `text`: what went wrong, in no conversation */
+    EVENT_UNSAVED,  /* some conversations could not be saved at the end, which EVENT_FAILED has told */
     EVENT_FINISHED  /* everything is saved, and the worker has ended */
 } event_kind;
 

@@ -1,10 +1,13 @@
 #include "message_list.h"
 
+#include "text_blocks.h"
+
 typedef struct row {
     message_list *list;
     guint index;
     weft_role role;
-    GtkWidget *box, *label, *actions;
+    char *shown; /* valid UTF-8 */
+    GtkWidget *box, *text, *actions;
     GtkWidget *edit, *retry, *go_on; /* NULL in rows that never have them */
 } row;
 
@@ -38,7 +41,7 @@ static void on_continue(GtkButton *button, void *user) {
 
 static void on_copy(GtkButton *button, void *user) {
     row *r = user;
-    gdk_clipboard_set_text(gtk_widget_get_clipboard(GTK_WIDGET(button)), gtk_label_get_text(GTK_LABEL(r->label)));
+    gdk_clipboard_set_text(gtk_widget_get_clipboard(GTK_WIDGET(button)), r->shown);
 }
 
 static GtkWidget *add_action(row *r, const char *label, const char *tooltip, GCallback clicked) {
@@ -51,35 +54,34 @@ static GtkWidget *add_action(row *r, const char *label, const char *tooltip, GCa
     return button;
 }
 
-/* A line that breaks within a word gets no hyphen: it is not the model's. */
-static void break_plainly(GtkWidget *label) {
-    PangoAttrList *attributes = pango_attr_list_new();
-    pango_attr_list_insert(attributes, pango_attr_insert_hyphens_new(FALSE));
-    gtk_label_set_attributes(GTK_LABEL(label), attributes);
-    pango_attr_list_unref(attributes);
+static GtkWidget *make_text(weft_role role) {
+    static const char *const classes[] = {[WEFT_SYSTEM] = "system", [WEFT_USER] = "user", [WEFT_ASSISTANT] = "assistant"};
+    GtkWidget *text = text_blocks_create(role == WEFT_USER ? 64 : 84);
+    gtk_widget_add_css_class(text, "bubble");
+    gtk_widget_add_css_class(text, classes[role]);
+    gtk_widget_set_name(text, classes[role]);
+    return text;
 }
 
-static GtkWidget *make_label(weft_role role) {
-    static const char *const classes[] = {[WEFT_SYSTEM] = "system", [WEFT_USER] = "user", [WEFT_ASSISTANT] = "assistant"};
-    GtkWidget *label = gtk_label_new(NULL);
-    gtk_label_set_wrap(GTK_LABEL(label), TRUE);
-    gtk_label_set_wrap_mode(GTK_LABEL(label), PANGO_WRAP_WORD_CHAR);
-    break_plainly(label);
-    gtk_label_set_natural_wrap_mode(GTK_LABEL(label), GTK_NATURAL_WRAP_NONE);
-    gtk_label_set_selectable(GTK_LABEL(label), TRUE);
-    gtk_label_set_xalign(GTK_LABEL(label), 0);
-    gtk_label_set_max_width_chars(GTK_LABEL(label), role == WEFT_USER ? 64 : 84);
-    gtk_widget_set_halign(label, role == WEFT_USER ? GTK_ALIGN_END : GTK_ALIGN_START);
-    gtk_widget_add_css_class(label, "bubble");
-    gtk_widget_add_css_class(label, classes[role]);
-    gtk_widget_set_name(label, classes[role]);
-    return label;
+/* The text at the left or right end of a line. (An aligned text itself would try many widths.) */
+static GtkWidget *make_line(GtkWidget *text, bool is_right) {
+    GtkWidget *line = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 0), *space = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 0);
+    gtk_widget_set_hexpand(space, TRUE);
+    gtk_box_append(GTK_BOX(line), is_right ? space : text);
+    gtk_box_append(GTK_BOX(line), is_right ? text : space);
+    return line;
+}
+
+static void forget_row(void *given) {
+    row *r = given;
+    g_free(r->shown);
+    g_free(r);
 }
 
 static void free_row(void *given) {
     row *r = given;
     gtk_box_remove(GTK_BOX(r->list->column), r->box);
-    g_free(r);
+    forget_row(r);
 }
 
 static void add_row(message_list *list, weft_role role) {
@@ -88,12 +90,14 @@ static void add_row(message_list *list, weft_role role) {
     r->index = list->rows->len;
     r->role = role;
     r->box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 2);
-    r->label = make_label(role);
+    r->text = make_text(role);
     r->actions = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 0);
     gtk_widget_set_halign(r->actions, role == WEFT_USER ? GTK_ALIGN_END : GTK_ALIGN_START);
-    gtk_box_append(GTK_BOX(r->box), r->label);
+    gtk_box_append(GTK_BOX(r->box), make_line(r->text, role == WEFT_USER));
     gtk_box_append(GTK_BOX(r->box), r->actions);
     if (role != WEFT_SYSTEM) add_action(r, "Copy", "Copy the text", G_CALLBACK(on_copy));
+    if (role == WEFT_ASSISTANT)
+        gtk_widget_add_css_class(gtk_widget_get_first_child(r->actions), "first"); /* lines up with the text */
     if (role == WEFT_USER) r->edit = add_action(r, "Edit", "Edit this message and answer it anew", G_CALLBACK(on_edit));
     if (role != WEFT_SYSTEM) r->retry = add_action(r, "Retry", "Another answer", G_CALLBACK(on_retry));
     if (role == WEFT_ASSISTANT) r->go_on = add_action(r, "Continue", "Go on with this answer", G_CALLBACK(on_continue));
@@ -104,8 +108,10 @@ static void add_row(message_list *list, weft_role role) {
 
 static void set_text(row *r, const GString *text) {
     char *valid = g_utf8_make_valid(text->str, (gssize)text->len);
-    if (strcmp(valid, gtk_label_get_text(GTK_LABEL(r->label))) != 0) gtk_label_set_text(GTK_LABEL(r->label), valid);
-    g_free(valid);
+    bool same = g_strcmp0(valid, r->shown) == 0;
+    if (!same) text_blocks_show(r->text, valid);
+    g_free(r->shown);
+    r->shown = valid;
 }
 
 static void set_actions(row *r, const conversation *c) {
@@ -133,7 +139,7 @@ static void on_scrolled(GtkAdjustment *adjustment, void *user) {
 static void forget(void *user, GObject *widget) {
     (void)widget;
     message_list *list = user;
-    g_ptr_array_set_free_func(list->rows, g_free);
+    g_ptr_array_set_free_func(list->rows, forget_row);
     g_ptr_array_unref(list->rows);
     g_free(list);
 }

@@ -29,18 +29,22 @@ static void on_closed(GtkPopover *popover, void *user) {
     m->changed(m->user);
 }
 
-static GtkWidget *add_number(GtkWidget *grid, int row, const char *name, const char *label, const char *tooltip, double max,
-                             double step, double value) {
-    GtkWidget *text = gtk_label_new_with_mnemonic(label), *spin = gtk_spin_button_new_with_range(0, max, step);
-    gtk_label_set_xalign(GTK_LABEL(text), 0);
-    gtk_label_set_mnemonic_widget(GTK_LABEL(text), spin);
+static GtkWidget *make_number(const char *name, const char *tooltip, double max, double step, double value) {
+    GtkWidget *spin = gtk_spin_button_new_with_range(0, max, step);
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(spin), value);
     gtk_widget_set_name(spin, name);
     gtk_widget_set_tooltip_text(spin, tooltip);
+    return spin;
+}
+
+/* In a row with a label that describes it. */
+static void add_number(GtkWidget *grid, int row, const char *label, GtkWidget *spin) {
+    GtkWidget *text = gtk_label_new_with_mnemonic(label);
+    gtk_label_set_xalign(GTK_LABEL(text), 0);
+    gtk_label_set_mnemonic_widget(GTK_LABEL(text), spin);
     gtk_widget_set_hexpand(text, TRUE);
     gtk_grid_attach(GTK_GRID(grid), text, 0, row, 1, 1);
     gtk_grid_attach(GTK_GRID(grid), spin, 1, row, 1, 1);
-    return spin;
 }
 
 static void add_system(menu *m, GtkWidget *grid) {
@@ -68,16 +72,21 @@ static GtkWidget *make_grid(menu *m) {
     gtk_grid_set_column_spacing(GTK_GRID(grid), 12);
     gtk_widget_add_css_class(grid, "settings");
     add_system(m, grid);
-    m->temperature = add_number(grid, 2, "temperature", "_Temperature", "0: always the most likely token", 5, 0.1, s->temperature);
-    m->top_p = add_number(grid, 3, "top-p", "Top-_p", "Only the most likely tokens that together have this probability; 0: off", 1,
-                          0.05, s->top_p);
-    m->min_p = add_number(grid, 4, "min-p", "_Min-p", "Only tokens at least this likely, compared with the most likely one; 0: off",
-                          1, 0.01, s->min_p);
-    m->max_tokens = add_number(grid, 5, "max-tokens", "Most to_kens of an answer", "0: as many as fit", 1e6, 16, s->max_tokens);
-    m->seed = add_number(grid, 6, "seed", "", "The same seed gives the same answer", 4294967295.0, 1, (double)s->seed);
+    m->temperature = make_number("temperature", "0: always the most likely token", 5, 0.1, s->temperature);
+    m->top_p = make_number("top-p", "Only the most likely tokens that together have this probability; 0: off", 1, 0.05, s->top_p);
+    m->min_p =
+        make_number("min-p", "Only tokens at least this likely, compared with the most likely one; 0: off", 1, 0.01, s->min_p);
+    m->max_tokens = make_number("max-tokens", "0: as many as fit", 1e6, 16, s->max_tokens);
+    m->seed = make_number("seed", "The same seed gives the same answer", 4294967295.0, 1, (double)s->seed);
     m->is_seeded = gtk_check_button_new_with_mnemonic("Always with this s_eed");
-    gtk_check_button_set_active(GTK_CHECK_BUTTON(m->is_seeded), s->is_seeded);
+    add_number(grid, 2, "_Temperature", m->temperature);
+    add_number(grid, 3, "Top-_p", m->top_p);
+    add_number(grid, 4, "_Min-p", m->min_p);
+    add_number(grid, 5, "Most to_kens of an answer", m->max_tokens);
     gtk_grid_attach(GTK_GRID(grid), m->is_seeded, 0, 6, 1, 1);
+    gtk_grid_attach(GTK_GRID(grid), m->seed, 1, 6, 1, 1);
+    gtk_check_button_set_active(GTK_CHECK_BUTTON(m->is_seeded), s->is_seeded);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(m->seed), GTK_ACCESSIBLE_PROPERTY_LABEL, "Seed", -1);
     g_object_bind_property(m->is_seeded, "active", m->seed, "sensitive", G_BINDING_SYNC_CREATE);
     return grid;
 }

@@ -18,6 +18,10 @@ static void take_text(GKeyFile *file, const char *group, const char *key, char *
     *text = found;
 }
 
+char *store_list_path(const char *folder) {
+    return g_build_filename(folder, LIST, NULL);
+}
+
 static bool has_file(const char *folder, const char *id) {
     char *name = g_strconcat(id, SUFFIX, NULL), *path = g_build_filename(folder, name, NULL);
     bool found = g_file_test(path, G_FILE_TEST_EXISTS);
@@ -28,7 +32,7 @@ static bool has_file(const char *folder, const char *id) {
 
 static void read_list(const char *folder, GPtrArray *found, GHashTable *known) {
     GKeyFile *file = g_key_file_new();
-    char *path = g_build_filename(folder, LIST, NULL);
+    char *path = store_list_path(folder);
     g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, NULL); /* without it the files are listed by themselves */
     g_free(path);
     char **ids = g_key_file_get_groups(file, NULL);
@@ -66,18 +70,13 @@ GPtrArray *store_read(const char *folder) {
     return found;
 }
 
-static char *save(GKeyFile *file, const char *path) {
-    GError *error = NULL;
-    char *problem = NULL;
-    if (!g_key_file_save_to_file(file, path, &error)) { /* beside it first, then in its place */
-        problem = g_strdup(error->message);
-        g_error_free(error);
-    }
+static char *end_text(GKeyFile *file) {
+    char *text = g_key_file_to_data(file, NULL, NULL);
     g_key_file_unref(file);
-    return problem;
+    return text;
 }
 
-char *store_write(const char *folder, const GPtrArray *conversations) {
+char *store_list(const GPtrArray *conversations) {
     GKeyFile *file = g_key_file_new();
     for (guint i = 0; i < conversations->len; i++) {
         const conversation *c = conversations->pdata[i];
@@ -85,16 +84,14 @@ char *store_write(const char *folder, const GPtrArray *conversations) {
         g_key_file_set_string(file, c->id, "model", c->model_path);
         g_key_file_set_string(file, c->id, "model-name", c->model_name);
     }
-    char *path = g_build_filename(folder, LIST, NULL), *problem = save(file, path);
-    g_free(path);
-    return problem;
+    return end_text(file);
 }
 
 /* ---- Settings ---- */
 
 #define GROUP "settings"
 
-static char *settings_path(void) {
+char *settings_path(void) {
     char *folder = g_build_filename(g_get_user_config_dir(), "weft-desktop-chat", NULL);
     char *path = g_build_filename(folder, "settings.ini", NULL);
     g_mkdir_with_parents(folder, 0700);
@@ -133,7 +130,7 @@ void settings_read(settings *s) {
     g_free(path);
 }
 
-char *settings_write(const settings *s) {
+char *settings_text(const settings *s) {
     GKeyFile *file = g_key_file_new();
     g_key_file_set_string(file, GROUP, "model", s->model);
     g_key_file_set_string(file, GROUP, "device", s->device);
@@ -146,9 +143,7 @@ char *settings_write(const settings *s) {
     g_key_file_set_integer(file, GROUP, "height", s->height);
     g_key_file_set_boolean(file, GROUP, "seeded", s->is_seeded);
     g_key_file_set_uint64(file, GROUP, "seed", s->seed);
-    char *path = settings_path(), *problem = save(file, path);
-    g_free(path);
-    return problem;
+    return end_text(file);
 }
 
 void settings_clear(settings *s) {

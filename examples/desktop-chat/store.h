@@ -8,8 +8,9 @@
 char *store_folder(void);
 /* All conversations, the newest first. Files that are not in the list come at its end. */
 GPtrArray *store_read(const char *folder);
-/* Writes the list of those that have a question. Returns what went wrong, or NULL. */
-char *store_write(const char *folder, const GPtrArray *conversations);
+/* The list as it is written, and the path of its file; the caller owns both. */
+char *store_list(const GPtrArray *conversations);
+char *store_list_path(const char *folder);
 
 typedef struct settings {
     char *model, *device; /* the last ones */
@@ -22,8 +23,9 @@ typedef struct settings {
 } settings;
 
 void settings_read(settings *s);
-/* Returns what went wrong, or NULL. */
-char *settings_write(const settings *s);
+/* The settings as they are written, and the path of their file; the caller owns both. */
+char *settings_text(const settings *s);
+char *settings_path(void);
 void settings_clear(settings *s);
 weft_sampling_options settings_sampling(const settings *s);
 

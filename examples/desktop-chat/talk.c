@@ -3,7 +3,7 @@
 
 void talk_read(talks *t, conversation *c) {
     if (!talk_open(t, c)) return;
-    talk_tell_messages(t, c);
+    if (!c->answers) talk_tell_messages(t, c); /* otherwise the pieces tell */
     talk_tell_figures(t, c);
 }
 
@@ -37,24 +37,39 @@ static void end(talks *t, conversation *c, weft_finish finish) {
     mailbox_post(t->box, (event){.kind = EVENT_END, .about = c, .finish = finish});
 }
 
-/* The conversation as it was before the question, which the last file has. */
-static void take_back(talks *t, conversation *c) {
-    talk_drop(t, c);
-    if (talk_open(t, c)) talk_tell_messages(t, c);
+/* What comes after an edited message is kept until the new one is said. */
+static weft_status say_instead(talks *t, conversation *c, const question *q, weft_error *error) {
+    weft_session *before = NULL;
+    weft_status status = talk_copy(t, c, &before, error);
+    if (status != WEFT_OK) return status;
+    status = say(c, q, error);
+    if (status == WEFT_OK)
+        weft_session_destroy(before);
+    else
+        talk_replace(c, before);
+    return status;
+}
+
+static void refuse(const talks *t, conversation *c) {
+    mailbox_post(t->box, (event){.kind = EVENT_REFUSED, .about = c});
 }
 
 void talk_ask(talks *t, conversation *c, const question *q) {
     weft_error error;
-    if (!talk_open(t, c)) return;
+    if (!talk_open(t, c)) {
+        refuse(t, c);
+        return;
+    }
     if (!set_busy(c, true)) {
         end(t, c, WEFT_FINISH_CANCELLED);
         return;
     }
     weft_status status = weft_session_set_sampling(c->session, &q->sampling, &error);
-    if (status == WEFT_OK) status = say(c, q, &error);
+    if (status == WEFT_OK) status = q->text && q->n_kept >= 0 ? say_instead(t, c, q, &error) : say(c, q, &error);
     if (status != WEFT_OK) {
         set_busy(c, false);
-        take_back(t, c);
+        refuse(t, c);
+        talk_tell_messages(t, c);
         talk_fail(t, c, &error);
         return;
     }

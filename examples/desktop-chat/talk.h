@@ -14,8 +14,9 @@ typedef struct talks {
 } talks;
 
 void talks_begin(talks *t, mailbox *box);
-/* Stops the answers, saves everything, and ends all sessions, the engine and the model. */
-void talks_end(talks *t);
+/* Stops the answers, saves everything, and ends all sessions, the engine and the model. False if something could not be saved, and
+ * it is not forced: then that is still there. */
+bool talks_end(talks *t, bool is_forced);
 /* As worker_adopt. */
 void talks_adopt(talks *t, weft_model *model, weft_engine *engine);
 
@@ -25,6 +26,10 @@ bool talk_open(talks *t, conversation *c);
 bool talk_close(talks *t, conversation *c);
 /* Ends the session without saving it. */
 void talk_drop(talks *t, conversation *c);
+/* A copy of the session as it is now. */
+weft_status talk_copy(talks *t, conversation *c, weft_session **copy, weft_error *error);
+/* The conversation goes on with another session, which it takes. */
+void talk_replace(conversation *c, weft_session *session);
 bool talk_save(talks *t, conversation *c);
 void talk_delete(talks *t, conversation *c);
 void talk_fail(const talks *t, conversation *c, const weft_error *error);

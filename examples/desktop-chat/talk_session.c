@@ -70,12 +70,12 @@ static void set_session(conversation *c, weft_session *session) {
     g_mutex_unlock(&c->mutex);
 }
 
-/* Closes the conversation that was not used for the longest time. */
+/* Closes the conversation that was not used for the longest time; the one that is used now has the highest number. */
 static bool close_oldest(talks *t) {
     conversation *oldest = NULL;
     for (guint i = 0; i < t->open->len; i++) {
         conversation *c = t->open->pdata[i];
-        if (!c->answers && (!oldest || c->used_at < oldest->used_at)) oldest = c;
+        if (!c->answers && c->used_at < t->n_uses && (!oldest || c->used_at < oldest->used_at)) oldest = c;
     }
     return oldest && talk_close(t, oldest);
 }
@@ -103,6 +103,18 @@ bool talk_open(talks *t, conversation *c) {
     set_session(c, session);
     g_ptr_array_add(t->open, conversation_ref(c));
     return true;
+}
+
+weft_status talk_copy(talks *t, conversation *c, weft_session **copy, weft_error *error) {
+    weft_status status = weft_session_fork(c->session, NULL, copy, error);
+    if (status == WEFT_FULL && close_oldest(t)) status = weft_session_fork(c->session, NULL, copy, error);
+    return status;
+}
+
+void talk_replace(conversation *c, weft_session *session) {
+    weft_session *before = c->session;
+    set_session(c, session);
+    weft_session_destroy(before);
 }
 
 /* ---- Saving and closing ---- */
@@ -136,19 +148,22 @@ void talk_delete(talks *t, conversation *c) {
     g_remove(c->path);
 }
 
-static void close_all(talks *t) {
-    while (t->open->len > 0) {
-        conversation *c = t->open->pdata[t->open->len - 1];
+/* Those that cannot be saved stay, unless it is forced. */
+static bool close_all(talks *t, bool is_forced) {
+    for (guint i = t->open->len; i-- > 0;) {
+        conversation *c = t->open->pdata[i];
         if (c->answers) talk_end_answer(t, c);
-        if (!talk_close(t, c)) talk_drop(t, c);
+        if (!talk_close(t, c) && is_forced) talk_drop(t, c);
     }
+    return t->open->len == 0;
 }
 
-void talks_end(talks *t) {
-    close_all(t);
+bool talks_end(talks *t, bool is_forced) {
+    if (!close_all(t, is_forced)) return false;
     weft_engine_destroy(t->engine);
     weft_model_close(t->model);
     g_ptr_array_unref(t->open);
+    return true;
 }
 
 /* ---- Moving ---- */
@@ -168,7 +183,7 @@ void talks_adopt(talks *t, weft_model *model, weft_engine *engine) {
     if (model == t->model)
         move_all(t, engine);
     else
-        close_all(t);
+        close_all(t, true);
     weft_engine_destroy(t->engine);
     if (model != t->model) weft_model_close(t->model);
     t->model = model;

@@ -47,7 +47,7 @@ chat_window *window_create(GtkApplication *app) {
 }
 
 void window_present(chat_window *w) {
-    gtk_window_present(w->window);
+    if (!w->is_closing) gtk_window_present(w->window);
 }
 
 /* The window goes at once, and the program ends when everything is saved. */
@@ -62,7 +62,7 @@ gboolean window_close(GtkWindow *window, void *user) {
         conversation *c = w->conversations->pdata[i];
         if (c->is_answering) worker_stop(c);
     }
-    worker_finish(w->worker);
+    worker_finish(w->worker, w->is_forced);
     gtk_widget_set_visible(GTK_WIDGET(window), FALSE);
     return TRUE;
 }

@@ -4,9 +4,7 @@
 /* ---- The list of conversations ---- */
 
 void window_write_list(chat_window *w) {
-    char *problem = store_write(w->folder, w->conversations);
-    if (problem) window_tell(w, problem);
-    g_free(problem);
+    worker_write(w->worker, store_list_path(w->folder), store_list(w->conversations));
 }
 
 void window_choose(void *user, conversation *c) {
@@ -154,9 +152,7 @@ void window_dismiss(void *user) {
 
 void window_settings_changed(void *user) {
     chat_window *w = user;
-    char *problem = settings_write(&w->settings);
-    if (problem) window_tell(w, problem);
-    g_free(problem);
+    worker_write(w->worker, settings_path(), settings_text(&w->settings));
 }
 
 /* ---- Actions with keys ---- */

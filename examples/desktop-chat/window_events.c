@@ -30,30 +30,29 @@ static void rest(conversation *c, bool can_continue) {
     c->is_answering = false;
     c->can_continue = can_continue && last && last->role == WEFT_ASSISTANT;
     c->n_prompt = 0;
-    g_clear_pointer(&c->asked, g_free);
 }
 
 static void on_end(chat_window *w, conversation *c, event *e) {
     (void)w;
+    g_clear_pointer(&c->asked, g_free);
     rest(c, e->finish == WEFT_FINISH_CANCELLED || e->finish == WEFT_FINISH_LENGTH);
 }
 
-static bool has_question(const conversation *c) {
+/* The question goes back to where it was typed. */
+static void on_refused(chat_window *w, conversation *c, event *e) {
+    (void)e;
     const message *last = conversation_last(c);
-    if (last && last->role == WEFT_ASSISTANT) return true;
-    return last && c->asked && strcmp(last->text->str, c->asked) == 0;
+    if (!c->asked) return;
+    if (last && last->role == WEFT_USER) g_ptr_array_set_size(c->messages, (int)c->messages->len - 1);
+    g_free(c->draft);
+    c->draft = g_steal_pointer(&c->asked);
+    if (c == w->shown) composer_set_text(w->composer, c->draft);
 }
 
-/* A question that was refused goes back to where it was typed. */
 static void on_failed(chat_window *w, conversation *c, event *e) {
-    bool could_answer = c->is_answering;
+    (void)w;
     conversation_set_problem(c, e->status, e->text);
-    if (c->asked && !has_question(c)) {
-        g_free(c->draft);
-        c->draft = g_strdup(c->asked);
-        if (c == w->shown) composer_set_text(w->composer, c->draft);
-    }
-    rest(c, could_answer);
+    rest(c, c->is_answering);
 }
 
 static void on_figures(chat_window *w, conversation *c, event *e) {
@@ -72,6 +71,20 @@ static void on_loading(chat_window *w, conversation *c, event *e) {
     window_show_loading(w, e->done, e->all);
 }
 
+static void on_problem(chat_window *w, conversation *c, event *e) {
+    (void)c;
+    window_tell(w, e->text);
+}
+
+/* The window comes back; closing it again ends the program all the same. */
+static void on_unsaved(chat_window *w, conversation *c, event *e) {
+    (void)c, (void)e;
+    w->is_closing = false;
+    w->is_forced = true;
+    window_tell(w, "Not everything could be saved. If you close the window again, it is lost.");
+    window_present(w);
+}
+
 static void on_finished(chat_window *w, conversation *c, event *e) {
     (void)c, (void)e;
     w->is_finished = true;
@@ -79,9 +92,9 @@ static void on_finished(chat_window *w, conversation *c, event *e) {
 
 void window_take_event(void *user, event *e) {
     static void (*const takers[])(chat_window * w, conversation * c, event * e) = {
-        [EVENT_MESSAGES] = on_messages, [EVENT_PREFILL] = on_prefill, [EVENT_PIECE] = on_piece,
-        [EVENT_END] = on_end,           [EVENT_FAILED] = on_failed,   [EVENT_FIGURES] = on_figures,
-        [EVENT_ADOPTED] = on_adopted,   [EVENT_LOADING] = on_loading, [EVENT_FINISHED] = on_finished,
+        [EVENT_MESSAGES] = on_messages, [EVENT_PREFILL] = on_prefill, [EVENT_PIECE] = on_piece,     [EVENT_REFUSED] = on_refused,
+        [EVENT_END] = on_end,           [EVENT_FAILED] = on_failed,   [EVENT_FIGURES] = on_figures, [EVENT_ADOPTED] = on_adopted,
+        [EVENT_LOADING] = on_loading,   [EVENT_PROBLEM] = on_problem, [EVENT_UNSAVED] = on_unsaved, [EVENT_FINISHED] = on_finished,
     };
     takers[e->kind](user, e->about, e);
 }

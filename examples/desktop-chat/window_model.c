@@ -26,12 +26,6 @@ static void load(chat_window *w, const char *path, const char *device) {
     window_show(w);
 }
 
-static void write_settings(chat_window *w) {
-    char *problem = settings_write(&w->settings);
-    if (problem) window_tell(w, problem);
-    g_free(problem);
-}
-
 /* The file's name without its ending, where the model has no name. */
 static char *name_of(const weft_model *model, const char *path) {
     weft_model_info info;
@@ -57,7 +51,7 @@ static void adopt(chat_window *w, const loaded *l) {
     w->model = l->model;
     set_text(&w->settings.device, w->wanted_device);
     worker_adopt(w->worker, l->model, l->engine);
-    write_settings(w);
+    window_settings_changed(w);
 }
 
 static void drop(const chat_window *w, const loaded *l) {

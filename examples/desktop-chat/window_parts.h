@@ -29,6 +29,7 @@ struct chat_window {
     char *wanted_device;   /* of the loading */
     GCancellable *loading; /* NULL: nothing is being loaded */
     bool is_closing, is_finished, is_listing;
+    bool is_forced; /* the next close loses what cannot be saved */
 
     GtkWidget *title, *subtitle, *load_bar, *load_label, *load_progress;
     sidebar *sidebar;

@@ -12,6 +12,8 @@ struct job {
     question question;   /* its texts are copies */
     weft_model *model;
     weft_engine *engine;
+    char *path, *text; /* of a file */
+    bool is_forced;
 };
 
 struct worker {
@@ -40,10 +42,16 @@ static void run_adopt(worker *w, const job *j) {
     talks_adopt(&w->talks, j->model, j->engine);
 }
 
+static void run_write(worker *w, const job *j) {
+    GError *error = NULL;
+    if (g_file_set_contents(j->path, j->text, -1, &error)) return;
+    mailbox_post(w->talks.box, (event){.kind = EVENT_PROBLEM, .text = g_strdup(error->message)});
+    g_error_free(error);
+}
+
 static void run_finish(worker *w, const job *j) {
-    (void)j;
-    talks_end(&w->talks);
-    w->is_over = true;
+    w->is_over = talks_end(&w->talks, j->is_forced);
+    mailbox_post(w->talks.box, (event){.kind = w->is_over ? EVENT_FINISHED : EVENT_UNSAVED});
 }
 
 static void free_job(void *given) {
@@ -51,6 +59,8 @@ static void free_job(void *given) {
     if (j->about) conversation_unref(j->about);
     g_free((char *)(uintptr_t)j->question.text);
     g_free((char *)(uintptr_t)j->question.system);
+    g_free(j->path);
+    g_free(j->text);
     g_free(j);
 }
 
@@ -86,7 +96,6 @@ static void *run(void *user) {
             step(w);
         }
     }
-    mailbox_post(w->talks.box, (event){.kind = EVENT_FINISHED});
     return NULL;
 }
 
@@ -133,6 +142,10 @@ void worker_adopt(worker *w, weft_model *model, weft_engine *engine) {
     push(w, (job){.run = run_adopt, .model = model, .engine = engine});
 }
 
-void worker_finish(worker *w) {
-    push(w, (job){.run = run_finish});
+void worker_write(worker *w, char *path, char *text) {
+    push(w, (job){.run = run_write, .path = path, .text = text});
+}
+
+void worker_finish(worker *w, bool is_forced) {
+    push(w, (job){.run = run_finish, .is_forced = is_forced});
 }

@@ -26,8 +26,11 @@ void worker_delete(worker *w, conversation *c);
 /* Goes on with another engine. If its model is the same, all sessions move to it, also in the middle of an answer. Otherwise they
  * are saved. The worker destroys the engine and the model when it needs them no more. */
 void worker_adopt(worker *w, weft_model *model, weft_engine *engine);
-/* Stops all answers and saves all conversations: EVENT_FINISHED. */
-void worker_finish(worker *w);
+/* Replaces a file by a text, once that is whole and on the disk: EVENT_PROBLEM if it fails. Takes both texts. */
+void worker_write(worker *w, char *path, char *text);
+/* Stops all answers and saves all conversations: EVENT_FINISHED. If some cannot be saved and it is not forced, the worker goes on:
+ * EVENT_UNSAVED. */
+void worker_finish(worker *w, bool is_forced);
 /* After EVENT_FINISHED. */
 void worker_destroy(worker *w);
 

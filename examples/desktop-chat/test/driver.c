@@ -66,9 +66,13 @@ guint driver_count(const char *name) {
 const char *driver_text(const char *name, int index) {
     GPtrArray *found = find_all(NULL, has_name, name);
     int n = (int)found->len, i = index < 0 ? n + index : index;
-    const char *text = i < 0 || i >= n ? "" : gtk_label_get_text(GTK_LABEL(found->pdata[i]));
+    GtkWidget *label = i < 0 || i >= n ? NULL : gtk_widget_get_first_child(found->pdata[i]);
+    static GString *text;
+    if (!text) text = g_string_new(NULL);
+    g_string_truncate(text, 0);
+    for (; label; label = gtk_widget_get_next_sibling(label)) g_string_append(text, gtk_label_get_text(GTK_LABEL(label)));
     g_ptr_array_unref(found);
-    return text;
+    return text->str;
 }
 
 bool driver_shows(const char *name, const char *text) {

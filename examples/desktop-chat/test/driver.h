@@ -22,7 +22,8 @@ GtkWidget *driver_window(void);
 GtkWidget *driver_find(GtkWidget *root, const char *name);
 /* As driver_find, but NULL if there is none. */
 GtkWidget *driver_look_for(GtkWidget *root, const char *name);
-/* The number of labels of that name, and the text of one, "" if it is not there; a negative index counts from the end. */
+/* The number of texts of that name, and one of them, "" if it is not there; a negative index counts from the end. The result lives
+ * until the next call. */
 guint driver_count(const char *name);
 const char *driver_text(const char *name, int index);
 /* Whether a visible label below the widget of that name contains the text. */
