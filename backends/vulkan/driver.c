@@ -202,6 +202,7 @@ void weft_vulkan_driver_traits(const weft_vulkan_driver *driver, VkPhysicalDevic
     traits->dot_product_is_fast = dot.integerDotProduct4x8BitPackedSignedAccelerated;
     traits->floats.pNext = NULL;
     traits->is_processor = traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    traits->n_cores = traits->is_processor ? weft_os_core_count() : 0;
     traits->host_memory = traits->is_processor || traits->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     uint32_t version = traits->properties.apiVersion;
     if (version >= VK_API_VERSION_1_2) {

@@ -50,6 +50,7 @@ typedef struct weft_vulkan_traits {
     bool has_subgroup_control;             /* of compute pipelines, with full subgroups */
     bool has_float16, has_int16, has_int8; /* arithmetic */
     bool host_memory;                      /* its memory is the host's */
+    uint32_t n_cores;                      /* of the processor that computes; 0 on a GPU */
     bool is_processor;                     /* a driver that computes on the processor: barriers inside workgroups are slow */
     char unusable[256];
 } weft_vulkan_traits;

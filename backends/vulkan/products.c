@@ -50,7 +50,14 @@ uint32_t weft_vulkan_tile(int64_t n_columns, uint32_t largest) {
     return tile;
 }
 
-/* Records one workgroup for each `n_rows` rows of the weight and each tile of up to `n_columns` columns. */
+/* Some drivers for processors execute the instructions of a workgroup once even if all of its invocations leave at once. So that a
+ * step that was stopped is soon over, there are few workgroups, which loop: four for each core. */
+static uint64_t row_groups(const weft_vulkan_recorder *recorder, int64_t n_all, int64_t n_rows) {
+    const uint64_t groups = weft_vulkan_groups(n_all, n_rows), most = 4 * (uint64_t)recorder->device->traits.n_cores;
+    return recorder->device->traits.is_processor && groups > most ? most : groups;
+}
+
+/* Records workgroups for `n_rows` rows of the weight each and each tile of up to `n_columns` columns. */
 static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_product *product, uint32_t shader, int64_t n_rows,
                          uint32_t n_columns, const void *push, size_t push_size) {
     uint32_t tile = weft_vulkan_tile(product->columns->n_columns, n_columns);
@@ -60,7 +67,7 @@ static void record_tiles(weft_vulkan_recorder *recorder, const weft_vulkan_produ
                                                .constants = {weft_vulkan_matrix_type(product->weight), tile, extra_precision},
                                                .push = push,
                                                .push_size = push_size,
-                                               .groups_x = weft_vulkan_groups(product->weight->tensor.shape[1], n_rows),
+                                               .groups_x = row_groups(recorder, product->weight->tensor.shape[1], n_rows),
                                                .groups_y = weft_vulkan_groups(product->columns->n_columns, tile)});
 }
 
