@@ -75,6 +75,7 @@ static GtkWidget *add_line(GtkWidget *box, const char *class) {
     GtkWidget *label = gtk_label_new(NULL);
     gtk_label_set_xalign(GTK_LABEL(label), 0);
     gtk_label_set_wrap(GTK_LABEL(label), TRUE);
+    gtk_label_set_width_chars(GTK_LABEL(label), 36); /* the menu may be wider than its button */
     gtk_label_set_max_width_chars(GTK_LABEL(label), 44);
     gtk_widget_add_css_class(label, class);
     gtk_box_append(GTK_BOX(box), label);
