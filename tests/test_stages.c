@@ -159,6 +159,35 @@ static void nothing_is_loaded_without_room_for_all(void **state) {
     CHECK(load_with_free(together, first + second, &l, &error));
 }
 
+/* ---- Cancelling ---- */
+
+static void cancel_session(void *user) {
+    weft_session_cancel(user);
+}
+
+/* A step whose first device cannot end it does not go on to the second. */
+static void a_cancel_ends_a_step_between_two_devices(void **state) {
+    (void)state;
+    weft_error error = {0};
+    const weft_stage stages[] = {{.device = "mortal", .n_layers = 1}, {.device = "mortal"}};
+    const question q = {.seed = 8, .n_prompt = 12, .n_predict = 4};
+    answer whole, a;
+    mortal_plant(runtime, "cpu");
+    mortal = (mortal_devices){.n_steps = 0};
+    weft_engine *engine = create_engine(model, placed_options(stages, 2));
+    answer_alone(engine, &q, &whole);
+    begin_answer(engine, &q, &a);
+    weft_session_set_back(a.session, 0);
+    mortal.n_steps = 0;
+    mortal.user = a.session;
+    mortal.in_wait = cancel_session;
+    assert_int_equal(weft_session_prefill(a.session, &error), WEFT_CANCELLED);
+    assert_int_equal(mortal.n_steps, 1);
+    while (a.session) go_on_answer(&a);
+    assert_same_answer(&a, &whole);
+    weft_engine_destroy(engine);
+}
+
 /* ---- Failing allocations ---- */
 
 static weft_status whole_life(weft_model *opened, weft_token *chosen, weft_error *error) {
@@ -225,8 +254,11 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_stages_are_refused),          cmocka_unit_test(stages_are_measured),
-        cmocka_unit_test(loading_is_followed_and_cancelled), cmocka_unit_test(nothing_is_loaded_without_room_for_all),
+        cmocka_unit_test(wrong_stages_are_refused),
+        cmocka_unit_test(stages_are_measured),
+        cmocka_unit_test(loading_is_followed_and_cancelled),
+        cmocka_unit_test(nothing_is_loaded_without_room_for_all),
+        cmocka_unit_test(a_cancel_ends_a_step_between_two_devices),
         cmocka_unit_test(every_allocation_can_fail),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

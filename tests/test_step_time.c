@@ -53,6 +53,29 @@ static void steps_take_as_long_as_they_may(void **state) {
     }
 }
 
+/* A step that runs on several devices ends at once only if each of them ends it. */
+static void the_slowest_to_cancel_bounds_a_step(void **state) {
+    (void)state;
+    static const struct {
+        weft_device_kind kinds[2];
+        bool ends_steps, any_rows;
+        int32_t first;
+    } cases[] = {
+        {{WEFT_DEVICE_CPU, WEFT_DEVICE_NOTHING}, true, true, 512},
+        {{WEFT_DEVICE_GPU, WEFT_DEVICE_CPU}, false, false, 16},
+        {{WEFT_DEVICE_CPU, WEFT_DEVICE_SOFTWARE_GPU}, true, false, 1},
+        {{WEFT_DEVICE_SOFTWARE_GPU, WEFT_DEVICE_GPU}, false, false, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weft_engine_stage stages[2] = {{.device_info.kind = cases[i].kinds[0]}, {.device_info.kind = cases[i].kinds[1]}};
+        weft_engine engine = {.config.max_rows = 512, .stages = stages, .n_stages = 2};
+        weft_step_time_begin(&engine, &(weft_engine_options){.max_step_ms = 0});
+        assert_int_equal(engine.ends_steps, cases[i].ends_steps);
+        assert_int_equal(engine.any_rows, cases[i].any_rows);
+        assert_int_equal(weft_step_time_rows(&engine), cases[i].first);
+    }
+}
+
 /* The first steps of a plan can take long, and a device can become slower. */
 static void times_are_forgotten(void **state) {
     (void)state;
@@ -125,6 +148,7 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_take_as_long_as_they_may),
+        cmocka_unit_test(the_slowest_to_cancel_bounds_a_step),
         cmocka_unit_test(times_are_forgotten),
         cmocka_unit_test(a_cancel_cuts_a_step_of_others),
     };

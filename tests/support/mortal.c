@@ -29,6 +29,12 @@ static weft_status submit(weft_backend_device *device, weft_backend_plan *plan, 
 static weft_status wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
     weft_status status = call_device(MORTAL_WAIT, error);
     if (mortal.wait_ns > 0 && timeout_ns > 0) weft_os_sleep(mortal.wait_ns);
+    if (mortal.in_wait && !atomic_load(&mortal.is_cancelled)) {
+        mortal.in_wait(mortal.user);
+        weft_os_sleep(1000000);
+        return WEFT_TIMEOUT;
+    }
+    mortal.in_wait = NULL;
     if (status == WEFT_OK) return original->wait(device, ticket, timeout_ns, error);
     original->wait(device, ticket, UINT64_MAX, NULL);
     return status;
@@ -44,6 +50,11 @@ static weft_status write_buffer(weft_backend_device *device, weft_backend_buffer
                                 size_t bytes, weft_error *error) {
     weft_status status = call_device(MORTAL_WRITE, error);
     return status == WEFT_OK ? original->write(device, buffer, offset, from, bytes, error) : status;
+}
+
+static void cancel(weft_backend_device *device) {
+    atomic_store(&mortal.is_cancelled, true);
+    if (!mortal.in_wait) original->cancel(device);
 }
 
 static void change(weft_device_info *info) {
@@ -89,6 +100,7 @@ void mortal_plant(weft_runtime *runtime, const char *name) {
     backend.plan_create = create_plan;
     backend.plan_submit = submit;
     backend.wait = wait;
+    backend.cancel = cancel;
     backend.read = read_buffer;
     backend.write = write_buffer;
     runtime->backends[place] = &backend;

@@ -2,6 +2,8 @@
 #ifndef WEFT_TESTS_MORTAL_H
 #define WEFT_TESTS_MORTAL_H
 
+#include <stdatomic.h>
+
 #include "weft/weft.h"
 
 typedef enum mortal_call { MORTAL_SUBMIT, MORTAL_WAIT, MORTAL_READ, MORTAL_WRITE, MORTAL_N_CALLS } mortal_call;
@@ -15,6 +17,10 @@ typedef struct mortal_devices {
     uint64_t wait_ns;     /* that each step takes longer */
     bool is_card;         /* the devices are cards of a better kind than all others */
     int n_steps, n_plans; /* so far */
+    /* The next wait calls it; steps end once they are cancelled then, and have run to their end. NULL: waits are as usual. */
+    void (*in_wait)(void *user);
+    void *user;
+    atomic_bool is_cancelled;
 } mortal_devices;
 
 extern mortal_devices mortal;
