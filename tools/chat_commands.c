@@ -94,8 +94,11 @@ static weft_status move(chat *c, const char *device, weft_error *error) {
     talk_settings settings = *c->settings;
     weft_engine *engine = NULL;
     weft_session_carried carried;
-    settings.engine.backend = NULL;
-    const char *wrong = place_parse(device, &settings.engine.place);
+    stage_list *place = &settings.engine.place;
+    const char *wrong = place_parse(device, place);
+    const bool is_one = place->n == 1 && place->items[0].n_layers == 0;
+    settings.engine.backend = is_one ? device : NULL; /* "auto" then looks at the memory that the model needs */
+    if (is_one) place->n = 0;
     if (wrong) return weft_fail(error, WEFT_INVALID_ARGUMENT, "/device %s: %s", device, wrong);
     weft_status status = talk_engine(&settings, &c->opened, 0, &engine, error);
     if (status == WEFT_OK) status = weft_session_move(c->session, engine, &carried, error);
