@@ -169,8 +169,12 @@ static void takes_long_paths(void **state) {
     weft_error error = {0};
     memset(part, 'x', 100);
     part[100] = 0;
-    for (int i = 0; i < DEPTH; i++)
-        snprintf(path[i], sizeof path[i], i == 0 ? "test_os_%s%s" : "%s/%s", i == 0 ? "" : path[i - 1], part);
+    snprintf(path[0], sizeof path[0], "test_os_%s", part);
+    for (int i = 1; i < DEPTH; i++) {
+        memcpy(path[i], path[i - 1], sizeof path[i]);
+        size_t length = strlen(path[i]);
+        snprintf(path[i] + length, sizeof path[i] - length, "/%s", part);
+    }
     assert_int_equal(weft_os_folder_make(path[DEPTH - 1], &error), WEFT_OK);
     snprintf(name, sizeof name, "%s/file", path[DEPTH - 1]);
     use_name(name);
