@@ -12,9 +12,9 @@
 
 #ifdef __SANITIZE_ADDRESS__
 /* What a stuck device may still use stays the driver's. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
-    return "leak:libvulkan";
+    return "leak:libvulkan\nleak:libLLVM\n";
 }
 #endif
 
