@@ -19,6 +19,11 @@ else()
   list(GET WEFT_CUDA_ARCHITECTURES -1 newest)
   list(APPEND flags "--generate-code=arch=compute_${newest},code=compute_${newest}" --std=c++17
     -I${PROJECT_SOURCE_DIR}/include -I${WEFT_GENERATED_INCLUDE} -I${PROJECT_SOURCE_DIR})
+  # Code for all architectures is 4 times smaller. Any driver that can load a CUDA 13 image can decompress it; older drivers cannot.
+  execute_process(COMMAND ${WEFT_NVCC} --version OUTPUT_VARIABLE nvcc_version ERROR_QUIET)
+  if(nvcc_version MATCHES "release ([0-9]+)" AND CMAKE_MATCH_1 GREATER_EQUAL 13)
+    list(APPEND flags --compress-mode=size)
+  endif()
   if(WEFT_WERROR)
     list(APPEND flags --Werror=all-warnings)
   endif()
