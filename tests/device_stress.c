@@ -7,6 +7,7 @@
 #include "decoder/synth.h"
 #include "device_support.h"
 #include "limited_allocator.h"
+#include "stress_counts.h"
 #include "stress_questions.h"
 
 #include <math.h>
@@ -15,10 +16,6 @@
 #define MAX_CHAIRS 24
 #define MAX_DRIVERS 3
 #define N_ON_CPU 6
-
-typedef struct counts {
-    uint64_t begun, whole, tokens, cancelled, destroyed, forced, set_back, refused, steps, rows, apart;
-} counts;
 
 /* A place for one session after the other. */
 typedef struct chair {
@@ -274,22 +271,6 @@ static void cancel_now_and_then(void *user) {
 
 /* ---- Rounds ---- */
 
-static void add_counts(const driver *drivers, uint32_t n, const weft_engine *engine) {
-    for (uint32_t i = 0; i < n; i++) {
-        const counts *c = &drivers[i].counts;
-        total.begun += c->begun;
-        total.whole += c->whole;
-        total.tokens += c->tokens;
-        total.cancelled += c->cancelled;
-        total.destroyed += c->destroyed;
-        total.forced += c->forced;
-        total.set_back += c->set_back;
-        total.refused += c->refused;
-    }
-    total.steps += engine->n_steps;
-    total.rows += engine->n_rows;
-}
-
 static void run_threads(round_state *r, uint32_t *random) {
     driver drivers[MAX_DRIVERS] = {{.round = NULL}}, canceller = {.round = r, .random = next_random(random)};
     for (uint32_t i = 0; i < r->n_chairs; i++) assert_true(weft_os_mutex_init(&r->chairs[i].mutex));
@@ -302,7 +283,9 @@ static void run_threads(round_state *r, uint32_t *random) {
     atomic_store(&r->over, true);
     weft_os_thread_join(&canceller.thread);
     for (uint32_t i = 0; i < r->n_chairs; i++) weft_os_mutex_destroy(&r->chairs[i].mutex);
-    add_counts(drivers, r->n_drivers, r->engine);
+    for (uint32_t i = 0; i < r->n_drivers; i++) add_counts(&total, &drivers[i].counts);
+    total.steps += r->engine->n_steps;
+    total.rows += r->engine->n_rows;
 }
 
 static int32_t pick(uint32_t *random, const int32_t *choices, uint32_t n) {
@@ -433,10 +416,6 @@ static int64_t memory_free(void) {
     return info.host_processor || info.rank < 0 ? 0 : (int64_t)info.memory_free;
 }
 
-static bool seen_enough(void) {
-    return total.whole > 0 && total.cancelled > 0 && total.tokens > 30;
-}
-
 /* A machine with other work may need longer than the given time, and longer rounds, in which more sequences come to their end. */
 static void every_token_is_as_alone(void **state) {
     (void)state;
@@ -448,22 +427,15 @@ static void every_token_is_as_alone(void **state) {
     learn_all(start + length / 4);
     if (strcmp(device_name, "cpu") != 0) compare_with_cpu();
     int64_t free_before = memory_free();
-    for (uint64_t now; (now = weft_os_now()) < start + (seen_enough() ? length : 8 * length) || rounds < 2; rounds++) {
+    for (uint64_t now; (now = weft_os_now()) < start + (seen_enough(&total) ? length : 8 * length) || rounds < 2; rounds++) {
         uint64_t round_ns = now >= start + length ? length : length / (device_slow ? 4 : 12);
         if (round_ns > longest_round) round_ns = longest_round;
         run_round(&random, now + round_ns);
     }
     int64_t lost = free_before - memory_free();
-    print_message("%s: %llu steps of %llu rows, %llu sequences (%llu to their end), %llu tokens compared, %llu cancelled, "
-                  "%llu destroyed midway, %llu stopped and gone on, %llu set back, %llu refused, %llu engines, %llu with two "
-                  "pools, seed %u, %.0f s\n",
-                  device_name, (unsigned long long)total.steps, (unsigned long long)total.rows, (unsigned long long)total.begun,
-                  (unsigned long long)total.whole, (unsigned long long)total.tokens, (unsigned long long)total.cancelled,
-                  (unsigned long long)total.destroyed, (unsigned long long)total.forced, (unsigned long long)total.set_back,
-                  (unsigned long long)total.refused, (unsigned long long)rounds, (unsigned long long)total.apart, seed,
-                  (double)(weft_os_now() - start) / 1e9);
+    print_counts(&total, rounds, (double)(weft_os_now() - start) / 1e9);
     assert_true(lost < min_lost);
-    assert_true(seen_enough());
+    assert_true(seen_enough(&total));
 }
 
 static int setup(void **state) {

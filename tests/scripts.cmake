@@ -1,7 +1,7 @@
 # Tests that are scripts of this machine: the command as a user runs it, the installed library as a program uses it, and the rules for
 # includes.
 if(TARGET weft_command)
-  foreach(test command command_chat command_check command_files command_place command_terminal command_texts command_usage)
+  foreach(test command command_chat command_check command_devices command_files command_place command_terminal command_texts command_usage)
     add_test(NAME ${test} COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/${test}.py $<TARGET_FILE:weft_command>)
   endforeach()
 endif()
