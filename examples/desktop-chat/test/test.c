@@ -356,13 +356,14 @@ static void conversations_are_deleted(void) {
     CHECK(driver_count("user") == 0);
 }
 
-/* The last in the list is for tests: it is not opened. */
+/* The last in the list is for tests, or has no driver: it is not opened, and the reason is told. */
 static void a_device_that_cannot_be_used(void) {
     GtkDropDown *devices = GTK_DROP_DOWN(driver_find(NULL, "device"));
     WAIT_FOR(count_devices() > 1);
     guint before = gtk_drop_down_get_selected(devices);
+    CHECK(!driver_look_for(NULL, "problem"));
     choose_device(count_devices() - 1);
-    WAIT_FOR(driver_shows("problem", "for tests"));
+    WAIT_FOR(driver_look_for(NULL, "problem"));
     CHECK(gtk_drop_down_get_selected(devices) == before);
 }
 
