@@ -111,7 +111,7 @@ class Devices(unittest.TestCase):
         if not any(entry["backend"] == "vulkan" and entry["usable"] for entry in self.devices()):
             self.skipTest("no Vulkan device")
         check = ["check", "--ops", "--on", "vulkan", "--op", "add", "--quick"]
-        named, home, xdg = FOLDER / "named" / "folder", FOLDER / "home", FOLDER / "xdg"
+        named, home, xdg = command.FOLDER / "named" / "folder", command.FOLDER / "home", command.FOLDER / "xdg"
         for arguments, environment, expected in [
             (["--cache-folder", named], {}, named),
             ([], {"XDG_CACHE_HOME": str(xdg)}, xdg / "weft"),
@@ -122,8 +122,8 @@ class Devices(unittest.TestCase):
             self.assertEqual(len(list(expected.glob("weft-vulkan-*.cache"))), 1, expected)
         for environment in [{"XDG_CACHE_HOME": "/proc/none"}, {"XDG_CACHE_HOME": "", "HOME": ""}]:
             self.assertEqual(command.weft(*check, environment=environment)[0], 0)
-        self.assertEqual(command.weft(*check, "--cache-folder", "", environment={"XDG_CACHE_HOME": str(FOLDER / "unused")})[0], 0)
-        self.assertFalse((FOLDER / "unused").exists() or pathlib.Path("relative").exists())
+        self.assertEqual(command.weft(*check, "--cache-folder", "", environment={"XDG_CACHE_HOME": str(command.FOLDER / "unused")})[0], 0)
+        self.assertFalse((command.FOLDER / "unused").exists() or pathlib.Path("relative").exists())
         code, out, err = command.weft(*check, "--cache-folder", __file__)
         self.assertEqual((code, out), (2, b""))
         self.assertIn(b"--cache-folder", err)

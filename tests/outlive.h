@@ -58,7 +58,8 @@ static inline void outlive_begin(outlive_life *l, weft_runtime *runtime, const c
                                              .precision = i ? other : WEFT_EXACT,
                                              .n_ctx = 64,
                                              .n_sequences = 2,
-                                             .max_rows = 4};
+                                             .max_rows = 4,
+                                             .max_step_ms = 600000}; /* else how fast a step was decides which plans there are */
         outlive_check(weft_engine_create(l->model, &options, &l->engines[i], &error), &error);
     }
     l->session = outlive_ask(l->engines[0], l->prompt, OUTLIVE_PROMPT);
