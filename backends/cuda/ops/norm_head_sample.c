@@ -7,15 +7,24 @@
 /* The maximum number of columns that are computed together. It bounds the scratch of a step with many heads. */
 #define MAX_COLUMNS 32
 
+/* Products of weights in units read the weights once for so many columns, as far as the logits of all these columns, and their sums
+ * of slices where there are several, need no more memory than this: 128 columns up to a vocabulary of 262,144. */
+#define MAX_UNIT_COLUMNS 128
+#define MAX_LOGIT_BYTES ((int64_t)128 << 20)
+
 static int64_t min(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static uint64_t scratch_bytes(const weft_phase *phase) {
-    int64_t n_columns = min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], MAX_COLUMNS),
-            n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
+/* Of `n_columns` columns that are computed together. */
+static uint64_t bytes_of(const weft_phase *phase, int64_t n_columns) {
+    int64_t n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
     return (uint64_t)((phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0] + n_vocab) * n_columns) * sizeof(float) +
            weft_cuda_sample_bytes(n_vocab, n_columns);
+}
+
+static uint64_t scratch_bytes(const weft_phase *phase) {
+    return bytes_of(phase, min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], MAX_COLUMNS));
 }
 
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
@@ -38,23 +47,32 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     }
 }
 
+/* ---- Weights in units ---- */
+
+static int64_t unit_columns(const weft_phase *phase) {
+    const int64_t *shape = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape;
+    int64_t n_slices = weft_slices_of((int)weft_units_of(shape[0])), values = shape[1] * (n_slices > 1 ? 1 + n_slices : 1);
+    int64_t most = MAX_LOGIT_BYTES / (values * (int64_t)sizeof(float)) / MAX_COLUMNS * MAX_COLUMNS;
+    most = min(most > MAX_COLUMNS ? most : MAX_COLUMNS, MAX_UNIT_COLUMNS);
+    return min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], most);
+}
+
 /* Before the scratch of the product: that of the other kernel. */
 static uint64_t before_bytes(const weft_phase *phase) {
-    return (scratch_bytes(phase) + 63) / 64 * 64;
+    return (bytes_of(phase, unit_columns(phase)) + 63) / 64 * 64;
 }
 
 static uint64_t units_bytes(const weft_phase *phase) {
     const int64_t *shape = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape;
-    return before_bytes(phase) +
-           weft_cuda_product_bytes(shape[0], shape[1], 1, min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], MAX_COLUMNS));
+    return before_bytes(phase) + weft_cuda_product_bytes(shape[0], shape[1], 1, unit_columns(phase));
 }
 
 static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const weft_norm_head_sample_params *params = phase->params;
     const weft_place *x = &phase->inputs[WEFT_NORM_HEAD_SAMPLE_X], *weight = &phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT];
-    int64_t n_columns = x->tensor.shape[1], n_embd = x->tensor.shape[0];
-    for (int64_t first = 0; first < n_columns; first += MAX_COLUMNS) {
-        weft_cuda_columns columns = {first, min(n_columns - first, MAX_COLUMNS)};
+    int64_t n_columns = x->tensor.shape[1], n_embd = x->tensor.shape[0], most = unit_columns(phase);
+    for (int64_t first = 0; first < n_columns; first += most) {
+        weft_cuda_columns columns = {first, min(n_columns - first, most)};
         weft_cuda_product product = {.x = x->address + (uint64_t)(first * n_embd) * sizeof(float),
                                      .norm = phase->inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
                                      .k = n_embd,
