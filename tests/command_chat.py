@@ -26,6 +26,20 @@ class Chat(unittest.TestCase):
         self.assertEqual((code, err.count(b"> "), err.count(b"weft: "), err.count(b" [cut by -n]")), (0, 4, 2, 1), err)
         self.assertEqual(command.weft("chat", command.model(), "--ctx", "64", "-n", "5", stdin=b"Hello\n")[1], out)
 
+    def test_oldest_messages_make_room(self):
+        """With --when-full drop: what was dropped is told, and the next prompt is without it. What can never fit is still refused."""
+        chat = ["chat", command.model(), "--ctx", "96", "-n", "5", "--temp", "0", "--system", "Be brief.", "--json"]
+        said = b"a b c d e f\nHello\na b c d e f g\nHi\n" + b"a b c d " * 50 + b"\n"
+        alone = json.loads(command.weft(*chat, stdin=b"Hello\n")[1])["prompt_tokens"]
+        for options, dropped, fits in (((), [None] * 5, "yynnn"), (("--when-full", "stop"), [None] * 5, "yynnn"),
+                                       (("--when-full", "drop"), [None, None, 2, 2, None], "yyyyn")):
+            code, out, err = command.weft(*chat, *options, stdin=said)
+            answers = [json.loads(line) for line in out.splitlines()]
+            self.assertEqual((code, "".join("yn"["error" in answer] for answer in answers)), (0, fits), err)
+            self.assertEqual([answer.get("dropped") for answer in answers], dropped)
+            self.assertEqual(err.count(b"weft: the context is full: dropped the oldest messages and answers (2)\n"), dropped.count(2))
+        self.assertEqual(answers[2]["prompt_tokens"][:len(alone)], alone)
+
     def test_json(self):
         """An object for each answer, one with "error" for a message that cannot be added, and no prompts."""
         chat = ["chat", command.model(), "--ctx", "64", "-n", "5", "--temp", "0", "--json"]

@@ -119,6 +119,7 @@ weft_status answer_print_json(talk_answer *answer, weft_engine *engine, const we
                     json_add_text(json, "text", answer->text.data, answer->text.size) &&
                     cJSON_AddStringToObject(json, "finish_reason", finish_names[answer->finish]) &&
                     (!cut || cJSON_AddStringToObject(json, "cut_by", cut)) &&
+                    (!answer->n_dropped || cJSON_AddNumberToObject(json, "dropped", (double)answer->n_dropped)) &&
                     add_logprobs(json, "logprobs", &answer->logprobs, options->sampling.n_top > 0) &&
                     add_logprobs(json, "prompt_logprobs", &answer->prompt_logprobs, options->n_prompt_top > 0) &&
                     cJSON_AddNumberToObject(json, "prefill_tokens_per_s", token_rate(timing.n_prefill, timing.prefill_ns)) &&

@@ -23,6 +23,8 @@ static line_end read_message(chat *c, byte_array *message) {
 
 static weft_status print_answer(chat *c, weft_error *error) {
     weft_status status = answer_begin(&c->answer, c->settings, error);
+    c->answer.n_dropped = c->n_dropped;
+    c->n_dropped = 0;
     if (status == WEFT_OK) status = answer_read(&c->answer, c->session, error);
     if (c->settings->json) return status == WEFT_OK ? answer_print_json(&c->answer, c->opened.engine, c->session, error) : status;
     const char *cut = status == WEFT_OK ? answer_cut_by(&c->answer) : NULL;
@@ -38,6 +40,14 @@ weft_status chat_answer(chat *c, weft_error *error) {
     weft_status status = print_answer(c, error);
     interrupt_session(NULL);
     return status;
+}
+
+/* The session's on_drop. */
+static void tell_dropped(void *user, size_t first, size_t n_messages) {
+    chat *c = user;
+    (void)first; /* only a system message comes before */
+    c->n_dropped = n_messages;
+    fprintf(stderr, "weft: the context is full: dropped the oldest messages and answers (%zu)\n", n_messages);
 }
 
 /* A message that cannot be added is told; the conversation goes on. */
@@ -67,13 +77,20 @@ static weft_status converse(chat *c, weft_error *error) {
 
 static int run(const weft_command *command, int argc, char **argv) {
     talk_settings settings = {.n_sequences = 2, .session.sampling = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}};
-    option_spec options[MAX_OPTIONS];
-    size_t n_options = talk_options_add(&settings, options, 0);
+    int when_full = WEFT_WHEN_FULL_STOP;
+    option_spec options[MAX_OPTIONS] = {
+        {"when-full", 0, OPTION_CHOICE, &when_full, 0, 0, "stop|drop",
+         "drop: the oldest messages make room for one that does not fit; default stop, which refuses it"},
+    };
+    size_t n_options = talk_options_add(&settings, options, 1);
     int code = talk_parse(&settings, command, options, n_options, NULL, argc, argv);
     if (code >= 0) return code;
 
     weft_error error = {0};
     chat c = {.settings = &settings};
+    settings.session.when_full = (weft_when_full)when_full;
+    settings.session.on_drop = tell_dropped;
+    settings.session.user = &c;
     interrupt_install();
     lines_open(); /* now: what is typed while the model loads has no other rules */
     weft_status status = talk_open(&settings, &c.opened, &error);

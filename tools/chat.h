@@ -11,6 +11,7 @@ typedef struct chat {
     talk_answer answer;
     byte_array line;
     uint64_t n_retries; /* each changes the seed */
+    size_t n_dropped;   /* messages that the last one has displaced, until its answer begins */
     bool over;          /* by /quit */
 } chat;
 

@@ -195,6 +195,7 @@ typedef struct talk_answer {
     struct cJSON *logprobs, *prompt_logprobs; /* arrays */
     byte_array text;
     size_t n_tokens;
+    size_t n_dropped; /* messages and answers that made room for this one; for --json */
     weft_finish finish;
     bool out_of_memory;
 } talk_answer;
