@@ -9,15 +9,25 @@ static __device__ inline weft_cuda_entry *entry_of(const weft_cuda_copies &list,
     return &((weft_cuda_queue *)list.queue)->entries[position % WEFT_CUDA_QUEUE_STEPS];
 }
 
-/* With all threads of the grid. Places and ring offsets are multiples of 64. */
+/* With all threads of the grid. Places and ring offsets are multiples of 64. A copy's pieces are vectors, then single bytes. Each
+ * thread finds its piece among those of all copies before it reads: so small copies do not wait for the host's memory in turn. */
 static __device__ void copy(const weft_cuda_copies &list, uint64_t slot, bool from_ring) {
-    for (int64_t c = 0; c < list.n_copies; c++) {
-        uint64_t ring = list.ring + slot * list.stride + list.copies[c].ring_offset, bytes = list.copies[c].bytes;
+    uint64_t before = 0; /* pieces of earlier copies */
+    int64_t c = 0;
+    for (uint64_t piece = (uint64_t)weft_thread();; piece += (uint64_t)weft_threads()) {
+        for (; c < list.n_copies; c++) {
+            uint64_t pieces = list.copies[c].bytes / 16 + list.copies[c].bytes % 16;
+            if (piece < before + pieces) break;
+            before += pieces;
+        }
+        if (c == list.n_copies) return;
+        uint64_t ring = list.ring + slot * list.stride + list.copies[c].ring_offset, index = piece - before,
+                 vectors = list.copies[c].bytes / 16;
         uint64_t from = from_ring ? ring : list.copies[c].address, to = from_ring ? list.copies[c].address : ring;
-        for (uint64_t i = (uint64_t)weft_thread(); i < bytes / 16; i += (uint64_t)weft_threads())
-            ((uint4 *)to)[i] = ((const uint4 *)from)[i];
-        for (uint64_t i = bytes / 16 * 16 + (uint64_t)weft_thread(); i < bytes; i += (uint64_t)weft_threads())
-            ((uint8_t *)to)[i] = ((const uint8_t *)from)[i];
+        if (index < vectors)
+            ((uint4 *)to)[index] = ((const uint4 *)from)[index];
+        else
+            ((uint8_t *)to)[vectors * 15 + index] = ((const uint8_t *)from)[vectors * 15 + index];
     }
 }
 
@@ -28,7 +38,7 @@ WEFT_KERNEL(weft_begin, weft_cuda_copies, list) {
     weft_wait_for_kernels();
     if (threadIdx.x == 0) entry = *entry_of(list, control_of(list)->position);
     __syncthreads();
-    if (list.is_first && blockIdx.x == 0 && threadIdx.x == 0) {
+    if (list.is_first && blockIdx.x == 0 && threadIdx.x == blockDim.x - 1) { /* of another warp than the first copies */
         weft_cuda_control *control = control_of(list);
         control->ticket = entry.ticket;
         control->step_slot = entry.step_slot;
