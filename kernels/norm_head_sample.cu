@@ -1,22 +1,14 @@
 #include "weft/ops/norm_head_sample.h"
 
 #include "kernels/product.h"
-#include "kernels/sampler.h"
 
-/* Scratch, for the columns of one launch: the normalised columns, the logits, and what sampling needs. */
+/* Scratch, for the columns of one launch: the normalised columns, then the logits. */
 static __device__ inline float *normed_of(const weft_cuda_phase &phase) {
     return (float *)phase.scratch;
 }
 
 static __device__ inline float *logits_of(const weft_cuda_phase &phase) {
     return normed_of(phase) + phase.inputs[WEFT_NORM_HEAD_SAMPLE_X].shape[0] * phase.n_columns;
-}
-
-static __device__ inline weft_sampler sampler_of(const weft_cuda_phase &phase) {
-    int64_t n_vocab = phase.inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].shape[1];
-    return weft_sampler_of(phase, logits_of(phase), n_vocab, weft_params<weft_norm_head_sample_params>(phase).n_top,
-                           WEFT_NORM_HEAD_SAMPLE_HEADS, WEFT_NORM_HEAD_SAMPLE_SEQUENCES,
-                           logits_of(phase) + n_vocab * phase.n_columns);
 }
 
 template <bool ONE> static __device__ void logits(const weft_cuda_phase &phase) {
@@ -32,5 +24,3 @@ template <bool ONE> static __device__ void logits(const weft_cuda_phase &phase) 
 }
 
 WEFT_PRODUCT_KERNEL(weft_logits, logits)
-
-WEFT_SAMPLE_KERNELS(sampler_of)

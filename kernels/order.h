@@ -31,6 +31,20 @@ static __device__ inline int32_t weft_key_id(uint64_t key) {
     return (int32_t)(0xffffffffu - (uint32_t)key);
 }
 
+static __device__ inline float weft_key_logit(uint64_t key) {
+    uint32_t bits = (uint32_t)(key >> 32);
+    return weft_bits_to_real((int32_t)(bits >> 31 != 0 ? bits & 0x7fffffffu : ~bits));
+}
+
+/* The largest key of groups of lanes, whose number is a power of two; all lanes get it. 0 is below all keys. */
+static __device__ inline uint64_t weft_largest_key(uint64_t key, int lanes) {
+    for (int half = lanes / 2; half > 0; half /= 2) {
+        uint64_t other = __shfl_xor_sync(WEFT_ALL_LANES, key, half);
+        key = other > key ? other : key;
+    }
+    return key;
+}
+
 /* All functions from here on are called by the whole block. */
 static __device__ inline void weft_order_begin(weft_order &order) {
     __syncthreads();

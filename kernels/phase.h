@@ -65,6 +65,15 @@ typedef struct weft_cuda_norm {
     float epsilon;
 } weft_cuda_norm;
 
+/* The choice of a token for each column of logits (kernels/sampler.h). */
+typedef struct weft_cuda_sample {
+    uint64_t control, logits, heads, chosen, top, sequences;
+    uint64_t keys;           /* [n_keys, n_columns] of 64 bits: a column's largest key is its first token's (kernels/order.h) */
+    uint64_t sums, tempered; /* [n_ranges, n_columns] */
+    int64_t n_vocab, n_columns, n_top, n_keys, n_ranges;
+    int64_t sequence_words, n_sequences;
+} weft_cuda_sample;
+
 /* Copies between a ring's slot and fixed addresses. */
 #define WEFT_CUDA_COPIES 64
 

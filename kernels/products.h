@@ -16,6 +16,7 @@
 #define WEFT_FEW_COLUMNS 8   /* that a block of the kernel for few columns has */
 #define WEFT_FEW_WARPS 14    /* that multiply, at most */
 #define WEFT_FEW_FINISHERS 2 /* warps that add up */
+#define WEFT_FEW_KEYS 4      /* of a block: its finishing warps have so many groups of 16 lanes */
 #define WEFT_TILE_WARPS 8
 #define WEFT_TILE_BANDS 8
 
@@ -32,7 +33,7 @@ typedef struct weft_cuda_matrix {
 /* Shared memory of the kernel for few columns, in bytes, after the slots. There are two sets of sums, each with a barrier that says
  * that it is full, and one that it is empty. */
 typedef struct weft_few_places {
-    int32_t halves, barriers, scales, squares, factors, partial, end;
+    int32_t halves, barriers, keys, scales, squares, factors, partial, end;
     int32_t partial_floats; /* of a set */
     int32_t column_bytes;
 } weft_few_places;
@@ -42,6 +43,10 @@ typedef struct weft_cuda_product {
     uint64_t control, x, norm, residual; /* `norm` (weights of the norm before the product) and `residual` may be 0 */
     uint64_t sums;                       /* [slices, columns, rows]: where there are several slices */
     uint64_t halves, scales, squares;    /* of prepared columns: [columns, units] */
+    /* [n_keys, columns]: the largest keys (kernels/order.h) of a column's results, of some rows each. Only the kernel for few
+     * columns finds them, where `n_keys` is not 0. */
+    uint64_t keys;
+    int64_t n_keys;
     int64_t k, n_columns;
     int32_t has_norm, gated; /* gated: y = activation(matrix 0) * matrix 1 */
     int32_t activation;
@@ -88,7 +93,8 @@ WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product,
     places.column_bytes = weft_few_column_bytes(product);
     places.halves = n_slots * product->slot_bytes;
     places.barriers = places.halves + n_columns * places.column_bytes;
-    places.scales = places.barriers + (n_slots + 4) * 8;
+    places.keys = places.barriers + (n_slots + 4) * 8;
+    places.scales = places.keys + (product->keys != 0 ? WEFT_FEW_KEYS * WEFT_FEW_COLUMNS * 8 : 0);
     places.squares = places.scales + n_columns * units * 4;
     places.factors = places.squares + (product->has_norm ? n_columns * product->n_units * 4 : 0);
     places.partial = places.factors + WEFT_FEW_FINISHERS * WEFT_FEW_COLUMNS * 4;

@@ -1,11 +1,22 @@
-#include "weft/ops/sample.h"
-
+/* The kernels of kernels/sampler.h. */
 #include "kernels/sampler.h"
 
-static __device__ inline weft_sampler sampler_of(const weft_cuda_phase &phase) {
-    return weft_sampler_of(phase, weft_at<const float>(phase.inputs[WEFT_SAMPLE_LOGITS]), phase.inputs[WEFT_SAMPLE_LOGITS].shape[0],
-                           weft_params<weft_sample_params>(phase).n_top, WEFT_SAMPLE_HEADS, WEFT_SAMPLE_SEQUENCES,
-                           (float *)phase.scratch);
+WEFT_KERNEL(weft_largest_logits, weft_cuda_sample, sample) {
+    if (!weft_cancelled(sample)) weft_sample_largest(weft_sampler_of(sample));
 }
 
-WEFT_SAMPLE_KERNELS(sampler_of)
+WEFT_KERNEL_OF(weft_sum_exponentials, weft_cuda_sample, sample, WEFT_ORDER_RUN, 1) {
+    if (!weft_cancelled(sample)) weft_sample_sums(weft_sampler_of(sample));
+}
+
+WEFT_KERNEL_OF(weft_choose, weft_cuda_sample, sample, WEFT_ORDER_RUN, 1) {
+    if (weft_cancelled(sample)) return;
+    const weft_sampler s = weft_sampler_of(sample);
+    weft_sample_choose(s);
+    __syncthreads();
+    if (s.n_columns == 1) weft_sample_remember(s);
+}
+
+WEFT_KERNEL(weft_remember, weft_cuda_sample, sample) {
+    if (!weft_cancelled(sample)) weft_sample_remember(weft_sampler_of(sample));
+}

@@ -1,6 +1,6 @@
-/* The op sample (weft/ops/sample.h), also as a part of norm_head_sample. Four launches: the largest logit of each range of a
- * column; each range's sums of exponentials; the choice; and setting the last tokens, which the third does where there is one
- * column. */
+/* The op sample (weft/ops/sample.h), also as a part of norm_head_sample. Up to four launches: the largest key of each range of a
+ * column, if the kernel that made the logits did not find the largest keys; each range's sums of exponentials; the choice; and
+ * setting the last tokens, which the choice does where there is one column. */
 #ifndef WEFT_KERNELS_SAMPLER_H
 #define WEFT_KERNELS_SAMPLER_H
 
@@ -10,29 +10,29 @@
 struct weft_sampler {
     const float *logits;
     const int32_t *heads;
-    int32_t *chosen, *top;
-    int64_t n_vocab, n_columns, n_top, n_ranges;
-    float *largest, *sums, *tempered; /* [n_ranges, n_columns] each */
-    weft_cuda_tensor sequences;
+    int32_t *chosen, *top, *sequences;
+    int64_t n_vocab, n_columns, n_top, n_keys, n_ranges, sequence_words, n_sequences;
+    uint64_t *keys;         /* [n_keys, n_columns] */
+    float *sums, *tempered; /* [n_ranges, n_columns] each */
 };
 
-/* Columns first .. first + n - 1 of a node. `scratch` has room for 3 * n_ranges * n floats. */
-static __device__ inline weft_sampler weft_sampler_of(const weft_cuda_phase &phase, const float *logits, int64_t n_vocab,
-                                                      int64_t n_top, int heads, int sequences, float *scratch) {
+static __device__ inline weft_sampler weft_sampler_of(const weft_cuda_sample &sample) {
     weft_sampler made;
-    int64_t first = phase.first_column;
-    made.logits = logits;
-    made.heads = weft_at<const int32_t>(phase.inputs[heads]) + first * WEFT_HEAD_WORDS;
-    made.chosen = weft_at<int32_t>(phase.outputs[WEFT_SAMPLE_OUT_CHOSEN]) + first * 2;
-    made.top = weft_at<int32_t>(phase.outputs[WEFT_SAMPLE_OUT_TOP]) + first * n_top * 2;
-    made.n_vocab = n_vocab;
-    made.n_columns = phase.n_columns;
-    made.n_top = n_top;
-    made.n_ranges = (n_vocab + WEFT_SAMPLE_RANGE - 1) / WEFT_SAMPLE_RANGE;
-    made.largest = scratch;
-    made.sums = made.largest + made.n_ranges * made.n_columns;
-    made.tempered = made.sums + made.n_ranges * made.n_columns;
-    made.sequences = phase.inputs[sequences];
+    made.logits = (const float *)sample.logits;
+    made.heads = (const int32_t *)sample.heads;
+    made.chosen = (int32_t *)sample.chosen;
+    made.top = (int32_t *)sample.top;
+    made.sequences = (int32_t *)sample.sequences;
+    made.n_vocab = sample.n_vocab;
+    made.n_columns = sample.n_columns;
+    made.n_top = sample.n_top;
+    made.n_keys = sample.n_keys;
+    made.n_ranges = sample.n_ranges;
+    made.sequence_words = sample.sequence_words;
+    made.n_sequences = sample.n_sequences;
+    made.keys = (uint64_t *)sample.keys;
+    made.sums = (float *)sample.sums;
+    made.tempered = (float *)sample.tempered;
     return made;
 }
 
@@ -50,14 +50,23 @@ static __device__ inline float weft_temperature_of(const weft_sampler &s, const 
     return temperature > 0.0f && !weft_has_target(s, head) ? temperature : 0.0f;
 }
 
-/* With a whole warp; all lanes get it. */
-static __device__ inline float weft_column_largest(const weft_sampler &s, int64_t column) {
-    float max = -WEFT_INFINITY;
-    for (int64_t i = weft_lane(); i < s.n_ranges; i += WEFT_LANES) {
-        float x = s.largest[column * s.n_ranges + i];
-        max = x > max ? x : max;
-    }
-    return weft_largest(max);
+/* The largest key of the block's threads; all threads get it. */
+static __device__ inline uint64_t weft_block_key(uint64_t key) {
+    __shared__ uint64_t of_warps[WEFT_LANES];
+    key = weft_largest_key(key, WEFT_LANES);
+    __syncthreads();
+    if (weft_lane() == 0) of_warps[threadIdx.x / WEFT_LANES] = key;
+    __syncthreads();
+    return weft_largest_key((unsigned)weft_lane() < blockDim.x / WEFT_LANES ? of_warps[weft_lane()] : 0, WEFT_LANES);
+}
+
+/* The key of a column's first token, with the whole block. */
+static __device__ inline uint64_t weft_first_key(const weft_sampler &s, int64_t column) {
+    const uint64_t *keys = s.keys + column * s.n_keys;
+    uint64_t largest = 0;
+#pragma unroll 4
+    for (int64_t i = threadIdx.x; i < s.n_keys; i += blockDim.x) largest = keys[i] > largest ? keys[i] : largest;
+    return weft_block_key(largest);
 }
 
 /* The values of a block's range of a column; x counts ranges, y columns. */
@@ -72,18 +81,19 @@ static __device__ inline weft_sample_part weft_sample_part_of(const weft_sampler
 }
 
 static __device__ inline void weft_sample_largest(const weft_sampler &s) {
-    __shared__ float of_warps[WEFT_LANES];
     if (weft_head_of(s, blockIdx.y)[WEFT_HEAD_ROW] < 0) return;
     const weft_sample_part part = weft_sample_part_of(s);
     float max = -WEFT_INFINITY;
+    int first = (int)threadIdx.x;
 #pragma unroll 16
-    for (int i = (int)threadIdx.x; i < part.n; i += (int)blockDim.x) max = part.x[i] > max ? part.x[i] : max;
-    max = weft_largest(max);
-    if (weft_lane() == 0) of_warps[threadIdx.x / WEFT_LANES] = max;
-    __syncthreads();
-    if (threadIdx.x >= WEFT_LANES) return;
-    max = weft_largest(threadIdx.x < blockDim.x / WEFT_LANES ? of_warps[threadIdx.x] : -WEFT_INFINITY);
-    if (threadIdx.x == 0) s.largest[blockIdx.y * s.n_ranges + blockIdx.x] = max;
+    for (int i = (int)threadIdx.x; i < part.n; i += (int)blockDim.x) {
+        float x = part.x[i];
+        if (x > max) first = i;
+        max = x > max ? x : max;
+    }
+    uint32_t begin = blockIdx.x * WEFT_SAMPLE_RANGE;
+    uint64_t key = weft_block_key((int)threadIdx.x < part.n ? weft_key(max, begin + (uint32_t)first) : 0);
+    if (threadIdx.x == 0) s.keys[blockIdx.y * s.n_ranges + blockIdx.x] = key;
 }
 
 static __device__ inline float weft_tempered(float x, float max, float temperature) {
@@ -111,7 +121,7 @@ static __device__ inline void weft_sample_sum(const weft_sampler &s, float max, 
 static __device__ inline void weft_sample_sums(const weft_sampler &s) {
     const int32_t *head = weft_head_of(s, blockIdx.y);
     if (head[WEFT_HEAD_ROW] < 0) return;
-    float max = weft_column_largest(s, blockIdx.y), temperature = weft_temperature_of(s, head);
+    float max = weft_key_logit(weft_first_key(s, blockIdx.y)), temperature = weft_temperature_of(s, head);
     weft_sample_sum(s, max, 1.0f, s.sums);
     if (temperature != 0.0f)
         weft_sample_sum(s, max, temperature, s.tempered);
@@ -235,29 +245,6 @@ static __device__ inline int32_t weft_draw_token(weft_draw &draw, weft_order &or
     return draw.token;
 }
 
-/* The first of n values that is `max`, or INT32_MAX. With the whole block. */
-static __device__ inline int32_t weft_first_of(const float *x, int64_t n, float max) {
-    __shared__ int32_t first;
-    __syncthreads();
-    if (threadIdx.x == 0) first = INT32_MAX;
-    __syncthreads();
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-        if (x[i] != max) continue;
-        atomicMin(&first, (int32_t)i);
-        break;
-    }
-    __syncthreads();
-    return first;
-}
-
-/* The lowest id with the largest logit: in the first range that has it. */
-static __device__ inline int32_t weft_first_token(const weft_sampler &s, const float *x, int64_t column, float max) {
-    if (!(max > -WEFT_INFINITY)) return 0;
-    int64_t begin = (int64_t)weft_first_of(s.largest + column * s.n_ranges, s.n_ranges, max) * WEFT_SAMPLE_RANGE;
-    int64_t left = s.n_vocab - begin;
-    return (int32_t)begin + weft_first_of(x + begin, left < WEFT_SAMPLE_RANGE ? left : WEFT_SAMPLE_RANGE, max);
-}
-
 /* One block of WEFT_ORDER_RUN threads a column. */
 static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     __shared__ weft_order order;
@@ -272,7 +259,8 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
         return;
     }
     const float *x = s.logits + column * s.n_vocab;
-    float max = weft_column_largest(s, column);
+    uint64_t first = weft_first_key(s, column);
+    float max = weft_key_logit(first);
     double sum = weft_sum_ranges(s, s.sums, column);
     if (threadIdx.x == 0) {
         log_sum = log(sum);
@@ -290,7 +278,7 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     if (weft_has_target(s, head))
         token = head[WEFT_HEAD_TARGET];
     else if (weft_temperature_of(s, head) == 0.0f)
-        token = weft_first_token(s, x, column, max);
+        token = weft_key_id(first);
     else
         token = weft_draw_token(draw, order, s, column, x, max);
     if (threadIdx.x == 0) {
@@ -303,30 +291,11 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
 static __device__ inline void weft_sample_remember(const weft_sampler &s) {
     for (int64_t column = threadIdx.x; column < s.n_columns; column += blockDim.x) {
         int32_t sequence = weft_head_of(s, column)[WEFT_HEAD_SEQUENCE];
-        bool sets = weft_head_of(s, column)[WEFT_HEAD_ROW] >= 0 && sequence >= 0 && sequence < s.sequences.shape[1];
+        bool sets = weft_head_of(s, column)[WEFT_HEAD_ROW] >= 0 && sequence >= 0 && sequence < s.n_sequences;
         for (int64_t later = column + 1; sets && later < s.n_columns; later++)
             sets = weft_head_of(s, later)[WEFT_HEAD_ROW] < 0 || weft_head_of(s, later)[WEFT_HEAD_SEQUENCE] != sequence;
-        if (sets) weft_at<int32_t>(s.sequences)[sequence * s.sequences.shape[0] + WEFT_SEQUENCE_LAST_TOKEN] = s.chosen[column * 2];
+        if (sets) s.sequences[sequence * s.sequence_words + WEFT_SEQUENCE_LAST_TOKEN] = s.chosen[column * 2];
     }
 }
-
-/* Defines the four kernels; `sampler_of` makes the sampler from a phase. */
-#define WEFT_SAMPLE_KERNELS(sampler_of)                                                                                            \
-    WEFT_KERNEL(weft_largest_logits, weft_cuda_phase, phase) {                                                                     \
-        if (!weft_cancelled(phase)) weft_sample_largest(sampler_of(phase));                                                        \
-    }                                                                                                                              \
-    WEFT_KERNEL(weft_sum_exponentials, weft_cuda_phase, phase) {                                                                   \
-        if (!weft_cancelled(phase)) weft_sample_sums(sampler_of(phase));                                                           \
-    }                                                                                                                              \
-    WEFT_KERNEL(weft_choose, weft_cuda_phase, phase) {                                                                             \
-        if (weft_cancelled(phase)) return;                                                                                         \
-        const weft_sampler s = sampler_of(phase);                                                                                  \
-        weft_sample_choose(s);                                                                                                     \
-        __syncthreads();                                                                                                           \
-        if (s.n_columns == 1) weft_sample_remember(s);                                                                             \
-    }                                                                                                                              \
-    WEFT_KERNEL(weft_remember, weft_cuda_phase, phase) {                                                                           \
-        if (!weft_cancelled(phase)) weft_sample_remember(sampler_of(phase));                                                       \
-    }
 
 #endif

@@ -2,11 +2,14 @@
  * lowest of equally likely tokens is chosen, and the weights are read once for many columns. Skipped where the device has no such
  * kernels.
  */
+#include <math.h>
+
 #include "tests/graph_support.h"
 #include "weft/ops/step.h"
 
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
 
+enum { NAN_COLUMN = 5 }; /* its values are NaN, so that all tokens are equal */
 enum { MOST_K = 4352, MOST_N = 4200, MOST_TOP = 3, MOST_COLUMNS = 128, RESULT_WORDS = 2 + 2 * MOST_TOP };
 
 /* More than one range of the choice, with a last band that is not full; and a sum in two slices. */
@@ -66,6 +69,7 @@ static void fill(data *d) {
             i / q->k < half || i / q->k >= 2 * half ? (uint16_t)(bits_of(0.2f * random_real()) >> 16) : d->weight[i - half * q->k];
     for (int64_t i = 0; i < q->k; i++) d->norm[i] = 1.0f + 0.5f * random_real();
     for (int64_t i = 0; i < q->k * MOST_COLUMNS; i++) d->x[i] = random_real();
+    for (int64_t i = 0; i < q->k; i++) d->x[NAN_COLUMN * q->k + i] = NAN;
     for (int32_t i = 0; i < MOST_COLUMNS; i++) fill_head(d->heads + i * WEFT_HEAD_WORDS, i, (int32_t)q->n);
 }
 
@@ -148,6 +152,7 @@ static void run(weft_device *device, data *d, int64_t n_columns, int32_t results
 static void expect_choices(const data *d, int64_t n_columns, int32_t results[][RESULT_WORDS]) {
     for (int64_t i = 0; i < n_columns; i++) {
         int32_t token = results[i][0];
+        if (i == NAN_COLUMN) assert_int_equal(token, 0);
         if (kind_of(i) == UNUSED) assert_int_equal(token, -1);
         if (kind_of(i) == SCORED) assert_int_equal(token, d->heads[i * WEFT_HEAD_WORDS + WEFT_HEAD_TARGET]);
         if (kind_of(i) == GREEDY)
@@ -178,6 +183,9 @@ static void every_width_chooses_the_same(void **state) {
                 if (memcmp(results[w], results[other], (size_t)widths[other] * sizeof *results[w]) != 0)
                     fail_msg("question %zu: T = %d and T = %d differ", i, (int)widths[w], (int)widths[other]);
         }
+        /* The launches that begin and end a step, the product, sums of exponentials and the choice: none looks for the largest
+         * logit. */
+        if (d.in_units) assert_int_equal(n_dispatches[0], 5);
         for (size_t w = 0; d.in_units && w + 1 < COUNT(widths); w++)
             if (widths[w] > 16) assert_int_equal(n_dispatches[w], n_dispatches[w + 1]); /* one pass over the weights */
     }

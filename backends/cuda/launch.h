@@ -45,9 +45,18 @@ static inline void weft_cuda_record_product(weft_cuda_recorder *recorder, const 
     weft_cuda_record_columns(recorder, NULL, columns.n == 1 ? of_one : entry, shape, phase, columns);
 }
 
-/* kernels/sampler.h, for some of the node's columns; `file` has these kernels. */
+/* The choice among some of a node's columns: numbers of the ports of `heads` and `sequences`, addresses of logits and scratch. */
+typedef struct weft_cuda_choice {
+    int heads, sequences;
+    int64_t n_vocab, n_top;
+    weft_cuda_columns columns;
+    uint64_t logits, scratch; /* weft_cuda_sample_bytes, aligned to 8 */
+} weft_cuda_choice;
+
 uint64_t weft_cuda_sample_bytes(int64_t n_vocab, int64_t n_columns);
-void weft_cuda_record_sample(weft_cuda_recorder *recorder, const char *file, const weft_phase *phase, int64_t n_vocab,
-                             weft_cuda_columns columns);
+/* Without keys: `n_keys` is 0. */
+weft_cuda_sample weft_cuda_sample_of(const weft_cuda_recorder *recorder, const weft_phase *phase, const weft_cuda_choice *choice);
+/* kernels/sample.cu. Where the kernel before has found keys, `keys` and `n_keys` say so. */
+void weft_cuda_record_sample(weft_cuda_recorder *recorder, weft_cuda_sample *sample);
 
 #endif

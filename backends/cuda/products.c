@@ -10,6 +10,7 @@
 #define FEWEST_WARPS 8          /* that multiply */
 #define SHORT_WARPS 12          /* where there are few units */
 #define ADDED_COLUMNS 4         /* whose slices a thread adds up, where there are many columns */
+#define MOST_KEY_BLOCKS 1024    /* that find keys */
 #define LONG_BYTES 90000        /* of units of a multiprocessor, from which there are many */
 
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y) {
@@ -87,6 +88,12 @@ static int choose_slots(const weft_backend_device *device, weft_cuda_product *pr
     return weft_few_places_of(product, n_columns, *n_warps).end;
 }
 
+/* Only few columns have keys. */
+uint64_t weft_cuda_key_bytes(int64_t n_rows, int64_t n_columns) {
+    int64_t blocks = weft_unit_bands(n_rows) < MOST_KEY_BLOCKS ? weft_unit_bands(n_rows) : MOST_KEY_BLOCKS;
+    return (uint64_t)(blocks * WEFT_FEW_KEYS * (n_columns < MOST_FEW ? n_columns : MOST_FEW)) * sizeof(uint64_t);
+}
+
 /* Returns whether the slices' sums are yet to be added up. */
 static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product) {
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
@@ -95,7 +102,10 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     product->slot_bytes = largest_unit(product);
     product->block_slices = product->n_slices;
     if (n_columns * weft_few_column_bytes(product) > MOST_COLUMN_BYTES) product->block_slices = 1;
-    if (product->block_slices != product->n_slices) groups *= product->n_slices;
+    if (product->block_slices != product->n_slices) {
+        groups *= product->n_slices;
+        product->keys = 0; /* weft_add_slices makes the results */
+    }
     product->round_bands = round_bands(product, n_columns);
     /* Many units want all warps that a multiprocessor can have. Few are over sooner if the next kernel's block fits beside this
      * one's, and has its first weights when it may begin. */
@@ -104,6 +114,7 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     int n_warps = is_long ? WEFT_FEW_WARPS : SHORT_WARPS, bytes = choose_slots(device, product, n_columns, &n_warps);
     int64_t blocks = device->multiprocessors * (is_long && bytes <= half_of_shared(device) ? 2 : 1) / groups;
     blocks = blocks < 1 ? 1 : blocks < n_bands ? blocks : n_bands;
+    if (product->keys != 0 && blocks <= MOST_KEY_BLOCKS) product->n_keys = blocks * WEFT_FEW_KEYS;
     product->places = weft_few_places_of(product, n_columns, n_warps);
     product->block_bands = (int32_t)(n_bands / blocks);
     product->n_longer = (int32_t)(n_bands % blocks);

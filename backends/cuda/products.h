@@ -14,7 +14,10 @@
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y);
 /* Scratch of a product of `n_rows` rows in `n_matrices` matrices. */
 uint64_t weft_cuda_product_bytes(int64_t k, int64_t n_rows, int64_t n_matrices, int64_t n_columns);
-/* Records a product whose x, norm, k, columns, matrices and the rest of what the op says are set. */
+/* Memory for the keys of results. */
+uint64_t weft_cuda_key_bytes(int64_t n_rows, int64_t n_columns);
+/* Records a product whose x, norm, k, columns, matrices and the rest of what the op says are set. If `keys` is set, too, it may
+ * find the keys of results: then `n_keys` is not 0. */
 void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch);
 
 #endif

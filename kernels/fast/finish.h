@@ -48,14 +48,15 @@ static __device__ inline void weft_result_residual(const weft_cuda_product &prod
     if (product.residual != 0 && result.y != nullptr) result.residual = ((const float *)product.residual)[result.place];
 }
 
-/* Stores it, from whole sums. `up` is 0 if there is no gate. */
-static __device__ inline void weft_result_end(const weft_cuda_product &product, bool has_bias, const weft_result &result, float sum,
-                                              float up) {
-    if (result.y == nullptr) return;
+/* Stores it, from whole sums, and returns it. `up` is 0 if there is no gate. */
+static __device__ inline float weft_result_end(const weft_cuda_product &product, bool has_bias, const weft_result &result,
+                                               float sum, float up) {
+    if (result.y == nullptr) return 0.0f;
     if (product.gated) sum = weft_gate(sum, up, product.activation);
     if (has_bias) sum = __fadd_rn(sum, result.bias);
     if (product.residual != 0) sum = __fadd_rn(sum, result.residual);
     *result.y = sum;
+    return sum;
 }
 
 /* All of it. */

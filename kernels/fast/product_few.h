@@ -10,6 +10,7 @@
 #include "kernels/fast/columns.h"
 #include "kernels/fast/finish.h"
 #include "kernels/fast/fragments.h"
+#include "kernels/order.h"
 
 /* What stays the same for a warp. A part is what a matrix has in a band: where gated, parts 2 i and 2 i + 1 are band i's. */
 struct weft_few {
@@ -336,17 +337,44 @@ static __device__ inline float weft_few_sum(const weft_cuda_product &product, co
     return total;
 }
 
-static __device__ inline void weft_few_store(const weft_cuda_product &product, const weft_few &few, int band,
-                                             const weft_few_result &result, const float *partial, const float *factors) {
+/* Returns the key of the result, if keys are wanted. */
+static __device__ inline uint64_t weft_few_store(const weft_cuda_product &product, const weft_few &few, int band,
+                                                 const weft_few_result &result, const float *partial, const float *factors) {
     float factor = product.has_norm ? factors[result.column] : 1.0f, up = 0.0f;
     float sum = weft_few_sum(product, few, partial, result.part, result, result.at.power, factor);
     if (product.gated) up = weft_few_sum(product, few, partial, result.part + 1, result, result.at.up_power, factor);
     if (few.n_slices == product.n_slices) {
-        weft_result_end(product, result.has_bias, result.at, sum, up);
-        return;
+        sum = weft_result_end(product, result.has_bias, result.at, sum, up);
+        if (product.n_keys == 0 || result.at.y == nullptr) return 0;
+        return weft_key(sum, (uint32_t)((few.first_band + band + result.part) * WEFT_UNIT_ROWS + result.row));
     }
     int of_round = product.gated ? result.part / 2 : result.part;
     weft_keep_slice(product, few.slice, few.first_band + band + of_round, result.row, few.first_column + result.column, sum, up);
+    return 0;
+}
+
+/* The largest keys of a group of 16 lanes, which finishes whole bands of columns. */
+static __device__ inline uint64_t *weft_few_keys(const weft_cuda_product &product, const weft_few &few) {
+    int group = ((int)threadIdx.x - few.n_warps * WEFT_LANES) / WEFT_UNIT_ROWS;
+    return (uint64_t *)(few.memory + product.places.keys) + group * WEFT_FEW_COLUMNS;
+}
+
+static __device__ inline void weft_few_begin_keys(const weft_cuda_product &product, const weft_few &few) {
+    if (weft_lane() % WEFT_UNIT_ROWS < WEFT_FEW_COLUMNS) weft_few_keys(product, few)[weft_lane() % WEFT_UNIT_ROWS] = 0;
+    __syncwarp();
+}
+
+static __device__ inline void weft_few_keep_key(const weft_cuda_product &product, const weft_few &few, int column, uint64_t key) {
+    key = weft_largest_key(key, WEFT_UNIT_ROWS);
+    uint64_t *kept = weft_few_keys(product, few) + column;
+    if (weft_lane() % WEFT_UNIT_ROWS == 0 && key > *kept) *kept = key;
+}
+
+static __device__ inline void weft_few_end_keys(const weft_cuda_product &product, const weft_few &few) {
+    __syncwarp();
+    int column = weft_lane() % WEFT_UNIT_ROWS, group = ((int)threadIdx.x - few.n_warps * WEFT_LANES) / WEFT_UNIT_ROWS;
+    uint64_t *keys = (uint64_t *)product.keys + (int64_t)blockIdx.x * WEFT_FEW_KEYS + group;
+    if (column < few.n_columns) keys[(few.first_column + column) * product.n_keys] = weft_few_keys(product, few)[column];
 }
 
 /* What the norm multiplies columns with, for each finishing warp. */
@@ -363,6 +391,7 @@ static __device__ inline const float *weft_few_factors(const weft_cuda_product &
 static __device__ inline void weft_few_finish(const weft_cuda_product &product, const weft_few &few, weft_few_result result,
                                               const float *factors) {
     int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES, round = 0;
+    if (product.n_keys != 0) weft_few_begin_keys(product, few);
     for (int band = 0; band < few.n_bands; band += product.round_bands, round++) {
         int left = few.n_bands - band,
             n = (left < product.round_bands ? left : product.round_bands) * few.n_columns * WEFT_UNIT_ROWS;
@@ -372,16 +401,21 @@ static __device__ inline void weft_few_finish(const weft_cuda_product &product, 
         }
         weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
         const float *partial = weft_few_partial(product, few, round);
-        for (int i = thread; i < n; i += WEFT_FEW_FINISHERS * WEFT_LANES) {
-            if (i != thread) {
-                result = weft_few_aim(product, few, band, i);
-                weft_result_residual(product, result.at);
+        for (int i = thread; i - weft_lane() < n; i += WEFT_FEW_FINISHERS * WEFT_LANES) { /* by whole warps */
+            uint64_t key = 0;
+            if (i < n) {
+                if (i != thread) {
+                    result = weft_few_aim(product, few, band, i);
+                    weft_result_residual(product, result.at);
+                }
+                key = weft_few_store(product, few, band, result, partial, factors);
             }
-            weft_few_store(product, few, band, result, partial, factors);
+            if (product.n_keys != 0) weft_few_keep_key(product, few, result.column, key);
         }
         __syncwarp();
         if (weft_lane() == 0) weft_barrier_arrive(weft_few_empty(product, few, round));
     }
+    if (product.n_keys != 0) weft_few_end_keys(product, few);
 }
 
 /* ---- All of it ---- */

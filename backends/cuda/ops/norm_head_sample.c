@@ -2,7 +2,8 @@
 
 #include "backends/cuda/products.h"
 
-/* Scratch, for the columns that are computed together: the normalised columns, the logits, and the sampler's scratch. */
+/* Scratch, for the columns that are computed together: the normalised columns, the logits, the sampler's; with weights in units
+ * also keys and the product's. */
 
 /* The maximum number of columns that are computed together. It bounds the scratch of a step with many heads. */
 #define MAX_COLUMNS 32
@@ -16,11 +17,30 @@ static int64_t min(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Of `n_columns` columns that are computed together. */
+static int64_t vocabulary(const weft_phase *phase) {
+    return phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
+}
+
+/* Of `n_columns` columns that are computed together, before the sampler's. */
+static uint64_t logits_end(const weft_phase *phase, int64_t n_columns) {
+    uint64_t floats = (uint64_t)((phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0] + vocabulary(phase)) * n_columns);
+    return (floats * sizeof(float) + 63) / 64 * 64;
+}
+
 static uint64_t bytes_of(const weft_phase *phase, int64_t n_columns) {
-    int64_t n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
-    return (uint64_t)((phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0] + n_vocab) * n_columns) * sizeof(float) +
-           weft_cuda_sample_bytes(n_vocab, n_columns);
+    return logits_end(phase, n_columns) + weft_cuda_sample_bytes(vocabulary(phase), n_columns);
+}
+
+static weft_cuda_sample sample_of(const weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_columns columns) {
+    int64_t n_embd = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0];
+    const weft_cuda_choice choice = {.heads = WEFT_NORM_HEAD_SAMPLE_HEADS,
+                                     .sequences = WEFT_NORM_HEAD_SAMPLE_SEQUENCES,
+                                     .n_vocab = vocabulary(phase),
+                                     .n_top = ((const weft_norm_head_sample_params *)phase->params)->n_top,
+                                     .columns = columns,
+                                     .logits = phase->scratch.address + (uint64_t)(n_embd * columns.n) * sizeof(float),
+                                     .scratch = phase->scratch.address + logits_end(phase, columns.n)};
+    return weft_cuda_sample_of(recorder, phase, &choice);
 }
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
@@ -43,7 +63,8 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
         };
         weft_cuda_record_norm(recorder, &norm, columns.n);
         weft_cuda_record_product(recorder, "weft_logits", "weft_logits_of_one", phase, n_vocab, columns);
-        weft_cuda_record_sample(recorder, "norm_head_sample", phase, n_vocab, columns);
+        weft_cuda_sample sample = sample_of(recorder, phase, columns);
+        weft_cuda_record_sample(recorder, &sample);
     }
 }
 
@@ -57,14 +78,18 @@ static int64_t unit_columns(const weft_phase *phase) {
     return min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], most);
 }
 
-/* Before the scratch of the product: that of the other kernel. */
+/* Before the keys and the scratch of the product: that of the other kernel. */
 static uint64_t before_bytes(const weft_phase *phase) {
     return (bytes_of(phase, unit_columns(phase)) + 63) / 64 * 64;
 }
 
+static uint64_t key_bytes(const weft_phase *phase) {
+    return weft_cuda_key_bytes(vocabulary(phase), unit_columns(phase));
+}
+
 static uint64_t units_bytes(const weft_phase *phase) {
     const int64_t *shape = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape;
-    return before_bytes(phase) + weft_cuda_product_bytes(shape[0], shape[1], 1, unit_columns(phase));
+    return before_bytes(phase) + key_bytes(phase) + weft_cuda_product_bytes(shape[0], shape[1], 1, unit_columns(phase));
 }
 
 static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
@@ -78,9 +103,12 @@ static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) 
                                      .k = n_embd,
                                      .n_columns = columns.n,
                                      .epsilon = params->epsilon};
-        weft_cuda_add_matrix(&product, weight, NULL, phase->scratch.address + (uint64_t)(n_embd * columns.n) * sizeof(float));
-        weft_cuda_record_units(recorder, &product, phase->scratch.address + before_bytes(phase));
-        weft_cuda_record_sample(recorder, "norm_head_sample", phase, weight->tensor.shape[1], columns);
+        weft_cuda_sample sample = sample_of(recorder, phase, columns);
+        product.keys = phase->scratch.address + before_bytes(phase);
+        weft_cuda_add_matrix(&product, weight, NULL, sample.logits);
+        weft_cuda_record_units(recorder, &product, product.keys + key_bytes(phase));
+        if (product.n_keys > 0) sample.keys = product.keys, sample.n_keys = product.n_keys;
+        weft_cuda_record_sample(recorder, &sample);
     }
 }
 

@@ -1,3 +1,5 @@
+#include "weft/ops/sample.h"
+
 #include "backends/cuda/launch.h"
 
 static uint64_t scratch_bytes(const weft_phase *phase) {
@@ -7,7 +9,15 @@ static uint64_t scratch_bytes(const weft_phase *phase) {
 
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const int64_t *shape = phase->inputs[WEFT_SAMPLE_LOGITS].tensor.shape;
-    weft_cuda_record_sample(recorder, "sample", phase, shape[0], (weft_cuda_columns){0, shape[1]});
+    const weft_cuda_choice choice = {.heads = WEFT_SAMPLE_HEADS,
+                                     .sequences = WEFT_SAMPLE_SEQUENCES,
+                                     .n_vocab = shape[0],
+                                     .n_top = ((const weft_sample_params *)phase->params)->n_top,
+                                     .columns = weft_cuda_all(shape[1]),
+                                     .logits = phase->inputs[WEFT_SAMPLE_LOGITS].address,
+                                     .scratch = phase->scratch.address};
+    weft_cuda_sample sample = weft_cuda_sample_of(recorder, phase, &choice);
+    weft_cuda_record_sample(recorder, &sample);
 }
 
 static const weft_cuda_kernel kernels[] = {
