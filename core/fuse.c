@@ -207,11 +207,12 @@ static weft_status fuse(fusing *f, weft_graph **fused, weft_error *error) {
 weft_status weft_graph_fuse(const weft_graph *graph, weft_device *device, weft_precision precision, weft_graph **fused,
                             weft_error *error) {
     if (!graph || !device || !fused) return weft_fail(error, WEFT_INVALID_ARGUMENT, "fusing needs a graph and a device");
-    weft_graph *pruned;
-    weft_status status = weft_graph_prune(graph, &pruned, error);
+    /* Dead nodes go last. So a step without a head fuses its last layer like one with a head, and its keys have the same bits. */
+    fusing f = {.graph = graph, .device = device, .precision = precision};
+    weft_graph *whole;
+    weft_status status = fuse(&f, &whole, error);
     if (status != WEFT_OK) return status;
-    fusing f = {.graph = pruned, .device = device, .precision = precision};
-    status = fuse(&f, fused, error);
-    weft_graph_destroy(pruned);
+    status = weft_graph_prune(whole, fused, error);
+    weft_graph_destroy(whole);
     return status;
 }

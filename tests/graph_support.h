@@ -108,6 +108,7 @@ typedef struct decoder_shape {
     bool add_swapped;    /* residual first */
     bool logits_result;  /* the logits are a result too */
     bool write_before_q; /* kv_write comes before rope of q */
+    bool headless;       /* nothing uses the last layer's output */
     int n_top;
 } decoder_shape;
 
@@ -181,6 +182,7 @@ static inline void add_decoder(builder *b, const decoder_shape *s) {
     weft_value embedding = add_weight(b, "embedding", 0, WEFT_Q8_0, N_EMBD, N_VOCAB);
     weft_value x = NODE0(b, WEFT_OP_GET_ROWS, "embed", embedding, in.rows, in.sequences);
     for (int i = 0; i < s->n_layers; i++) x = add_layer(b, s, i, x, &in);
+    if (s->headless) return;
     x = NODE0(b, WEFT_OP_GET_ROWS, "select", x, in.heads, WEFT_NONE);
     x = NODE(b, WEFT_OP_RMS_NORM, "last norm", (&(weft_rms_norm_params){1e-5f, 0}), x,
              add_weight(b, "last norm", 0, WEFT_F32, N_EMBD, 1));

@@ -122,6 +122,23 @@ static void five_phases_a_layer(void **state) {
 }
 
 /* Nodes of a refused fused op stay unfused, but a smaller pattern may still fuse some of them. */
+/* The keys of a prompt's rows have the same bits whether the step has a head or not: the same kernels make them. */
+static void layers_are_fused_alike_without_a_head(void **state) {
+    (void)state;
+    static const weft_op wanted[] = {WEFT_OP_SCATTER,     WEFT_OP_GET_ROWS,       WEFT_OP_NORM_QKV,    WEFT_OP_ATTENTION,
+                                     WEFT_OP_MUL_MAT_ADD, WEFT_OP_NORM_GATED_MLP, WEFT_OP_MUL_MAT_ADD, WEFT_OP_NORM_QKV};
+    counting c;
+    weft_runtime *runtime = make_runtime(&c);
+    const decoder_shape shape = {.n_layers = 2, .n_rows = 7, .n_heads_rows = 1, .headless = true};
+    fake_device fake;
+    weft_graph *graph = make_decoder(runtime, &shape), *fused = fuse(graph, make_device(runtime, &fake));
+    assert_ops(fused, wanted, COUNT(wanted));
+    assert_order(fused);
+    weft_graph_destroy(fused);
+    weft_graph_destroy(graph);
+    end_runtime(runtime, &c);
+}
+
 static void only_what_the_device_supports(void **state) {
     (void)state;
     counting c;
@@ -456,6 +473,7 @@ static void an_empty_graph(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(five_phases_a_layer),
+        cmocka_unit_test(layers_are_fused_alike_without_a_head),
         cmocka_unit_test(only_what_the_device_supports),
         cmocka_unit_test(only_where_nothing_else_changes),
         cmocka_unit_test(the_largest_pattern_whatever_its_number),
