@@ -30,10 +30,10 @@ bool precedes(expert a, expert b) {
     return a.id < p.n && (b.id >= p.n || a.logit > b.logit || (a.logit == b.logit && a.id < b.id));
 }
 
-/* NaN counts as -infinity. */
+/* NaN counts as -infinity. Found by its bits: a compiler may take a comparison with -infinity away. */
 float logit_at(uint column, uint i) {
     float x = Floats(address_of(p.logits, column, p.n * 4u)).at[i];
-    return x > -INFINITY ? x : -INFINITY;
+    return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u ? -INFINITY : x;
 }
 
 /* The same for all invocations. `last` with id n: nothing was chosen yet. */
