@@ -10,13 +10,5 @@ WEFT_KERNEL_OF(weft_sum_exponentials, weft_cuda_sample, sample, WEFT_ORDER_RUN, 
 }
 
 WEFT_KERNEL_OF(weft_choose, weft_cuda_sample, sample, WEFT_ORDER_RUN, 1) {
-    if (weft_cancelled(sample)) return;
-    const weft_sampler s = weft_sampler_of(sample);
-    weft_sample_choose(s);
-    __syncthreads();
-    if (s.n_columns == 1) weft_sample_remember(s);
-}
-
-WEFT_KERNEL(weft_remember, weft_cuda_sample, sample) {
-    if (!weft_cancelled(sample)) weft_sample_remember(weft_sampler_of(sample));
+    if (!weft_cancelled(sample)) weft_sample_choose(weft_sampler_of(sample));
 }

@@ -1,6 +1,5 @@
-/* The op sample (weft/ops/sample.h), also as a part of norm_head_sample. Up to four launches: the largest key of each range of a
- * column, if the kernel that made the logits did not find the largest keys; each range's sums of exponentials; the choice; and
- * setting the last tokens, which the choice does where there is one column. */
+/* The op sample (weft/ops/sample.h), also as a part of norm_head_sample. Three launches: the largest key of each range of a column,
+ * if the kernel that made the logits did not find the largest keys; each range's sums of exponentials; and the choice. */
 #ifndef WEFT_KERNELS_SAMPLER_H
 #define WEFT_KERNELS_SAMPLER_H
 
@@ -245,6 +244,16 @@ static __device__ inline int32_t weft_draw_token(weft_draw &draw, weft_order &or
     return draw.token;
 }
 
+/* With the whole block: sets the last token of the column's sequence. If several columns belong to it, the last of them does. */
+static __device__ inline void weft_sample_remember(const weft_sampler &s, int64_t column, int32_t token) {
+    int32_t sequence = weft_head_of(s, column)[WEFT_HEAD_SEQUENCE];
+    int comes_later = 0;
+    for (int64_t i = column + 1 + threadIdx.x; i < s.n_columns; i += blockDim.x)
+        comes_later |= weft_head_of(s, i)[WEFT_HEAD_ROW] >= 0 && weft_head_of(s, i)[WEFT_HEAD_SEQUENCE] == sequence;
+    if (__syncthreads_or(comes_later) || threadIdx.x != 0 || sequence < 0 || sequence >= s.n_sequences) return;
+    s.sequences[sequence * s.sequence_words + WEFT_SEQUENCE_LAST_TOKEN] = token;
+}
+
 /* One block of WEFT_ORDER_RUN threads a column. */
 static __device__ inline void weft_sample_choose(const weft_sampler &s) {
     __shared__ weft_order order;
@@ -285,17 +294,7 @@ static __device__ inline void weft_sample_choose(const weft_sampler &s) {
         chosen[0] = token;
         chosen[1] = weft_log_probability(x[token], max, log_sum);
     }
-}
-
-/* With one block: sets the last tokens. If several columns belong to one sequence, the last of them counts. */
-static __device__ inline void weft_sample_remember(const weft_sampler &s) {
-    for (int64_t column = threadIdx.x; column < s.n_columns; column += blockDim.x) {
-        int32_t sequence = weft_head_of(s, column)[WEFT_HEAD_SEQUENCE];
-        bool sets = weft_head_of(s, column)[WEFT_HEAD_ROW] >= 0 && sequence >= 0 && sequence < s.n_sequences;
-        for (int64_t later = column + 1; sets && later < s.n_columns; later++)
-            sets = weft_head_of(s, later)[WEFT_HEAD_ROW] < 0 || weft_head_of(s, later)[WEFT_HEAD_SEQUENCE] != sequence;
-        if (sets) s.sequences[sequence * s.sequence_words + WEFT_SEQUENCE_LAST_TOKEN] = s.chosen[column * 2];
-    }
+    weft_sample_remember(s, column, token);
 }
 
 #endif

@@ -9,7 +9,8 @@
 
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
 
-enum { NAN_COLUMN = 5 }; /* its values are NaN, so that all tokens are equal */
+enum { NAN_COLUMN = 5 };                      /* its values are NaN, so that all tokens are equal */
+enum { LATER_COLUMN = 6, UNUSED_COLUMN = 4 }; /* of the sequence of column 0; of the column before it */
 enum { MOST_K = 4352, MOST_N = 4200, MOST_TOP = 3, MOST_COLUMNS = 128, RESULT_WORDS = 2 + 2 * MOST_TOP };
 
 /* More than one range of the choice, with a last band that is not full; and a sum in two slices. */
@@ -52,7 +53,7 @@ static kind kind_of(int64_t column) {
 static void fill_head(int32_t *head, int32_t column, int32_t n_vocab) {
     bool draws = kind_of(column) == DRAWN;
     head[WEFT_HEAD_ROW] = kind_of(column) == UNUSED ? -1 : column;
-    head[WEFT_HEAD_SEQUENCE] = column;
+    head[WEFT_HEAD_SEQUENCE] = column == LATER_COLUMN ? 0 : column == UNUSED_COLUMN ? UNUSED_COLUMN - 1 : column;
     head[WEFT_HEAD_TARGET] = kind_of(column) == SCORED ? column * 7 % n_vocab : -1;
     head[WEFT_HEAD_TOP_K] = draws ? 5 : 0;
     head[WEFT_HEAD_TEMPERATURE] = draws ? (int32_t)bits_of(0.75f) : 0;
@@ -123,6 +124,19 @@ static void step(weft_plan *plan, const data *d, int64_t n_columns, int32_t resu
     weft_plan_release(plan, ticket);
 }
 
+/* The last column that is used sets its sequence's token. */
+static void expect_last_tokens(weft_store *store, int64_t n_columns, int32_t results[][RESULT_WORDS]) {
+    static int32_t sequences[MOST_COLUMNS][2];
+    weft_error error;
+    check(weft_store_read_state(store, "sequences", 0, sequences, sizeof sequences, &error), &error);
+    for (int64_t i = 0; i < MOST_COLUMNS; i++) {
+        int64_t column = i == 0 && n_columns > LATER_COLUMN ? LATER_COLUMN : i;
+        bool is_set = column < n_columns && kind_of(column) != UNUSED && i != LATER_COLUMN;
+        assert_int_equal(sequences[i][WEFT_SEQUENCE_LAST_TOKEN], is_set ? results[column][0] : 0);
+        assert_int_equal(sequences[i][WEFT_SEQUENCE_PAGES], 0);
+    }
+}
+
 /* Where there are few columns, two steps: the second must give the same. */
 static void run(weft_device *device, data *d, int64_t n_columns, int32_t results[][RESULT_WORDS]) {
     static int32_t again[MOST_COLUMNS][RESULT_WORDS];
@@ -144,6 +158,7 @@ static void run(weft_device *device, data *d, int64_t n_columns, int32_t results
         step(plan, d, n_columns, again);
         assert_memory_equal(again, results, (size_t)n_columns * sizeof *results);
     }
+    expect_last_tokens(store, n_columns, results);
     weft_plan_destroy(plan);
     weft_store_destroy(store);
     weft_graph_destroy(graph);
@@ -185,7 +200,7 @@ static void every_width_chooses_the_same(void **state) {
         }
         /* The launches that begin and end a step, the product, sums of exponentials and the choice: none looks for the largest
          * logit. */
-        if (d.in_units) assert_int_equal(n_dispatches[0], 5);
+        for (size_t w = 0; d.in_units && w < 2; w++) assert_int_equal(n_dispatches[w], 5);
         for (size_t w = 0; d.in_units && w + 1 < COUNT(widths); w++)
             if (widths[w] > 16) assert_int_equal(n_dispatches[w], n_dispatches[w + 1]); /* one pass over the weights */
     }

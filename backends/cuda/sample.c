@@ -47,5 +47,4 @@ void weft_cuda_record_sample(weft_cuda_recorder *recorder, weft_cuda_sample *sam
     weft_cuda_launch(recorder, FILE_OF_KERNELS, "weft_sum_exponentials",
                      weft_cuda_blocks(sample->n_ranges, n, n <= MOST_FAST ? 1024 : 256), sample);
     weft_cuda_launch(recorder, FILE_OF_KERNELS, "weft_choose", weft_cuda_blocks(n, 1, 1024), sample);
-    if (n > 1) weft_cuda_launch(recorder, FILE_OF_KERNELS, "weft_remember", weft_cuda_blocks(1, 1, 128), sample);
 }

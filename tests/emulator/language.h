@@ -112,10 +112,4 @@ template <typename T> static inline T atomicAdd(T *at, T value) {
     return before;
 }
 
-template <typename T> static inline T atomicMin(T *at, T value) {
-    T before = *at;
-    if (value < before) *at = value;
-    return before;
-}
-
 #endif
