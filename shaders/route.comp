@@ -19,18 +19,28 @@ layout(push_constant, std430) uniform Parameters {
 
 /* An expert; id n: none. */
 struct expert {
-    float logit;
+    int key;
     uint id;
 };
 
-shared float logits[LANES];
+shared int keys[LANES];
 shared uint ids[LANES];
 
-bool precedes(expert a, expert b) {
-    return a.id < p.n && (b.id >= p.n || a.logit > b.logit || (a.logit == b.logit && a.id < b.id));
+/* An integer that orders as the number does, for devices that compare tiny numbers as zeros. -0 and 0 have the same one. */
+int key_of(float x) {
+    int bits = floatBitsToInt(x);
+    return bits >= 0 ? bits : int(0x80000000u) - bits;
 }
 
-/* NaN counts as -infinity. Found by its bits: a compiler may take a comparison with -infinity away. */
+float logit_of(int key) {
+    return intBitsToFloat(key >= 0 ? key : int(0x80000000u) - key);
+}
+
+bool precedes(expert a, expert b) {
+    return a.id < p.n && (b.id >= p.n || a.key > b.key || (a.key == b.key && a.id < b.id));
+}
+
+/* NaN counts as -infinity. */
 float logit_at(uint column, uint i) {
     float x = Floats(address_of(p.logits, column, p.n * 4u)).at[i];
     return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u ? -INFINITY : x;
@@ -38,19 +48,19 @@ float logit_at(uint column, uint i) {
 
 /* The same for all invocations. `last` with id n: nothing was chosen yet. */
 expert next_of(uint column, expert last) {
-    expert best = expert(-INFINITY, p.n);
+    expert best = expert(0, p.n);
     for (uint i = gl_LocalInvocationID.x; i < p.n; i += LANES) {
-        expert candidate = expert(logit_at(column, i), i);
+        expert candidate = expert(key_of(logit_at(column, i)), i);
         bool follows = last.id >= p.n || precedes(last, candidate);
         if (follows && precedes(candidate, best)) best = candidate;
     }
     barrier(); /* all have compared the last ones */
-    logits[gl_LocalInvocationID.x] = best.logit;
+    keys[gl_LocalInvocationID.x] = best.key;
     ids[gl_LocalInvocationID.x] = best.id;
     barrier();
-    best = expert(logits[0], ids[0]);
+    best = expert(keys[0], ids[0]);
     for (uint i = 1u; i < LANES; i++) {
-        expert candidate = expert(logits[i], ids[i]);
+        expert candidate = expert(keys[i], ids[i]);
         if (precedes(candidate, best)) best = candidate;
     }
     return best;
@@ -75,13 +85,14 @@ float sum_of_all(uint column, float largest) {
 void route(uint column) {
     Floats weights = Floats(address_of(p.weights, column, p.n_chosen * 4u));
     bool writes = gl_LocalInvocationID.x == 0u;
-    expert last = expert(0.0, p.n);
+    expert last = expert(0, p.n);
     float largest = 0.0;
     precise float sum = 0.0;
     for (uint j = 0u; j < p.n_chosen; j++) {
         last = next_of(column, last);
-        if (j == 0u) largest = last.logit;
-        float score = score_of(last.logit, largest);
+        float logit = logit_of(last.key);
+        if (j == 0u) largest = logit;
+        float score = score_of(logit, largest);
         sum = sum + score;
         if (writes) {
             Words(p.ids).at[column * p.n_chosen + j] = int(last.id);
