@@ -42,7 +42,7 @@ static void shared_is_as_alone(weft_precision precision, const shared_setting *s
         engine = create((weft_engine_options){.precision = precision,
                                               .n_ctx = 256,
                                               .n_sequences = N_SEQUENCES,
-                                              .page_size = 32,
+                                              .page_size = precision == WEFT_EXACT ? 32 : 64, /* `fast`: as alone */
                                               .max_rows = settings[s].max_rows,
                                               .max_top = N_TOP},
                         settings[s].depth);

@@ -198,9 +198,9 @@ static void every_width_chooses_the_same(void **state) {
                 if (memcmp(results[w], results[other], (size_t)widths[other] * sizeof *results[w]) != 0)
                     fail_msg("question %zu: T = %d and T = %d differ", i, (int)widths[w], (int)widths[other]);
         }
-        /* The launches that begin and end a step, the product, sums of exponentials and the choice: none looks for the largest
-         * logit. */
-        for (size_t w = 0; d.in_units && w < 2; w++) assert_int_equal(n_dispatches[w], 5);
+        /* The launches that begin and end a step, the norm, the product, sums of exponentials and the choice: none looks for the
+         * largest logit. */
+        for (size_t w = 0; d.in_units && w < 2; w++) assert_int_equal(n_dispatches[w], 6);
         for (size_t w = 0; d.in_units && w + 1 < COUNT(widths); w++)
             if (widths[w] > 16) assert_int_equal(n_dispatches[w], n_dispatches[w + 1]); /* one pass over the weights */
     }

@@ -43,6 +43,19 @@ static weft_cuda_sample sample_of(const weft_cuda_recorder *recorder, const weft
     return weft_cuda_sample_of(recorder, phase, &choice);
 }
 
+/* Into the scratch's beginning. */
+static void record_norm(weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_columns columns) {
+    int64_t n_embd = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0];
+    weft_cuda_norm norm = {
+        .x = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].address + (uint64_t)(columns.first * n_embd) * sizeof(float),
+        .weight = phase->inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
+        .y = phase->scratch.address,
+        .n = n_embd,
+        .epsilon = ((const weft_norm_head_sample_params *)phase->params)->epsilon,
+    };
+    weft_cuda_record_norm(recorder, &norm, columns.n);
+}
+
 static uint64_t scratch_bytes(const weft_phase *phase) {
     return bytes_of(phase, min(phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1], MAX_COLUMNS));
 }
@@ -50,18 +63,9 @@ static uint64_t scratch_bytes(const weft_phase *phase) {
 static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
     int64_t n_columns = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[1],
             n_vocab = phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT].tensor.shape[1];
-    const weft_norm_head_sample_params *params = phase->params;
-    int64_t n_embd = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor.shape[0];
     for (int64_t first = 0; first < n_columns; first += MAX_COLUMNS) {
         weft_cuda_columns columns = {first, min(n_columns - first, MAX_COLUMNS)};
-        weft_cuda_norm norm = {
-            .x = phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].address + (uint64_t)(first * n_embd) * sizeof(float),
-            .weight = phase->inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
-            .y = phase->scratch.address,
-            .n = n_embd,
-            .epsilon = params->epsilon,
-        };
-        weft_cuda_record_norm(recorder, &norm, columns.n);
+        record_norm(recorder, phase, columns);
         weft_cuda_record_product(recorder, "weft_logits", "weft_logits_of_one", phase, n_vocab, columns);
         weft_cuda_sample sample = sample_of(recorder, phase, columns);
         weft_cuda_record_sample(recorder, &sample);
@@ -92,20 +96,18 @@ static uint64_t units_bytes(const weft_phase *phase) {
     return before_bytes(phase) + key_bytes(phase) + weft_cuda_product_bytes(shape[0], shape[1], 1, unit_columns(phase));
 }
 
+/* The norm has a launch of its own. So logits have the same bits in steps that return them or the normalised row, where norm and
+ * product are not fused. */
 static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
-    const weft_norm_head_sample_params *params = phase->params;
-    const weft_place *x = &phase->inputs[WEFT_NORM_HEAD_SAMPLE_X], *weight = &phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT];
-    int64_t n_columns = x->tensor.shape[1], n_embd = x->tensor.shape[0], most = unit_columns(phase);
+    const weft_tensor *x = &phase->inputs[WEFT_NORM_HEAD_SAMPLE_X].tensor;
+    const int64_t n_columns = x->shape[1], most = unit_columns(phase);
     for (int64_t first = 0; first < n_columns; first += most) {
         weft_cuda_columns columns = {first, min(n_columns - first, most)};
-        weft_cuda_product product = {.x = x->address + (uint64_t)(first * n_embd) * sizeof(float),
-                                     .norm = phase->inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
-                                     .k = n_embd,
-                                     .n_columns = columns.n,
-                                     .epsilon = params->epsilon};
+        record_norm(recorder, phase, columns);
+        weft_cuda_product product = {.x = phase->scratch.address, .k = x->shape[0], .n_columns = columns.n};
         weft_cuda_sample sample = sample_of(recorder, phase, columns);
         product.keys = phase->scratch.address + before_bytes(phase);
-        weft_cuda_add_matrix(&product, weight, NULL, sample.logits);
+        weft_cuda_add_matrix(&product, &phase->inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], NULL, sample.logits);
         weft_cuda_record_units(recorder, &product, product.keys + key_bytes(phase));
         if (product.n_keys > 0) sample.keys = product.keys, sample.n_keys = product.n_keys;
         weft_cuda_record_sample(recorder, &sample);
