@@ -36,26 +36,29 @@ static bool try_options(const weft_engine *engine, const weft_engine_options *op
 }
 
 /* The next number of pages lies on the line through what all pages need and what the last tried number needs; at first through
- * what is needed without states. The last try is one page for each sequence. */
+ * what is needed without states. Where fewer pages need no less, since a device gives memory in large pieces, it is half of the
+ * last. The last try is one page for each sequence. */
 int32_t weft_fit_context(const weft_engine *engine, const weft_engine_options *options) {
-    enum { N_TRIES = 4 };
+    enum { N_TRIES = 5 };
     const weft_store_bytes bytes = weft_stages_measure(engine, NULL);
     const weft_device_info *device = &engine->stages[0].device_info;
     const weft_engine_config *config = &engine->config;
     const double all = config->n_pages, most = (double)bytes.bytes_used, available = (double)device->memory_free;
-    double pages = 0, needed = most - (double)bytes.states;
-    for (int i = 0; i < N_TRIES && needed < most; i++) {
-        pages = floor((pages + (available - needed) * (all - pages) / (most - needed)) / config->n_sequences) * config->n_sequences;
-        if (pages < config->n_sequences || i == N_TRIES - 1) pages = config->n_sequences;
-        if (pages >= all) return 0;
+    const double least = config->n_sequences; /* also the step */
+    double tried = all, pages = all - (most - available) * all / (double)bytes.states;
+    for (int i = 0; i < N_TRIES && tried > least; i++) {
+        pages = floor(pages / least) * least;
+        if (pages > tried - least) pages = tried - least;
+        if (pages < least || i == N_TRIES - 1) pages = least;
         weft_engine_options small = shrink(options, config, (int64_t)pages * config->page_size);
         uint64_t used;
         small.device = name_of(device);
         if (!try_options(engine, &small, &used)) return 0;
-        needed = (double)used;
+        const double needed = (double)used;
         if (needed <= available) return small.n_ctx;
-        if (pages <= config->n_sequences) return 0;
-        pages -= config->n_sequences; /* a little less than on the line, because of rounding */
+        tried = pages;
+        /* A little less than on the line, because of rounding. */
+        pages = needed < most ? tried - (needed - available) * (all - tried) / (most - needed) - least : tried / 2;
     }
     return 0;
 }

@@ -20,7 +20,7 @@
 static const char *device_name;
 /* Set for a processor that appears as a GPU, and for instrumented code: tests then do only a part of their work. */
 static bool device_slow;
-/* Results of `fast` depend on the number of rows of a step: some kernels use cooperative matrices (docs/numerics.md). */
+/* Results of `fast` depend on the number of rows of a step, and on whether it returns logits (docs/numerics.md). */
 static bool device_fast_varies;
 
 /* Returns 0 if there is such a device. Otherwise prints the reason and returns the exit code for main. */

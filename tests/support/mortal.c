@@ -88,12 +88,18 @@ static weft_status create_plan(weft_backend_device *device, const weft_schedule 
     return original->plan_create(device, schedule, plan, error);
 }
 
+static uint64_t bytes_used(weft_backend_device *device, weft_memory memory, uint64_t bytes) {
+    if (original->buffer_bytes_used) bytes = original->buffer_bytes_used(device, memory, bytes);
+    return mortal.granule > 0 ? (bytes + mortal.granule - 1) / mortal.granule * mortal.granule : bytes;
+}
+
 void mortal_plant(weft_runtime *runtime, const char *name) {
     size_t place = 0;
     while (place < runtime->n_backends && runtime->backends[place] != &backend) place++;
     for (size_t i = 0; i < place; i++)
         if (strcmp(runtime->backends[i]->name, name) == 0) original = runtime->backends[i];
     backend = *original;
+    backend.buffer_bytes_used = bytes_used;
     backend.name = "mortal";
     backend.devices = list_devices;
     backend.memory_info = memory_info;

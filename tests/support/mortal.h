@@ -14,6 +14,7 @@ typedef struct mortal_devices {
     bool is_lost;
     bool is_full;         /* no plan can be made: there is no memory for its recording */
     uint64_t memory_free; /* 0: as it is */
+    uint64_t granule;     /* a buffer uses a multiple of so many bytes; 0: as it is */
     uint64_t wait_ns;     /* that each step takes longer */
     bool is_card;         /* the devices are cards of a better kind than all others */
     int n_steps, n_plans; /* so far */
