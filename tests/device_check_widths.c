@@ -54,17 +54,29 @@ static void rows_have_the_same_bits(void **state) {
         if (check_widths((weft_precision)precision, &s) > 0) fail_msg("%s differs in %d rows", s.first, (int)s.first_rows);
 }
 
-static void wide_faults_are_found(void **state) {
-    (void)state;
-    static const planted_fault fault = {WEFT_OP_ATTENTION, true, has_many_rows, scale_scores};
+static void find_fault(const planted_fault *fault, const char *first) {
     seen s;
-    planted = &fault;
+    planted = fault;
     size_t n_different = check_widths(device_slow ? WEFT_FAST : WEFT_EXACT, &s);
     planted = NULL;
     assert_int_equal(n_different, device_slow ? 2 : 6); /* 4 rows and more, together and in chunks */
     assert_int_equal(s.first_rows, 4);                  /* narrower ones are right */
-    assert_string_equal(s.first, "blk.1.attention");
+    assert_string_equal(s.first, first);
     assert_true(s.attention);
+}
+
+static void wide_faults_are_found(void **state) {
+    (void)state;
+    static const planted_fault fault = {WEFT_OP_ATTENTION, true, has_many_rows, scale_scores};
+    find_fault(&fault, "blk.1.attention");
+}
+
+/* What wide steps of sequences leave in the caches does not count against chunks of the prompt. */
+static void faults_in_caches_are_found(void **state) {
+    (void)state;
+    static const planted_fault fault = {WEFT_OP_ATTENTION, false, has_many_rows, scale_scores};
+    if (device_slow && strcmp(device_name, "cpu") != 0) skip(); /* as the test before */
+    find_fault(&fault, "blk.0.attention");
 }
 
 static bool never(void *user, uint64_t done, uint64_t total) {
@@ -183,9 +195,8 @@ int main(int argc, char **argv) {
     int code = device_tests_begin(argc, argv);
     if (code) return code;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wide_faults_are_found),
-        cmocka_unit_test(widths_can_be_refused_and_ended),
-        cmocka_unit_test(probabilities_are_compared),
+        cmocka_unit_test(wide_faults_are_found),           cmocka_unit_test(faults_in_caches_are_found),
+        cmocka_unit_test(widths_can_be_refused_and_ended), cmocka_unit_test(probabilities_are_compared),
         cmocka_unit_test(nan_is_found_where_it_appears),
     };
     const struct CMUnitTest others[] = {cmocka_unit_test(rows_have_the_same_bits)}; /* on fast devices */

@@ -263,7 +263,21 @@ static weft_status run_beginnings(widths *w, weft_error *error) {
     return status;
 }
 
-/* All rows are computed again in each width, and so all content of the caches that was computed before is written again. */
+/* The prompt again, in steps without a head: it must leave the same in the caches. */
+static weft_status run_without_head(widths *w, int32_t n_rows, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (int32_t first = 0; first < w->n_tokens && status == WEFT_OK; first += n_rows) {
+        int32_t n = w->n_tokens - first < n_rows ? w->n_tokens - first : n_rows;
+        uint64_t ns;
+        for (int32_t i = 0; i < n; i++) w->rows[i] = row_at(w, true, first + i);
+        status = run(w, n, false, &ns, error);
+        w->done += (uint64_t)n;
+    }
+    return status == WEFT_OK ? take_states(w, error) : status;
+}
+
+/* All rows are computed again in each width, and so all content of the caches that was computed before is written again. What the
+ * widths of sequences left there is made good before those of the prompt. */
 static weft_status run_widths(widths *w, weft_error *error) {
     weft_status status = run_beginnings(w, error);
     w->recording = true;
@@ -271,12 +285,14 @@ static weft_status run_widths(widths *w, weft_error *error) {
     if (status == WEFT_OK) status = take_states(w, error);
     w->recording = false;
     for (int chunks = 0; chunks < 2; chunks++) {
+        if (chunks && status == WEFT_OK) status = run_width(w, false, 1, error);
         for (int32_t n_rows = 1; n_rows <= w->max_rows && status == WEFT_OK; n_rows *= 2) {
             uint64_t ns = 0;
             if (chunks && n_rows > w->n_tokens) break;
             for (size_t i = 0; i < w->n_values; i++) w->values[i].n_compared = w->values[i].n_different = 0;
             if (n_rows > 1) status = run_width(w, chunks, n_rows, error);
             if (status == WEFT_OK && n_rows > 1) status = take_states(w, error);
+            if (status == WEFT_OK && n_rows > 1 && chunks) status = run_without_head(w, n_rows, error);
             if (status == WEFT_OK) status = time_width(w, chunks, n_rows, &ns, error);
             if (status == WEFT_OK) status = finish_width(w, chunks, n_rows, ns, error);
         }
@@ -358,9 +374,9 @@ static weft_status prepare(widths *w, const weft_check_width_options *options, w
                               .max_rows = w->max_rows,
                               .keep_all_pages = true,
                               .max_top = info.n_vocab < N_TOP ? info.n_vocab : N_TOP};
-    w->total = (uint64_t)(w->max_rows + w->n_tokens);
+    w->total = (uint64_t)(2 * w->max_rows + w->n_tokens);
     for (int32_t n = 2; n <= w->max_rows; n *= 2)
-        w->total += (uint64_t)w->max_rows + (n <= w->n_tokens ? (uint64_t)w->n_tokens : 0);
+        w->total += (uint64_t)w->max_rows + (n <= w->n_tokens ? 2 * (uint64_t)w->n_tokens : 0);
     return make_steps(w, error);
 }
 
