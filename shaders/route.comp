@@ -32,10 +32,6 @@ int key_of(float x) {
     return bits >= 0 ? bits : int(0x80000000u) - bits;
 }
 
-float logit_of(int key) {
-    return intBitsToFloat(key >= 0 ? key : int(0x80000000u) - key);
-}
-
 bool precedes(expert a, expert b) {
     return a.id < p.n && (b.id >= p.n || a.key > b.key || (a.key == b.key && a.id < b.id));
 }
@@ -90,7 +86,7 @@ void route(uint column) {
     precise float sum = 0.0;
     for (uint j = 0u; j < p.n_chosen; j++) {
         last = next_of(column, last);
-        float logit = logit_of(last.key);
+        float logit = logit_at(column, last.id);
         if (j == 0u) largest = logit;
         float score = score_of(logit, largest);
         sum = sum + score;

@@ -4,6 +4,7 @@
 #include "core/runtime.h"
 #include "tests/device_support.h"
 #include "tests/graph_support.h"
+#include "tests/random_reals.h"
 #include "weft/check.h"
 
 static void check(weft_status status, const weft_error *error) {
@@ -102,12 +103,6 @@ typedef struct feed_forward {
     float norm[EMBD], x[MOST_T * EMBD];
     double expected[MOST_T * EMBD];
 } feed_forward;
-
-static uint64_t random_state;
-static double random_real(void) { /* -1 .. 1 */
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(int64_t)random_state * 0x1p-63;
-}
 
 static void fill_blocks(uint8_t *blocks, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) blocks[i] = (uint8_t)(127.0 * random_real());

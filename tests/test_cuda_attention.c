@@ -12,6 +12,7 @@
 
 #include "tests/cuda_device.h"
 #include "tests/phases.h"
+#include "tests/random_reals.h"
 #include "weft/ops/attention.h"
 #include "weft/ops/params.h"
 
@@ -43,12 +44,6 @@ typedef struct rig {
 typedef struct row {
     int sequence, position;
 } row;
-
-static uint64_t random_state;
-static float random_real(void) { /* -1 .. 1 */
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (float)((double)(int64_t)random_state * 0x1p-63);
-}
 
 /* To nearest; ties do not matter here. */
 static uint16_t to_half(float value) {
@@ -106,7 +101,7 @@ static void fill_cache(rig *r) {
         for (int position = 0; position < written[sequence]; position++)
             for (int64_t i = 0; i < 2 * s->n_kv_heads * s->head_dim; i++) {
                 int64_t place = key_place(r, sequence, position, (int)(i / s->head_dim / 2)) + i % s->head_dim;
-                r->cache[place + (i / s->head_dim % 2 ? to_values(s) : 0)] = to_half(s->kv_size * random_real());
+                r->cache[place + (i / s->head_dim % 2 ? to_values(s) : 0)] = to_half(s->kv_size * random_float());
             }
     }
     write_at(r, r->kv, r->cache, (size_t)n * sizeof *r->cache);
@@ -150,7 +145,7 @@ static weft_place place(const rig *r, uint64_t offset, weft_type type, const int
 
 static void queries_of(const rig *r, row which, float *q) {
     random_state = (uint64_t)(which.sequence * 4096 + which.position + 1) * 77777;
-    for (int64_t i = 0; i < n_heads(r->s) * r->s->head_dim; i++) q[i] = r->s->q_size * random_real();
+    for (int64_t i = 0; i < n_heads(r->s) * r->s->head_dim; i++) q[i] = r->s->q_size * random_float();
 }
 
 /* Runs a step of `n` rows and reads what it gave, over NaN. */

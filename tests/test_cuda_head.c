@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "tests/graph_support.h"
+#include "tests/random_reals.h"
 #include "weft/ops/step.h"
 
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
@@ -29,12 +30,6 @@ typedef struct data {
 
 static void check(weft_status status, const weft_error *error) {
     if (status != WEFT_OK) fail_msg("%s", error->message);
-}
-
-static uint64_t random_state;
-static float random_real(void) { /* -1 .. 1 */
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (float)((double)(int64_t)random_state * 0x1p-63);
 }
 
 static uint32_t bits_of(float value) {
@@ -67,9 +62,9 @@ static void fill(data *d) {
     int64_t half = q->n / 2;
     for (int64_t i = 0; i < q->k * q->n; i++)
         d->weight[i] =
-            i / q->k < half || i / q->k >= 2 * half ? (uint16_t)(bits_of(0.2f * random_real()) >> 16) : d->weight[i - half * q->k];
-    for (int64_t i = 0; i < q->k; i++) d->norm[i] = 1.0f + 0.5f * random_real();
-    for (int64_t i = 0; i < q->k * MOST_COLUMNS; i++) d->x[i] = random_real();
+            i / q->k < half || i / q->k >= 2 * half ? (uint16_t)(bits_of(0.2f * random_float()) >> 16) : d->weight[i - half * q->k];
+    for (int64_t i = 0; i < q->k; i++) d->norm[i] = 1.0f + 0.5f * random_float();
+    for (int64_t i = 0; i < q->k * MOST_COLUMNS; i++) d->x[i] = random_float();
     for (int64_t i = 0; i < q->k; i++) d->x[NAN_COLUMN * q->k + i] = NAN;
     for (int32_t i = 0; i < MOST_COLUMNS; i++) fill_head(d->heads + i * WEFT_HEAD_WORDS, i, (int32_t)q->n);
 }

@@ -2,6 +2,7 @@
  * places of the cache are not written. Also rows that name one place, and padding. Skipped where there is no device.
  */
 #include "tests/graph_support.h"
+#include "tests/random_reals.h"
 
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
 
@@ -26,12 +27,6 @@ typedef struct step {
     uint16_t cache[2 * MOST_KV * N_CTX];
 } step;
 
-static uint64_t random_state;
-static float random_real(void) { /* -1 .. 1 */
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (float)((double)(int64_t)random_state * 0x1p-63);
-}
-
 static void check(weft_status status, const weft_error *error) {
     if (status != WEFT_OK) fail_msg("%s", error->message);
 }
@@ -42,7 +37,7 @@ static weft_status read_weight(void *user, const char *name, uint64_t offset, vo
     (void)user, (void)error;
     random_state = (uint64_t)name[0] * 999983;
     for (size_t i = 0; i < sizeof bytes; i += 4) {
-        float value = random_real();
+        float value = random_float();
         memcpy(bytes + i, &value, 4);
     }
     for (size_t i = 0; name[1] == 'q' && i < sizeof bytes / 34; i++)
@@ -99,7 +94,7 @@ static void run(weft_device *device, const shape *s, const int *positions, int64
     check(weft_plan_create(store, graph, &plan, &error), &error);
     check(weft_plan_begin(plan, &ticket, inputs, &error), &error);
     random_state = 77;
-    for (int64_t i = 0; i < K * n_rows; i++) ((float *)inputs[0])[i] = random_real();
+    for (int64_t i = 0; i < K * n_rows; i++) ((float *)inputs[0])[i] = random_float();
     for (int64_t t = 0; t < n_rows; t++) {
         int32_t words[WEFT_ROW_WORDS] = {[WEFT_ROW_SEQUENCE] = t < n_present ? 0 : -1,
                                          [WEFT_ROW_CACHE_INDEX] = positions[t],

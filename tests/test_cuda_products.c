@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "tests/graph_support.h"
+#include "tests/random_reals.h"
 
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
 
@@ -40,12 +41,6 @@ typedef struct data {
 
 static void check(weft_status status, const weft_error *error) {
     if (status != WEFT_OK) fail_msg("%s", error->message);
-}
-
-static uint64_t random_state;
-static double random_real(void) { /* -1 .. 1 */
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(int64_t)random_state * 0x1p-63;
 }
 
 /* Of a number that is normal, or 0, as a half float; rounded down. */

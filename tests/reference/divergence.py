@@ -2,7 +2,7 @@
 """Measures how much a runtime's logits differ from the float32 reference's, teacher-forced over one text of 1,152 tokens.
 
 usage: divergence.py MODEL.gguf [--weft build/release/bin/weft] [--precision fast] [--threads 2] [--llama-cpp] [--no-weft]
-                     [--reference FILE.npy]
+                     [--reference FILE.npy] [--write-text FILE]
 
 The text is that of tests/data/prompts.json. Prints, for prefill (many tokens in a step) and for decode (one token in a
 step): mean Kullback-Leibler divergence from the reference's next-token distribution in nats, with its standard error; share of
@@ -10,6 +10,7 @@ positions whose most likely token is the reference's; and the logits' normalised
 as they are, and once with each position's mean subtracted from both, since a constant changes no distribution.
 
 --llama-cpp  measures llama.cpp's CPU backend too, with its default settings, through the package llama-cpp-python
+--write-text writes the text, for `weft check MODEL --text FILE`, and does nothing else
 --reference  keeps the reference's logits in that file, and reads them from it the next time
 
 Needs: pip install gguf numpy tokenizers [llama-cpp-python]
@@ -99,10 +100,14 @@ def main():
     parser.add_argument("--llama-cpp", action="store_true")
     parser.add_argument("--no-weft", action="store_true")
     parser.add_argument("--reference", type=pathlib.Path)
+    parser.add_argument("--write-text", type=pathlib.Path)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     model = Model(options.model)
     ids, text = make_text(Tokenizer(model.reader))
+    if options.write_text:
+        options.write_text.write_bytes(text.encode())
+        return
     reference = reference_logits(model, ids, options.reference)
     if options.llama_cpp:
         import llama_cpp
