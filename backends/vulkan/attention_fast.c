@@ -9,7 +9,8 @@ enum { PAIRS = 64, SUBGROUPS = 4, MOST_MATRIX_HEAD = 128 };
 /* A row's ranges: enough workgroups for the largest devices, with the KV heads. */
 enum { ENOUGH_RANGES = 128, FEWEST_RANGES = 8, MOST_RANGES = 64 };
 #define MOST_PART_BYTES ((uint64_t)64 << 20) /* larger scratch means fewer ranges */
-#define MOST_FEW_ROWS 32                     /* for which there are workgroups at once, beside attention_matrices */
+#define FEW_EARLY 8      /* rows times KV heads that leave room for more registers: their values are read early */
+#define MOST_FEW_ROWS 32 /* for which there are workgroups at once, beside attention_matrices */
 
 typedef struct arguments {
     uint64_t control, q, kv, rows, sequences, y;
@@ -71,13 +72,14 @@ static void record_few(weft_vulkan_recorder *recorder, const weft_vulkan_call *c
         uint32_t most_ranges;
     } push = {arguments_of(call->phase), call->phase->scratch.address,
               weft_vulkan_take_counters(recorder, s.n_rows * s.cache.n_kv_heads), s, most_ranges(&s)};
-    weft_vulkan_record(
-        recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_attention_few,
-                                          .constants = {WEFT_F16, s.cache.head_dim, s.n_heads / s.cache.n_kv_heads, short_runs},
-                                          .push = &push,
-                                          .push_size = sizeof push,
-                                          .groups_x = (uint64_t)s.cache.n_kv_heads * push.most_ranges,
-                                          .groups_y = short_runs && s.n_rows > MOST_FEW_ROWS ? MOST_FEW_ROWS : s.n_rows});
+    weft_vulkan_record(recorder,
+                       &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_attention_few,
+                                               .constants = {WEFT_F16, s.cache.head_dim, s.n_heads / s.cache.n_kv_heads, short_runs,
+                                                             s.soft_cap > 0, s.n_rows * s.cache.n_kv_heads <= FEW_EARLY},
+                                               .push = &push,
+                                               .push_size = sizeof push,
+                                               .groups_x = (uint64_t)s.cache.n_kv_heads * push.most_ranges,
+                                               .groups_y = short_runs && s.n_rows > MOST_FEW_ROWS ? MOST_FEW_ROWS : s.n_rows});
 }
 
 void weft_vulkan_attention_few(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
@@ -87,7 +89,7 @@ void weft_vulkan_attention_few(weft_vulkan_recorder *recorder, const weft_vulkan
 const char *weft_vulkan_attention_few_refuses(const weft_phase *phase) {
     shape s = shape_of(phase);
     uint32_t group = s.n_heads / s.cache.n_kv_heads;
-    uint32_t shared_bytes = group * s.cache.head_dim * 4 + (group > 4 ? group : 4) * PIECE * 16 + group * PIECE * 4 + 2048;
+    uint32_t shared_bytes = group * s.cache.head_dim * 4 + (group > 8 ? group : 8) * PIECE * 16 + group * PIECE * 4 + 2560;
     if (phase->inputs[WEFT_ATTENTION_KV].tensor.type != WEFT_F16) return "only for an F16 cache";
     if (s.cache.head_dim % 8 != 0 || s.cache.head_dim > MOST_HEAD) return "only for heads of 8, 16, 24 ... 256 values";
     if (s.cache.page_size % PIECE != 0) return "only for pages of 64, 128, 192 ... positions";

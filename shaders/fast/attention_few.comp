@@ -15,12 +15,14 @@
 layout(constant_id = 1) const uint HEAD = 64u; /* values: a multiple of 8, at most 256 */
 layout(constant_id = 2) const uint GROUP = 1u; /* heads that share a KV head, at most 16 */
 layout(constant_id = 3) const bool SHORT_RUNS = false;
+layout(constant_id = 4) const bool SOFT_CAP = false;
+layout(constant_id = 5) const bool EARLY = false; /* values are read before scores are known, into more registers */
 
-#define WIDTH 128u
+#define WIDTH 256u
 #define PIECE 64u /* positions; pages hold whole pieces */
 #define LOG2_E 1.44269504
 
-layout(local_size_x = 128) in;
+layout(local_size_x = 256) in;
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Vectors { uvec4 at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float at[]; };
@@ -40,18 +42,22 @@ layout(push_constant, std430) uniform Parameters {
 #define QUARTERS 4u
 const uint VECTORS = HEAD / 8u;                                   /* of a key or value */
 const uint OWN_KEY_VECTORS = (VECTORS + QUARTERS - 1u) / QUARTERS; /* four invocations share a position */
-const uint STRANDS = WIDTH / VECTORS;                             /* of positions, which the invocations with one vector share */
+const uint SPLIT = GROUP > 1u ? 2u : 1u, OWN_HEADS = (GROUP + SPLIT - 1u) / SPLIT; /* of a vector's heads an invocation has one part */
+const uint STRANDS = WIDTH / VECTORS / SPLIT; /* of positions, which the invocations with one vector and part share */
+const uint OWN_VALUES = (PIECE + STRANDS - 1u) / STRANDS;          /* of a strand */
+const uint OWN_RESULTS = (GROUP * HEAD + WIDTH - 1u) / WIDTH;
 const uint PART_FLOATS = HEAD + 2u;                               /* of a head: largest score, sum of weights, sums */
 
 shared vec4 query[GROUP * HEAD / 4u];
-shared vec4 quarters[(GROUP > 4u ? GROUP : 4u) * PIECE]; /* of each score; later strands of results */
+shared vec4 quarters[(GROUP > 8u ? GROUP : 8u) * PIECE]; /* of each score; later strands of results, and what ranges say of heads */
 shared float weights[GROUP * PIECE];
 shared float parts_of_head[2u * WIDTH]; /* of 8 invocations each: largest scores, then sums */
 shared float factors[GROUP];
 shared int run_sequences[2u * FEW_ROWS + 1u];
 shared uint arrived;
 
-float sums[GROUP * 8u]; /* of a vector's 8 places */
+float sums[OWN_HEADS * 8u]; /* of a vector's 8 places */
+uvec4 values[OWN_VALUES];   /* of a piece */
 
 float power_of_2(float x, float maximum) {
     return exp2(x - (maximum > -INFINITY ? maximum : 0.0));
@@ -86,7 +92,7 @@ void multiply_keys(Vectors keys, uint low, uint high) {
             bool present = position >= low && position < high && (VECTORS % QUARTERS == 0u || vector < VECTORS);
             key[i] = present ? keys.at[position * VECTORS + vector] : uvec4(0u);
         }
-        [[unroll]] for (uint g = 0u; g < GROUP; g++) {
+        [[dont_unroll]] for (uint g = 0u; g < GROUP; g++) { /* long code waits for instructions */
             vec4 four = vec4(0.0);
             [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
                 uint vector = min(i * QUARTERS + quarter, VECTORS - 1u);
@@ -106,7 +112,7 @@ void weigh(uint low, uint high, inout float largest, inout float total) {
         uint position = first + i;
         vec4 four = quarters[min(head, GROUP - 1u) * PIECE + position];
         score[i] = ((four.x + four.y) + (four.z + four.w)) * p.scale;
-        if (p.soft_cap > 0.0) score[i] = weft_soft_cap_of(score[i], p.soft_cap);
+        if (SOFT_CAP) score[i] = weft_soft_cap_of(score[i], p.soft_cap);
         score[i] = position >= low && position < high ? score[i] * LOG2_E : -INFINITY;
         maximum = score[i] > maximum ? score[i] : maximum;
     }
@@ -129,46 +135,54 @@ void weigh(uint low, uint high, inout float largest, inout float total) {
     total = fma(total, factor, sum);
 }
 
-void multiply_values(Vectors values, uint low, uint high) {
-    uint vector = gl_LocalInvocationID.x % VECTORS, strand = gl_LocalInvocationID.x / VECTORS;
-    [[unroll]] for (uint g = 0u; g < GROUP; g++)
-        [[unroll]] for (uint i = 0u; i < 8u; i++) sums[g * 8u + i] *= factors[g];
-    if (strand >= STRANDS) return;
-    for (uint position = strand; position < PIECE; position += 4u * STRANDS) {
-        uvec4 value[4];
-        [[unroll]] for (uint j = 0u; j < 4u; j++) {
-            uint at = position + j * STRANDS;
-            value[j] = at >= low && at < high ? values.at[at * VECTORS + vector] : uvec4(0u);
-        }
-        [[unroll]] for (uint j = 0u; j < 4u; j++) {
-            vec4 first = low_half(value[j]), second = high_half(value[j]);
-            uint at = min(position + j * STRANDS, PIECE - 1u);
-            [[unroll]] for (uint g = 0u; g < GROUP; g++) {
-                float weight = weights[g * PIECE + at];
-                [[unroll]] for (uint i = 0u; i < 4u; i++) {
-                    sums[g * 8u + i] = fma(weight, first[i], sums[g * 8u + i]);
-                    sums[g * 8u + 4u + i] = fma(weight, second[i], sums[g * 8u + 4u + i]);
-                }
+uint own_strand() {
+    return gl_LocalInvocationID.x / VECTORS / SPLIT;
+}
+
+uint own_head(uint i) {
+    return gl_LocalInvocationID.x / VECTORS % SPLIT * OWN_HEADS + i;
+}
+
+void load_values(Vectors from, uint low, uint high) {
+    uint vector = gl_LocalInvocationID.x % VECTORS, strand = own_strand();
+    [[unroll]] for (uint i = 0u; i < OWN_VALUES; i++) {
+        uint position = strand + i * STRANDS;
+        values[i] = strand < STRANDS && position >= low && position < high ? from.at[position * VECTORS + vector] : uvec4(0u);
+    }
+}
+
+void multiply_values() {
+    [[unroll]] for (uint g = 0u; g < OWN_HEADS; g++)
+        [[unroll]] for (uint i = 0u; i < 8u; i++) sums[g * 8u + i] *= factors[min(own_head(g), GROUP - 1u)];
+    if (own_strand() >= STRANDS) return;
+    [[unroll]] for (uint j = 0u; j < OWN_VALUES; j++) {
+        vec4 first = low_half(values[j]), second = high_half(values[j]);
+        uint at = min(own_strand() + j * STRANDS, PIECE - 1u);
+        [[unroll]] for (uint g = 0u; g < OWN_HEADS; g++) {
+            float weight = weights[min(own_head(g), GROUP - 1u) * PIECE + at];
+            [[unroll]] for (uint i = 0u; i < 4u; i++) {
+                sums[g * 8u + i] = fma(weight, first[i], sums[g * 8u + i]);
+                sums[g * 8u + 4u + i] = fma(weight, second[i], sums[g * 8u + 4u + i]);
             }
         }
     }
 }
 
-/* The sums of head g over all strands: those of place gl_LocalInvocationID.x and, of larger heads, 128 further on. */
-vec2 gather(uint g) {
-    uint own = gl_LocalInvocationID.x, vector = own % VECTORS, strand = own / VECTORS;
-    vec2 sum = vec2(0.0);
-    barrier(); /* all have read the last head's */
-    if (strand < STRANDS)
-        [[unroll]] for (uint i = 0u; i < 2u; i++)
-            quarters[strand * (HEAD / 4u) + vector * 2u + i] =
-                vec4(sums[g * 8u + 4u * i], sums[g * 8u + 4u * i + 1u], sums[g * 8u + 4u * i + 2u], sums[g * 8u + 4u * i + 3u]);
+/* Leaves in `quarters` the sums of each part's i-th head over each strand. */
+void gather(uint i) {
+    uint at = gl_LocalInvocationID.x / VECTORS * (HEAD / 4u) + gl_LocalInvocationID.x % VECTORS * 2u;
+    barrier(); /* all have read the last ones */
+    if (own_strand() < STRANDS) {
+        quarters[at] = vec4(sums[i * 8u], sums[i * 8u + 1u], sums[i * 8u + 2u], sums[i * 8u + 3u]);
+        quarters[at + 1u] = vec4(sums[i * 8u + 4u], sums[i * 8u + 5u], sums[i * 8u + 6u], sums[i * 8u + 7u]);
+    }
     barrier();
-    [[unroll]] for (uint i = 0u; i < 2u; i++)
-        for (uint s = 0u; s < STRANDS; s++) {
-            uint place = own + i * WIDTH;
-            if (place < HEAD) sum[i] += quarters[s * (HEAD / 4u) + place / 4u][place % 4u];
-        }
+}
+
+/* The sum of all strands for a place of the head that `part` has. */
+float gathered(uint part, uint place) {
+    float sum = 0.0;
+    for (uint s = 0u; s < STRANDS; s++) sum += quarters[(s * SPLIT + part) * (HEAD / 4u) + place / 4u][place % 4u];
     return sum;
 }
 
@@ -177,27 +191,46 @@ void write(uint row, uint kv_head, uint g, uint place, float sum, float total) {
     y.at[place] = total == 0.0 ? 0.0 : sum / total;
 }
 
-/* Adds up the ranges of head g, in order. */
-void combine(uint row, uint kv_head, uint g, uint n_ranges) {
+float kept(uint i) {
+    return quarters[i / 4u][i % 4u];
+}
+
+/* Adds up the ranges of all heads, in order. */
+void combine(uint row, uint kv_head, uint n_ranges) {
     SharedFloats parts = SharedFloats(address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges, GROUP * PART_FLOATS * 4u));
-    for (uint place = gl_LocalInvocationID.x; place < HEAD; place += WIDTH) {
-        float largest = -INFINITY, total = 0.0, sum = 0.0;
-        for (uint first = 0u; first < n_ranges; first += 8u) {
-            vec3 part[8];
-            [[unroll]] for (uint i = 0u; i < 8u; i++) {
-                uint at = (min(first + i, n_ranges - 1u) * GROUP + g) * PART_FLOATS;
-                part[i] = vec3(parts.at[at], parts.at[at + 1u], parts.at[at + 2u + place]);
+    const uint sums_at = GROUP * (PIECE + 1u); /* after the largest scores; there are at most PIECE + 1 ranges */
+    barrier(); /* all have read the last results */
+    for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
+        quarters[i / 4u][i % 4u] = parts.at[i * PART_FLOATS];
+        quarters[(sums_at + i) / 4u][(sums_at + i) % 4u] = parts.at[i * PART_FLOATS + 1u];
+    }
+    barrier();
+    float total[OWN_RESULTS], maximum[OWN_RESULTS], sum[OWN_RESULTS];
+    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
+        uint g = min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
+        maximum[j] = -INFINITY;
+        for (uint r = 0u; r < n_ranges; r++) maximum[j] = kept(r * GROUP + g) > maximum[j] ? kept(r * GROUP + g) : maximum[j];
+        total[j] = sum[j] = 0.0;
+    }
+    for (uint first = 0u; first < n_ranges; first += 4u) {
+        float part[OWN_RESULTS * 4u];
+        [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++)
+            [[unroll]] for (uint i = 0u; i < 4u; i++) {
+                uint result = min(j * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD - 1u), r = min(first + i, n_ranges - 1u);
+                part[j * 4u + i] = parts.at[(r * GROUP + result / HEAD) * PART_FLOATS + 2u + result % HEAD];
             }
-            [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++)
+            [[unroll]] for (uint i = 0u; i < 4u; i++) {
                 if (first + i >= n_ranges) continue;
-                float maximum = part[i].x > largest ? part[i].x : largest;
-                float before = power_of_2(largest, maximum), own = power_of_2(part[i].x, maximum);
-                total = fma(total, before, part[i].y * own);
-                sum = fma(sum, before, part[i].z * own);
-                largest = maximum;
+                uint at = (first + i) * GROUP + min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
+                float weight = power_of_2(kept(at), maximum[j]);
+                total[j] = fma(kept(sums_at + at), weight, total[j]);
+                sum[j] = fma(part[j * 4u + i], weight, sum[j]);
             }
-        }
-        write(row, kv_head, g, place, sum, total);
+    }
+    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
+        uint result = j * WIDTH + gl_LocalInvocationID.x;
+        if (result < GROUP * HEAD) write(row, kv_head, result / HEAD, result % HEAD, sum[j], total[j]);
     }
 }
 
@@ -225,37 +258,42 @@ void attend(uint row, uint kv_head, uint range) {
     barrier(); /* all have read the last row's */
     load_queries(row, kv_head);
     float largest = -INFINITY, total = 0.0;
-    [[unroll]] for (uint i = 0u; i < GROUP * 8u; i++) sums[i] = 0.0;
+    [[unroll]] for (uint i = 0u; i < OWN_HEADS * 8u; i++) sums[i] = 0.0;
     barrier();
     for (uint piece = max(first, (first_range + range) * pieces); piece < own_end; piece++) {
         int page = page_of(seen.sequence, piece * PIECE);
         uint low = page < 0 ? PIECE : max(seen.low, piece * PIECE) - piece * PIECE;
         uint high = page < 0 ? 0u : min(max(seen.high, piece * PIECE) - piece * PIECE, PIECE);
+        if (EARLY) load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
         multiply_keys(piece_at(max(page, 0), kv_head, piece, false), low, high);
         barrier();
         weigh(low, high, largest, total);
-        multiply_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
+        if (!EARLY) load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
+        multiply_values();
     }
     barrier(); /* all have read the last piece's */
     parts_of_head[gl_LocalInvocationID.x] = largest;
     parts_of_head[WIDTH + gl_LocalInvocationID.x] = total;
     SharedFloats part = SharedFloats(
         address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges + range, GROUP * PART_FLOATS * 4u));
-    [[unroll]] for (uint g = 0u; g < GROUP; g++) {
-        vec2 sum = gather(g);
-        [[unroll]] for (uint i = 0u; i < 2u; i++) {
-            uint place = gl_LocalInvocationID.x + i * WIDTH;
-            if (place >= HEAD) continue;
+    [[unroll]] for (uint h = 0u; h < OWN_HEADS; h++) {
+        gather(h);
+        for (uint i = gl_LocalInvocationID.x; i < SPLIT * HEAD; i += WIDTH) {
+            uint g = i / HEAD * OWN_HEADS + h, place = i % HEAD;
+            if (g >= GROUP) continue;
+            float sum = gathered(i / HEAD, place);
             if (n_ranges == 1u)
-                write(row, kv_head, g, place, sum[i], parts_of_head[WIDTH + g * 8u]);
+                write(row, kv_head, g, place, sum, parts_of_head[WIDTH + g * 8u]);
             else
-                part.at[g * PART_FLOATS + 2u + place] = sum[i];
+                part.at[g * PART_FLOATS + 2u + place] = sum;
         }
-        if (n_ranges > 1u && gl_LocalInvocationID.x < 2u)
-            part.at[g * PART_FLOATS + gl_LocalInvocationID.x] = parts_of_head[gl_LocalInvocationID.x * WIDTH + g * 8u];
+    }
+    if (n_ranges > 1u && gl_LocalInvocationID.x < 2u * GROUP) {
+        uint g = gl_LocalInvocationID.x / 2u, which = gl_LocalInvocationID.x % 2u;
+        part.at[g * PART_FLOATS + which] = parts_of_head[which * WIDTH + g * 8u];
     }
     if (n_ranges == 1u || !is_last(row, kv_head, n_ranges)) return;
-    for (uint g = 0u; g < GROUP; g++) combine(row, kv_head, g, n_ranges);
+    combine(row, kv_head, n_ranges);
 }
 
 /* Whether the row is of a run of few rows. */
