@@ -24,6 +24,8 @@ layout(push_constant, std430) uniform Parameters {
 
 #include "shaders/common/cache.glsl"
 
+layout(constant_id = 1) const bool HAS_NORMS = true; /* long code that is not run takes time, too */
+
 shared float head[MAX_HEAD_DIM];
 shared uint n_later; /* rows after this one that name its place of the cache */
 
@@ -89,7 +91,7 @@ void finish(uint t, uint which) {
     int position = is_value ? -1 : rotation_position(p.rows, t, p.n_positions);
     barrier(); /* all have read the last head */
     for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += LANES) head[i] = x.at[i];
-    if (!is_value && is_present(norm)) normalise(norm);
+    if (HAS_NORMS && !is_value && is_present(norm)) normalise(norm);
     barrier();
     if (!is_query)
         write_to_cache(t, is_value, own, position);

@@ -21,7 +21,7 @@ void weft_vulkan_record_wide_node(weft_vulkan_recorder *recorder, const weft_vul
     .kernel = {.op = (op_number),                                                                                                  \
                .name = (kernel_name),                                                                                              \
                .precisions = WEFT_RUNS_FAST,                                                                                       \
-               .rank = 5,                                                                                                          \
+               .rank = 6,                                                                                                          \
                .min_columns = WEFT_VULKAN_WIDE_COLUMNS,                                                                            \
                .weights = {{.inputs = (matrices),                                                                                  \
                             .types = WEFT_VULKAN_UNIT_TYPES,                                                                       \
