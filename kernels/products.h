@@ -12,11 +12,14 @@
 #include "kernels/units.h"
 
 #define WEFT_PRODUCT_MATRICES 3
-#define WEFT_SLICE_UNITS 16  /* at most */
-#define WEFT_FEW_COLUMNS 8   /* that a block of the kernel for few columns has */
-#define WEFT_FEW_WARPS 14    /* that multiply, at most */
-#define WEFT_FEW_FINISHERS 2 /* warps that add up */
-#define WEFT_FEW_KEYS 4      /* of a block: its finishing warps have so many groups of 16 lanes */
+#define WEFT_SLICE_UNITS 16 /* at most */
+#define WEFT_FEW_COLUMNS 8  /* that a block of the kernel for few columns has */
+/* Warps that multiply, at most, and warps that add up: where two blocks share a multiprocessor, and where one has it alone. */
+#define WEFT_FEW_WARPS 14
+#define WEFT_FEW_FINISHERS 2
+#define WEFT_FEW_WARPS_ALONE 28
+#define WEFT_FEW_FINISHERS_ALONE 4
+#define WEFT_FEW_KEYS 2 /* of a finishing warp: it has so many groups of 16 lanes */
 #define WEFT_TILE_WARPS 8
 #define WEFT_TILE_BANDS 8
 
@@ -54,6 +57,7 @@ typedef struct weft_cuda_product {
     int32_t n_matrices, n_bands; /* bands of all matrices; where gated, of one */
     int32_t n_units, n_slices;
     /* Of the kernel for few columns: */
+    int32_t n_finishers;           /* warps */
     int32_t block_slices;          /* slices that a block adds up: one, or all of them */
     int32_t round_bands;           /* bands whose sums are kept at a time */
     int32_t block_bands, n_longer; /* bands of a block; the first `n_longer` blocks have one more */
@@ -94,10 +98,10 @@ WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product,
     places.halves = n_slots * product->slot_bytes;
     places.barriers = places.halves + n_columns * places.column_bytes;
     places.keys = places.barriers + (n_slots + 4) * 8;
-    places.scales = places.keys + (product->keys != 0 ? WEFT_FEW_KEYS * WEFT_FEW_COLUMNS * 8 : 0);
+    places.scales = places.keys + (product->keys != 0 ? product->n_finishers * WEFT_FEW_KEYS * WEFT_FEW_COLUMNS * 8 : 0);
     places.squares = places.scales + n_columns * units * 4;
     places.factors = places.squares + (product->has_norm ? n_columns * product->n_units * 4 : 0);
-    places.partial = places.factors + WEFT_FEW_FINISHERS * WEFT_FEW_COLUMNS * 4;
+    places.partial = places.factors + product->n_finishers * WEFT_FEW_COLUMNS * 4;
     places.end = places.partial + 2 * places.partial_floats * 4;
     return places;
 }

@@ -11,7 +11,14 @@
 #define SHORT_WARPS 12          /* where there are few units */
 #define ADDED_COLUMNS 4         /* whose slices a thread adds up, where there are many columns */
 #define MOST_KEY_BLOCKS 1024    /* that find keys */
-#define LONG_BYTES 90000        /* of units of a multiprocessor, from which there are many */
+/* From so many bytes of units of a multiprocessor on, there are many: with one column, and with more. */
+#define LONG_BYTES 90000
+#define LONG_BYTES_OF_MANY 20000
+/* Where there are many, a block has a multiprocessor alone from so many units of all its columns on, or, if a column has fewer than
+ * SHORT_COLUMN, from the second number on. */
+#define ALONE_UNITS 16
+#define ALONE_SHORT_UNITS 40
+#define SHORT_COLUMN 8
 
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y) {
     int64_t k = weight->tensor.shape[0], n = weight->tensor.shape[1];
@@ -67,31 +74,47 @@ static int half_of_shared(const weft_backend_device *device) {
     return (device->shared_bytes + reserved) / 2 - reserved;
 }
 
-/* Bands of a round: no more results than there are threads that finish, and not too many sums to keep. */
-static int round_bands(const weft_cuda_product *product, int n_columns) {
-    int bands = WEFT_FEW_FINISHERS * WEFT_CUDA_WARP / (WEFT_UNIT_ROWS * n_columns);
-    while (bands > 1 && bands * weft_few_units(product) * (product->gated ? 2 : 1) * n_columns > MOST_ROUND_SUMS) bands--;
-    return bands > 1 ? bands : 1;
+/* Bands of a round: results for all threads that finish, but not too many sums to keep, and units for all warps in two rounds. */
+static int round_bands(const weft_cuda_product *product, int n_columns, int n_warps) {
+    int units = weft_few_units(product) * (product->gated ? 2 : 1);
+    int bands = product->n_finishers * WEFT_CUDA_WARP / (WEFT_UNIT_ROWS * n_columns),
+        fewest = (int)weft_cuda_ceil(n_warps, 2 * units);
+    while (bands > fewest && bands * units * n_columns > MOST_ROUND_SUMS) bands--;
+    return bands > fewest ? bands : fewest;
 }
 
-/* Chooses the slots of a warp, and fewer warps than `n_warps` where a unit is large. Returns the bytes of shared memory. */
-static int choose_slots(const weft_backend_device *device, weft_cuda_product *product, int n_columns, int *n_warps) {
-    for (; *n_warps >= FEWEST_WARPS; *n_warps -= 2) {
-        for (product->n_slots = MOST_SLOTS; product->n_slots > 0; product->n_slots--) {
-            int bytes = weft_few_places_of(product, n_columns, *n_warps).end;
-            if (bytes <= half_of_shared(device)) return bytes;
-        }
+/* With `n_warps` warps that multiply: the most slots that fit, or 0. Returns the bytes of shared memory. */
+static int choose_slots(weft_cuda_product *product, int n_columns, int n_warps, int most_bytes) {
+    product->round_bands = round_bands(product, n_columns, n_warps);
+    for (product->n_slots = MOST_SLOTS; product->n_slots > 0; product->n_slots--) {
+        int bytes = weft_few_places_of(product, n_columns, n_warps).end;
+        if (bytes <= most_bytes) return bytes;
     }
-    *n_warps = FEWEST_WARPS;
-    product->n_slots = MOST_SLOTS;
-    while (product->n_slots > 1 && weft_few_places_of(product, n_columns, *n_warps).end > device->shared_bytes) product->n_slots--;
+    return 0;
+}
+
+/* Chooses the warps of a block that multiply, fewer than `n_warps` where a unit is large. One block has a multiprocessor alone if
+ * two do not fit, or if `alone`. Returns the bytes of shared memory. */
+static int choose_warps(const weft_backend_device *device, weft_cuda_product *product, int n_columns, bool alone, int *n_warps) {
+    product->n_finishers = WEFT_FEW_FINISHERS;
+    for (; !alone && *n_warps >= FEWEST_WARPS; *n_warps -= 2) {
+        int bytes = choose_slots(product, n_columns, *n_warps, half_of_shared(device));
+        if (bytes > 0) return bytes;
+    }
+    product->n_finishers = WEFT_FEW_FINISHERS_ALONE;
+    for (*n_warps = WEFT_FEW_WARPS_ALONE; *n_warps > FEWEST_WARPS; *n_warps -= 2) {
+        int bytes = choose_slots(product, n_columns, *n_warps, device->shared_bytes);
+        if (bytes > 0) return bytes;
+    }
+    product->n_slots = 1;
     return weft_few_places_of(product, n_columns, *n_warps).end;
 }
 
 /* Only few columns have keys. */
 uint64_t weft_cuda_key_bytes(int64_t n_rows, int64_t n_columns) {
     int64_t blocks = weft_unit_bands(n_rows) < MOST_KEY_BLOCKS ? weft_unit_bands(n_rows) : MOST_KEY_BLOCKS;
-    return (uint64_t)(blocks * WEFT_FEW_KEYS * (n_columns < MOST_FEW ? n_columns : MOST_FEW)) * sizeof(uint64_t);
+    return (uint64_t)(blocks * WEFT_FEW_FINISHERS_ALONE * WEFT_FEW_KEYS * (n_columns < MOST_FEW ? n_columns : MOST_FEW)) *
+           sizeof(uint64_t);
 }
 
 /* Returns whether the slices' sums are yet to be added up. */
@@ -106,19 +129,22 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
         groups *= product->n_slices;
         product->keys = 0; /* weft_add_slices makes the results */
     }
-    product->round_bands = round_bands(product, n_columns);
     /* Many units want all warps that a multiprocessor can have. Few are over sooner if the next kernel's block fits beside this
      * one's, and has its first weights when it may begin. */
     int64_t units = n_bands * (product->gated ? 2 : 1) * weft_few_units(product) * groups;
-    bool is_long = units * product->slot_bytes > (int64_t)device->multiprocessors * LONG_BYTES;
-    int n_warps = is_long ? WEFT_FEW_WARPS : SHORT_WARPS, bytes = choose_slots(device, product, n_columns, &n_warps);
-    int64_t blocks = device->multiprocessors * (is_long && bytes <= half_of_shared(device) ? 2 : 1) / groups;
+    int64_t of_multiprocessor = units * product->slot_bytes / device->multiprocessors;
+    bool is_long = of_multiprocessor > (n_columns == 1 ? LONG_BYTES : LONG_BYTES_OF_MANY);
+    int of_columns = n_columns * weft_few_units(product);
+    bool alone = is_long && of_columns >= (weft_few_units(product) < SHORT_COLUMN ? ALONE_SHORT_UNITS : ALONE_UNITS);
+    int n_warps = is_long ? WEFT_FEW_WARPS : SHORT_WARPS, bytes = choose_warps(device, product, n_columns, alone, &n_warps);
+    alone = product->n_finishers == WEFT_FEW_FINISHERS_ALONE;
+    int64_t blocks = device->multiprocessors * (is_long && !alone ? 2 : 1) / groups;
     blocks = blocks < 1 ? 1 : blocks < n_bands ? blocks : n_bands;
-    if (product->keys != 0 && blocks <= MOST_KEY_BLOCKS) product->n_keys = blocks * WEFT_FEW_KEYS;
+    if (product->keys != 0 && blocks <= MOST_KEY_BLOCKS) product->n_keys = blocks * product->n_finishers * WEFT_FEW_KEYS;
     product->places = weft_few_places_of(product, n_columns, n_warps);
     product->block_bands = (int32_t)(n_bands / blocks);
     product->n_longer = (int32_t)(n_bands % blocks);
-    uint32_t threads = (uint32_t)((n_warps + WEFT_FEW_FINISHERS) * WEFT_CUDA_WARP);
+    uint32_t threads = (uint32_t)((n_warps + product->n_finishers) * WEFT_CUDA_WARP);
     weft_cuda_shape shape = {{blocks, groups}, threads, (uint32_t)bytes};
     weft_cuda_launch(recorder, "products", "weft_product_few", shape, product);
     return product->block_slices != product->n_slices;

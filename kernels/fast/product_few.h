@@ -1,6 +1,6 @@
 /* Products with few columns: up to 8 a block. A block has some bands, and of each of them all units of one slice or of all slices.
  * The units are dealt to the warps that multiply, in turn. Each of these warps copies its units into slots of its own well before
- * it needs them, the first of them while the kernel before still runs. Two other warps add up the units and store the results; the
+ * it needs them, the first of them while the kernel before still runs. Other warps add up the units and store the results; the
  * sums of some bands are kept at a time, in two sets, so that no warp waits for another for long. All warps of a block prepare its
  * columns. */
 #ifndef WEFT_KERNELS_FAST_PRODUCT_FEW_H
@@ -23,7 +23,7 @@ static __device__ inline void weft_few_prepare(const weft_cuda_product &product,
                                                float (&loaded)[WEFT_FEW_LOADED][8]) {
     float *scales = (float *)(few.memory + product.places.scales), *squares = (float *)(few.memory + product.places.squares);
     const float *x = (const float *)product.x + few.first_column * product.k;
-    int n_warps = few.n_warps + WEFT_FEW_FINISHERS;
+    int n_warps = few.n_warps + product.n_finishers;
     bool has_weights = product.has_norm;
     weft_few_part part = {few.warp, 0}, own[WEFT_FEW_LOADED];
     for (;;) {
@@ -222,7 +222,7 @@ static __device__ inline weft_few weft_few_begin(const weft_cuda_product &produc
     few.first_unit = is_whole ? 0 : weft_slice_begin(product.n_units, product.n_slices, few.slice);
     few.n_units = is_whole ? product.n_units : weft_slice_begin(product.n_units, product.n_slices, few.slice + 1) - few.first_unit;
     few.warp = (int)threadIdx.x / WEFT_LANES;
-    few.n_warps = (int)blockDim.x / WEFT_LANES - WEFT_FEW_FINISHERS;
+    few.n_warps = (int)blockDim.x / WEFT_LANES - product.n_finishers;
     return few;
 }
 
@@ -234,7 +234,7 @@ static __device__ inline void weft_few_begin_barriers(const weft_cuda_product &p
     if ((int)threadIdx.x == few.n_warps * WEFT_LANES) {
         for (int i = 0; i < 2; i++) {
             weft_barrier_begin(weft_few_full(product, few, i), (uint32_t)few.n_warps);
-            weft_barrier_begin(weft_few_empty(product, few, i), WEFT_FEW_FINISHERS);
+            weft_barrier_begin(weft_few_empty(product, few, i), (uint32_t)product.n_finishers);
         }
         weft_barriers_begun();
     }

@@ -1,4 +1,4 @@
-/* What becomes of the sums of kernels/fast/product_few.h: two warps of a block add up units and slices and store the results. They
+/* What becomes of the sums of kernels/fast/product_few.h: some warps of a block add up units and slices and store the results. They
  * keep the largest keys where a choice among the results follows. */
 #ifndef WEFT_KERNELS_FAST_PRODUCT_FEW_FINISH_H
 #define WEFT_KERNELS_FAST_PRODUCT_FEW_FINISH_H
@@ -38,12 +38,12 @@ static __device__ inline float weft_few_sum(const weft_cuda_product &product, co
         int end = few.n_units;
         if (slice + 1 < few.n_slices) end = weft_slice_begin(product.n_units, product.n_slices, slice + 1);
         float sum = 0.0f;
-        for (; u + 8 <= end; u += 8) { /* so that no load waits for a sum */
-            float some[8];
+        for (; u + 4 <= end; u += 4) { /* so that no load waits for a sum */
+            float some[4];
 #pragma unroll
-            for (int i = 0; i < 8; i++) some[i] = partial[(u + i) * stride];
+            for (int i = 0; i < 4; i++) some[i] = partial[(u + i) * stride];
 #pragma unroll
-            for (int i = 0; i < 8; i++) sum = __fadd_rn(sum, some[i]);
+            for (int i = 0; i < 4; i++) sum = __fadd_rn(sum, some[i]);
         }
         for (; u < end; u++) sum = __fadd_rn(sum, partial[u * stride]);
         sum = weft_sized(sum, power, factor);
@@ -88,7 +88,7 @@ static __device__ inline void weft_few_keep_key(const weft_cuda_product &product
 static __device__ inline void weft_few_end_keys(const weft_cuda_product &product, const weft_few &few) {
     __syncwarp();
     int column = weft_lane() % WEFT_UNIT_ROWS, group = ((int)threadIdx.x - few.n_warps * WEFT_LANES) / WEFT_UNIT_ROWS;
-    uint64_t *keys = (uint64_t *)product.keys + (int64_t)blockIdx.x * WEFT_FEW_KEYS + group;
+    uint64_t *keys = (uint64_t *)product.keys + (int64_t)blockIdx.x * product.n_finishers * WEFT_FEW_KEYS + group;
     if (column < few.n_columns) keys[(few.first_column + column) * product.n_keys] = weft_few_keys(product, few)[column];
 }
 
@@ -116,7 +116,7 @@ static __device__ inline void weft_few_finish(const weft_cuda_product &product, 
         }
         weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
         const float *partial = weft_few_partial(product, few, round);
-        for (int i = thread; i - weft_lane() < n; i += WEFT_FEW_FINISHERS * WEFT_LANES) { /* by whole warps */
+        for (int i = thread; i - weft_lane() < n; i += product.n_finishers * WEFT_LANES) { /* by whole warps */
             uint64_t key = 0;
             if (i < n) {
                 if (i != thread) {
