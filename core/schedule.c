@@ -296,7 +296,9 @@ weft_status weft_schedule_build(weft_plan *plan, const weft_arrangement *arrange
                                       .step_copies = built->copies,
                                       .n_step_copies = plan->n_inputs,
                                       .result_copies = built->copies + plan->n_inputs,
-                                      .n_result_copies = plan->graph->n_outputs};
+                                      .n_result_copies = plan->graph->n_outputs,
+                                      .stops = store->options.stops,
+                                      .stops_user = store->options.stops_user};
     return WEFT_OK;
 }
 

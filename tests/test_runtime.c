@@ -371,7 +371,7 @@ static void refuses_broken_plug_ins(void **state) {
         {WEFT_PLUGINS "no_such_plugin.so", WEFT_NOT_FOUND, "no_such_plugin.so"},
         {WEFT_PLUGINS "plugin_broken_symbol.so", WEFT_UNSUPPORTED, "no symbol weft_backend_entry"},
         {WEFT_PLUGINS "plugin_broken_null.so", WEFT_UNSUPPORTED, "does not work with this version"},
-        {WEFT_PLUGINS "plugin_broken_abi.so", WEFT_UNSUPPORTED, "built for backend ABI 3"},
+        {WEFT_PLUGINS "plugin_broken_abi.so", WEFT_UNSUPPORTED, "built for backend ABI 4"},
         {WEFT_PLUGINS "plugin_broken_size.so", WEFT_UNSUPPORTED, "64 bytes of slots"},
         {WEFT_PLUGINS "plugin_broken_slots.so", WEFT_UNSUPPORTED, "leaves a slot out"},
         {"/dev/null", WEFT_NOT_FOUND, "/dev/null"},

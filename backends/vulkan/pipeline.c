@@ -68,14 +68,16 @@ static weft_status make(weft_backend_device *device, weft_vulkan_pipeline *pipel
     return weft_vulkan_result(device, result, "a pipeline", error);
 }
 
-weft_status weft_vulkan_pipeline_find(weft_backend_device *device, const weft_vulkan_program *program, VkPipeline *pipeline,
-                                      weft_error *error) {
+weft_status weft_vulkan_pipeline_find(weft_backend_device *device, const weft_schedule *schedule,
+                                      const weft_vulkan_program *program, VkPipeline *pipeline, weft_error *error) {
     for (size_t i = 0; i < device->n_pipelines; i++) {
         const weft_vulkan_pipeline *known = &device->pipelines[i];
         if (memcmp(&known->program, program, sizeof *program) != 0) continue; /* words alone: there is no padding */
         *pipeline = known->pipeline;
         return WEFT_OK;
     }
+    if (schedule != NULL && schedule->stops != NULL && schedule->stops(schedule->stops_user))
+        return device->host->fail(error, WEFT_CANCELLED, "vulkan: making a plan was cancelled");
     weft_vulkan_pipeline made = {.program = *program};
     weft_status status = reserve(device, error);
     if (status == WEFT_OK) status = load_module(device, program->shader, error);

@@ -74,7 +74,7 @@ static weft_status record_all(weft_backend_device *device, const weft_schedule *
                                       .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT};
     VkResult result = vk->vkBeginCommandBuffer(plan->commands, &begin);
     if (result != VK_SUCCESS) return weft_vulkan_result(device, result, "recording a plan", error);
-    weft_vulkan_recorder recorder = {.device = device, .commands = plan->commands, .error = error};
+    weft_vulkan_recorder recorder = {.device = device, .commands = plan->commands, .schedule = schedule, .error = error};
     record_begin(&recorder);
     record_copies(&recorder, schedule->step_copies, schedule->n_step_copies, schedule->step_ring, schedule->step_stride, false);
     record_phases(&recorder, schedule, ended);

@@ -16,7 +16,7 @@ void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispat
     VkPipeline pipeline;
     weft_vulkan_program program = {.shader = dispatch->shader, .subgroup_size = dispatch->subgroup_size};
     memcpy(program.constants, dispatch->constants, sizeof program.constants);
-    recorder->status = weft_vulkan_pipeline_find(device, &program, &pipeline, recorder->error);
+    recorder->status = weft_vulkan_pipeline_find(device, recorder->schedule, &program, &pipeline, recorder->error);
     if (recorder->status != WEFT_OK) return;
     unsigned char push[WEFT_VULKAN_PUSH_BYTES];
     memcpy(push, dispatch->push, dispatch->push_size);

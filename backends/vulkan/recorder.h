@@ -9,7 +9,8 @@ typedef struct weft_vulkan_recorder {
     weft_backend_device *device;
     VkCommandBuffer commands;
     uint32_t n_barriers, n_dispatches, n_counters;
-    int64_t n_products; /* multiplications since the last look, about */
+    int64_t n_products;            /* multiplications since the last look, about */
+    const weft_schedule *schedule; /* NULL: there is none */
     weft_status status;
     weft_error *error;
 } weft_vulkan_recorder;

@@ -23,7 +23,7 @@ extern "C" {
 
 /* A change of a slot or a struct raises this number. Within one number slots are only appended, and `size` says how many there are.
  */
-#define WEFT_BACKEND_ABI 2
+#define WEFT_BACKEND_ABI 3
 
 typedef struct weft_host {
     uint32_t size;                                                /* bytes of this struct */
@@ -186,6 +186,10 @@ typedef struct weft_schedule {
     uint64_t step_stride, result_stride;
     const weft_ring_copy *step_copies, *result_copies;
     size_t n_step_copies, n_result_copies;
+    /* NULL, or whether nobody wants the plan any more. A backend that compiles kernels for it asks before each of them, and then
+     * ends with WEFT_CANCELLED. */
+    bool (*stops)(void *user);
+    void *stops_user;
 } weft_schedule;
 
 /* ---- Backends ---- */

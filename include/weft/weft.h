@@ -388,7 +388,11 @@ typedef struct weft_store_options {
     bool unpruned; /* plans run every node as it was added, also those that nothing needs, and fuse none: for timing */
     const weft_forced_kernel *forced; /* n_forced of them, copied; WEFT_UNSUPPORTED if a node cannot run with its op's kernel */
     size_t n_forced;
-    uint64_t reserved[8];
+    /* Asked while a plan is made, in the thread that makes it: true ends that with WEFT_CANCELLED. What the device has compiled by
+     * then is kept for the next plan. NULL: nobody asks. */
+    bool (*stops)(void *user);
+    void *stops_user;
+    uint64_t reserved[6];
 } weft_store_options;
 
 /* The exact number of bytes on the device, known before anything is allocated. */
@@ -443,7 +447,8 @@ WEFT_API weft_status weft_store_write_state(weft_store *store, const char *name,
 
 typedef struct weft_plan weft_plan;
 /* Fuses `graph`, orders its nodes, places its values and records it. The store is loaded, has all weights and states of the graph,
- * and an arena that is large enough: a graph given to weft_store_create fits. The graph may be destroyed after the call. */
+ * and an arena that is large enough: a graph given to weft_store_create fits. The graph may be destroyed after the call.
+ * WEFT_CANCELLED: `stops` of the store's options returned true. */
 WEFT_API weft_status weft_plan_create(weft_store *store, const weft_graph *graph, weft_plan **plan, weft_error *error);
 /* Waits until the plan's submitted steps have ended. */
 WEFT_API void weft_plan_destroy(weft_plan *plan);
