@@ -9,13 +9,18 @@
  * itself.)
  * - If a session is active and no step is running, the scheduler finds rows to run, or a session fails (tenure.c).
  * So each pass of a waiting call's loop runs a step, or sleeps while another thread runs one. If a pass can do neither, weft has a
- * bug: the call fails and does not spin. */
+ * bug: the call fails and does not spin.
+ *
+ * A call that is over before its step has ended leaves the step to others (step.c): `stepping` is false then, and the step stays in
+ * flight. It needs neither the call nor the session any more, and the next pass of any call, weft_engine_step or the engine's end
+ * waits for it. */
 #include "decoder/engine.h"
 
 /* How often a thread that waits for another thread's step checks whether it was cancelled. */
 #define LOOK_NS UINT64_C(20000000)
 
 void weft_call_begin(weft_session *session, weft_call *call) {
+    call->session = session;
     call->next = session->calls;
     session->calls = call;
     if (call->kind == WEFT_CALL_PREFILL) session->n_prefills++;
@@ -54,7 +59,7 @@ weft_status weft_call_wait(weft_session *session, weft_call *call, weft_error *e
         weft_engine_work(engine);
         return WEFT_OK;
     }
-    weft_status status = weft_step(engine, session, &ran, &n_rows, error);
+    weft_status status = weft_step(engine, call, &ran, &n_rows, error);
     call->n_idle = ran ? 0 : call->n_idle + 1;
     /* A single idle pass is no bug: the session may have been cancelled just now. */
     if (status == WEFT_OK && call->n_idle > 1 && session->failed == WEFT_OK)

@@ -52,6 +52,21 @@ static weft_status create_tables(weft_engine *engine, weft_error *error) {
                              config->max_kept, error);
 }
 
+/* A driver that compiles kernels for the first plans can take longer for one of them than a cancel may. So these plans are made
+ * while the engine is loaded, which `progress` can end. */
+static weft_status make_first_plans(weft_engine *engine, weft_error *error) {
+    const int32_t max_rows = engine->config.max_rows, n_rows = engine->first_rows < max_rows ? engine->first_rows : max_rows;
+    const int32_t sizes[][2] = {{n_rows, 0}, {n_rows, 1}, {1, 1}};
+    weft_status status = WEFT_OK;
+    bool made = false;
+    if (engine->any_rows) return WEFT_OK; /* such devices compile nothing */
+    weft_engine_enter(engine);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && status == WEFT_OK; i++)
+        status = weft_engine_make_plans(engine, sizes[i][0], sizes[i][1], WEFT_GIVES_TOKEN, NULL, &made, error);
+    weft_engine_leave(engine);
+    return status;
+}
+
 weft_status weft_engine_create_queued(weft_model *model, const weft_engine_options *options, int32_t depth, weft_engine **engine,
                                       weft_error *error) {
     uint64_t start = weft_os_now();
@@ -69,6 +84,8 @@ weft_status weft_engine_create_queued(weft_model *model, const weft_engine_optio
     if (status == WEFT_OK) status = create_tables(created, error);
     created->open_ns = weft_os_now() - start;
     if (status == WEFT_OK) status = weft_stages_load(created, error);
+    if (status == WEFT_OK) status = make_first_plans(created, error);
+    created->loading.progress = NULL;
     if (status != WEFT_OK) {
         weft_engine_destroy(created);
         return status;
@@ -98,7 +115,7 @@ void weft_engine_destroy(weft_engine *engine) {
     weft_runtime *runtime = engine->runtime;
     if (engine->n_flights > 0) {
         weft_stages_cancel(engine);
-        weft_step_drain(engine);
+        weft_step_drain(engine, UINT64_MAX);
     }
     weft_stages_close(engine);
     weft_pages_destroy(&engine->pages);

@@ -100,6 +100,7 @@ typedef struct weft_flight {
     int32_t *rows, *updates, *heads;   /* step inputs of all stages; as many as the largest plan has */
     int32_t *windowed_updates;         /* NULL: there is no such input */
     int32_t stage;                     /* that runs, or that ended last */
+    bool was_left;                     /* by a call that waited for it: nobody knows when it ended */
     weft_plan *plan;                   /* of that stage */
     weft_ticket ticket;
     weft_gives gives;
@@ -119,7 +120,7 @@ typedef struct weft_step_time {
 
 /* The progress of loading all stages. */
 typedef struct weft_loading {
-    bool (*progress)(void *user, uint64_t done, uint64_t total); /* NULL: nobody asks */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* NULL: nobody asks, or the engine is there */
     void *user;
     uint64_t before, total; /* bytes of the stages that are loaded, and of all */
 } weft_loading;
@@ -135,7 +136,8 @@ struct weft_engine {
     weft_os_mutex mutex;
     weft_os_condition changed; /* a step has ended */
     bool has_mutex, has_condition;
-    bool stepping; /* a thread is inside a step, and may have released the mutex to wait for it */
+    bool stepping; /* a thread is inside a step, and may have released the mutex to make its plans or to wait for it */
+    const struct weft_call *making_for; /* while that thread makes plans: its call, or NULL */
     weft_pages pages;
     weft_pages windowed_pages; /* n_pages 0: none */
     int32_t depth;
@@ -147,6 +149,8 @@ struct weft_engine {
     uint64_t n_noted, max_step_ns;
     weft_flight flights[WEFT_MAX_DEPTH]; /* a ring */
     int32_t first_flight, n_flights;
+    bool flights_cancelled; /* all of them: no step is queued before they have ended */
+    bool flights_left;      /* nobody waits for the oldest, because the call that did so is over */
     uint64_t n_submitted, n_steps;
     uint64_t n_rows; /* of all steps that ended well, padding not counted */
     uint64_t last_end_ns;
@@ -163,8 +167,9 @@ struct weft_engine {
 typedef enum weft_call_kind { WEFT_CALL_NEXT, WEFT_CALL_PREFILL } weft_call_kind;
 typedef struct weft_call {
     weft_call_kind kind;
+    struct weft_session *session;
     int n_idle;         /* successive passes that found nothing to do */
-    bool ended;         /* its event has happened or cannot happen any more; it is in no list now */
+    atomic_bool ended;  /* its event has happened or cannot happen any more; it is in no list now */
     weft_finish finish; /* how, once it has ended; a prefill: WEFT_FINISH_CANCELLED, or its prompt was in the cache */
     struct weft_call *next;
 } weft_call;
@@ -248,13 +253,17 @@ weft_status weft_engine_open(weft_engine *engine, const weft_engine_options *opt
 weft_status weft_stages_open(weft_engine *engine, const weft_engine_options *options, weft_error *error);
 weft_status weft_stages_load(weft_engine *engine, weft_error *error);
 void weft_stages_close(weft_engine *engine);
-/* Cancels all steps. */
+/* Cancels all steps in flight. */
 void weft_stages_cancel(weft_engine *engine);
 /* The memory of all stages, or of those on the device with this stable id. */
 weft_store_bytes weft_stages_measure(const weft_engine *engine, const char *device);
 /* The store that has the layer. */
 weft_store *weft_stages_store(const weft_engine *engine, int32_t layer);
 
+/* Makes the plans of all stages for such a step, as far as they are missing; `made`: there was one. The mutex is released
+ * meanwhile. WEFT_CANCELLED: the call (NULL: there is none) was over before. */
+weft_status weft_engine_make_plans(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, const weft_call *call,
+                                   bool *made, weft_error *error);
 /* The stage's plan for T rows, of which R reach the head if the stage has one. It is made when it is first asked for. */
 weft_status weft_engine_plan(weft_engine *engine, int32_t stage, int32_t n_rows, int32_t n_heads, weft_gives gives,
                              weft_plan **plan, weft_error *error);
@@ -361,6 +370,10 @@ void weft_session_release(weft_session *session);
 /* Adds the row of a position to what is embedded. */
 void weft_pool_add(weft_pool *pool, int32_t position, const float *row, int32_t n_embd);
 
+/* Whether the call has no reason to wait any more. Its own thread may ask without the mutex. */
+static inline bool weft_call_is_over(const weft_call *call) {
+    return atomic_load(&call->ended) || atomic_load(&call->session->cancelled);
+}
 /* The call stands in the session's list, until it ends or is ended. */
 void weft_call_begin(weft_session *session, weft_call *call);
 void weft_call_end(weft_session *session, weft_call *call);
@@ -386,10 +399,10 @@ int32_t weft_step_time_rows(const weft_engine *engine);
 void weft_engine_assign_pages(weft_engine *engine);
 /* Chooses the rows of the next step, once pages are assigned; leaves n_parts 0 where there is nothing to run. */
 void weft_schedule(weft_engine *engine, weft_flight *flight);
-/* Runs one shared step under the mutex, which is released while waiting. `caller`: the session whose call runs it, or NULL. `ran`:
- * whether there was anything to do. */
-weft_status weft_step(weft_engine *engine, const weft_session *caller, bool *ran, int32_t *n_rows, weft_error *error);
-/* Waits for the steps in flight and drops their results. */
-void weft_step_drain(weft_engine *engine);
+/* Runs one shared step under the mutex, which is released while making plans and while waiting. Where the call (NULL: there is
+ * none) is over before the step has ended, leaves the step to the next one who waits. `ran`: whether there was anything to do. */
+weft_status weft_step(weft_engine *engine, const weft_call *call, bool *ran, int32_t *n_rows, weft_error *error);
+/* Drops the results of the steps in flight, and waits for each, up to the first that does not end within this time. */
+void weft_step_drain(weft_engine *engine, uint64_t timeout_ns);
 
 #endif

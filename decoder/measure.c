@@ -62,6 +62,8 @@ void weft_engine_describe(weft_engine *engine, weft_engine_info *info) {
     if (info) *info = (weft_engine_info){.n_ctx = 0};
     if (!engine || !info) return;
     weft_os_mutex_lock(&engine->mutex);
+    /* Steps that were cancelled and left may have ended since, and their pages are free. */
+    if (engine->flights_cancelled && !engine->stepping) weft_step_drain(engine, 0);
     *info = (weft_engine_info){
         .device = engine->stages[0].device_info,
         .bytes = weft_stages_measure(engine, NULL),

@@ -38,20 +38,45 @@ bool weft_stage_has_head(const weft_engine *engine, int32_t stage) {
     return stage == engine->n_stages - 1;
 }
 
-weft_status weft_engine_plan(weft_engine *engine, int32_t stage, int32_t n_rows, int32_t n_heads, weft_gives gives,
-                             weft_plan **plan, weft_error *error) {
-    weft_engine_stage *planned = &engine->stages[stage];
+static weft_plan **place_of(weft_engine *engine, int32_t stage, int32_t n_rows, int32_t n_heads, weft_gives gives) {
     if (!weft_stage_has_head(engine, stage)) n_heads = 0;
     if (n_heads == 0) gives = WEFT_GIVES_TOKEN;
-    weft_plan **place = &planned->plans[gives][log2_of(n_rows)][n_heads == 0 ? 0 : 1 + log2_of(n_heads)];
-    if (!*place) {
-        weft_graph *graph = NULL;
-        weft_status status =
-            weft_engine_graph(engine->model, &engine->config, planned->layers, n_rows, n_heads, gives, &graph, error);
-        if (status == WEFT_OK) status = weft_plan_create(planned->store, graph, place, error);
-        weft_graph_destroy(graph);
-        if (status != WEFT_OK) return status;
+    return &engine->stages[stage].plans[gives][log2_of(n_rows)][n_heads == 0 ? 0 : 1 + log2_of(n_heads)];
+}
+
+static weft_status make(const weft_engine *engine, int32_t stage, int32_t n_rows, int32_t n_heads, weft_gives gives,
+                        weft_plan **plan, weft_error *error) {
+    const weft_engine_stage *planned = &engine->stages[stage];
+    weft_graph *graph = NULL;
+    if (!weft_stage_has_head(engine, stage)) n_heads = 0;
+    if (n_heads == 0) gives = WEFT_GIVES_TOKEN;
+    weft_status status = weft_engine_graph(engine->model, &engine->config, planned->layers, n_rows, n_heads, gives, &graph, error);
+    if (status == WEFT_OK) status = weft_plan_create(planned->store, graph, plan, error);
+    weft_graph_destroy(graph);
+    return status;
+}
+
+weft_status weft_engine_make_plans(weft_engine *engine, int32_t n_rows, int32_t n_heads, weft_gives gives, const weft_call *call,
+                                   bool *made, weft_error *error) {
+    weft_status status = WEFT_OK;
+    for (int32_t stage = 0; stage < engine->n_stages && status == WEFT_OK; stage++) {
+        weft_plan **place = place_of(engine, stage, n_rows, n_heads, gives), *plan = NULL;
+        if (*place) continue;
+        engine->making_for = call;
+        weft_engine_leave(engine);
+        status = make(engine, stage, n_rows, n_heads, gives, &plan, error);
+        weft_engine_enter(engine);
+        engine->making_for = NULL;
+        *place = plan;
+        *made = true;
     }
+    return status;
+}
+
+weft_status weft_engine_plan(weft_engine *engine, int32_t stage, int32_t n_rows, int32_t n_heads, weft_gives gives,
+                             weft_plan **plan, weft_error *error) {
+    weft_plan **place = place_of(engine, stage, n_rows, n_heads, gives);
+    weft_status status = *place ? WEFT_OK : make(engine, stage, n_rows, n_heads, gives, place, error);
     *plan = *place;
-    return WEFT_OK;
+    return status;
 }

@@ -142,10 +142,11 @@ void weft_session_leave(weft_session *session) {
     weft_session_arrive(session);
     engine->n_sessions--;
     engine->slots[session->slot] = false;
-    /* What was queued past the end is still in flight, with nobody left to wait for it. */
+    /* What was queued past the end is still in flight, with nobody left to wait for it. A step that a cancelled call has left may
+     * take longer: the next step or the engine's end waits for it. Nothing of the session is needed for that. */
     if (engine->n_flights > 0 && !engine->stepping && !any_active(engine)) {
         weft_stages_cancel(engine);
-        weft_step_drain(engine);
+        weft_step_drain(engine, engine->flights_left ? 0 : UINT64_MAX);
     }
 }
 

@@ -82,6 +82,13 @@ static bool report_loading(void *user, uint64_t done, uint64_t total) {
     return engine->loading.progress(engine->loading.user, engine->loading.before + done, engine->loading.total);
 }
 
+static bool stops_making(void *user) {
+    const weft_engine *engine = user;
+    const weft_loading *loading = &engine->loading;
+    if (engine->making_for) return weft_call_is_over(engine->making_for);
+    return loading->progress && !loading->progress(loading->user, loading->total, loading->total);
+}
+
 /* The plans that need the most memory: as many heads as may be, for each kind of result and every number of rows, because a device
  * may choose kernels for few rows that need more memory than those for many. */
 static weft_status create_store(weft_engine *engine, int32_t index, weft_error *error) {
@@ -107,7 +114,9 @@ static weft_status create_store(weft_engine *engine, int32_t index, weft_error *
                                       .unfused = config->unfused,
                                       .n_slots = (uint32_t)engine->depth + 1,
                                       .progress = engine->loading.progress ? report_loading : NULL,
-                                      .progress_user = engine};
+                                      .progress_user = engine,
+                                      .stops = stops_making,
+                                      .stops_user = engine};
         stage->weight_bytes = weight_bytes(graphs[0]);
         status = weft_store_create(stage->device, (const weft_graph *const *)graphs, n_graphs, &options, &stage->store, error);
     }
@@ -232,6 +241,7 @@ void weft_stages_close(weft_engine *engine) {
 }
 
 void weft_stages_cancel(weft_engine *engine) {
+    engine->flights_cancelled = engine->n_flights > 0;
     for (int32_t i = 0; i < engine->n_stages; i++) weft_store_cancel(engine->stages[i].store);
 }
 

@@ -6,7 +6,8 @@
 #include "weft/ops/math.h"
 #include "weft/ops/step.h"
 
-/* How long a wait lasts before it checks whether anybody still wants the result. */
+/* How long a wait lasts before it checks whether its call is over and whether anybody still wants the result. A cancel may come
+ * from a signal handler, so it wakes nobody. */
 #define WAIT_NS UINT64_C(5000000)
 
 /* ---- Queueing ---- */
@@ -127,6 +128,7 @@ static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *
     if (flight->windowed_updates) fill_updates(flight, true, flight->windowed_updates);
     if (flight->R > 0) fill_heads(flight, flight->heads);
     flight->longest_ns = 0;
+    flight->was_left = false;
     weft_status status = submit_stage(engine, flight, 0, NULL, error);
     if (status != WEFT_OK) return status;
     flight->number = ++engine->n_submitted;
@@ -135,15 +137,20 @@ static weft_status submit(weft_engine *engine, weft_flight *flight, weft_error *
     return WEFT_OK;
 }
 
-/* Queues steps until the queue is full or there is nothing to run. */
-static weft_status queue_steps(weft_engine *engine, weft_error *error) {
-    while (engine->n_flights < engine->depth) {
+/* Queues steps until the queue is full or there is nothing to run. After cancelled steps the device lacks their rows and page table
+ * entries, so the next ones wait for `undo`. */
+static weft_status queue_steps(weft_engine *engine, const weft_call *call, weft_error *error) {
+    while (!engine->flights_cancelled && engine->n_flights < engine->depth) {
         weft_flight *flight = &engine->flights[(engine->first_flight + engine->n_flights) % engine->depth];
+        const int32_t turn = engine->turn;
+        bool made = false;
         flight->started_ns = weft_os_now();
         weft_schedule(engine, flight);
         if (flight->n_parts == 0) return WEFT_OK;
-        weft_status status = submit(engine, flight, error);
+        weft_status status = weft_engine_make_plans(engine, flight->T, flight->R, flight->gives, call, &made, error);
+        if (status == WEFT_OK && !made) status = submit(engine, flight, error);
         if (status != WEFT_OK) return status;
+        if (made) engine->turn = turn; /* sessions may have changed meanwhile, so the step is chosen again */
     }
     return WEFT_OK;
 }
@@ -249,7 +256,7 @@ static weft_status use_results(weft_engine *engine, const weft_flight *flight, c
     if (flight->gives == WEFT_GIVES_EMBEDDING) results.embeddings = outputs[n_outputs];
     uint64_t now = weft_os_now();
     uint64_t begin = flight->started_ns > engine->last_end_ns ? flight->started_ns : engine->last_end_ns;
-    if (flight->longest_ns > 0) weft_step_time_note(engine, flight->T, flight->longest_ns);
+    if (flight->longest_ns > 0 && !flight->was_left) weft_step_time_note(engine, flight->T, flight->longest_ns);
     engine->last_end_ns = now;
     int32_t head = 0;
     weft_status status = WEFT_OK;
@@ -284,6 +291,8 @@ static void end_flight(weft_engine *engine) {
     weft_pages_step_ended(&engine->windowed_pages, flight->number);
     engine->first_flight = (engine->first_flight + 1) % engine->depth;
     engine->n_flights--;
+    engine->flights_left = false;
+    if (engine->n_flights == 0) engine->flights_cancelled = false;
     engine->n_steps++;
 }
 
@@ -297,15 +306,6 @@ static void undo(const weft_flight *flight) {
     }
 }
 
-void weft_step_drain(weft_engine *engine) {
-    while (engine->n_flights > 0) {
-        weft_flight *flight = &engine->flights[engine->first_flight];
-        weft_plan_wait(flight->plan, flight->ticket, UINT64_MAX, NULL, NULL);
-        undo(flight);
-        end_flight(engine);
-    }
-}
-
 /* After a step failed, the device's data cannot be trusted: a step queued after it may have run with an incomplete page table. */
 static void set_all_back(weft_engine *engine) {
     weft_pages_unname_all(&engine->pages);
@@ -313,9 +313,21 @@ static void set_all_back(weft_engine *engine) {
     for (int32_t i = 0; i < engine->n_sessions; i++) weft_session_set_back(engine->sessions[i], 0);
 }
 
-/* Where the device ends a running step, a cancel does not wait for the rows of other sessions: they are run again. */
-static bool is_wanted(const weft_engine *engine, const weft_session *caller) {
-    bool wanted = false, cancelled = caller && atomic_load(&caller->cancelled);
+void weft_step_drain(weft_engine *engine, uint64_t timeout_ns) {
+    while (engine->n_flights > 0) {
+        weft_flight *flight = &engine->flights[engine->first_flight];
+        weft_status status = weft_plan_wait(flight->plan, flight->ticket, timeout_ns, NULL, NULL);
+        if (status == WEFT_TIMEOUT) return;
+        undo(flight);
+        end_flight(engine);
+        if (status != WEFT_OK && status != WEFT_CANCELLED) set_all_back(engine);
+    }
+}
+
+/* Where the device ends a running step, it does so if any of the step's sessions was cancelled: the rows of the others are run
+ * again, and need not wait for those that nobody wants. */
+static bool is_wanted(const weft_engine *engine) {
+    bool wanted = false, cancelled = false;
     for (int32_t i = 0; i < engine->n_flights; i++) {
         const weft_flight *flight = &engine->flights[(engine->first_flight + i) % engine->depth];
         for (int32_t j = 0; j < flight->n_parts; j++) {
@@ -337,62 +349,75 @@ static void note_stage(const weft_engine *engine, weft_flight *flight) {
 }
 
 /* After a stage has ended. `outputs`: its results. */
-static weft_status go_on(weft_engine *engine, weft_flight *flight, bool cancelled, const void *const *outputs, weft_error *error) {
+static weft_status go_on(weft_engine *engine, weft_flight *flight, const void *const *outputs, weft_error *error) {
     weft_plan *ended = flight->plan;
     const weft_ticket ticket = flight->ticket;
-    if (cancelled) return weft_fail(error, WEFT_CANCELLED, "the step was cancelled between two devices");
+    if (engine->flights_cancelled) return weft_fail(error, WEFT_CANCELLED, "the step was cancelled between two devices");
     weft_status status = submit_stage(engine, flight, flight->stage + 1, outputs[0], error);
     if (status == WEFT_OK) weft_plan_release(ended, ticket);
     return status;
 }
 
-/* Waits for the oldest step without the mutex, and takes it from stage to stage. Steps that nobody wants any more are cancelled. */
-static weft_status wait_oldest(weft_engine *engine, const weft_session *caller, const void **outputs, weft_error *error) {
+/* Waits for the oldest step without the mutex, and takes it from stage to stage. Steps that nobody wants any more are cancelled.
+ * WEFT_TIMEOUT: the call is over, and the device still runs the step. Then whoever waits next goes on here. Until the step has
+ * ended, its pages stay in use (pages.h), and its results of a cancelled session are those of another epoch. */
+static weft_status wait_oldest(weft_engine *engine, const weft_call *call, const void **outputs, weft_error *error) {
     weft_flight *flight = &engine->flights[engine->first_flight];
-    bool cancelled = false;
+    engine->flights_left = false;
     for (;;) {
         weft_engine_leave(engine);
-        weft_status status = weft_plan_wait(flight->plan, flight->ticket, cancelled ? UINT64_MAX : WAIT_NS, outputs, error);
+        weft_status status = weft_plan_wait(flight->plan, flight->ticket, WAIT_NS, outputs, error);
         weft_engine_enter(engine);
         if (status == WEFT_OK) {
             note_stage(engine, flight);
             if (weft_stage_has_head(engine, flight->stage)) return WEFT_OK;
-            status = go_on(engine, flight, cancelled, outputs, error);
+            status = go_on(engine, flight, outputs, error);
             if (status == WEFT_OK) continue;
         }
         if (status != WEFT_TIMEOUT) return status;
-        if (!is_wanted(engine, caller)) {
-            weft_stages_cancel(engine);
-            cancelled = true;
-        }
+        if (!engine->flights_cancelled && !is_wanted(engine)) weft_stages_cancel(engine);
+        if (!call || !weft_call_is_over(call)) continue;
+        engine->flights_left = flight->was_left = true;
+        return WEFT_TIMEOUT;
     }
 }
 
-weft_status weft_step(weft_engine *engine, const weft_session *caller, bool *ran, int32_t *n_rows, weft_error *error) {
+/* Waits for the oldest step and hands its results out. */
+static weft_status end_oldest(weft_engine *engine, const weft_call *call, int32_t *n_rows, weft_error *error) {
     const void *outputs[4] = {NULL};
-    *ran = false;
-    *n_rows = 0;
-    weft_error queue_error = {.status = WEFT_OK};
-    weft_status queued = queue_steps(engine, &queue_error);
-    if (engine->n_flights == 0) return queued == WEFT_OK ? WEFT_OK : weft_fail(error, queued, "%s", queue_error.message);
-    engine->stepping = true;
     weft_flight *flight = &engine->flights[engine->first_flight];
-    weft_status status = wait_oldest(engine, caller, outputs, error);
+    weft_status status = wait_oldest(engine, call, outputs, error);
+    if (status == WEFT_TIMEOUT) return WEFT_OK;
     if (status == WEFT_OK) status = use_results(engine, flight, outputs, error);
     if (status == WEFT_OK) {
-        *ran = true;
         *n_rows = flight->n_rows;
         engine->n_rows += (uint64_t)flight->n_rows;
         end_flight(engine);
-    } else {
-        weft_step_drain(engine);
-        if (status != WEFT_CANCELLED) set_all_back(engine);
+        return WEFT_OK;
     }
+    weft_step_drain(engine, UINT64_MAX);
+    /* Nobody wanted the cancelled step, so this is no failure. */
+    if (status == WEFT_CANCELLED) return WEFT_OK;
+    set_all_back(engine);
+    return status;
+}
+
+weft_status weft_step(weft_engine *engine, const weft_call *call, bool *ran, int32_t *n_rows, weft_error *error) {
+    weft_error queue_error = {.status = WEFT_OK};
+    *n_rows = 0;
+    engine->stepping = true;
+    weft_status status = queue_steps(engine, call, &queue_error);
+    const bool is_over = status == WEFT_CANCELLED; /* the call, before its step was queued */
+    *ran = engine->n_flights > 0 || is_over;
+    if (engine->n_flights > 0)
+        status = end_oldest(engine, call, n_rows, error);
+    else if (is_over)
+        status = WEFT_OK;
+    else if (status != WEFT_OK)
+        weft_fail(error, status, "%s", queue_error.message);
     engine->stepping = false;
     weft_os_condition_wake_all(&engine->changed);
-    /* Nobody wanted the cancelled step, so this is no failure. */
-    *ran = *ran || status == WEFT_CANCELLED;
-    return status == WEFT_CANCELLED ? WEFT_OK : status;
+    return status;
 }
 
 weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *error) {
@@ -402,7 +427,10 @@ weft_status weft_engine_step(weft_engine *engine, int32_t *n_rows, weft_error *e
     weft_os_mutex_lock(&engine->mutex);
     while (engine->stepping) weft_os_condition_wait(&engine->changed, &engine->mutex, UINT64_MAX);
     weft_engine_work(engine);
-    weft_status status = weft_step(engine, NULL, &ran, &rows, error);
+    weft_status status;
+    do { /* a cancelled step had no rows, but others may have some */
+        status = weft_step(engine, NULL, &ran, &rows, error);
+    } while (status == WEFT_OK && ran && rows == 0);
     weft_engine_leave(engine);
     if (n_rows) *n_rows = rows;
     return status;

@@ -1,7 +1,7 @@
-/* How many rows a step may have, so that a cancel ends soon. A GPU cannot end a running step, and a processor that appears as a GPU
- * only between its dispatches. So these get no step for prompts that is expected to take longer than the engine's limit. Where the
- * layers are divided among devices, a cancel ends a step between them, and the longest time on one of these devices counts. How
- * rows are divided among steps does not change results. */
+/* How many rows a step may have, so that it ends soon after a cancel. A GPU cannot end a running step, and a processor that appears
+ * as a GPU only between its dispatches. So these get no step for prompts that is expected to take longer than the engine's limit.
+ * Where the layers are divided among devices, a cancel ends a step between them, and the longest time on one of these devices
+ * counts. How rows are divided among steps does not change results. */
 #include "decoder/engine.h"
 
 #define LIMIT_MS 50

@@ -59,9 +59,10 @@ static void launches_are_counted(void **state) {
     weft_engine_info info;
     weft_plan_info plan;
     weft_engine_describe(engine, &info);
-    assert_int_equal(info.decode_weight_bytes, 0);
-    assert_int_equal(info.decode_phases, 0);
-    assert_int_equal(info.decode_dispatches, 0);
+    /* Devices that may compile kernels make this plan with the engine. */
+    assert_int_equal(info.decode_weight_bytes == 0, engine->any_rows);
+    assert_int_equal(info.decode_phases == 0, engine->any_rows);
+    if (engine->any_rows) assert_int_equal(info.decode_dispatches, 0);
     info = run_answer(engine, 4, 3);
     weft_plan_describe(engine->stages[0].plans[WEFT_GIVES_TOKEN][0][1], &plan);
     assert_true(info.decode_phases > 0);

@@ -395,6 +395,7 @@ typedef struct waiter {
     weft_ticket ticket;
     weft_session *session;
     weft_status status;
+    weft_finish finish;
     weft_error error;
 } waiter;
 
@@ -452,6 +453,7 @@ static void read_answer(void *user) {
     weft_piece piece;
     do self->status = weft_session_next(self->session, &piece, &self->error);
     while (!self->status && !piece.last);
+    if (!self->status) self->finish = piece.finish;
 }
 
 static void a_cancel_ends_an_answer(void **state) {
@@ -473,6 +475,10 @@ static void a_cancel_ends_an_answer(void **state) {
     await_a_wait();
     weft_session_cancel(reader.session);
     weft_os_thread_join(&reader.thread);
+    assert_int_equal(reader.status, WEFT_OK);
+    assert_int_equal(reader.finish, WEFT_FINISH_CANCELLED);
+    /* The next answer waits for the device. */
+    read_answer(&reader);
     assert_int_equal(reader.status, WEFT_DEVICE_LOST);
     assert_says(&reader.error, WEFT_DEVICE_LOST, "close it and open it again");
     weft_session_destroy(reader.session);

@@ -173,11 +173,12 @@ typedef struct weft_engine_options {
     bool logits;           /* sessions may use on_logits, and sampling options that change logits */
     bool refuse_when_full; /* if pages run out, the newest sequence fails with WEFT_OUT_OF_PAGES and does not wait for pages */
     bool unfused;          /* plans run the graph's own nodes and fuse none */
-    /* Called by the thread that creates the engine: loaded bytes and all bytes; false cancels; NULL: none. */
+    /* Called by the thread that creates the engine: loaded bytes and all bytes, in the end once more for each kernel that the
+     * device compiles; false cancels; NULL: none. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *progress_user;
     /* A GPU cannot end a running step. So its steps for prompts have as many rows as it is expected to run in so many milliseconds,
-     * one at least: no cancel waits longer. It is measured as steps run, and does not change results. 0: 50 */
+     * one at least: what comes after a cancel waits no longer. It is measured as steps run, and does not change results. 0: 50 */
     int32_t max_step_ms;
     bool embeddings; /* weft_engine_embed can be called */
     /* Layers with windows also keep the pages that are out of the window. Then a session that goes back computes no row again, and
@@ -194,11 +195,11 @@ typedef struct weft_engine_options {
     uint64_t reserved[4];
 } weft_engine_options;
 
-/* Opens the device, or those of the stages, makes the plans and loads the weights. `options` may be NULL. The model must outlive
- * the engine. WEFT_INVALID_ARGUMENT: the stages do not have as many layers as the model, or one has none. WEFT_NOT_FOUND and
- * others: as weft_device_open. WEFT_OUT_OF_MEMORY: the message says what is needed and free; no stage is loaded if a device has no
- * room. WEFT_UNSUPPORTED: the model has no weights, or the device cannot run it. WEFT_CANCELLED: `progress` returned false.
- * WEFT_IO. */
+/* Opens the device, or those of the stages, loads the weights and makes the plans of the first step. `options` may be NULL. The
+ * model must outlive the engine. WEFT_INVALID_ARGUMENT: the stages do not have as many layers as the model, or one has none.
+ * WEFT_NOT_FOUND and others: as weft_device_open. WEFT_OUT_OF_MEMORY: the message says what is needed and free; no stage is loaded
+ * if a device has no room. WEFT_UNSUPPORTED: the model has no weights, or the device cannot run it. WEFT_CANCELLED: `progress`
+ * returned false. WEFT_IO. */
 WEFT_API weft_status weft_engine_create(weft_model *model, const weft_engine_options *options, weft_engine **engine,
                                         weft_error *error);
 /* Its sessions must have been destroyed. */
@@ -253,8 +254,8 @@ typedef struct weft_engine_info {
     int64_t n_pages, n_pages_free;
     uint64_t load_ns;
     uint64_t n_steps;
-    uint64_t host_ns; /* time spent in calls that run steps, without waits for the device */
-    /* As in weft_plan_info, of the plan that decodes one sequence, of all stages together; 0 before it was used. */
+    uint64_t host_ns; /* time spent in calls that run steps, without waits for the device and without making plans */
+    /* As in weft_plan_info, of the plan that decodes one sequence, of all stages together; 0 before it was made. */
     uint64_t decode_weight_bytes;
     size_t decode_phases, decode_dispatches;
     int64_t n_pages_kept;      /* of n_pages_free: those whose keys and values are kept for other sessions */

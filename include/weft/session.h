@@ -172,11 +172,12 @@ WEFT_API weft_status weft_session_poll(weft_session *session, weft_piece *piece,
  * taken its pages again. WEFT_CANCELLED: weft_session_cancel was called. Other failures are those of weft_session_next. */
 WEFT_API weft_status weft_session_prefill(weft_session *session, weft_error *error);
 /* Ends everything that the session does now, and returns at once. A waiting weft_session_next returns a last piece with
- * WEFT_FINISH_CANCELLED. A waiting weft_session_prefill, and a call that adds text, return WEFT_CANCELLED. The answer is over.
- * If an answer is under way and no call waits, the next weft_session_next returns that last piece. If there is neither an answer
- * nor a call, the next weft_session_next or weft_session_prefill ends so, unless something is added to the session before. If the
- * cancel ended calls, it does not end calls that begin later. May be called from any thread and from a signal handler, also while
- * weft_session_move runs, but not once weft_session_destroy has begun: first wait for the threads and handlers that may cancel. */
+ * WEFT_FINISH_CANCELLED. A waiting weft_session_prefill, and a call that adds text, return WEFT_CANCELLED. The answer is over. They
+ * do not wait for a step that the device runs: what comes next does, but for weft_session_destroy. If an answer is under way and no
+ * call waits, the next weft_session_next returns that last piece. If there is neither an answer nor a call, the next
+ * weft_session_next or weft_session_prefill ends so, unless something is added to the session before. If the cancel ended calls, it
+ * does not end calls that begin later. May be called from any thread and from a signal handler, also while weft_session_move runs,
+ * but not once weft_session_destroy has begun: first wait for the threads and handlers that may cancel. */
 WEFT_API void weft_session_cancel(weft_session *session);
 
 typedef struct weft_session_timing {

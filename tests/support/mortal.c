@@ -25,9 +25,19 @@ static weft_status submit(weft_backend_device *device, weft_backend_plan *plan, 
     return status == WEFT_OK ? original->plan_submit(device, plan, ticket, step_slot, result_slot, error) : status;
 }
 
+static uint64_t left_until(uint64_t ns) {
+    const uint64_t now = weft_os_now();
+    return ns > now ? ns - now : 0;
+}
+
 /* When the loss is heard of, nothing runs on the device any more. */
 static weft_status wait(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
     weft_status status = call_device(MORTAL_WAIT, error);
+    const uint64_t held_ns = left_until(atomic_load(&mortal.held_until_ns));
+    if (status == WEFT_OK && held_ns > 0) {
+        weft_os_sleep(held_ns < timeout_ns ? held_ns : timeout_ns);
+        return weft_fail(error, WEFT_TIMEOUT, "the device holds the step");
+    }
     if (mortal.wait_ns > 0 && timeout_ns > 0) weft_os_sleep(mortal.wait_ns);
     if (mortal.in_wait && !atomic_load(&mortal.is_cancelled)) {
         mortal.in_wait(mortal.user);
@@ -84,6 +94,8 @@ static weft_status memory_info(weft_backend_device *device, uint64_t *total, uin
 static weft_status create_plan(weft_backend_device *device, const weft_schedule *schedule, weft_backend_plan **plan,
                                weft_error *error) {
     mortal.n_plans++;
+    for (uint64_t end_ns = weft_os_now() + mortal.plan_ns; left_until(end_ns) > 0; weft_os_sleep(1000000))
+        if (schedule->stops && schedule->stops(schedule->stops_user)) return weft_fail(error, WEFT_CANCELLED, "it was stopped");
     if (mortal.is_full) return weft_fail(error, WEFT_OUT_OF_MEMORY, "the device is full");
     return original->plan_create(device, schedule, plan, error);
 }
@@ -111,4 +123,10 @@ void mortal_plant(weft_runtime *runtime, const char *name) {
     backend.write = write_buffer;
     runtime->backends[place] = &backend;
     if (place == runtime->n_backends) runtime->n_backends++;
+}
+
+uint64_t mortal_set_grace(weft_runtime *runtime, uint64_t ns) {
+    const uint64_t before = runtime->grace_ns;
+    runtime->grace_ns = ns;
+    return before;
 }
