@@ -1,56 +1,5 @@
 /* Backends that break their side of the interface: the core notices what it can, so that a program gets a status and no crash. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/support/fixture.h"
-#include "weft/decoder.h"
-
-#define MODEL "test_lies.tmp"
-#define GRACE_NS UINT64_C(50000000)
-
-static weft_backend honest, liar; /* the null backend, and a test's copy with changes */
-static limited_allocator limits;
-static weft_runtime *runtime;
-
-static int begin(void **state) {
-    (void)state;
-    limits = (limited_allocator){0};
-    runtime = limited_runtime(&limits);
-    assert_non_null(runtime);
-    for (size_t i = 0; i < runtime->n_backends; i++)
-        if (strcmp(runtime->backends[i]->name, "null") == 0) honest = *runtime->backends[i];
-    liar = honest;
-    liar.name = "liar";
-    liar.rank = 0;
-    runtime->backends[0] = &liar;
-    runtime->n_backends = 1;
-    runtime->grace_ns = GRACE_NS;
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    weft_runtime_destroy(runtime);
-    assert_int_equal(limits.n_live, 0);
-    return 0;
-}
-
-static weft_device *open_liar(void) {
-    weft_device *device = NULL;
-    weft_error error = {0};
-    if (weft_device_open(runtime, "liar", NULL, &device, &error)) fail_msg("%s", error.message);
-    return device;
-}
-
-static void assert_says(const weft_error *error, weft_status status, const char *text) {
-    assert_int_equal(error->status, status);
-    if (!strstr(error->message, text)) fail_msg("\"%s\" is not in \"%s\"", text, error->message);
-}
+#include "tests/liar_support.h"
 
 /* ---- Texts without an end ---- */
 
@@ -144,47 +93,6 @@ static weft_status fail_read(weft_backend_device *device, weft_backend_buffer *b
 static void supports_endlessly(weft_backend_device *device, const weft_phase *query, weft_support *support) {
     (void)device, (void)query;
     memset(support->reason, 'r', sizeof support->reason);
-}
-
-/* ---- A store and a plan of the liar ---- */
-
-typedef struct work {
-    weft_device *device;
-    weft_graph *graph;
-    weft_store *store;
-    weft_plan *plan;
-    weft_value value;
-} work;
-
-static weft_status open_work(work *all, weft_error *error) {
-    *all = (work){.device = open_liar()};
-    weft_tensor tensor = matrix(WEFT_F32, 4, 1);
-    weft_value x, w, s;
-    assert_int_equal(weft_graph_create(runtime, &all->graph, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_input(all->graph, "x", &tensor, &x, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_weight(all->graph, "w", &tensor, &w, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_state(all->graph, "s", &tensor, &s, NULL), WEFT_OK);
-    assert_int_equal(add_node(all->graph, WEFT_OP_ADD, "sum", x, w, &all->value, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_output(all->graph, all->value, NULL), WEFT_OK);
-    weft_store_options options = {.keep = true};
-    weft_status status = weft_store_create(all->device, (const weft_graph *const[]){all->graph}, 1, &options, &all->store, error);
-    if (!status) status = weft_store_load(all->store, &weight_source, error);
-    return status ? status : weft_plan_create(all->store, all->graph, &all->plan, error);
-}
-
-static void close_work(work *all) {
-    weft_plan_destroy(all->plan);
-    weft_store_destroy(all->store);
-    weft_graph_destroy(all->graph);
-    weft_device_close(all->device);
-}
-
-static weft_ticket submit(weft_plan *plan, weft_status expected, weft_error *error) {
-    weft_ticket ticket = 0;
-    void *inputs[1];
-    assert_int_equal(weft_plan_begin(plan, &ticket, inputs, error), WEFT_OK);
-    assert_int_equal(weft_plan_submit(plan, ticket, error), expected);
-    return ticket;
 }
 
 static void messages_end(void **state) {
@@ -372,132 +280,12 @@ static void lists_are_as_long_as_they_say(void **state) {
     assert_int_equal(weft_device_open(runtime, "liar:2", NULL, &device, &error), WEFT_UNSUPPORTED);
 }
 
-/* ---- Steps that never end ---- */
-
-static atomic_int n_waits, n_cancels;
-
-static weft_status wait_in_vain(weft_backend_device *device, uint64_t ticket, uint64_t timeout_ns, weft_error *error) {
-    (void)device, (void)ticket;
-    n_waits++;
-    assert_true(timeout_ns < UINT64_C(60000000000)); /* the core never waits without a limit */
-    weft_os_sleep(timeout_ns);
-    return weft_fail(error, WEFT_TIMEOUT, "not yet");
-}
-
-static void cancel_in_vain(weft_backend_device *device) {
-    (void)device;
-    n_cancels++;
-}
-
-typedef struct waiter {
-    weft_os_thread thread;
-    work *all;
-    weft_ticket ticket;
-    weft_session *session;
-    weft_status status;
-    weft_finish finish;
-    weft_error error;
-} waiter;
-
-static void wait_for_step(void *user) {
-    waiter *self = user;
-    self->status = weft_plan_wait(self->all->plan, self->ticket, UINT64_MAX, NULL, &self->error);
-}
-
-static void await_a_wait(void) {
-    for (int before = n_waits; n_waits == before;) weft_os_sleep(1000000);
-}
-
-static void a_cancel_ends_a_wait_for_ever(void **state) {
-    (void)state;
-    weft_error error = {0};
-    work all;
-    liar.wait = wait_in_vain;
-    liar.cancel = cancel_in_vain;
-    n_waits = n_cancels = 0;
-    assert_int_equal(open_work(&all, &error), WEFT_OK);
-    waiter waiters[2];
-    for (int i = 0; i < 2; i++) waiters[i] = (waiter){.all = &all, .ticket = submit(all.plan, WEFT_OK, &error)};
-    for (int i = 0; i < 2; i++) assert_true(weft_os_thread_start(&waiters[i].thread, wait_for_step, &waiters[i]));
-    await_a_wait();
-    assert_int_equal(weft_plan_wait(all.plan, waiters[0].ticket, 2 * GRACE_NS, NULL, &error), WEFT_TIMEOUT); /* not cancelled */
-    uint64_t start = weft_os_now();
-    weft_store_cancel(all.store);
-    for (int i = 0; i < 2; i++) weft_os_thread_join(&waiters[i].thread);
-    assert_true(weft_os_now() - start < UINT64_C(20000000000));
-    assert_true(n_cancels > 0);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(waiters[i].status, WEFT_DEVICE_LOST);
-        assert_says(&waiters[i].error, WEFT_DEVICE_LOST, "did not end a step within 0.05 s");
-    }
-    assert_int_equal(weft_plan_begin(all.plan, &waiters[0].ticket, (void *[1]){NULL}, &error), WEFT_DEVICE_LOST);
-    close_work(&all);
-}
-
-/* A step under way does not keep a store from being destroyed. */
-static void destroying_ends_too(void **state) {
-    (void)state;
-    weft_error error = {0};
-    work all;
-    liar.wait = wait_in_vain;
-    liar.cancel = cancel_in_vain;
-    assert_int_equal(open_work(&all, &error), WEFT_OK);
-    submit(all.plan, WEFT_OK, &error);
-    submit(all.plan, WEFT_OK, &error);
-    weft_store_cancel(all.store);
-    close_work(&all);
-}
-
-static void read_answer(void *user) {
-    waiter *self = user;
-    weft_piece piece;
-    do self->status = weft_session_next(self->session, &piece, &self->error);
-    while (!self->status && !piece.last);
-    if (!self->status) self->finish = piece.finish;
-}
-
-static void a_cancel_ends_an_answer(void **state) {
-    (void)state;
-    weft_error error = {0};
-    weft_model *model = NULL;
-    weft_engine *engine = NULL;
-    waiter reader = {0};
-    weft_synth_options synth = {.shape = "tiny", .mix = "Q8_0", .seed = 1};
-    assert_int_equal(weft_synth(runtime, &synth, MODEL, &error), WEFT_OK);
-    assert_int_equal(weft_model_open(runtime, MODEL, &model, &error), WEFT_OK);
-    weft_engine_options options = {.device = "liar", .n_ctx = 64};
-    assert_int_equal(weft_engine_create(model, &options, &engine, &error), WEFT_OK);
-    assert_int_equal(weft_session_create(engine, NULL, &reader.session, &error), WEFT_OK);
-    assert_int_equal(weft_session_add_text(reader.session, "abc", 3, false, &error), WEFT_OK);
-    liar.wait = wait_in_vain;
-    liar.cancel = cancel_in_vain;
-    assert_true(weft_os_thread_start(&reader.thread, read_answer, &reader));
-    await_a_wait();
-    weft_session_cancel(reader.session);
-    weft_os_thread_join(&reader.thread);
-    assert_int_equal(reader.status, WEFT_OK);
-    assert_int_equal(reader.finish, WEFT_FINISH_CANCELLED);
-    /* The next answer waits for the device. */
-    read_answer(&reader);
-    assert_int_equal(reader.status, WEFT_DEVICE_LOST);
-    assert_says(&reader.error, WEFT_DEVICE_LOST, "close it and open it again");
-    weft_session_destroy(reader.session);
-    weft_engine_destroy(engine);
-    weft_model_close(model);
-    remove(MODEL);
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(device_texts_end),
         TEST(messages_end),
         TEST(success_without_a_result_is_a_failure),
         TEST(lists_are_as_long_as_they_say),
-        TEST(a_cancel_ends_a_wait_for_ever),
-        TEST(destroying_ends_too),
-        TEST(a_cancel_ends_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

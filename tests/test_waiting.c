@@ -3,6 +3,7 @@
  *     test_waiting [SECONDS [SEED]]
  */
 #include "stress_questions.h"
+#include "tests/support/mortal.h"
 #include "watchdog.h"
 
 #define PATH "test_waiting.tmp"
@@ -15,6 +16,24 @@ static uint32_t first_seed = 1;
 
 static weft_engine *create(weft_engine_options options, int32_t depth) {
     return create_on_cpu(model, options, depth);
+}
+
+/* Of a device that ends no step until let_go: so all calls of a test wait at the same time, however busy the processor is. */
+static weft_engine *create_held(void) {
+    weft_error error = {0};
+    weft_engine *engine = NULL;
+    mortal_plant(runtime, "cpu");
+    weft_engine_options options = {.device = "mortal", .n_ctx = 512, .max_rows = 1};
+    CHECK(weft_engine_create_queued(model, &options, 1, &engine, &error));
+    return engine;
+}
+
+static void hold(void) {
+    atomic_store(&mortal.held_until_ns, UINT64_MAX);
+}
+
+static void let_go(void) {
+    atomic_store(&mortal.held_until_ns, 0);
 }
 
 /* ---- A test that hangs ends ---- */
@@ -145,15 +164,17 @@ static void a_prompt_that_was_whole_is_enough(void **state) {
 static void a_cancel_ends_every_call(void **state) {
     (void)state;
     static const bool kinds[][3] = {{true, true, true}, {true, false, true}, {false, true, true}, {false, false, false}};
-    weft_engine *engine = create((weft_engine_options){.n_ctx = 512, .max_rows = 1}, 1);
+    weft_engine *engine = create_held();
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         caller callers[3];
         weft_session *session = open_session(engine, (weft_session_options){.sampling.max_tokens = 4, .sampling.ignore_end = true});
         add_question_tokens(session, 5, 500);
+        hold();
         for (size_t i = 0; i < 3; i++) start(&callers[i], session, kinds[k][i]);
         await_calls(session, 3);
         weft_session_cancel(session);
         for (size_t i = 0; i < 3; i++) assert_cancelled(&callers[i]);
+        let_go();
         assert_null(session->calls);
         assert_int_equal(session->n_prefills, 0);
         /* The cancel has no further effect. */
@@ -207,15 +228,17 @@ static void a_cancel_is_of_those_who_were_there(void **state) {
 /* Adding to a session ends the answer for those who wait for it, and not the prompt. */
 static void adding_ends_the_answer(void **state) {
     (void)state;
-    weft_engine *engine = create((weft_engine_options){.n_ctx = 512, .max_rows = 1}, 1);
+    weft_engine *engine = create_held();
     weft_session *session = open_session(engine, (weft_session_options){.sampling.ignore_end = true});
     caller reads, prefills;
     add_question_tokens(session, 9, 200);
+    hold();
     start(&reads, session, false);
     start(&prefills, session, true);
     await_calls(session, 2);
     add_question_tokens(session, 10, 5);
     assert_cancelled(&reads);
+    let_go();
     weft_os_thread_join(&prefills.thread);
     check(prefills.status, &prefills.error, "prefill");
     assert_not_cancelled(session);

@@ -137,8 +137,8 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     int of_columns = n_columns * weft_few_units(product);
     bool alone = is_long && of_columns >= (weft_few_units(product) < SHORT_COLUMN ? ALONE_SHORT_UNITS : ALONE_UNITS);
     int n_warps = is_long ? WEFT_FEW_WARPS : SHORT_WARPS, bytes = choose_warps(device, product, n_columns, alone, &n_warps);
-    alone = product->n_finishers == WEFT_FEW_FINISHERS_ALONE;
-    int64_t blocks = device->multiprocessors * (is_long && !alone ? 2 : 1) / groups;
+    bool in_pairs = is_long && product->n_finishers == WEFT_FEW_FINISHERS;
+    int64_t blocks = device->multiprocessors * (in_pairs ? 2 : 1) / groups;
     blocks = blocks < 1 ? 1 : blocks < n_bands ? blocks : n_bands;
     if (product->keys != 0 && blocks <= MOST_KEY_BLOCKS) product->n_keys = blocks * product->n_finishers * WEFT_FEW_KEYS;
     product->places = weft_few_places_of(product, n_columns, n_warps);

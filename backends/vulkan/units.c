@@ -30,7 +30,8 @@ static uint32_t shared_vectors(const weft_vulkan_unit_products *products, uint32
 
 /* The most subgroups of a workgroup of mul_mat_few.comp, by its shared memory: the same for any number of columns. */
 static uint32_t most_few_warps(const weft_vulkan_traits *traits, bool is_gated) {
-    uint32_t own = (traits->matrices.few_columns == 8 ? 216 : 272) * 16 + TILE * 16;
+    uint32_t vectors = traits->matrices.few_columns == 8 ? 216 : 272; /* at least OWN of the shader, for any TILE */
+    uint32_t own = (vectors + TILE) * 16;
     uint32_t most = traits->properties.limits.maxComputeSharedMemorySize / own, limit = is_gated ? MOST_GATED : MOST_FEW;
     return most < limit ? most : limit;
 }
