@@ -120,3 +120,102 @@ WEFT_KERNEL(weft_rotate_and_store, weft_cuda_phase, phase) {
                        params.order, y, weft_lane(), WEFT_LANES, keep);
     }
 }
+
+/* ---- Rotation without norms, by vectors ---- */
+
+#define AT_A_TIME 3 /* heads, so that few loads wait for others */
+
+/* 16 bytes that are read and written at once, and what the cache has of them. */
+struct alignas(16) weft_reals {
+    float values[4];
+};
+
+struct alignas(8) weft_real_halves {
+    uint16_t values[4];
+};
+
+static __device__ inline void store_four(const weft_kv &kv, int64_t place, const weft_reals &from) {
+    if (kv.is_f16) {
+        weft_real_halves halves;
+        for (int i = 0; i < 4; i++) halves.values[i] = weft_to_f16(from.values[i]);
+        *(weft_real_halves *)((uint16_t *)kv.data + place) = halves;
+    } else {
+        *(weft_reals *)((float *)kv.data + place) = from;
+    }
+}
+
+/* The first and last elements of four pairs. */
+static __device__ inline void rotate_four(const weft_reals (&rotation)[2], int order, weft_reals &first, weft_reals &second) {
+    float *a[4], *b[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        weft_reals &four = i < 2 ? first : second;
+        a[i] = order == WEFT_ROPE_HALVES ? &first.values[i] : &four.values[i % 2 * 2];
+        b[i] = order == WEFT_ROPE_HALVES ? &second.values[i] : &four.values[i % 2 * 2 + 1];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        float cosine = rotation[i / 2].values[i % 2 * 2], sine = rotation[i / 2].values[i % 2 * 2 + 1], x = *a[i], y = *b[i];
+        *a[i] = x * cosine - y * sine;
+        *b[i] = x * sine + y * cosine;
+    }
+}
+
+/* The same as weft_rotate_and_store for heads without norms, which are rotated in whole and are multiples of 8 values. A thread has
+ * the same 8 values, four pairs, of several heads. */
+template <int ORDER> static __device__ inline void rotate_vectors(const weft_cuda_phase &phase) {
+    int head_dim = weft_params<weft_norm_qkv_params>(phase).head_dim, n_q = (int)phase.inputs[WEFT_NORM_QKV_Q].shape[1],
+        n_kv = (int)phase.inputs[WEFT_NORM_QKV_K].shape[1];
+    int n_threads = head_dim / 8, part = (int)threadIdx.x % n_threads, n_together = (int)blockDim.x / n_threads;
+    int own = (int)blockIdx.y * n_together + (int)threadIdx.x / n_threads, stride = n_together * (int)gridDim.y;
+    int n_heads = n_q / head_dim, n_kv_heads = n_kv / head_dim, row = (int)blockIdx.x;
+    int first = ORDER == WEFT_ROPE_HALVES ? part * 4 : part * 8;
+    int second = ORDER == WEFT_ROPE_HALVES ? head_dim / 2 + part * 4 : part * 8 + 4;
+    weft_kv kv =
+        weft_kv_of(phase.inputs[WEFT_NORM_QKV_KV], phase.inputs[WEFT_NORM_QKV_ROWS], phase.inputs[WEFT_NORM_QKV_SEQUENCES]);
+    const int32_t *words = kv.rows + row * WEFT_ROW_WORDS;
+    const weft_cuda_tensor &table = phase.inputs[WEFT_NORM_QKV_TABLE];
+    int position = words[WEFT_ROW_ROPE_POSITION];
+    bool rotates = words[WEFT_ROW_SEQUENCE] >= 0 && position >= 0 && position < table.shape[1];
+    int64_t place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]), to_next = kv.page_size * kv.head_dim;
+    if (weft_cancelled(phase)) return;
+    if ((int)threadIdx.x >= n_together * n_threads) return;
+    float *queries = weft_at<float>(phase.outputs[WEFT_NORM_QKV_OUT_Y]) + (int64_t)row * n_q;
+    const float *keys = keys_of(phase) + (int64_t)row * n_kv - n_q, *values = values_of(phase) + (int64_t)row * n_kv - n_q - n_kv;
+    const weft_reals *rotation = (const weft_reals *)(weft_at<const float>(table) + (rotates ? (int64_t)position * head_dim : 0));
+    weft_reals own_rotation[2] = {rotation[2 * part], rotation[2 * part + 1]};
+    for (int head = own; head < n_heads + 2 * n_kv_heads; head += AT_A_TIME * stride) {
+        weft_reals x[AT_A_TIME][2];
+#pragma unroll
+        for (int i = 0; i < AT_A_TIME; i++) {
+            int at = head + i * stride;
+            if (at >= n_heads + 2 * n_kv_heads) break;
+            const float *from = (at < n_heads ? queries : at < n_heads + n_kv_heads ? keys : values) + at * head_dim;
+            x[i][0] = *(const weft_reals *)(from + first);
+            x[i][1] = *(const weft_reals *)(from + second);
+        }
+#pragma unroll
+        for (int i = 0; i < AT_A_TIME; i++) {
+            int at = head + i * stride, kv_head = at - n_heads;
+            if (at >= n_heads + 2 * n_kv_heads) break;
+            if (rotates && kv_head < n_kv_heads) rotate_four(own_rotation, ORDER, x[i][0], x[i][1]);
+            if (kv_head < 0) {
+                *(weft_reals *)(queries + at * head_dim + first) = x[i][0];
+                *(weft_reals *)(queries + at * head_dim + second) = x[i][1];
+            } else if (place >= 0) {
+                int64_t to = kv_head < n_kv_heads ? place + kv_head * to_next
+                                                  : place + (kv_head - n_kv_heads) * to_next + weft_kv_values(kv);
+                store_four(kv, to + first, x[i][0]);
+                store_four(kv, to + second, x[i][1]);
+            }
+        }
+    }
+}
+
+WEFT_KERNEL(weft_rotate_halves, weft_cuda_phase, phase) {
+    rotate_vectors<WEFT_ROPE_HALVES>(phase);
+}
+
+WEFT_KERNEL(weft_rotate_adjacent, weft_cuda_phase, phase) {
+    rotate_vectors<WEFT_ROPE_ADJACENT>(phase);
+}

@@ -1,6 +1,7 @@
 #include "weft/ops/norm_qkv.h"
 
 #include "backends/cuda/products.h"
+#include "weft/ops/rope.h"
 
 /* Scratch: the normalised columns, the keys, the values. */
 
@@ -15,7 +16,28 @@ static uint64_t scratch_bytes(const weft_phase *phase) {
     return (uint64_t)n_floats * sizeof(float);
 }
 
-#define MANY_ROWS 64 /* which fill the device with one block each */
+#define MANY_ROWS 64            /* which fill the device with one block each */
+#define MANY_ROTATED_BLOCKS 512 /* which fill it with a block's threads, and have work for each thread */
+
+/* Whether heads have no norms and are rotated in whole, by vectors of 4 values. */
+static bool has_vectors(const weft_phase *phase) {
+    const weft_place *inputs = phase->inputs;
+    int64_t head_dim = ((const weft_norm_qkv_params *)phase->params)->head_dim;
+    return inputs[WEFT_NORM_QKV_Q_NORM].address == 0 && inputs[WEFT_NORM_QKV_K_NORM].address == 0 && head_dim % 8 == 0 &&
+           head_dim <= 1024 && inputs[WEFT_NORM_QKV_TABLE].tensor.shape[0] == head_dim &&
+           inputs[WEFT_NORM_QKV_X].tensor.shape[0] % 4 == 0;
+}
+
+static void record_vectors(weft_cuda_recorder *recorder, const weft_phase *phase) {
+    const weft_norm_qkv_params *params = phase->params;
+    const int64_t threads = 256, n_columns = phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1];
+    int64_t n_heads =
+        (phase->inputs[WEFT_NORM_QKV_Q].tensor.shape[1] + 2 * phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1]) / params->head_dim;
+    int64_t most = weft_cuda_ceil(n_heads, threads / (params->head_dim / 8)),
+            wanted = weft_cuda_ceil(MANY_ROTATED_BLOCKS, n_columns);
+    weft_cuda_record_entry(recorder, "norm_qkv", params->order == WEFT_ROPE_HALVES ? "weft_rotate_halves" : "weft_rotate_adjacent",
+                           weft_cuda_blocks(n_columns, wanted < most ? wanted : most, threads), phase);
+}
 
 /* Rotates queries and keys, and writes keys and values into the cache. */
 static void record_rest(weft_cuda_recorder *recorder, const weft_phase *phase) {
@@ -23,6 +45,10 @@ static void record_rest(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const int64_t warps = 8, n_q = phase->inputs[WEFT_NORM_QKV_Q].tensor.shape[1],
                   n_kv = phase->inputs[WEFT_NORM_QKV_K].tensor.shape[1];
     int64_t n_columns = phase->inputs[WEFT_NORM_QKV_X].tensor.shape[1], n_heads = (n_q + 2 * n_kv) / params->head_dim;
+    if (has_vectors(phase)) {
+        record_vectors(recorder, phase);
+        return;
+    }
     weft_cuda_shape shape =
         weft_cuda_blocks(n_columns, n_columns < MANY_ROWS ? weft_cuda_ceil(n_heads, warps) : 1, warps * WEFT_CUDA_WARP);
     weft_cuda_record_entry(recorder, "norm_qkv", "weft_rotate_and_store", shape, phase);
