@@ -258,11 +258,19 @@ static void chunk(rig *r, int position, int n, int all) {
     step(r, rows, all);
 }
 
+/* Runs of one row, of two sequences in turn: more segments than blocks, and than a block lists at a time. */
+static void in_turn(rig *r, int position) {
+    row rows[MOST_ROWS];
+    for (int i = 0; i < MOST_ROWS; i++) rows[i] = i % 2 ? (row){1, 30 + i} : i == 20 ? (row){-1, 0} : (row){0, position + i};
+    step(r, rows, MOST_ROWS);
+}
+
 static const shape shapes[] = {
     {64, 1, 3, 64, 0, 3.0f, 1.0f, true},   {64, 4, 16, 64, 0, 3.0f, 1.0f, true},     {64, 4, 16, 128, 100, 3.0f, 1.0f, true},
     {128, 2, 6, 64, 0, 3.0f, 1.0f, true},  {128, 4, 16, 64, 0, 3.0f, 1.0f, false},   {64, 2, 4, 64, 0, 1e6f, 1.0f, false},
     {64, 2, 4, 64, 0, 1e-6f, 1.0f, false}, {64, 2, 4, 64, 0, 3.0f, 1e-6f, false},    {128, 2, 1, 64, 0, 1e-4f, 6e4f, false},
-    {64, 4, 16, 64, 0, 1e6f, 6e4f, false}, {128, 2, 4, 64, 1000, 3.0f, 1.0f, false},
+    {64, 4, 16, 64, 0, 1e6f, 6e4f, false}, {128, 2, 4, 64, 1000, 3.0f, 1.0f, false}, {128, 4, 6, 64, 0, 3.0f, 1.0f, true},
+    {64, 4, 3, 64, 70, 3.0f, 1.0f, true},
 };
 
 static void rows_have_the_same_bits(void **state) {
@@ -280,6 +288,7 @@ static void rows_have_the_same_bits(void **state) {
         /* Rows of two pages; of steps that see 16 pieces and 17, which the emulated device takes in ranges of other lengths. */
         chunk(&r, 28, 48, MOST_ROWS);
         chunk(&r, 220, 50, MOST_ROWS);
+        if (r.s->far) in_turn(&r, 1010);
         if (r.s->far) chunk(&r, 1004, 41, MOST_ROWS);
         if (r.s->far) chunk(&r, 1015, 48, 49);
         close_rig(&r);

@@ -27,6 +27,8 @@
 #define WARPS WEFT_ATTENTION_WARPS
 #define ONES 0x3c003c00u /* two half floats */
 #define LOG2_E 1.44269504f
+#define LINE_HALVES 64    /* of a cache line */
+#define MOST_PREFETCHED 4 /* pieces */
 
 /* 16 bytes that are read and written at once. */
 struct alignas(16) weft_four {
@@ -58,16 +60,30 @@ static __device__ inline float weft_weight(float x, float largest) {
 }
 
 static __device__ inline uint32_t weft_halves(float first, float second) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint32_t halves;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(halves) : "f"(second), "f"(first));
+    return halves;
+#else
     return weft_to_f16(first) | (uint32_t)weft_to_f16(second) << 16;
+#endif
 }
 
 /* The same place of two positions' values, as an operand whose steps are positions. */
 static __device__ inline uint32_t weft_first_halves(uint32_t a, uint32_t b) {
+#ifdef __CUDA_ARCH__
+    return __byte_perm(a, b, 0x5410);
+#else
     return (a & 0xffffu) | b << 16;
+#endif
 }
 
 static __device__ inline uint32_t weft_second_halves(uint32_t a, uint32_t b) {
+#ifdef __CUDA_ARCH__
+    return __byte_perm(a, b, 0x7632);
+#else
     return a >> 16 | (b & 0xffff0000u);
+#endif
 }
 
 /* ---- Rows ---- */
@@ -102,7 +118,6 @@ struct weft_segment {
     int first_row, n_rows; /* n_rows 0: there is no such segment */
     int32_t sequence;
     int range_pieces;
-    bool continues; /* the rows before are of the same run of rows; found only by weft_find_segment_together */
     int n_segments; /* of all rows; so, too, otherwise more than there are */
 };
 
@@ -149,7 +164,7 @@ static __device__ inline weft_segment weft_find_segment(const weft_cuda_attentio
             break;
         }
     }
-    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1, false, INT32_MAX};
+    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1, INT32_MAX};
     if (first < 0) return segment;
     segment.sequence = weft_kv_sequence(kv, first);
     segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
@@ -220,9 +235,8 @@ static __device__ inline weft_segment weft_find_segment_together(const weft_cuda
     __syncthreads();
     int found[2], n_segments;
     weft_find_bits(lane < n_words ? words[WEFT_MOST_WORDS + lane] : 0, wanted, found, n_segments);
-    weft_segment segment = {0, 0, -1, 1, false, n_segments};
+    weft_segment segment = {0, 0, -1, 1, n_segments};
     int first = found[0];
-    if (first < n_rows) segment.continues = (words[first / WEFT_LANES] >> first % WEFT_LANES & 1u) == 0;
     __syncthreads(); /* `words` may be other memory from here on */
     if (first >= n_rows) return segment;
     segment.first_row = first;
@@ -269,10 +283,13 @@ template <int HEAD> static __device__ inline weft_pieces weft_pieces_of(const we
 }
 
 /* The first key of a piece of the sequence's table, or null if it has no page there. */
-template <int HEAD> static __device__ inline const uint16_t *weft_keys_of(const weft_pieces &pieces, int piece) {
-    int32_t page = pieces.table[piece / pieces.pieces_a_page];
+template <int HEAD> static __device__ inline const uint16_t *weft_keys_in(const weft_pieces &pieces, int32_t page, int piece) {
     if (page < 0 || page >= pieces.n_pages) return nullptr;
     return pieces.data + (int64_t)page * 2 * pieces.to_values + piece % pieces.pieces_a_page * (PIECE * HEAD);
+}
+
+template <int HEAD> static __device__ inline const uint16_t *weft_keys_of(const weft_pieces &pieces, int piece) {
+    return weft_keys_in<HEAD>(pieces, pieces.table[piece / pieces.pieces_a_page], piece);
 }
 
 /* ---- Operands ---- */
@@ -328,16 +345,16 @@ static __device__ inline void weft_multiply_keys(const uint32_t (&first)[4], con
     weft_mma(scores, second, keys.z, keys.w);
 }
 
-/* Scales a lane's scores, which are of positions `position` and the next, and leaves out what their rows do not see. Raises the
- * largest of each. */
-template <int HEAD>
+/* Scales a lane's scores, which are of positions `position` and the next, and leaves out what their rows do not see, unless they
+ * see all. Raises the largest of each. */
+template <int HEAD, bool SEES_ALL = false>
 static __device__ inline void weft_scale_scores(const weft_queries<HEAD> &q, int position, float (&scores)[4],
                                                 float (&largest)[2]) {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         int at = position + i % 2, half = i / 2;
         float score = weft_times(scores[i], q.scales[half]);
-        scores[i] = at >= q.seen[half].low && at < q.seen[half].high ? score : -WEFT_INFINITY;
+        scores[i] = SEES_ALL || (at >= q.seen[half].low && at < q.seen[half].high) ? score : -WEFT_INFINITY;
         largest[half] = scores[i] > largest[half] ? scores[i] : largest[half];
     }
 }

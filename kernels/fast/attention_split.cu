@@ -2,16 +2,7 @@
  * ranges, so that one row of a long sequence uses the whole device. The last of them to end adds up all ranges. Keys and values go
  * from memory to registers: of a piece, each warp multiplies the keys of 16 positions, and then a quarter of the values of all 64.
  */
-#include "kernels/fast/attention.h"
-
-#define PAD 8             /* halves, so that a warp's loads come from all banks */
-#define LINE_HALVES 64    /* of a cache line */
-#define MOST_PREFETCHED 4 /* pieces */
-
-struct workplace {
-    float largest[WARPS][TILE];
-    uint16_t weights[TILE][PIECE + PAD];
-};
+#include "kernels/fast/attention_few.h"
 
 /* What the last block needs of each range: its factors, and the sum of its weights. */
 struct adding {
@@ -70,57 +61,13 @@ static __device__ inline void multiply_keys(const weft_queries<HEAD> &q, const p
     }
 }
 
-/* Makes weights of the scores, in shared memory. Multiplies the sums so far by the factors that the new largest scores demand. */
 template <int HEAD>
-static __device__ inline void weigh(const weft_queries<HEAD> &q, int first, float (&scores)[2][4], sums<HEAD> &range,
-                                    float (&o)[HEAD / 32][4], float (&weights)[4], workplace &shared_work) {
-    int lane = weft_lane(), warp = (int)threadIdx.x / WEFT_LANES;
-    float largest[2] = {-WEFT_INFINITY, -WEFT_INFINITY};
-#pragma unroll
-    for (int half = 0; half < 2; half++)
-        weft_scale_scores<HEAD>(q, first + warp * 16 + half * 8 + lane % 4 * 2, scores[half], largest);
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        for (int distance = 1; distance < 4; distance *= 2) {
-            float other = __shfl_xor_sync(WEFT_ALL_LANES, largest[i], distance);
-            largest[i] = other > largest[i] ? other : largest[i];
-        }
-        if (lane % 4 == 0) shared_work.largest[warp][lane / 4 + i * 8] = largest[i];
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        float larger = range.largest[i];
-        for (int other = 0; other < WARPS; other++) {
-            float of_warp = shared_work.largest[other][lane / 4 + i * 8];
-            larger = of_warp > larger ? of_warp : larger;
-        }
-        float factor = weft_weight(range.largest[i], larger);
-        range.largest[i] = larger;
-        weights[2 * i] = weft_times(weights[2 * i], factor);
-#pragma unroll
-        for (int n = 0; n < HEAD / 32; n++) {
-            o[n][2 * i] = weft_times(o[n][2 * i], factor);
-            o[n][2 * i + 1] = weft_times(o[n][2 * i + 1], factor);
-        }
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-            *(uint32_t *)&shared_work.weights[lane / 4 + i * 8][warp * 16 + half * 8 + lane % 4 * 2] =
-                weft_halves(weft_weight(scores[half][2 * i], larger), weft_weight(scores[half][2 * i + 1], larger));
-    }
-    __syncthreads();
-}
-
-template <int HEAD>
-static __device__ inline void multiply_values(const piece<HEAD> &from, const workplace &shared_work, float (&o)[HEAD / 32][4],
+static __device__ inline void multiply_values(const piece<HEAD> &from, const weft_few_work &shared_work, float (&o)[HEAD / 32][4],
                                               float (&weights)[4]) {
-    int row = weft_lane() / 4, column = weft_lane() % 4 * 2;
 #pragma unroll
     for (int step = 0; step < PIECE / 16; step++) {
-        const uint16_t *top = &shared_work.weights[row][step * 16 + column],
-                       *bottom = &shared_work.weights[row + 8][step * 16 + column];
-        const uint32_t a[4] = {*(const uint32_t *)top, *(const uint32_t *)bottom, *(const uint32_t *)(top + 8),
-                               *(const uint32_t *)(bottom + 8)};
+        uint32_t a[4];
+        weft_few_operand(shared_work, step, a);
         weft_mma(weights, a, ONES, ONES);
 #pragma unroll
         for (int word = 0; word < HEAD / 64; word++) {
@@ -143,7 +90,7 @@ static __device__ inline void load_piece(const weft_pieces &pieces, const weft_s
  * keys and values begin as soon as those of the piece before were multiplied. */
 template <int HEAD>
 static __device__ inline void attend_range(const weft_pieces &pieces, const weft_seen &seen, const weft_queries<HEAD> &q, int from,
-                                           int to, int next, piece<HEAD> &loaded, sums<HEAD> &range, workplace &shared_work) {
+                                           int to, int next, piece<HEAD> &loaded, sums<HEAD> &range, weft_few_work &shared_work) {
     float o[HEAD / 32][4] = {}, weights[4] = {};
     range.largest[0] = range.largest[1] = -WEFT_INFINITY;
     for (int i = from; i < to; i++) {
@@ -152,7 +99,7 @@ static __device__ inline void attend_range(const weft_pieces &pieces, const weft
         const uint16_t *key = following < 0 ? nullptr : weft_keys_of<HEAD>(pieces, following);
         multiply_keys<HEAD>(q, loaded, scores);
         if (following >= 0) load_keys<HEAD>(key, loaded);
-        weigh<HEAD>(q, i * PIECE, scores, range, o, weights, shared_work);
+        weft_weigh_few<HEAD>(q, i * PIECE, scores, range.largest, o, weights, shared_work);
         multiply_values<HEAD>(loaded, shared_work, o, weights);
         if (following >= 0) load_values<HEAD>(key, pieces.to_values, seen, following * PIECE, loaded);
     }
@@ -363,7 +310,7 @@ template <int HEAD> static __device__ inline void prefetch(const share &own) {
 
 template <int HEAD>
 static __device__ inline void attend(const weft_cuda_attention &argument, const weft_kv &kv, const share &own_share, int slot,
-                                     int kv_head, workplace &shared_work, adding &shared_adding) {
+                                     int kv_head, weft_few_work &shared_work, adding &shared_adding) {
     const weft_segment &segment = own_share.segment;
     int n_heads = weft_params<weft_attention_params>(argument.phase).n_heads, group = n_heads / (int)kv.n_kv_heads;
     int n_ranges = own_share.n_ranges, n_blocks = own_share.n_blocks;
@@ -401,7 +348,7 @@ static __device__ inline void attend(const weft_cuda_attention &argument, const 
 /* Grid: blocks of a segment; KV heads of as many segments at a time as there is room for. What a block needs to know of its first
  * segment, it finds out before it waits. */
 template <int HEAD> static __device__ inline void attend_segments(const weft_cuda_attention &argument) {
-    __shared__ workplace shared_work;
+    __shared__ weft_few_work shared_work;
     __shared__ adding shared_adding;
     __shared__ uint32_t shared_words[2 * WEFT_MOST_WORDS];
     weft_kv kv = weft_attention_kv(argument);
@@ -412,15 +359,13 @@ template <int HEAD> static __device__ inline void attend_segments(const weft_cud
         weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
                                    ? weft_find_segment_together(argument, kv, n_rows, window, slot, shared_words)
                                    : weft_find_segment(argument, kv, n_rows, window, slot);
-        bool is_other = argument.segment_rows > argument.few_rows && (segment.n_rows > argument.few_rows || segment.continues);
         share own = share_of<HEAD>(argument, kv, segment, kv_head);
         if (slot == first_slot) {
-            if (segment.n_rows > 0 && !is_other) prefetch<HEAD>(own);
+            if (segment.n_rows > 0) prefetch<HEAD>(own);
             if (weft_cancelled(argument.phase)) return;
         }
         if (segment.n_rows == 0) return;
         n_segments = segment.n_segments;
-        if (is_other) continue;
         attend<HEAD>(argument, kv, own, slot, kv_head, shared_work, shared_adding);
     }
 }

@@ -73,7 +73,8 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
 
 #define MANY_PAIRS 3072     /* of a row and a head: they fill the device without sharing a segment's ranges among blocks */
 #define SHARED_SEGMENTS 128 /* and KV heads at most, if blocks share their ranges */
-#define MOST_SLOTS 64       /* segments that a kernel for mixed steps begins at the same time, if that does not fill the device */
+#define BLOCKS_OF_64 3      /* of attention_tiles.cu that a multiprocessor has at a time, with heads of 64 values */
+#define BLOCKS_OF_128 2
 
 static int64_t head_dim_of(const weft_phase *phase) {
     return phase->inputs[WEFT_ATTENTION_KV].tensor.shape[0];
@@ -138,29 +139,38 @@ static uint64_t halves_scratch_bytes(const weft_phase *phase) {
     return is_shared(phase) ? parts_bytes(phase) : 0;
 }
 
-/* Segments of more rows than are in one operand of the matrix unit. */
+/* Segments of any number of rows; each block has several. */
 static void record_tiles(weft_cuda_recorder *recorder, const weft_phase *phase, weft_cuda_attention *argument) {
-    int64_t n_segments = weft_cuda_ceil(rows_of(phase), argument->segment_rows) + 1;
-    weft_cuda_launch(recorder, "attention_tiles", head_dim_of(phase) == 64 ? "weft_attention_tiles_64" : "weft_attention_tiles_128",
-                     weft_cuda_blocks(kv_heads_of(phase), n_segments, WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP), argument);
+    const weft_backend_device *device = weft_cuda_recorder_device(recorder);
+    bool is_64 = head_dim_of(phase) == 64;
+    int64_t stage = 2 * WEFT_ATTENTION_PIECE * head_dim_of(phase) * (int64_t)sizeof(uint16_t);
+    int64_t beside = WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE * head_dim_of(phase) * (int64_t)sizeof(uint16_t) /* queries */
+                     + WEFT_ATTENTION_LIST_BYTES;
+    int64_t at_a_time = weft_cuda_ceil((is_64 ? BLOCKS_OF_64 : BLOCKS_OF_128) * device->multiprocessors, kv_heads_of(phase));
+    argument->n_stages = 3 * stage + beside <= device->shared_bytes ? 3 : 2;
+    weft_cuda_shape shape =
+        weft_cuda_blocks(kv_heads_of(phase), smaller(rows_of(phase), at_a_time), WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP);
+    shape.shared_bytes = (uint32_t)(argument->n_stages * stage + beside);
+    weft_cuda_launch(recorder, "attention_tiles", is_64 ? "weft_attention_tiles_64" : "weft_attention_tiles_128", shape, argument);
 }
 
 static void record_halves(weft_cuda_recorder *recorder, const weft_phase *phase) {
     int64_t group = heads_of(phase) / kv_heads_of(phase), split_rows = WEFT_ATTENTION_TILE / group, n_blocks = 1;
-    int64_t of_mixed = weft_cuda_ceil(2 * weft_cuda_recorder_device(recorder)->multiprocessors, kv_heads_of(phase));
-    int64_t n_slots = smaller(rows_of(phase), has_tiles(phase) ? smaller(MOST_SLOTS, of_mixed) : 65535 / kv_heads_of(phase));
     weft_cuda_attention argument = {.phase = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0})};
     argument.most_ranges = (int32_t)most_ranges(phase, weft_cuda_recorder_device(recorder)->multiprocessors);
-    argument.segment_rows = argument.few_rows = (int32_t)split_rows;
-    if (has_tiles(phase)) {
-        argument.segment_rows = (int32_t)(WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE / group);
+    argument.few_rows = (int32_t)split_rows;
+    argument.segment_rows = (int32_t)(has_tiles(phase) ? WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE / group : split_rows);
+    if (has_tiles(phase) || rows_of(phase) * kv_heads_of(phase) > SHARED_SEGMENTS) {
         record_tiles(recorder, phase, &argument);
-    } else if (is_shared(phase)) {
-        argument.counters = weft_cuda_counters(recorder, (size_t)(n_slots * kv_heads_of(phase)));
+        return;
+    }
+    if (is_shared(phase)) {
+        argument.counters = weft_cuda_counters(recorder, (size_t)(rows_of(phase) * kv_heads_of(phase)));
         if (argument.counters != 0) n_blocks = argument.most_ranges;
     }
     weft_cuda_launch(recorder, "attention_split", head_dim_of(phase) == 64 ? "weft_attention_split_64" : "weft_attention_split_128",
-                     weft_cuda_blocks(n_blocks, n_slots * kv_heads_of(phase), WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP), &argument);
+                     weft_cuda_blocks(n_blocks, rows_of(phase) * kv_heads_of(phase), WEFT_ATTENTION_WARPS * WEFT_CUDA_WARP),
+                     &argument);
 }
 
 static const weft_cuda_kernel kernels[] = {
