@@ -48,9 +48,14 @@ static __device__ inline void weft_wait_for_kernels() {
 #endif
 }
 
+/* Before the wait, too. */
+template <typename T> static __device__ inline bool weft_will_be_cancelled(const T &argument) {
+    return ((const volatile weft_cuda_control *)argument.control)->cancelled != 0;
+}
+
 /* Waits for the kernels before. Returns whether the step was cancelled when it began, the same for all kernels of a step. */
 template <typename T> static __device__ inline bool weft_cancelled_alone(const T &argument) {
-    bool cancelled = ((const volatile weft_cuda_control *)argument.control)->cancelled != 0;
+    bool cancelled = weft_will_be_cancelled(argument);
     weft_wait_for_kernels();
     return cancelled;
 }

@@ -152,4 +152,35 @@ WEFT_SHARED weft_wide_places weft_wide_places_of(const weft_cuda_wide *wide) {
     return places;
 }
 
+/* ---- Several columns: the kernel that prepares many has prepared them ---- */
+
+#define WEFT_SEVERAL_WARPS 27 /* that multiply, at most; one more copies columns */
+#define WEFT_SEVERAL_UNIT_BYTES (8 * WEFT_COLUMN_UNIT_BYTES)
+
+/* Shared memory, after the slots. */
+typedef struct weft_several_places {
+    int32_t columns, scales, sums, turns, barriers, end;
+} weft_several_places;
+
+typedef struct weft_cuda_several {
+    weft_cuda_product product;
+    uint64_t factors; /* of the norm, for each column */
+    int32_t padded_columns;
+    int32_t n_warps; /* that multiply */
+    int32_t n_ring;  /* units of columns in shared memory */
+    weft_several_places places;
+} weft_cuda_several;
+
+/* Of a block with some bands and 8 `groups` columns. */
+WEFT_SHARED weft_several_places weft_several_places_of(const weft_cuda_several *several, int n_bands, int groups) {
+    weft_several_places places;
+    places.columns = (several->n_warps * several->product.n_slots * several->product.slot_bytes + 127) / 128 * 128;
+    places.scales = places.columns + several->n_ring * groups * WEFT_SEVERAL_UNIT_BYTES;
+    places.sums = places.scales + several->n_ring * groups * 8 * 4;
+    places.turns = places.sums + n_bands * groups * 8 * WEFT_UNIT_ROWS * 4;
+    places.barriers = places.turns + (n_bands + 1) / 2 * 8;
+    places.end = places.barriers + (several->n_warps * several->product.n_slots + 2 * several->n_ring) * 8;
+    return places;
+}
+
 #endif

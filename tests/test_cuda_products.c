@@ -224,6 +224,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_Q4_K, 768, 144, false, 1e-2, 1.0}, 200},
         {{WEFT_Q6_K, 4352, 128, false, 1e-2, 1.0}, 136},
         {{WEFT_F16, 512, 128, true, 1e-2, 1.0}, 100},
+        {{WEFT_Q6_K, 4096, 144, false, 1e-2, 1.0}, 32},
 #else
         {{WEFT_Q4_K, 768, 4224, false, 1e-2, 1.0}, 512},
         {{WEFT_Q6_K, 4352, 4224, false, 1e-2, 1.0}, 500},
@@ -233,6 +234,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_Q4_K, 4352, 2100, false, 1e-2, 1.0}, 255},
         {{WEFT_Q4_K, 768, 2112, true, 1e-2, 1.0}, 120},
         {{WEFT_BF16, 4352, 2112, false, 1e-2, 1.0}, 40},
+        {{WEFT_Q6_K, 4096, 4224, false, 1e-2, 1.0}, 32},
 #endif
     };
     static data d;

@@ -26,6 +26,12 @@ static inline weft_cuda_shape weft_cuda_blocks(int64_t x, int64_t y, uint32_t th
     return (weft_cuda_shape){{x, y}, threads, 0};
 }
 
+/* Bytes of shared memory that a block has where so many share a multiprocessor. */
+static inline int weft_cuda_shared_of(const weft_backend_device *device, int blocks) {
+    const int reserved = 1024; /* for each block */
+    return (device->shared_bytes + reserved) / blocks - reserved;
+}
+
 static inline weft_cuda_columns weft_cuda_all(int64_t n) {
     return (weft_cuda_columns){0, n};
 }

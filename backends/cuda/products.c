@@ -1,8 +1,10 @@
 #include "backends/cuda/products.h"
 
+#include "backends/cuda/products_several.h"
 #include "backends/cuda/products_wide.h"
 
-/* The kernel for few columns reads the weights once for each 8 columns; up to here it is faster than tiles. */
+/* The kernel for few columns reads the weights once for each 8 columns; up to here it is faster than tiles, and than others for few
+ * weights. */
 #define MOST_FEW 16
 #define MOST_SLOTS 2
 #define MOST_COLUMN_BYTES 65536 /* of a block's prepared columns; where all slices need more, a block has one slice */
@@ -14,6 +16,8 @@
 /* From so many bytes of units of a multiprocessor on, there are many: with one column, and with more. */
 #define LONG_BYTES 90000
 #define LONG_BYTES_OF_MANY 20000
+/* From so many on, 9 columns and more are prepared in a launch of their own. */
+#define LONG_BYTES_OF_SEVERAL 40000
 /* Where there are many, a block has a multiprocessor alone from so many units of all its columns on, or, if a column has fewer than
  * SHORT_COLUMN, from the second number on. */
 #define ALONE_UNITS 16
@@ -39,7 +43,7 @@ void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, 
 static uint64_t prepared_bytes(int64_t n_units, int64_t n_columns) {
     uint64_t bytes = (uint64_t)(n_columns * n_units) * (WEFT_COLUMN_UNIT_BYTES + 2 * sizeof(float));
     uint64_t wide = weft_cuda_wide_bytes(n_units, n_columns);
-    return n_columns <= MOST_FEW ? 0 : bytes > wide ? bytes : wide;
+    return n_columns <= WEFT_FEW_COLUMNS ? 0 : bytes > wide ? bytes : wide;
 }
 
 uint64_t weft_cuda_product_bytes(int64_t k, int64_t n_rows, int64_t n_matrices, int64_t n_columns) {
@@ -68,12 +72,6 @@ static int largest_unit(const weft_cuda_product *product) {
     return largest;
 }
 
-/* Bytes of shared memory for which two blocks fit on a multiprocessor. */
-static int half_of_shared(const weft_backend_device *device) {
-    const int reserved = 1024; /* for each block */
-    return (device->shared_bytes + reserved) / 2 - reserved;
-}
-
 /* Bands of a round: results for all threads that finish, but not too many sums to keep, and units for all warps in two rounds. */
 static int round_bands(const weft_cuda_product *product, int n_columns, int n_warps) {
     int units = weft_few_units(product) * (product->gated ? 2 : 1);
@@ -98,7 +96,7 @@ static int choose_slots(weft_cuda_product *product, int n_columns, int n_warps, 
 static int choose_warps(const weft_backend_device *device, weft_cuda_product *product, int n_columns, bool alone, int *n_warps) {
     product->n_finishers = WEFT_FEW_FINISHERS;
     for (; !alone && *n_warps >= FEWEST_WARPS; *n_warps -= 2) {
-        int bytes = choose_slots(product, n_columns, *n_warps, half_of_shared(device));
+        int bytes = choose_slots(product, n_columns, *n_warps, weft_cuda_shared_of(device, 2));
         if (bytes > 0) return bytes;
     }
     product->n_finishers = WEFT_FEW_FINISHERS_ALONE;
@@ -193,6 +191,20 @@ static void record_tiles(weft_cuda_recorder *recorder, weft_cuda_product *produc
     weft_cuda_launch(recorder, "products", tile->entry, shape, product);
 }
 
+/* Returns whether the slices' sums are yet to be added up. */
+static bool record_columns(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch) {
+    const weft_backend_device *device = weft_cuda_recorder_device(recorder);
+    bool has_wide = weft_cuda_has_wide(device);
+    int64_t units = (int64_t)product->n_bands * (product->gated ? 2 : 1) * product->n_units;
+    bool is_long = units * largest_unit(product) / device->multiprocessors > LONG_BYTES_OF_SEVERAL;
+    if (product->n_columns <= WEFT_FEW_COLUMNS || (product->n_columns <= MOST_FEW && !(has_wide && is_long)))
+        return record_few(recorder, product);
+    if (weft_cuda_wants_several(device, product)) return weft_cuda_record_several(recorder, product, scratch);
+    if (has_wide) return weft_cuda_record_wide(recorder, product, scratch);
+    record_tiles(recorder, product);
+    return product->n_slices > 1;
+}
+
 void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch) {
     const int64_t threads = 128;
     product->control = weft_cuda_recorder_control(recorder);
@@ -202,13 +214,7 @@ void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *pro
     product->n_bands = 0;
     for (int i = 0; i < (product->gated ? 1 : product->n_matrices); i++) product->n_bands += product->matrices[i].n_bands;
     place_scratch(product, scratch);
-    bool has_slices = product->n_slices > 1;
-    if (product->n_columns <= MOST_FEW)
-        has_slices = record_few(recorder, product);
-    else if (weft_cuda_has_wide(weft_cuda_recorder_device(recorder)))
-        has_slices = weft_cuda_record_wide(recorder, product, scratch);
-    else
-        record_tiles(recorder, product);
+    bool has_slices = record_columns(recorder, product, scratch);
     if (!has_slices) return;
     int64_t rows = (int64_t)product->n_bands * WEFT_UNIT_ROWS, n_groups = product->n_columns;
     if (n_groups > MOST_FEW) n_groups = weft_cuda_ceil(n_groups, ADDED_COLUMNS);

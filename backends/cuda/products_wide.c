@@ -6,14 +6,15 @@
 #define PREPARING_WARPS 8
 
 /* `unit_cost` and `tile_cost` are about how many cycles a block needs for a unit of a tile, and for the sums of a
- * slice: measured on an H200. */
+ * slice: measured on an H200. Where a multiprocessor has two blocks, `shared_cost` is for a unit of both. */
 static const struct tile {
-    int rows, columns;
-    int64_t unit_cost, tile_cost;
+    int rows, columns, blocks;
+    int64_t unit_cost, shared_cost, tile_cost;
     const char *entry;
-} tiles[] = {{128, 176, 4900, 11000, "weft_product_wide_128_176"}, {128, 128, 3600, 9000, "weft_product_wide_128_128"},
-             {128, 64, 2650, 4500, "weft_product_wide_128_64"},    {64, 128, 2700, 4500, "weft_product_wide_64_64"},
-             {64, 64, 2300, 2500, "weft_product_wide_64_32"},      {64, 32, 2100, 2000, "weft_product_wide_64_16"}};
+} tiles[] = {{128, 176, 1, 4900, 0, 11000, "weft_product_wide_128_176"}, {128, 128, 1, 3600, 0, 9000, "weft_product_wide_128_128"},
+             {128, 64, 1, 2650, 0, 4500, "weft_product_wide_128_64"},    {64, 128, 1, 2700, 0, 4500, "weft_product_wide_64_64"},
+             {128, 32, 2, 2000, 3800, 4000, "weft_product_wide_128_32"}, {64, 64, 2, 1950, 3800, 4000, "weft_product_wide_64_32"},
+             {128, 16, 2, 1700, 3350, 3000, "weft_product_wide_128_16"}, {64, 32, 2, 1600, 3250, 3000, "weft_product_wide_64_16"}};
 #define N_TILES (sizeof tiles / sizeof *tiles)
 #define ADDING_COST 5000 /* of a launch that adds up slices, */
 #define ADDING_COLUMN 20 /* and of each column */
@@ -53,34 +54,43 @@ static int64_t n_tiles(const weft_cuda_product *product, const struct tile *tile
     return row_tiles(product, tile->rows) * weft_cuda_ceil(product->n_columns, tile->columns);
 }
 
-static int64_t cost(const weft_cuda_product *product, const struct tile *tile, bool in_turn, int multiprocessors) {
-    int64_t items = n_tiles(product, tile), units = product->n_units, slices = product->n_slices;
-    if (in_turn) return weft_cuda_ceil(items, multiprocessors) * (units * tile->unit_cost + slices * tile->tile_cost);
-    units = weft_slice_units(product->n_units, product->n_slices);
-    return weft_cuda_ceil(items * slices, multiprocessors) * (units * tile->unit_cost + tile->tile_cost) + ADDING_COST +
-           ADDING_COLUMN * product->n_columns;
+/* Of `items` on all multiprocessors, each of some units and one or more slices' sums. */
+static int64_t cost_of(const struct tile *tile, int64_t items, int64_t units, int64_t slices, int multiprocessors) {
+    int64_t slots = (int64_t)tile->blocks * multiprocessors, rounds = items / slots, left = items % slots;
+    int64_t sums = slices * tile->tile_cost, whole = units * (tile->blocks == 1 ? tile->unit_cost : tile->shared_cost) + sums;
+    if (left > multiprocessors) return (rounds + 1) * whole;
+    return rounds * whole + (left > 0 ? units * tile->unit_cost + sums : 0);
 }
 
-/* As many stages as there is room for. */
-static uint32_t choose_stages(const weft_backend_device *device, weft_cuda_wide *wide, int rows) {
-    int largest = 0;
+static int64_t cost(const weft_cuda_product *product, const struct tile *tile, bool in_turn, int multiprocessors) {
+    int64_t items = n_tiles(product, tile), units = product->n_units, slices = product->n_slices;
+    if (in_turn) return cost_of(tile, items, units, slices, multiprocessors);
+    units = weft_slice_units(product->n_units, product->n_slices);
+    return cost_of(tile, items * slices, units, 1, multiprocessors) + ADDING_COST + ADDING_COLUMN * product->n_columns;
+}
+
+/* As many stages as there is room for. Returns the bytes of shared memory, or 0 if a tile needs more. */
+static uint32_t choose_stages(const weft_backend_device *device, weft_cuda_wide *wide, const struct tile *tile) {
+    int largest = 0, most = weft_cuda_shared_of(device, tile->blocks);
     for (int i = 0; i < wide->product.n_matrices; i++) {
         int bytes = weft_unit_bytes(wide->product.matrices[i].format);
         if (bytes > largest) largest = bytes;
     }
-    wide->weight_stage_bytes = largest * rows / WEFT_UNIT_ROWS;
+    wide->tile_columns = tile->columns;
+    wide->weight_stage_bytes = largest * tile->rows / WEFT_UNIT_ROWS;
     for (int units = MOST_STAGES; units > 1; units--) {
         wide->n_weight_stages = units;
-        for (wide->n_column_stages = 4 * units; wide->n_column_stages > 3; wide->n_column_stages--)
-            if (weft_wide_places_of(wide).end <= device->shared_bytes && wide->n_column_stages >= 2 * units) break;
-        if (wide->n_column_stages > 3) break;
+        for (wide->n_column_stages = 4 * units; wide->n_column_stages > 3; wide->n_column_stages--) {
+            int bytes = weft_wide_places_of(wide).end;
+            if (bytes <= most && wide->n_column_stages >= 2 * units) return (uint32_t)bytes;
+        }
     }
-    return (uint32_t)weft_wide_places_of(wide).end;
+    return 0;
 }
 
-bool weft_cuda_record_wide(weft_cuda_recorder *recorder, const weft_cuda_product *product, uint64_t scratch) {
-    const weft_backend_device *device = weft_cuda_recorder_device(recorder);
-    weft_cuda_wide wide = {.product = *product, .padded_columns = (int32_t)padded(product->n_columns)};
+/* The cheapest tile that fits. */
+static const struct tile *choose_tile(const weft_backend_device *device, weft_cuda_wide *wide) {
+    const weft_cuda_product *product = &wide->product;
     const struct tile *tile = NULL;
     int64_t lowest = 0;
     for (size_t i = 0; i < 2 * N_TILES; i++) {
@@ -88,24 +98,35 @@ bool weft_cuda_record_wide(weft_cuda_recorder *recorder, const weft_cuda_product
         if (!in_turn && product->n_slices == 1) continue;
         if (product->gated && tiles[i / 2].columns > WEFT_WIDE_GATED) continue;
         int64_t found = cost(product, &tiles[i / 2], in_turn, device->multiprocessors);
-        if (tile != NULL && found >= lowest) continue;
+        if ((tile != NULL && found >= lowest) || choose_stages(device, wide, &tiles[i / 2]) == 0) continue;
         lowest = found;
         tile = &tiles[i / 2];
-        wide.in_turn = in_turn;
+        wide->in_turn = in_turn;
     }
-    place_columns(&wide, scratch);
-    wide.tile_columns = tile->columns;
+    return tile;
+}
+
+void weft_cuda_record_prepare(weft_cuda_recorder *recorder, weft_cuda_wide *wide, uint64_t scratch) {
+    const weft_cuda_product *product = &wide->product;
+    wide->padded_columns = (int32_t)padded(product->n_columns);
+    place_columns(wide, scratch);
+    int most = product->has_norm ? 2 * PREPARING_WARPS : PREPARING_WARPS;
+    int warps = product->n_units < most ? product->n_units : most;
+    int64_t blocks = product->has_norm ? 1 : weft_cuda_ceil(product->n_units, warps);
+    weft_cuda_launch(recorder, FILE_OF_KERNELS, "weft_prepare_wide",
+                     weft_cuda_blocks(wide->padded_columns / WEFT_WIDE_PREPARED, blocks, (uint32_t)(warps * WEFT_CUDA_WARP)), wide);
+}
+
+bool weft_cuda_record_wide(weft_cuda_recorder *recorder, const weft_cuda_product *product, uint64_t scratch) {
+    const weft_backend_device *device = weft_cuda_recorder_device(recorder);
+    weft_cuda_wide wide = {.product = *product};
+    const struct tile *tile = choose_tile(device, &wide);
+    weft_cuda_shape shape = {{1, 1}, THREADS, choose_stages(device, &wide, tile)};
     wide.n_column_tiles = (int32_t)weft_cuda_ceil(product->n_columns, tile->columns);
     wide.n_items = (int32_t)(n_tiles(product, tile) * (wide.in_turn ? 1 : product->n_slices));
-    int warps = product->n_units < PREPARING_WARPS ? product->n_units : PREPARING_WARPS;
-    if (product->has_norm) warps = product->n_units < 2 * PREPARING_WARPS ? product->n_units : 2 * PREPARING_WARPS;
-    weft_cuda_launch(recorder, FILE_OF_KERNELS, "weft_prepare_wide",
-                     weft_cuda_blocks(wide.padded_columns / WEFT_WIDE_PREPARED,
-                                      product->has_norm ? 1 : weft_cuda_ceil(product->n_units, warps),
-                                      (uint32_t)(warps * WEFT_CUDA_WARP)),
-                     &wide);
-    weft_cuda_shape shape = {{wide.n_items < device->multiprocessors ? wide.n_items : device->multiprocessors, 1}, THREADS, 0};
-    shape.shared_bytes = choose_stages(device, &wide, tile->rows);
+    weft_cuda_record_prepare(recorder, &wide, scratch);
+    int64_t blocks = (int64_t)tile->blocks * device->multiprocessors;
+    shape.grid[0] = wide.n_items < blocks ? wide.n_items : blocks;
     weft_cuda_launch(recorder, FILE_OF_KERNELS, tile->entry, shape, &wide);
     return !wide.in_turn;
 }

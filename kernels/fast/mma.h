@@ -14,6 +14,16 @@ static __device__ inline void weft_mma(float (&c)[4], const uint32_t (&a)[4], ui
 #endif
 }
 
+/* By all lanes: 32 values of 8 columns, [value / 8][column][8 values], as `b` of two products. */
+static __device__ inline void weft_load_columns(const void *columns, uint32_t (&b)[4]) {
+#if __CUDA_ARCH__ >= 800
+    uint32_t from = (uint32_t)__cvta_generic_to_shared(columns) + threadIdx.x % 32 * 16;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
+                 : "r"(from));
+#endif
+}
+
 /* Bytes `first` and `first + 1` of four int8 codes as two half floats, exactly: the last 8 bits of the half float 1024 + 128 + code
  * are the code with its sign bit inverted. */
 static __device__ inline uint32_t weft_half_codes(uint32_t codes, int first) {

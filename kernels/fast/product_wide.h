@@ -208,8 +208,9 @@ static __device__ inline void weft_wide_compute(const weft_cuda_wide &wide, cons
     }
 }
 
-/* N: columns of a warpgroup. */
-template <int ROWS, int N> static __device__ inline void weft_product_wide(const weft_cuda_wide &wide, uint8_t *shared_memory) {
+/* N: columns of a warpgroup. `BLOCKS` share a multiprocessor. Weights are asked for before the kernel before has ended. */
+template <int ROWS, int N, int BLOCKS>
+static __device__ inline void weft_product_wide(const weft_cuda_wide &wide, uint8_t *shared_memory) {
     weft_wide_memory memory = weft_wide_memory_of(wide, shared_memory);
     int warp = (int)threadIdx.x / WEFT_LANES;
     if (threadIdx.x == 0) {
@@ -225,12 +226,14 @@ template <int ROWS, int N> static __device__ inline void weft_product_wide(const
         weft_barriers_begun();
     }
     __syncthreads();
+    bool copies_weights = warp == WEFT_WIDE_COMPUTING + 1 && !weft_will_be_cancelled(wide.product);
+    if (!copies_weights && weft_cancelled(wide.product)) return;
     if (warp >= WEFT_WIDE_COMPUTING) {
-        weft_give_registers<40>();
+        weft_give_registers<BLOCKS == 1 ? 40 : 32>();
         if (warp == WEFT_WIDE_COMPUTING && weft_lane() == 0) weft_wide_copy_columns<ROWS>(wide, memory);
-        if (warp == WEFT_WIDE_COMPUTING + 1) weft_wide_copy_weights<ROWS>(wide, memory);
+        if (copies_weights) weft_wide_copy_weights<ROWS>(wide, memory);
     } else {
-        weft_take_registers<232>();
+        weft_take_registers<BLOCKS == 1 ? 232 : 104>();
         int group = warp / 4;
         weft_wide_warp own = {{0, 0}, {0, 0}, {0, 0}, ROWS == 64 ? warp % 4 : warp, ROWS == 64 ? group * N : 0, 0};
         for (int item = (int)blockIdx.x; item < wide.n_items; item += (int)gridDim.x)

@@ -6,23 +6,26 @@ extern __shared__ float shared[];
 
 #define THREADS 384
 
-/* Grid: blocks that share the tiles. Of `rows` rows and `columns` columns for each warpgroup. */
+/* Grid: blocks that share the tiles, of which a multiprocessor has so many at a time. Of `rows` rows and `columns` columns for each
+ * warpgroup. */
 #if WEFT_HAS_WARPGROUPS
-#define WEFT_WIDE_KERNEL(rows, columns)                                                                                            \
-    WEFT_KERNEL_OF(weft_product_wide_##rows##_##columns, weft_cuda_wide, wide, THREADS, 1) {                                       \
-        if (!weft_cancelled(wide.product)) weft_product_wide<rows, columns>(wide, (uint8_t *)shared);                              \
+#define WEFT_WIDE_KERNEL(rows, columns, blocks)                                                                                    \
+    WEFT_KERNEL_OF(weft_product_wide_##rows##_##columns, weft_cuda_wide, wide, THREADS, blocks) {                                  \
+        weft_product_wide<rows, columns, blocks>(wide, (uint8_t *)shared);                                                         \
     }
 #else
-#define WEFT_WIDE_KERNEL(rows, columns)                                                                                            \
-    WEFT_KERNEL_OF(weft_product_wide_##rows##_##columns, weft_cuda_wide, wide, THREADS, 1) {}
+#define WEFT_WIDE_KERNEL(rows, columns, blocks)                                                                                    \
+    WEFT_KERNEL_OF(weft_product_wide_##rows##_##columns, weft_cuda_wide, wide, THREADS, blocks) {}
 #endif
 
-WEFT_WIDE_KERNEL(128, 176)
-WEFT_WIDE_KERNEL(128, 128)
-WEFT_WIDE_KERNEL(128, 64)
-WEFT_WIDE_KERNEL(64, 64)
-WEFT_WIDE_KERNEL(64, 32)
-WEFT_WIDE_KERNEL(64, 16)
+WEFT_WIDE_KERNEL(128, 176, 1)
+WEFT_WIDE_KERNEL(128, 128, 1)
+WEFT_WIDE_KERNEL(128, 64, 1)
+WEFT_WIDE_KERNEL(64, 64, 1)
+WEFT_WIDE_KERNEL(128, 32, 2)
+WEFT_WIDE_KERNEL(64, 32, 2)
+WEFT_WIDE_KERNEL(128, 16, 2)
+WEFT_WIDE_KERNEL(64, 16, 2)
 
 /* ---- Columns ---- */
 

@@ -36,6 +36,10 @@ static inline void weft_mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, 
     __syncwarp(); /* nobody's operands end before all lanes have read them */
 }
 
+static inline void weft_load_columns(const void *columns, uint32_t (&b)[4]) {
+    for (int i = 0; i < 4; i++) b[i] = ((const uint32_t *)columns)[i * 32 + threadIdx.x % 32];
+}
+
 static inline uint32_t weft_half_codes(uint32_t codes, int first) {
     uint32_t halves = 0;
     for (int i = 0; i < 2; i++) halves |= (uint32_t)weft_to_f16((float)(int8_t)(codes >> (first + i) * 8)) << 16 * i;
