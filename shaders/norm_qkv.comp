@@ -51,6 +51,7 @@ Words row_at(uint t) {
 
 /* Whether a later row names the same place: then that row's values stay in the cache. */
 bool is_replaced(uint t) {
+    if (t + 1u == p.n_rows) return false;
     int index = row_at(t).at[WEFT_ROW_CACHE_INDEX], sequence = row_at(t).at[WEFT_ROW_SEQUENCE];
     if (gl_LocalInvocationID.x == 0u) n_later = 0u;
     barrier();
@@ -68,11 +69,8 @@ float result_at(uint i, int position) {
     return rotated(table, head[i], head[rotation_partner(i, p.n_dims, p.order)], i, p.n_dims, p.order);
 }
 
-void write_to_cache(uint t, bool values, uint kv_head, int position) {
-    bool replaced = is_replaced(t);
-    int index = row_at(t).at[WEFT_ROW_CACHE_INDEX];
-    int page = index < 0 ? -1 : page_of(sequence_of(row_at(t)), uint(index));
-    if (page < 0 || replaced) return;
+void write_to_cache(uint t, int index, int page, bool values, uint kv_head, int position) {
+    if (is_replaced(t) || page < 0) return;
     uvec2 to = cache_address(cache_row(page, values, kv_head, uint(index) % p.page_size));
     for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += LANES) {
         if (KV_TYPE == TYPE_F16)
@@ -82,25 +80,28 @@ void write_to_cache(uint t, bool values, uint kv_head, int position) {
     }
 }
 
-/* Heads count through queries, keys and values. */
-void finish(uint t, uint which) {
+/* Heads count through queries, keys and values. All that is read is read early, since a dispatch of one row does little but wait. */
+void finish(uint t, uint which, bool stopped) {
     bool is_query = which < p.n_heads, is_value = which >= p.n_heads + p.n_kv_heads;
     uint own = is_query ? which : (which - p.n_heads) % p.n_kv_heads, n = is_query ? p.n_heads : p.n_kv_heads;
     Floats x = Floats(address_of(is_query ? p.q : is_value ? p.v : p.k, t * n + own, p.head_dim * 4u));
     uvec2 norm = is_query ? p.q_norm : p.k_norm;
     int position = is_value ? -1 : rotation_position(p.rows, t, p.n_positions);
+    int index = is_query ? -1 : row_at(t).at[WEFT_ROW_CACHE_INDEX];
+    int page = index < 0 ? -1 : page_of(sequence_of(row_at(t)), uint(index));
     barrier(); /* all have read the last head */
     for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += LANES) head[i] = x.at[i];
+    if (stopped) return; /* all invocations of a step decide alike */
     if (HAS_NORMS && !is_value && is_present(norm)) normalise(norm);
     barrier();
     if (!is_query)
-        write_to_cache(t, is_value, own, position);
+        write_to_cache(t, index, page, is_value, own, position);
     else
         for (uint i = gl_LocalInvocationID.x; i < p.head_dim; i += LANES) x.at[i] = result_at(i, position);
 }
 
 void main() {
-    LEAVE_IF_STOPPED();
+    bool stopped = Words(p.control).at[CONTROL_STOPPED] != 0;
     uint n_each = p.n_heads + 2u * p.n_kv_heads, n = n_each * p.n_rows;
-    for (uint i = gl_WorkGroupID.x; i < n; i += gl_NumWorkGroups.x) finish(i / n_each, i % n_each);
+    for (uint i = gl_WorkGroupID.x; i < n; i += gl_NumWorkGroups.x) finish(i / n_each, i % n_each, stopped);
 }

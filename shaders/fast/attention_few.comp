@@ -19,7 +19,7 @@ layout(constant_id = 4) const bool SOFT_CAP = false;
 layout(constant_id = 5) const bool EARLY = false; /* values are read before scores are known, into more registers */
 
 #define WIDTH 256u
-#define PIECE 64u /* positions; pages hold whole pieces */
+#define PIECE 64u /* positions, of four invocations each; pages hold whole pieces */
 #define LOG2_E 1.44269504
 
 layout(local_size_x = 256) in;
@@ -46,6 +46,8 @@ const uint SPLIT = GROUP > 1u ? 2u : 1u, OWN_HEADS = (GROUP + SPLIT - 1u) / SPLI
 const uint STRANDS = WIDTH / VECTORS / SPLIT; /* of positions, which the invocations with one vector and part share */
 const uint OWN_VALUES = (PIECE + STRANDS - 1u) / STRANDS;          /* of a strand */
 const uint OWN_RESULTS = (GROUP * HEAD + WIDTH - 1u) / WIDTH;
+const uint OWN_QUERIES = (GROUP * HEAD / 4u + WIDTH - 1u) / WIDTH; /* vectors */
+const uint RANGES_AT_ONCE = EARLY && OWN_RESULTS <= 4u ? 12u : 4u, OWN_PARTS = OWN_RESULTS * RANGES_AT_ONCE;
 const uint PART_FLOATS = HEAD + 2u;                               /* of a head: largest score, sum of weights, sums */
 
 shared vec4 query[GROUP * HEAD / 4u];
@@ -71,10 +73,14 @@ vec4 high_half(uvec4 vector) {
     return vec4(unpackHalf2x16(vector.z), unpackHalf2x16(vector.w));
 }
 
-void load_queries(uint row, uint kv_head) {
-    uvec2 q = address_of(p.q, row * p.n_heads + kv_head * GROUP, HEAD * 4u);
-    for (uint i = gl_LocalInvocationID.x; i < GROUP * HEAD / 4u; i += WIDTH)
-        for (uint l = 0u; l < 4u; l++) query[i][l] = Floats(q).at[4u * i + l];
+void load_queries(uint row, uint kv_head, inout uvec4 own[OWN_QUERIES]) {
+    Vectors q = Vectors(address_of(p.q, row * p.n_heads + kv_head * GROUP, HEAD * 4u));
+    [[unroll]] for (uint i = 0u; i < OWN_QUERIES; i++) own[i] = q.at[min(i * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD / 4u - 1u)];
+}
+
+void share_queries(inout uvec4 own[OWN_QUERIES]) {
+    [[unroll]] for (uint i = 0u; i < OWN_QUERIES; i++)
+        if (i * WIDTH + gl_LocalInvocationID.x < GROUP * HEAD / 4u) query[i * WIDTH + gl_LocalInvocationID.x] = uintBitsToFloat(own[i]);
 }
 
 Vectors piece_at(int page, uint kv_head, uint piece, bool values) {
@@ -82,25 +88,25 @@ Vectors piece_at(int page, uint kv_head, uint piece, bool values) {
 }
 
 /* Positions outside [low, high) of the piece have no score. */
-void multiply_keys(Vectors keys, uint low, uint high) {
-    uint quarter = gl_LocalInvocationID.x % QUARTERS;
-    [[unroll]] for (uint pass = 0u; pass < PIECE * QUARTERS / WIDTH; pass++) {
-        uint position = pass * WIDTH / QUARTERS + gl_LocalInvocationID.x / QUARTERS;
-        uvec4 key[OWN_KEY_VECTORS];
+void load_keys(Vectors keys, uint low, uint high, inout uvec4 key[OWN_KEY_VECTORS]) {
+    uint position = gl_LocalInvocationID.x / QUARTERS;
+    [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
+        uint vector = i * QUARTERS + gl_LocalInvocationID.x % QUARTERS;
+        bool present = position >= low && position < high && (VECTORS % QUARTERS == 0u || vector < VECTORS);
+        key[i] = present ? keys.at[position * VECTORS + vector] : uvec4(0u);
+    }
+}
+
+void multiply_keys(inout uvec4 key[OWN_KEY_VECTORS]) {
+    uint quarter = gl_LocalInvocationID.x % QUARTERS, position = gl_LocalInvocationID.x / QUARTERS;
+    [[dont_unroll]] for (uint g = 0u; g < GROUP; g++) { /* long code waits for instructions */
+        vec4 four = vec4(0.0);
         [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
-            uint vector = i * QUARTERS + quarter;
-            bool present = position >= low && position < high && (VECTORS % QUARTERS == 0u || vector < VECTORS);
-            key[i] = present ? keys.at[position * VECTORS + vector] : uvec4(0u);
+            uint vector = min(i * QUARTERS + quarter, VECTORS - 1u);
+            four = fma(low_half(key[i]), query[(g * VECTORS + vector) * 2u], four);
+            four = fma(high_half(key[i]), query[(g * VECTORS + vector) * 2u + 1u], four);
         }
-        [[dont_unroll]] for (uint g = 0u; g < GROUP; g++) { /* long code waits for instructions */
-            vec4 four = vec4(0.0);
-            [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
-                uint vector = min(i * QUARTERS + quarter, VECTORS - 1u);
-                four = fma(low_half(key[i]), query[(g * VECTORS + vector) * 2u], four);
-                four = fma(high_half(key[i]), query[(g * VECTORS + vector) * 2u + 1u], four);
-            }
-            quarters[g * PIECE + position][quarter] = (four.x + four.y) + (four.z + four.w);
-        }
+        quarters[g * PIECE + position][quarter] = (four.x + four.y) + (four.z + four.w);
     }
 }
 
@@ -191,42 +197,52 @@ void write(uint row, uint kv_head, uint g, uint place, float sum, float total) {
     y.at[place] = total == 0.0 ? 0.0 : sum / total;
 }
 
+void keep(uint i, float value) {
+    quarters[i / 4u][i % 4u] = value;
+}
+
 float kept(uint i) {
     return quarters[i / 4u][i % 4u];
 }
 
-/* Adds up the ranges of all heads, in order. */
+/* Some ranges' sums for the invocation's results. */
+void load_parts(SharedFloats parts, uint first, uint n_ranges, inout float part[OWN_PARTS]) {
+    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
+        uint result = min(j * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD - 1u), at = result / HEAD * PART_FLOATS + 2u + result % HEAD;
+        [[unroll]] for (uint i = 0u; i < RANGES_AT_ONCE; i++)
+            if (first + i < n_ranges) part[j * RANGES_AT_ONCE + i] = parts.at[(first + i) * GROUP * PART_FLOATS + at];
+    }
+}
+
+/* Adds up the ranges of all heads, in order. There are at most PIECE + 1 ranges. */
 void combine(uint row, uint kv_head, uint n_ranges) {
     SharedFloats parts = SharedFloats(address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges, GROUP * PART_FLOATS * 4u));
-    const uint sums_at = GROUP * (PIECE + 1u); /* after the largest scores; there are at most PIECE + 1 ranges */
-    barrier(); /* all have read the last results */
-    for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
-        quarters[i / 4u][i % 4u] = parts.at[i * PART_FLOATS];
-        quarters[(sums_at + i) / 4u][(sums_at + i) % 4u] = parts.at[i * PART_FLOATS + 1u];
+    const uint sums_at = GROUP * (PIECE + 1u), weights_at = 2u * sums_at; /* after the largest scores */
+    float part[OWN_PARTS], total[OWN_RESULTS], sum[OWN_RESULTS];
+    load_parts(parts, 0u, n_ranges, part);
+    [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
+        keep(i, parts.at[i * PART_FLOATS]);
+        keep(sums_at + i, parts.at[i * PART_FLOATS + 1u]);
     }
     barrier();
-    float total[OWN_RESULTS], maximum[OWN_RESULTS], sum[OWN_RESULTS];
-    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
-        uint g = min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
-        maximum[j] = -INFINITY;
-        for (uint r = 0u; r < n_ranges; r++) maximum[j] = kept(r * GROUP + g) > maximum[j] ? kept(r * GROUP + g) : maximum[j];
-        total[j] = sum[j] = 0.0;
+    [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
+        float maximum = -INFINITY;
+        for (uint r = i % GROUP; r < GROUP * n_ranges; r += GROUP) maximum = kept(r) > maximum ? kept(r) : maximum;
+        keep(weights_at + i, power_of_2(kept(i), maximum));
     }
-    for (uint first = 0u; first < n_ranges; first += 4u) {
-        float part[OWN_RESULTS * 4u];
-        [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++)
-            [[unroll]] for (uint i = 0u; i < 4u; i++) {
-                uint result = min(j * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD - 1u), r = min(first + i, n_ranges - 1u);
-                part[j * 4u + i] = parts.at[(r * GROUP + result / HEAD) * PART_FLOATS + 2u + result % HEAD];
-            }
-        [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++)
-            [[unroll]] for (uint i = 0u; i < 4u; i++) {
-                if (first + i >= n_ranges) continue;
+    barrier();
+    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) total[j] = sum[j] = 0.0;
+    [[dont_unroll]] for (uint first = 0u; first < n_ranges; first += RANGES_AT_ONCE) {
+        if (first > 0u) load_parts(parts, first, n_ranges, part);
+        [[unroll]] for (uint i = 0u; i < RANGES_AT_ONCE; i++) {
+            if (first + i >= n_ranges) break;
+            [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
                 uint at = (first + i) * GROUP + min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
-                float weight = power_of_2(kept(at), maximum[j]);
+                float weight = kept(weights_at + at);
                 total[j] = fma(kept(sums_at + at), weight, total[j]);
-                sum[j] = fma(part[j * 4u + i], weight, sum[j]);
+                sum[j] = fma(part[j * RANGES_AT_ONCE + i], weight, sum[j]);
             }
+        }
     }
     [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
         uint result = j * WIDTH + gl_LocalInvocationID.x;
@@ -249,23 +265,29 @@ bool is_last(uint row, uint kv_head, uint n_ranges) {
     return arrived == n_ranges - 1u;
 }
 
-void attend(uint row, uint kv_head, uint range) {
+/* What does not depend on each other is read at once, and what the scores need before they can be computed. */
+void attend(uint row, uint kv_head, uint range, bool stopped) {
+    uvec4 own_queries[OWN_QUERIES], key[OWN_KEY_VECTORS];
+    load_queries(row, kv_head, own_queries);
     seen_positions seen = seen_by(row);
     uint first = seen.low / PIECE, end = seen.high <= seen.low ? first + 1u : ceil_div(seen.high, PIECE);
     uint pieces = ceil_div(end - first, p.most_ranges - 1u), first_range = first / pieces, n_ranges = ceil_div(end, pieces) - first_range;
-    if (range >= n_ranges) return;
-    uint own_end = min((first_range + range + 1u) * pieces, end);
-    barrier(); /* all have read the last row's */
-    load_queries(row, kv_head);
+    if (range >= n_ranges || stopped) return;
+    uint own_first = max(first, (first_range + range) * pieces), own_end = min((first_range + range + 1u) * pieces, end);
     float largest = -INFINITY, total = 0.0;
     [[unroll]] for (uint i = 0u; i < OWN_HEADS * 8u; i++) sums[i] = 0.0;
-    barrier();
-    for (uint piece = max(first, (first_range + range) * pieces); piece < own_end; piece++) {
+    [[dont_unroll]] for (uint piece = own_first; piece < own_end; piece++) {
         int page = page_of(seen.sequence, piece * PIECE);
         uint low = page < 0 ? PIECE : max(seen.low, piece * PIECE) - piece * PIECE;
         uint high = page < 0 ? 0u : min(max(seen.high, piece * PIECE) - piece * PIECE, PIECE);
+        load_keys(piece_at(max(page, 0), kv_head, piece, false), low, high, key);
         if (EARLY) load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
-        multiply_keys(piece_at(max(page, 0), kv_head, piece, false), low, high);
+        if (piece == own_first) {
+            barrier(); /* all have read the last row's */
+            share_queries(own_queries);
+            barrier();
+        }
+        multiply_keys(key);
         barrier();
         weigh(low, high, largest, total);
         if (!EARLY) load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
@@ -278,7 +300,7 @@ void attend(uint row, uint kv_head, uint range) {
         address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges + range, GROUP * PART_FLOATS * 4u));
     [[unroll]] for (uint h = 0u; h < OWN_HEADS; h++) {
         gather(h);
-        for (uint i = gl_LocalInvocationID.x; i < SPLIT * HEAD; i += WIDTH) {
+        [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < SPLIT * HEAD; i += WIDTH) {
             uint g = i / HEAD * OWN_HEADS + h, place = i % HEAD;
             if (g >= GROUP) continue;
             float sum = gathered(i / HEAD, place);
@@ -308,9 +330,9 @@ bool has_short_run(uint row) {
 }
 
 void main() {
-    LEAVE_IF_STOPPED();
-    for (uint row = gl_WorkGroupID.y; row < p.n_rows; row += gl_NumWorkGroups.y)
+    bool stopped = Words(p.control).at[CONTROL_STOPPED] != 0;
+    [[dont_unroll]] for (uint row = gl_WorkGroupID.y; row < p.n_rows; row += gl_NumWorkGroups.y)
         if (!SHORT_RUNS || has_short_run(row))
-            for (uint i = gl_WorkGroupID.x; i < p.n_kv_heads * p.most_ranges; i += gl_NumWorkGroups.x)
-                attend(row, i % p.n_kv_heads, i / p.n_kv_heads);
+            [[dont_unroll]] for (uint i = gl_WorkGroupID.x; i < p.n_kv_heads * p.most_ranges; i += gl_NumWorkGroups.x)
+                attend(row, i % p.n_kv_heads, i / p.n_kv_heads, stopped);
 }
