@@ -7,7 +7,7 @@
 #include "weft_vulkan_shaders.h"
 
 #define WEFT_VULKAN_MAX_QUEUED 64    /* steps the device can be given at once */
-#define WEFT_VULKAN_MAX_CONSTANTS 8  /* specialisation constants of a shader */
+#define WEFT_VULKAN_MAX_CONSTANTS 9  /* specialisation constants of a shader */
 #define WEFT_VULKAN_CONTROL_BYTES 64 /* of shaders/common/common.glsl; counters follow */
 #define WEFT_VULKAN_N_COUNTERS 65536 /* words that are 0 between dispatches */
 #define WEFT_VULKAN_PUSH_BYTES 128   /* what every driver has */

@@ -32,10 +32,6 @@ static bool has_matrices(const weft_vulkan_traits *traits) {
     return traits->has_float16 && traits->has_memory_model && traits->matrices.m != 0;
 }
 
-static bool has_few_matrices(const weft_vulkan_traits *traits) {
-    return has_matrices(traits) && traits->matrices.few_columns != 0 && has_subgroups_of_32(traits);
-}
-
 static const struct {
     unsigned feature;
     bool (*present)(const weft_vulkan_traits *traits);
@@ -47,8 +43,6 @@ static const struct {
     {WEFT_VULKAN_SUBGROUPS, has_subgroups, NULL, "the device lacks operations of subgroups"},
     {WEFT_VULKAN_SUBGROUPS_OF_32, has_subgroups_of_32, NULL, "the device has no subgroups of 32"},
     {WEFT_VULKAN_MATRICES, has_matrices, "GL_KHR_cooperative_matrix", "the device has no cooperative matrices of half floats"},
-    {WEFT_VULKAN_FEW_MATRICES, has_few_matrices, "GL_KHR_cooperative_matrix",
-     "the device has no cooperative matrices of 16 rows for subgroups of 32"},
 };
 
 #define N_FEATURES (sizeof features / sizeof features[0])

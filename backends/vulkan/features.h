@@ -11,7 +11,6 @@ typedef enum weft_vulkan_feature {
     WEFT_VULKAN_SUBGROUPS = 1 << 3,        /* operations of subgroups of any size: vote, arithmetic, ballot, shuffles, clusters */
     WEFT_VULKAN_SUBGROUPS_OF_32 = 1 << 4,  /* full subgroups of 32, in dispatches with `subgroup_size` 32 */
     WEFT_VULKAN_MATRICES = 1 << 5,         /* cooperative matrices of the shape traits.matrices */
-    WEFT_VULKAN_FEW_MATRICES = 1 << 6,     /* those of 16 rows and values and few columns, for subgroups of 32 */
 } weft_vulkan_feature;
 
 /* Each weft_vulkan_feature that the device has. */

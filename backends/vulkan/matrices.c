@@ -37,14 +37,8 @@ weft_vulkan_matrix_shape weft_vulkan_matrix_shape_find(PFN_vkGetInstanceProcAddr
     if (result != VK_SUCCESS && result != VK_INCOMPLETE) return shape;
     for (uint32_t i = 0; i < count; i++) {
         const matrix_properties *p = &list[i];
-        if (!is_usable(p)) continue;
-        if (p->MSize * p->NSize * p->KSize > shape.m * shape.n * shape.k) {
-            shape.m = p->MSize;
-            shape.n = p->NSize;
-            shape.k = p->KSize;
-        }
-        if (p->MSize == 16 && p->KSize == 16 && (shape.few_columns == 0 || p->NSize < shape.few_columns))
-            shape.few_columns = p->NSize;
+        if (is_usable(p) && p->MSize * p->NSize * p->KSize > shape.m * shape.n * shape.k)
+            shape = (weft_vulkan_matrix_shape){p->MSize, p->NSize, p->KSize};
     }
     return shape;
 }

@@ -10,7 +10,6 @@
 /* M x K times K x N. */
 typedef struct weft_vulkan_matrix_shape {
     uint32_t m, n, k;
-    uint32_t few_columns; /* the smallest N of shapes with M and K 16; 0: none */
 } weft_vulkan_matrix_shape;
 
 #define WEFT_VULKAN_COOPERATIVE_MATRIX_EXTENSION "VK_KHR_cooperative_matrix"
@@ -23,8 +22,8 @@ typedef struct weft_vulkan_matrix_features {
 } weft_vulkan_matrix_features;
 #define WEFT_VULKAN_MATRIX_FEATURES_TYPE ((VkStructureType)1000506000)
 
-/* The largest shape of those whose M, N and K are 8 or 16 (and the smallest N), of half floats with sums in F32, for a subgroup; m
- * 0: there is none. Only for devices that have the extension. */
+/* The largest shape of those whose M, N and K are 8 or 16, of half floats with sums in F32, for a subgroup; m 0: there is none.
+ * Only for devices that have the extension. */
 weft_vulkan_matrix_shape weft_vulkan_matrix_shape_find(PFN_vkGetInstanceProcAddr address_of, VkInstance instance,
                                                        VkPhysicalDevice device);
 

@@ -5,8 +5,7 @@
 #define TILE 8        /* columns, at most */
 #define MOST_WARPS 16 /* of 32 invocations in a workgroup */
 #define MOST_GATED 8  /* which keep twice as many sums */
-#define MOST_FEW 12   /* of mul_mat_few.comp */
-#define MOST_FEW_UNITS 3500
+#define MOST_GATED_DOTS 4
 #define FEWEST_WARPS 4 /* if a row has that many units */
 #define ENOUGH_WARPS 4096
 
@@ -28,12 +27,12 @@ static uint32_t shared_vectors(const weft_vulkan_unit_products *products, uint32
     return staged > sums ? staged : sums;
 }
 
-/* The most subgroups of a workgroup of mul_mat_few.comp, by its shared memory: the same for any number of columns. */
-static uint32_t most_few_warps(const weft_vulkan_traits *traits, bool is_gated) {
-    uint32_t vectors = traits->matrices.few_columns == 8 ? 216 : 272; /* at least OWN of the shader, for any TILE */
-    uint32_t own = (vectors + TILE) * 16;
-    uint32_t most = traits->properties.limits.maxComputeSharedMemorySize / own, limit = is_gated ? MOST_GATED : MOST_FEW;
-    return most < limit ? most : limit;
+/* The same of mul_mat_dots.comp. */
+static uint32_t shared_vectors_of_dots(const weft_vulkan_unit_products *products, uint32_t tile, uint32_t warps) {
+    uint32_t staged = tile == 8 ? 112 : 56; /* at least OWN of the shader */
+    uint32_t n_sums = (products->end == WEFT_VULKAN_END_PLAIN ? 1u : 2u) + (products->norm != 0 ? 1u : 0u);
+    uint32_t sums = n_sums * tile * 8;
+    return (staged > sums ? staged : sums) * warps;
 }
 
 /* Matrices of one type. */
@@ -63,32 +62,21 @@ static void record_alike(weft_vulkan_recorder *recorder, const weft_vulkan_unit_
         push.n[i] = (uint32_t)matrix->weight->tensor.shape[1];
         if (i == 0 || !is_gated) n_bands += weft_vulkan_groups(matrix->weight->tensor.shape[1], WEFT_VULKAN_UNIT_ROWS);
     }
-    if (products->by_matrices) {
-        uint32_t columns = recorder->device->traits.matrices.few_columns;
-        uint32_t warps = warps_for(2 * weft_vulkan_groups(weight->shape[0], WEFT_VULKAN_UNIT_VALUES), n_bands,
-                                   most_few_warps(&recorder->device->traits, is_gated));
-        weft_vulkan_record(recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat_few,
-                                                             .subgroup_size = 32,
-                                                             .constants = {(uint32_t)weight->type, tile, warps, products->end,
-                                                                           products->norm != 0, columns, warps * 32},
-                                                             .push = &push,
-                                                             .push_size = sizeof push,
-                                                             .groups_x = n_bands,
-                                                             .groups_y = weft_vulkan_groups(products->n_columns, tile)});
-        return;
-    }
     bool has_subgroups = (weft_vulkan_features_of(&recorder->device->traits) & WEFT_VULKAN_SUBGROUPS_OF_32) != 0;
-    uint32_t warps =
-        warps_for(weft_vulkan_groups(weight->shape[0], WEFT_VULKAN_UNIT_VALUES), n_bands, is_gated ? MOST_GATED : MOST_WARPS);
+    uint64_t n_units = weft_vulkan_groups(weight->shape[0], WEFT_VULKAN_UNIT_VALUES);
+    uint32_t most_gated = products->by_dots ? MOST_GATED_DOTS : MOST_GATED;
+    uint32_t warps = warps_for(n_units, n_bands, is_gated ? most_gated : MOST_WARPS);
+    uint32_t vectors = products->by_dots ? shared_vectors_of_dots(products, tile, warps) : shared_vectors(products, tile, warps);
     weft_vulkan_record(
-        recorder, &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_mul_mat_units,
-                                          .subgroup_size = has_subgroups ? 32 : 0,
-                                          .constants = {(uint32_t)weight->type, tile, warps, products->end, products->norm != 0,
-                                                        has_subgroups, shared_vectors(products, tile, warps), warps * 32},
-                                          .push = &push,
-                                          .push_size = sizeof push,
-                                          .groups_x = n_bands,
-                                          .groups_y = weft_vulkan_groups(products->n_columns, tile)});
+        recorder,
+        &(weft_vulkan_dispatch){.shader = products->by_dots ? WEFT_VULKAN_SHADER_mul_mat_dots : WEFT_VULKAN_SHADER_mul_mat_units,
+                                .subgroup_size = has_subgroups ? 32 : 0,
+                                .constants = {(uint32_t)weight->type, tile, warps, products->end, products->norm != 0,
+                                              has_subgroups, vectors, warps * 32, n_units > warps},
+                                .push = &push,
+                                .push_size = sizeof push,
+                                .groups_x = n_bands,
+                                .groups_y = weft_vulkan_groups(products->n_columns, tile)});
 }
 
 void weft_vulkan_record_unit_products(weft_vulkan_recorder *recorder, const weft_vulkan_unit_products *products) {
@@ -110,18 +98,8 @@ void weft_vulkan_record_units_node(weft_vulkan_recorder *recorder, const weft_vu
     weft_vulkan_unit_matrix matrix = {&inputs[WEFT_MUL_MAT_WEIGHT], bias, call->phase->outputs[WEFT_MUL_MAT_OUT_Y].address};
     weft_vulkan_record_unit_products(recorder, &(weft_vulkan_unit_products){.matrices = {matrix},
                                                                             .n_matrices = 1,
-                                                                            .by_matrices = weft_vulkan_by_matrices(call),
+                                                                            .by_dots = weft_vulkan_by_dots(call),
                                                                             .x = inputs[WEFT_MUL_MAT_X].address,
                                                                             .residual = residual,
                                                                             .n_columns = inputs[WEFT_MUL_MAT_X].tensor.shape[1]});
-}
-
-const char *weft_vulkan_few_refuses(const weft_phase *phase, uint32_t matrices) {
-    uint64_t n_units = 0;
-    for (uint32_t i = 0; i < WEFT_MAX_INPUTS; i++) {
-        if ((matrices & WEFT_PORT_BIT(i)) == 0) continue;
-        const int64_t *shape = phase->inputs[i].tensor.shape;
-        n_units += weft_vulkan_groups(shape[1], WEFT_VULKAN_UNIT_ROWS) * weft_vulkan_groups(shape[0], WEFT_VULKAN_UNIT_VALUES);
-    }
-    return n_units > MOST_FEW_UNITS ? "it is slower for large matrices" : NULL;
 }

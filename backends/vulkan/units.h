@@ -1,4 +1,4 @@
-/* Products of few columns with weights in units (shaders/fast/mul_mat_units.comp, mul_mat_few.comp). */
+/* Products of few columns with weights in units (shaders/fast/mul_mat_units.comp, mul_mat_dots.comp). */
 #ifndef WEFT_VULKAN_UNITS_H
 #define WEFT_VULKAN_UNITS_H
 
@@ -16,7 +16,7 @@ enum { WEFT_VULKAN_END_PLAIN, WEFT_VULKAN_END_SILU, WEFT_VULKAN_END_GELU };
 typedef struct weft_vulkan_unit_products {
     weft_vulkan_unit_matrix matrices[3];
     uint32_t n_matrices, end;
-    bool by_matrices; /* cooperative ones: shaders/fast/mul_mat_few.comp */
+    bool by_dots; /* in integers: shaders/fast/mul_mat_dots.comp */
     uint64_t x, norm, residual;
     float epsilon;
     int64_t n_columns;
@@ -28,9 +28,9 @@ void weft_vulkan_record_unit_products(weft_vulkan_recorder *recorder, const weft
 /* The product of a node whose inputs 0 and 1 are the weight and x. */
 void weft_vulkan_record_units_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual);
 
-/* Whether the call's row is one of WEFT_VULKAN_FEW_ROW. */
-static inline bool weft_vulkan_by_matrices(const weft_vulkan_call *call) {
-    return (call->kernel->needs & WEFT_VULKAN_FEW_MATRICES) != 0;
+/* Whether the call's row is one of WEFT_VULKAN_DOTS_ROW. */
+static inline bool weft_vulkan_by_dots(const weft_vulkan_call *call) {
+    return (call->kernel->needs & WEFT_VULKAN_INT8_DOT_PRODUCT) != 0;
 }
 
 /* The first members of a row whose `matrices` are in units. */
@@ -44,21 +44,17 @@ static inline bool weft_vulkan_by_matrices(const weft_vulkan_call *call) {
                             .layouts = WEFT_LAYOUT_BIT(WEFT_VULKAN_UNITS)}}},                                                      \
     .shared_bytes = 32768, .invocations = 512, .for_gpus = true
 
-/* Why cooperative matrices are not for the products of the phase's weights in the ports `matrices`, or NULL. They are for few
- * columns and small matrices, where code that is short counts more than what it does. */
-const char *weft_vulkan_few_refuses(const weft_phase *phase, uint32_t matrices);
-
-/* The same by cooperative matrices. */
-#define WEFT_VULKAN_FEW_TYPES (WEFT_VULKAN_UNIT_TYPES & ~(WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_BF16)))
-#define WEFT_VULKAN_FEW_ROW(op_number, kernel_name, matrices)                                                                      \
+/* The same in integers. */
+#define WEFT_VULKAN_DOTS_TYPES (WEFT_VULKAN_UNIT_TYPES & ~(WEFT_TYPE_BIT(WEFT_F16) | WEFT_TYPE_BIT(WEFT_BF16)))
+#define WEFT_VULKAN_DOTS_ROW(op_number, kernel_name, matrices)                                                                     \
     .kernel = {.op = (op_number),                                                                                                  \
                .name = (kernel_name),                                                                                              \
                .precisions = WEFT_RUNS_FAST,                                                                                       \
                .rank = 5,                                                                                                          \
                .weights = {{.inputs = (matrices),                                                                                  \
-                            .types = WEFT_VULKAN_FEW_TYPES,                                                                        \
+                            .types = WEFT_VULKAN_DOTS_TYPES,                                                                       \
                             .layouts = WEFT_LAYOUT_BIT(WEFT_VULKAN_UNITS)}}},                                                      \
-    .needs = WEFT_VULKAN_FEW_MATRICES, .shader = WEFT_VULKAN_SHADER_mul_mat_few, .shared_bytes = 32768, .invocations = 512,        \
+    .needs = WEFT_VULKAN_INT8_DOT_PRODUCT, .shader = WEFT_VULKAN_SHADER_mul_mat_dots, .shared_bytes = 32768, .invocations = 512,   \
     .for_gpus = true
 
 #endif

@@ -27,14 +27,10 @@ static void record_wide(weft_vulkan_recorder *recorder, const weft_vulkan_call *
 
 #define MATRICES WEFT_PORT_BIT(WEFT_MUL_MAT_WEIGHT)
 
-static const char *refuses_few(const weft_phase *phase) {
-    return weft_vulkan_few_refuses(phase, MATRICES);
-}
-
 static const weft_vulkan_kernel kernels[] = {
     {WEFT_VULKAN_WIDE_ROW(WEFT_OP_MUL_MAT, "mul_mat units, matrices", MATRICES), .record = record_wide,
      .scratch_bytes = scratch_bytes_wide},
-    {WEFT_VULKAN_FEW_ROW(WEFT_OP_MUL_MAT, "mul_mat units, few matrices", MATRICES), .record = record_units, .refuses = refuses_few},
+    {WEFT_VULKAN_DOTS_ROW(WEFT_OP_MUL_MAT, "mul_mat units, dots", MATRICES), .record = record_units},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_MUL_MAT, "mul_mat units", MATRICES), .record = record_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_MUL_MAT, "mul_mat int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
     {.kernel = {.op = WEFT_OP_MUL_MAT,

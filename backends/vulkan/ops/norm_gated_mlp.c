@@ -82,7 +82,7 @@ static weft_vulkan_unit_products products_of(const weft_vulkan_call *call) {
         .matrices = {{.weight = &inputs[WEFT_NORM_GATED_MLP_GATE], .y = call->phase->outputs[WEFT_NORM_GATED_MLP_OUT_Y].address},
                      {.weight = &inputs[WEFT_NORM_GATED_MLP_UP]}},
         .n_matrices = 2,
-        .by_matrices = weft_vulkan_by_matrices(call),
+        .by_dots = weft_vulkan_by_dots(call),
         .end = is_gelu ? WEFT_VULKAN_END_GELU : WEFT_VULKAN_END_SILU,
         .x = inputs[WEFT_NORM_GATED_MLP_X].address,
         .norm = inputs[WEFT_NORM_GATED_MLP_NORM].address,
@@ -115,7 +115,7 @@ static const char *refuses_units(const weft_phase *phase) {
 static const weft_vulkan_kernel kernels[] = {
     {WEFT_VULKAN_WIDE_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units, matrices", MATRICES), .record = record_wide,
      .scratch_bytes = scratch_bytes_wide, .refuses = refuses_units},
-    {WEFT_VULKAN_FEW_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units, few matrices", MATRICES), .record = record_units,
+    {WEFT_VULKAN_DOTS_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units, dots", MATRICES), .record = record_units,
      .refuses = refuses_units},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_GATED_MLP, "norm_gated_mlp units", MATRICES), .record = record_units,
      .refuses = refuses_units},

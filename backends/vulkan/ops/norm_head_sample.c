@@ -58,6 +58,7 @@ static void record_columns_units(weft_vulkan_recorder *recorder, const weft_vulk
     weft_vulkan_record_unit_products(
         recorder, &(weft_vulkan_unit_products){.matrices = {{.weight = &inputs[WEFT_NORM_HEAD_SAMPLE_WEIGHT], .y = parts->logits}},
                                                .n_matrices = 1,
+                                               .by_dots = weft_vulkan_by_dots(call),
                                                .x = inputs[WEFT_NORM_HEAD_SAMPLE_X].address + (uint64_t)first * column_bytes,
                                                .norm = inputs[WEFT_NORM_HEAD_SAMPLE_NORM].address,
                                                .epsilon = params->epsilon,
@@ -90,6 +91,8 @@ static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call 
 #define MATRICES WEFT_PORT_BIT(WEFT_NORM_HEAD_SAMPLE_WEIGHT)
 
 static const weft_vulkan_kernel kernels[] = {
+    {WEFT_VULKAN_DOTS_ROW(WEFT_OP_NORM_HEAD_SAMPLE, "norm_head_sample units, dots", MATRICES), .record = record_units,
+     .scratch_bytes = scratch_bytes},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_HEAD_SAMPLE, "norm_head_sample units", MATRICES), .record = record_units,
      .scratch_bytes = scratch_bytes},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_HEAD_SAMPLE, "norm_head_sample int8", MATRICES), .record = record,

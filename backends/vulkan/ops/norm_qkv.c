@@ -87,7 +87,7 @@ static weft_vulkan_unit_products products_of(const weft_vulkan_call *call, const
     const weft_norm_qkv_params *params = call->phase->params;
     const weft_place *inputs = call->phase->inputs;
     weft_vulkan_unit_products products = {.n_matrices = 3,
-                                          .by_matrices = weft_vulkan_by_matrices(call),
+                                          .by_dots = weft_vulkan_by_dots(call),
                                           .x = inputs[WEFT_NORM_QKV_X].address,
                                           .norm = inputs[WEFT_NORM_QKV_NORM].address,
                                           .epsilon = params->epsilon,
@@ -127,15 +127,11 @@ static void record_wide(weft_vulkan_recorder *recorder, const weft_vulkan_call *
 
 #define MATRICES (WEFT_PORT_BIT(WEFT_NORM_QKV_Q) | WEFT_PORT_BIT(WEFT_NORM_QKV_K) | WEFT_PORT_BIT(WEFT_NORM_QKV_V))
 
-static const char *refuses_few(const weft_phase *phase) {
-    return weft_vulkan_few_refuses(phase, MATRICES);
-}
-
 static const weft_vulkan_kernel kernels[] = {
     {WEFT_VULKAN_WIDE_ROW(WEFT_OP_NORM_QKV, "norm_qkv units, matrices", MATRICES), .record = record_wide,
      .scratch_bytes = scratch_bytes_wide},
-    {WEFT_VULKAN_FEW_ROW(WEFT_OP_NORM_QKV, "norm_qkv units, few matrices", MATRICES), .record = record_units,
-     .scratch_bytes = scratch_bytes_units, .refuses = refuses_few},
+    {WEFT_VULKAN_DOTS_ROW(WEFT_OP_NORM_QKV, "norm_qkv units, dots", MATRICES), .record = record_units,
+     .scratch_bytes = scratch_bytes_units},
     {WEFT_VULKAN_UNITS_ROW(WEFT_OP_NORM_QKV, "norm_qkv units", MATRICES), .record = record_units,
      .scratch_bytes = scratch_bytes_units},
     {WEFT_VULKAN_INT8_ROW(WEFT_OP_NORM_QKV, "norm_qkv int8", MATRICES), .record = record, .scratch_bytes = scratch_bytes},
