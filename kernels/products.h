@@ -119,7 +119,7 @@ WEFT_SHARED int weft_tile_bytes(int format, int n_columns) {
 
 /* ---- Many columns on devices that have wgmma ---- */
 
-#define WEFT_WIDE_STAGE_BYTES 128 /* 64 values of a column */
+#define WEFT_WIDE_PIECE_BYTES 128 /* 64 values of a column */
 #define WEFT_WIDE_PREPARED 4      /* columns of a warp that makes halves */
 #define WEFT_WIDE_FINISHED 16     /* sums of a lane that are finished at a time */
 #define WEFT_WIDE_GATED 128       /* columns of a warpgroup, at most, where there is a gate */
@@ -143,7 +143,7 @@ typedef struct weft_wide_places {
 
 WEFT_SHARED weft_wide_places weft_wide_places_of(const weft_cuda_wide *wide) {
     weft_wide_places places;
-    places.weights = wide->n_column_stages * wide->tile_columns * WEFT_WIDE_STAGE_BYTES;
+    places.weights = wide->n_column_stages * wide->tile_columns * 2 * WEFT_WIDE_PIECE_BYTES;
     places.scales = places.weights + wide->n_weight_stages * wide->weight_stage_bytes;
     places.staged = places.scales + 2 * wide->n_column_stages * wide->tile_columns * 4; /* scales, then factors */
     int exchanged = wide->product.gated ? 2 * 2 * WEFT_WIDE_EXCHANGED * 128 * 4 : 0;    /* two of 256 lanes */

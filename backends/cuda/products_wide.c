@@ -80,9 +80,9 @@ static uint32_t choose_stages(const weft_backend_device *device, weft_cuda_wide 
     wide->weight_stage_bytes = largest * tile->rows / WEFT_UNIT_ROWS;
     for (int units = MOST_STAGES; units > 1; units--) {
         wide->n_weight_stages = units;
-        for (wide->n_column_stages = 4 * units; wide->n_column_stages > 3; wide->n_column_stages--) {
+        for (wide->n_column_stages = 2 * units; wide->n_column_stages > 1; wide->n_column_stages--) {
             int bytes = weft_wide_places_of(wide).end;
-            if (bytes <= most && wide->n_column_stages >= 2 * units) return (uint32_t)bytes;
+            if (bytes <= most && wide->n_column_stages >= units) return (uint32_t)bytes;
         }
     }
     return 0;

@@ -52,13 +52,13 @@ static __device__ inline void weft_several_begin_barriers(const weft_cuda_severa
 
 /* ---- Copies ---- */
 
-/* With a warp: the columns' units. A unit is four stages and the columns' powers of two. */
+/* With a warp: the columns' units. A unit is four pieces and the columns' powers of two. */
 template <int GROUPS>
 static __device__ inline void weft_several_copy_columns(const weft_cuda_several &argument, const weft_several &several) {
     const weft_cuda_product &product = argument.product;
-    const int64_t stage_bytes = (int64_t)argument.padded_columns * WEFT_WIDE_STAGE_BYTES;
-    const uint32_t bytes = (uint32_t)stage_bytes, scale_bytes = (uint32_t)argument.padded_columns * 4;
-    const uint8_t *from = (const uint8_t *)product.halves + (int64_t)several.first_unit * 4 * stage_bytes;
+    const int64_t piece_bytes = (int64_t)argument.padded_columns * WEFT_WIDE_PIECE_BYTES;
+    const uint32_t bytes = (uint32_t)piece_bytes, scale_bytes = (uint32_t)argument.padded_columns * 4;
+    const uint8_t *from = (const uint8_t *)product.halves + (int64_t)several.first_unit * 4 * piece_bytes;
     const float *scales = (const float *)product.scales + (int64_t)several.first_unit * argument.padded_columns;
     for (int unit = 0; unit < several.n_units; unit++) {
         int place = unit % argument.n_ring;
@@ -67,10 +67,10 @@ static __device__ inline void weft_several_copy_columns(const weft_cuda_several 
         if (unit >= argument.n_ring) weft_barrier_wait(several.empty + place, (unit / argument.n_ring - 1) & 1);
         if (weft_lane() == 0) weft_barrier_expect(full, 4 * bytes + scale_bytes);
         __syncwarp();
-        if (weft_lane() < 4) weft_barrier_copy(to + weft_lane() * GROUPS * 1024, from + weft_lane() * stage_bytes, bytes, full);
+        if (weft_lane() < 4) weft_barrier_copy(to + weft_lane() * GROUPS * 1024, from + weft_lane() * piece_bytes, bytes, full);
         if (weft_lane() == 4)
             weft_barrier_copy(several.memory + argument.places.scales + place * GROUPS * 8 * 4, scales, scale_bytes, full);
-        from += 4 * stage_bytes;
+        from += 4 * piece_bytes;
         scales += argument.padded_columns;
     }
 }

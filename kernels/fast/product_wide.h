@@ -17,12 +17,13 @@ static __device__ inline int weft_wide_units_before(const weft_cuda_product &pro
     return weft_slice_begin(product.n_units, product.n_slices, slice);
 }
 
-/* With one lane. A stage is 64 values of a tile's columns; the scales of a unit come with its last, the norm's factors with the
- * last of a slice. */
+/* With one lane. A stage is twice 64 values of a tile's columns; the scales of a unit come with its last, the norm's factors with
+ * the last of a slice. */
 template <int ROWS>
 static __device__ inline void weft_wide_copy_columns(const weft_cuda_wide &wide, const weft_wide_memory &memory) {
     const weft_cuda_product &product = wide.product;
-    const int64_t next = (int64_t)wide.padded_columns * WEFT_WIDE_STAGE_BYTES;
+    const int64_t next = (int64_t)wide.padded_columns * WEFT_WIDE_PIECE_BYTES;
+    const int piece = wide.tile_columns * WEFT_WIDE_PIECE_BYTES;
     weft_ring ring = {0, 1};
     for (int item = (int)blockIdx.x; item < wide.n_items; item += (int)gridDim.x) {
         weft_wide_tile tile = weft_wide_tile_of<ROWS>(wide, item);
@@ -30,17 +31,19 @@ static __device__ inline void weft_wide_copy_columns(const weft_cuda_wide &wide,
         int slice = tile.first_slice, first = weft_wide_units_before(product, slice),
             end = weft_wide_units_before(product, tile.end_slice), end_of_slice = weft_wide_units_before(product, slice + 1);
         const uint8_t *from =
-            (const uint8_t *)product.halves + first * WEFT_UNIT_STAGES * next + (int64_t)tile.first_column * WEFT_WIDE_STAGE_BYTES;
+            (const uint8_t *)product.halves + first * WEFT_UNIT_PIECES * next + (int64_t)tile.first_column * WEFT_WIDE_PIECE_BYTES;
         const float *scales = (const float *)product.scales + (int64_t)first * wide.padded_columns + tile.first_column;
         for (int unit = first; unit < end; unit++, scales += wide.padded_columns) {
             bool has_factors = product.has_norm && unit + 1 == end_of_slice;
-            for (int i = 0; i < WEFT_UNIT_STAGES; i++, from += next) {
-                bool is_last = i == WEFT_UNIT_STAGES - 1;
+            for (int i = 0; i < WEFT_UNIT_PIECES; i += 2, from += 2 * next) {
+                bool is_last = i == WEFT_UNIT_PIECES - 2;
                 uint64_t *full = memory.columns_full + ring.stage;
-                uint32_t bytes = (uint32_t)(n * WEFT_WIDE_STAGE_BYTES);
+                uint32_t bytes = (uint32_t)(n * WEFT_WIDE_PIECE_BYTES);
+                uint8_t *to = memory.columns + ring.stage * 2 * piece;
                 weft_barrier_wait(memory.columns_empty + ring.stage, ring.parity);
-                weft_barrier_expect(full, bytes + (is_last ? (uint32_t)n * (has_factors ? 8 : 4) : 0));
-                weft_barrier_copy(memory.columns + ring.stage * wide.tile_columns * WEFT_WIDE_STAGE_BYTES, from, bytes, full);
+                weft_barrier_expect(full, 2 * bytes + (is_last ? (uint32_t)n * (has_factors ? 8 : 4) : 0));
+                weft_barrier_copy(to, from, bytes, full);
+                weft_barrier_copy(to + piece, from + next, bytes, full);
                 if (is_last) weft_barrier_copy(memory.scales + ring.stage * wide.tile_columns, scales, (uint32_t)(n * 4), full);
                 if (is_last && has_factors)
                     weft_barrier_copy(memory.factors + ring.stage * wide.tile_columns,
@@ -102,8 +105,8 @@ static __device__ inline void weft_wide_drain(const float (&c)[N / 2], const flo
     }
 }
 
-/* Adds `n_units` units. While the four products of a stage of columns are under way, the next four's fragments are made. Those of a
- * unit's first stage are made before the sums of the unit before are drained. The last stage of columns is not given back. */
+/* Adds `n_units` units. While the four products of a piece of columns are under way, the next four's fragments are made. Those of a
+ * unit's first piece are made before the sums of the unit before are drained. The last stage of columns is not given back. */
 template <int FORMAT, int N>
 static __device__ inline void weft_wide_multiply(const weft_cuda_wide &wide, const weft_wide_memory &memory, weft_wide_warp &warp,
                                                  int n_units, float (&sums)[N / 2]) {
@@ -111,13 +114,13 @@ static __device__ inline void weft_wide_multiply(const weft_cuda_wide &wide, con
     uint32_t a[2][4][4];
     weft_fragments<FORMAT> fragments;
     const uint8_t *unit = nullptr;
-    auto make = [&](int stage) {
+    auto make = [&](int piece) {
         uint32_t two[2][4];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            if (i % 2 == 0) fragments.group(unit, stage * 2 + i / 2, two);
+            if (i % 2 == 0) fragments.group(unit, piece * 2 + i / 2, two);
 #pragma unroll
-            for (int j = 0; j < 4; j++) a[stage % 2][i][j] = two[i % 2][j];
+            for (int j = 0; j < 4; j++) a[piece % 2][i][j] = two[i % 2][j];
         }
     };
     auto begin_unit = [&]() {
@@ -128,31 +131,35 @@ static __device__ inline void weft_wide_multiply(const weft_cuda_wide &wide, con
     };
     begin_unit();
     for (int i = 0; i < n_units; i++) {
+        weft_columns columns = 0;
 #pragma unroll
-        for (int stage = 0; stage < WEFT_UNIT_STAGES; stage++) {
-            weft_barrier_wait(memory.columns_full + warp.columns.stage, warp.columns.parity);
-            int place = warp.columns.stage * wide.tile_columns + warp.first_column;
-            uint64_t columns = weft_columns_at(memory.columns + place * WEFT_WIDE_STAGE_BYTES);
+        for (int piece = 0; piece < WEFT_UNIT_PIECES; piece++) {
+            if (piece % 2 == 0) {
+                weft_barrier_wait(memory.columns_full + warp.columns.stage, warp.columns.parity);
+                int place = warp.columns.stage * 2 * wide.tile_columns + warp.first_column;
+                columns = weft_columns_at(memory.columns + place * WEFT_WIDE_PIECE_BYTES);
+            } else {
+                columns = weft_columns_after(columns, wide.tile_columns * WEFT_WIDE_PIECE_BYTES);
+            }
             weft_products_begin();
-            if (stage == 0)
+            if (piece == 0)
                 weft_multiply_columns<N, false>(c, a[0][0], columns);
             else
-                weft_multiply_columns<N, true>(c, a[stage % 2][0], columns);
+                weft_multiply_columns<N, true>(c, a[piece % 2][0], columns);
 #pragma unroll
             for (int step = 1; step < 4; step++)
-                weft_multiply_columns<N, true>(c, a[stage % 2][step], weft_columns_step(columns, step));
+                weft_multiply_columns<N, true>(c, a[piece % 2][step], weft_columns_after(columns, step * 256));
             weft_products_commit();
-            if (stage < WEFT_UNIT_STAGES - 1) {
+            if (piece < WEFT_UNIT_PIECES - 1) {
                 weft_products_wait<1>();
-                if (stage > 0) weft_wide_release_columns(wide, memory, warp);
-                warp.columns.advance(wide.n_column_stages);
-                make(stage + 1);
+                if (piece == 2) weft_wide_release_columns(wide, memory, warp);
+                if (piece == 1) warp.columns.advance(wide.n_column_stages);
+                make(piece + 1);
             }
         }
         weft_wide_release(memory.weights_empty + warp.weights.stage);
         warp.weights.advance(wide.n_weight_stages);
         weft_products_wait<1>();
-        weft_wide_release_columns(wide, memory, warp);
         if (i + 1 < n_units) begin_unit();
         const float *of_columns = memory.scales + warp.columns.stage * wide.tile_columns + warp.first_column,
                     *from = of_columns + weft_lane() % 4 * 2;

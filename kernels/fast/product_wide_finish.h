@@ -11,7 +11,7 @@
 #if WEFT_HAS_WARPGROUPS
 
 #define WEFT_WIDE_COMPUTING 8 /* warps */
-#define WEFT_UNIT_STAGES 4    /* stages of columns of a unit */
+#define WEFT_UNIT_PIECES 4    /* of 64 values; a stage of columns has two */
 
 /* What a tile of the kernel for `ROWS` rows has. */
 template <int ROWS> struct weft_wide_shape {

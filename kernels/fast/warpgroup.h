@@ -41,30 +41,33 @@ template <int LEFT> static __device__ inline void weft_products_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 }
 
-/* Where columns are in shared memory: of each 8 columns 1,024 bytes, [value / 8][column][8 values]. */
-static __device__ inline uint64_t weft_columns_at(const void *columns) {
-    return (uint64_t)8 << 16 | (uint64_t)64 << 32 | weft_shared_address(columns) >> 4; /* in units of 16 bytes: 128 and 1,024 */
+/* Where columns are in shared memory: of each 8 columns 1,024 bytes, [value / 8][column][8 values]. The lower half of a descriptor;
+ * in units of 16 bytes, 128 bytes lead from 8 values to the next. The upper half is always the same: 1,024 bytes to the next
+ * columns. */
+typedef uint32_t weft_columns;
+
+static __device__ inline weft_columns weft_columns_at(const void *columns) {
+    return 8u << 16 | weft_shared_address(columns) >> 4;
 }
 
-/* 16 values further on. */
-static __device__ inline uint64_t weft_columns_step(uint64_t columns, int step) {
-    return columns >> 32 << 32 | ((uint32_t)columns + (uint32_t)step * 16); /* the upper half is a constant */
+static __device__ inline weft_columns weft_columns_after(weft_columns columns, int bytes) {
+    return columns + (uint32_t)bytes / 16;
 }
 
 #define WEFT_EIGHT(i)                                                                                                              \
     "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3]), "+f"(c[i + 4]), "+f"(c[i + 5]), "+f"(c[i + 6]), "+f"(c[i + 7])
 #define WEFT_TEN(t) "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9,"
 #define WEFT_WGMMA(n, sums, a0, a1, a2, a3, columns, add, ...)                                                                     \
-    asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %" #add ", 0;\n"                                                            \
+    asm volatile("{\n.reg .pred add;\n.reg .b64 columns;\nsetp.ne.b32 add, %" #add ", 0;\nmov.b64 columns, {%" #columns ", 64};\n" \
                  "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.f16.f16 {" sums "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3         \
-                 "}, %" #columns ", add, 1, 1, 0;\n}"                                                                              \
+                 "}, columns, add, 1, 1, 0;\n}"                                                                                    \
                  : __VA_ARGS__                                                                                                     \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)ADD))
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"((int)ADD))
 
 /* c = a b, or c += a b. `a` has 64 rows and 16 values, 16 rows each warp as for weft_mma; `b` has N columns. c[4 i] to c[4 i + 3]
  * are what weft_mma gives for columns 8 i and on. */
 template <int N, bool ADD>
-static __device__ inline void weft_multiply_columns(float (&c)[N / 2], const uint32_t (&a)[4], uint64_t b) {
+static __device__ inline void weft_multiply_columns(float (&c)[N / 2], const uint32_t (&a)[4], weft_columns b) {
     if constexpr (N == 16)
         WEFT_WGMMA(16, "%0,%1,%2,%3,%4,%5,%6,%7", 8, 9, 10, 11, 12, 13, WEFT_EIGHT(0));
     else if constexpr (N == 32)

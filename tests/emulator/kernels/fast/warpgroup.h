@@ -23,15 +23,17 @@ static inline void weft_products_commit() {}
 
 template <int LEFT> static inline void weft_products_wait() {}
 
-static inline uint64_t weft_columns_at(const void *columns) {
-    return (uint64_t)columns;
+typedef uint64_t weft_columns;
+
+static inline weft_columns weft_columns_at(const void *columns) {
+    return (weft_columns)columns;
 }
 
-static inline uint64_t weft_columns_step(uint64_t columns, int step) {
-    return columns + (uint64_t)step * 256;
+static inline weft_columns weft_columns_after(weft_columns columns, int bytes) {
+    return columns + (weft_columns)bytes;
 }
 
-template <int N, bool ADD> static inline void weft_multiply_columns(float (&c)[N / 2], const uint32_t (&a)[4], uint64_t b) {
+template <int N, bool ADD> static inline void weft_multiply_columns(float (&c)[N / 2], const uint32_t (&a)[4], weft_columns b) {
     for (int i = 0; i < N / 8; i++) {
         const uint32_t *own = (const uint32_t *)(b + (uint64_t)i * 1024) + threadIdx.x % 32;
         float sums[4];
