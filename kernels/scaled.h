@@ -21,8 +21,16 @@ static __device__ inline float weft_inverse_power(float power) {
 
 /* The larger magnitude. NaN is ignored here; its half will be NaN. */
 static __device__ inline float weft_larger_magnitude(float largest, float value) {
-    float magnitude = value < 0.0f ? -value : value;
-    return magnitude > largest ? magnitude : largest;
+    return fmaxf(largest, fabsf(value));
+}
+
+/* The largest magnitude of 32 lanes, none of them NaN: their bits are in the order of the values. */
+static __device__ inline float weft_largest_magnitude(float lane) {
+#if __CUDA_ARCH__ >= 800
+    return weft_bits_to_real((int32_t)__reduce_max_sync(WEFT_ALL_LANES, (uint32_t)weft_real_to_bits(lane)));
+#else
+    return weft_largest(lane);
+#endif
 }
 
 #endif

@@ -42,7 +42,7 @@ static __device__ inline void weft_prepare_loaded(float (&values)[8], bool has_n
     }
 #pragma unroll
     for (int i = 0; i < 8; i++) largest = weft_larger_magnitude(largest, values[i]);
-    float power = weft_power_below(weft_largest(largest)), inverse = weft_inverse_power(power);
+    float power = weft_power_below(weft_largest_magnitude(largest)), inverse = weft_inverse_power(power);
     scale = power * 0x1p-11f;
     uint32_t *words = (uint32_t *)(to + weft_lane() / 4 * 64 + weft_lane() % 4 * 4);
 #pragma unroll
