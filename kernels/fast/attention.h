@@ -118,13 +118,19 @@ struct weft_segment {
     int first_row, n_rows; /* n_rows 0: there is no such segment */
     int32_t sequence;
     int range_pieces;
-    int n_segments; /* of all rows; so, too, otherwise more than there are */
 };
 
 /* Which of the lanes say yes. */
 static __device__ inline unsigned weft_ballot(bool yes) {
     unsigned same = __match_any_sync(WEFT_ALL_LANES, yes ? 1u : 0u);
     return yes ? same : ~same;
+}
+
+/* The segment of rows [first, end). */
+static __device__ inline weft_segment weft_segment_of(const weft_cuda_attention &argument, const weft_kv &kv, int first, int end,
+                                                      int window) {
+    int pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
+    return {first, end - first, weft_kv_sequence(kv, first), pieces};
 }
 
 /* Segment number `wanted`, found by each warp for itself. */
@@ -164,86 +170,7 @@ static __device__ inline weft_segment weft_find_segment(const weft_cuda_attentio
             break;
         }
     }
-    weft_segment segment = {first < 0 ? 0 : first, first < 0 ? 0 : end - first, -1, 1, INT32_MAX};
-    if (first < 0) return segment;
-    segment.sequence = weft_kv_sequence(kv, first);
-    segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
-    return segment;
-}
-
-#define WEFT_MOST_WORDS 32 /* of 32 rows each, for weft_find_segment_together */
-
-/* Finds number `wanted` of the bits that the lanes have, and the next, and counts them. 32 * WEFT_MOST_WORDS: there is no such bit.
- */
-static __device__ inline void weft_find_bits(unsigned bits, int wanted, int (&found)[2], int &n_bits) {
-    int lane = weft_lane(), own = __popc(bits), before = own;
-    for (int distance = 1; distance < WEFT_LANES; distance *= 2) {
-        int other = __shfl_sync(WEFT_ALL_LANES, before, (lane + WEFT_LANES - distance) % WEFT_LANES);
-        if (lane >= distance) before += other;
-    }
-    n_bits = __shfl_sync(WEFT_ALL_LANES, before, WEFT_LANES - 1);
-    before -= own;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        int number = wanted + i;
-        bool is_own = number >= before && number < before + own;
-        unsigned owners = weft_ballot(is_own), left = bits;
-        for (int skipped = before; is_own && skipped < number; skipped++) left &= left - 1u;
-        int owner = owners == 0 ? 0 : __ffs((int)owners) - 1;
-        int bit = __shfl_sync(WEFT_ALL_LANES, __ffs((int)left) - 1, owner);
-        found[i] = owners == 0 ? WEFT_LANES * WEFT_MOST_WORDS : owner * WEFT_LANES + bit;
-    }
-}
-
-/* The rows that a thread looks at together, so that it waits for memory once. */
-#define WEFT_ROWS_TOGETHER 4
-
-/* The same segment, found by the block: faster where there are many rows, and at most 32 * WEFT_MOST_WORDS. `words` is shared
- * memory: rows that begin a run of one sequence and size of ranges, then rows that begin a segment. */
-static __device__ inline weft_segment weft_find_segment_together(const weft_cuda_attention &argument, const weft_kv &kv, int n_rows,
-                                                                 int window, int wanted, uint32_t (&words)[2 * WEFT_MOST_WORDS]) {
-    int n_words = (n_rows + WEFT_LANES - 1) / WEFT_LANES, n_places = n_words * WEFT_LANES, lane = weft_lane();
-    __syncthreads();
-    for (int first = (int)threadIdx.x; first < n_places; first += WEFT_ROWS_TOGETHER * (int)blockDim.x) {
-        int32_t sequences[WEFT_ROWS_TOGETHER][2], indices[WEFT_ROWS_TOGETHER][2]; /* of the row and of the one before */
-#pragma unroll
-        for (int i = 0; i < WEFT_ROWS_TOGETHER; i++)
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                int row = first + i * (int)blockDim.x, read = (row < n_rows ? row : n_rows - 1) - j;
-                sequences[i][j] = weft_kv_sequence(kv, read > 0 ? read : 0);
-                indices[i][j] = kv.rows[(read > 0 ? read : 0) * WEFT_ROW_WORDS + WEFT_ROW_CACHE_INDEX];
-            }
-#pragma unroll
-        for (int i = 0; i < WEFT_ROWS_TOGETHER; i++) {
-            int row = first + i * (int)blockDim.x, pieces[2];
-            for (int j = 0; j < 2; j++)
-                pieces[j] = weft_range_pieces(weft_seen_at(kv, sequences[i][j], indices[i][j], window), argument.most_ranges);
-            unsigned bits = weft_ballot(row == 0 || sequences[i][0] != sequences[i][1] || pieces[0] != pieces[1]);
-            if (lane == 0 && row < n_places) words[row / WEFT_LANES] = bits;
-        }
-    }
-    __syncthreads();
-    for (int row = (int)threadIdx.x; row < n_places; row += (int)blockDim.x) {
-        int word = row / WEFT_LANES;
-        unsigned until = words[word] & ((2u << lane) - 1u);
-        while (until == 0) until = words[--word];
-        uint32_t start = (uint32_t)(word * WEFT_LANES + 31 - __clz((int)until));
-        unsigned bits = weft_ballot(row < n_rows && ((uint32_t)row - start) % (uint32_t)argument.segment_rows == 0);
-        if (lane == 0) words[WEFT_MOST_WORDS + row / WEFT_LANES] = bits;
-    }
-    __syncthreads();
-    int found[2], n_segments;
-    weft_find_bits(lane < n_words ? words[WEFT_MOST_WORDS + lane] : 0, wanted, found, n_segments);
-    weft_segment segment = {0, 0, -1, 1, n_segments};
-    int first = found[0];
-    __syncthreads(); /* `words` may be other memory from here on */
-    if (first >= n_rows) return segment;
-    segment.first_row = first;
-    segment.n_rows = (found[1] < n_rows ? found[1] : n_rows) - first;
-    segment.sequence = weft_kv_sequence(kv, first);
-    segment.range_pieces = weft_range_pieces(weft_seen_by(kv, first, window), argument.most_ranges);
-    return segment;
+    return first < 0 ? weft_segment{0, 0, -1, 1} : weft_segment_of(argument, kv, first, end, window);
 }
 
 /* The positions that any row of the segment sees, found by each warp for itself. */

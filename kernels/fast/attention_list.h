@@ -1,5 +1,5 @@
-/* The segments that a block of attention_tiles.cu computes. The block finds all segments of up to 1,024 rows together, and lists
- * its own. A step of more rows is taken in parts of that size: where segments begin changes no bits.
+/* Segments of up to 1,024 rows, found by a block together. A block of attention_tiles.cu lists its own. It takes a step of more
+ * rows in parts of that size: where segments begin changes no bits. A block of attention_split.cu needs one segment.
  */
 #ifndef WEFT_KERNELS_FAST_ATTENTION_LIST_H
 #define WEFT_KERNELS_FAST_ATTENTION_LIST_H
@@ -7,6 +7,8 @@
 #include "kernels/fast/attention.h"
 
 #define WEFT_MOST_LISTED 8
+#define WEFT_MOST_WORDS 32   /* of 32 rows each */
+#define WEFT_ROWS_TOGETHER 4 /* that a thread looks at together, so that it waits for memory once */
 
 struct weft_listed {
     weft_segment segment;
@@ -95,6 +97,37 @@ static __device__ inline int weft_bits_before(unsigned bits, int &all) {
     return until - own;
 }
 
+/* ---- One segment ---- */
+
+/* Finds number `wanted` of the bits that the lanes have, and the next. 32 * WEFT_MOST_WORDS: there is no such bit. */
+static __device__ inline void weft_find_bits(unsigned bits, int wanted, int (&found)[2]) {
+    int all, own = __popc(bits), before = weft_bits_before(bits, all);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int number = wanted + i;
+        bool is_own = number >= before && number < before + own;
+        unsigned owners = weft_ballot(is_own), left = bits;
+        for (int skipped = before; is_own && skipped < number; skipped++) left &= left - 1u;
+        int owner = owners == 0 ? 0 : __ffs((int)owners) - 1;
+        int bit = __shfl_sync(WEFT_ALL_LANES, __ffs((int)left) - 1, owner);
+        found[i] = owners == 0 ? WEFT_LANES * WEFT_MOST_WORDS : owner * WEFT_LANES + bit;
+    }
+}
+
+/* The same as weft_find_segment, where all segments are of few rows: faster where there are many rows, and at most
+ * 32 * WEFT_MOST_WORDS. */
+static __device__ inline weft_segment weft_find_segment_together(const weft_cuda_attention &argument, const weft_kv &kv, int n_rows,
+                                                                 int window, int wanted, weft_marks &marks) {
+    int n_words = (n_rows + WEFT_LANES - 1) / WEFT_LANES, found[2];
+    weft_mark_runs(argument, kv, 0, n_rows, window, marks);
+    weft_mark_segments(argument, n_rows, marks);
+    weft_find_bits(weft_lane() < n_words ? marks.few[weft_lane()] : 0, wanted, found);
+    int first = found[0], end = found[1] < n_rows ? found[1] : n_rows;
+    return first < n_rows ? weft_segment_of(argument, kv, first, end, window) : weft_segment{0, 0, -1, 1};
+}
+
+/* ---- A block's list ---- */
+
 /* Lists, of the segments of many rows and then of few, every n_slots-th from `slot` on, without the first `done` of these. Returns
  * how many there are from there on, of which the list has WEFT_MOST_LISTED at most. Segments of many rows are in an order in which
  * long ones and short ones are together on a multiprocessor, if it has two blocks. */
@@ -122,9 +155,8 @@ static __device__ inline int weft_list_segments(const weft_cuda_attention &argum
     __syncthreads();
     int n_listed = n_own < WEFT_MOST_LISTED ? n_own : WEFT_MOST_LISTED;
     for (int i = (int)threadIdx.x / WEFT_LANES; i < n_listed; i += WARPS) {
-        weft_segment segment = list[i].segment;
-        segment.sequence = weft_kv_sequence(kv, segment.first_row);
-        segment.range_pieces = weft_range_pieces(weft_seen_by(kv, segment.first_row, window), argument.most_ranges);
+        int first = list[i].segment.first_row, end = first + list[i].segment.n_rows;
+        weft_segment segment = weft_segment_of(argument, kv, first, end, window);
         weft_seen seen = weft_seen_by_all(kv, segment, window);
         if (lane != 0) continue;
         list[i].segment = segment;

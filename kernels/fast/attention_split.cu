@@ -3,6 +3,7 @@
  * from memory to registers: of a piece, each warp multiplies the keys of 16 positions, and then a quarter of the values of all 64.
  */
 #include "kernels/fast/attention_few.h"
+#include "kernels/fast/attention_list.h"
 
 /* What the last block needs of each range: its factors, and the sum of its weights. */
 struct adding {
@@ -345,35 +346,29 @@ static __device__ inline void attend(const weft_cuda_attention &argument, const 
     write_pairs<HEAD>(segment, group, kv_head, n_heads, all.places, [&](int64_t column) { return y + column * HEAD; });
 }
 
-/* Grid: blocks of a segment; KV heads of as many segments at a time as there is room for. What a block needs to know of its first
- * segment, it finds out before it waits. */
-template <int HEAD> static __device__ inline void attend_segments(const weft_cuda_attention &argument) {
+/* Grid: blocks of a segment; KV heads of as many segments as there can be. What a block needs to know of its segment, it finds out
+ * before it waits. */
+template <int HEAD> static __device__ inline void attend_segment(const weft_cuda_attention &argument) {
     __shared__ weft_few_work shared_work;
     __shared__ adding shared_adding;
-    __shared__ uint32_t shared_words[2 * WEFT_MOST_WORDS];
+    __shared__ weft_marks shared_marks;
     weft_kv kv = weft_attention_kv(argument);
     int window = weft_params<weft_attention_params>(argument.phase).window, n_kv_heads = (int)kv.n_kv_heads;
-    int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1], kv_head = (int)blockIdx.y % n_kv_heads;
-    int first_slot = (int)blockIdx.y / n_kv_heads;
-    for (int slot = first_slot, n_segments = slot + 1; slot < n_segments; slot += (int)gridDim.y / n_kv_heads) {
-        weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
-                                   ? weft_find_segment_together(argument, kv, n_rows, window, slot, shared_words)
-                                   : weft_find_segment(argument, kv, n_rows, window, slot);
-        share own = share_of<HEAD>(argument, kv, segment, kv_head);
-        if (slot == first_slot) {
-            if (segment.n_rows > 0) prefetch<HEAD>(own);
-            if (weft_cancelled(argument.phase)) return;
-        }
-        if (segment.n_rows == 0) return;
-        n_segments = segment.n_segments;
-        attend<HEAD>(argument, kv, own, slot, kv_head, shared_work, shared_adding);
-    }
+    int n_rows = (int)argument.phase.inputs[WEFT_ATTENTION_ROWS].shape[1];
+    int kv_head = (int)blockIdx.y % n_kv_heads, slot = (int)blockIdx.y / n_kv_heads;
+    weft_segment segment = n_rows > WEFT_LANES && n_rows <= WEFT_LANES * WEFT_MOST_WORDS
+                               ? weft_find_segment_together(argument, kv, n_rows, window, slot, shared_marks)
+                               : weft_find_segment(argument, kv, n_rows, window, slot);
+    share own = share_of<HEAD>(argument, kv, segment, kv_head);
+    if (segment.n_rows > 0) prefetch<HEAD>(own);
+    if (weft_cancelled(argument.phase) || segment.n_rows == 0) return;
+    attend<HEAD>(argument, kv, own, slot, kv_head, shared_work, shared_adding);
 }
 
 WEFT_KERNEL(weft_attention_split_64, weft_cuda_attention, argument) {
-    attend_segments<64>(argument);
+    attend_segment<64>(argument);
 }
 
 WEFT_KERNEL(weft_attention_split_128, weft_cuda_attention, argument) {
-    attend_segments<128>(argument);
+    attend_segment<128>(argument);
 }
