@@ -28,7 +28,7 @@ static const question questions[] = {
     {WEFT_Q4_1, 512, 33, false, 1e3, 1e-6},  {WEFT_BF16, 512, 33, false, 1e9, 1e6},   {WEFT_BF16, 512, 33, false, 1e-12, 1e-6},
 };
 
-static const int64_t widths[] = {1, 2, 3, 4, 8, 16, 17, 33, 64, 130};
+static const int64_t widths[] = {1, 2, 3, 4, 8, 9, 16, 17, 24, 32, 33, 64, 130};
 
 typedef struct data {
     const question *asked;
