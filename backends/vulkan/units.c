@@ -4,7 +4,7 @@
 
 #define TILE 8        /* columns, at most */
 #define MOST_WARPS 16 /* of 32 invocations in a workgroup */
-#define MOST_GATED 8  /* which keep twice as many sums */
+#define MOST_GATED 8  /* where there is a gate, which keeps twice as many sums */
 #define MOST_GATED_DOTS 4
 #define FEWEST_WARPS 4 /* if a row has that many units */
 #define ENOUGH_WARPS 4096
@@ -72,7 +72,7 @@ static void record_alike(weft_vulkan_recorder *recorder, const weft_vulkan_unit_
         &(weft_vulkan_dispatch){.shader = products->by_dots ? WEFT_VULKAN_SHADER_mul_mat_dots : WEFT_VULKAN_SHADER_mul_mat_units,
                                 .subgroup_size = has_subgroups ? 32 : 0,
                                 .constants = {(uint32_t)weight->type, tile, warps, products->end, products->norm != 0,
-                                              has_subgroups, vectors, warps * 32, n_units > warps},
+                                              has_subgroups, vectors, warps * 32, products->by_dots && n_units > warps},
                                 .push = &push,
                                 .push_size = sizeof push,
                                 .groups_x = n_bands,
