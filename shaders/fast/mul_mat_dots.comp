@@ -1,39 +1,24 @@
 #version 450
 /* Products of quantised matrices in units (shaders/common/units.glsl) with few columns, in integers: each 32 values of a column become
  * 16-bit integers with a scale of their own, as two int8 numbers, and are multiplied with the weights' codes. The sum over a group is
- * exact. What is multiplied, and what becomes of the results, is as in shaders/fast/mul_mat_units.comp.
+ * exact. What is multiplied, and by whom: shaders/common/unit_products.glsl.
  *
- * A workgroup has one band, and each 32 of its invocations (a warp) every WARPS-th unit. A warp writes the columns' part of some steps
- * to shared memory, in vectors of eight values: two words with the upper bytes, two with the lower. A sum has an order that does not
- * depend on the number of columns.
+ * A warp writes the columns' part of some steps to shared memory, in vectors of eight values: two words with the upper bytes, two with
+ * the lower. A sum has an order that does not depend on the number of columns.
  */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_integer_dot_product : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_control_flow_attributes : require
 #include "shaders/common/common.glsl"
+#include "shaders/common/unit_products.glsl"
 
-#define END_PLAIN 0u
-#define END_SILU 1u
-#define END_GELU 2u
-
-layout(constant_id = 1) const uint TILE = 1u;  /* columns: 1, 2, 4 or 8 */
-layout(constant_id = 2) const uint WARPS = 1u; /* groups of 32 invocations */
-layout(constant_id = 3) const uint END = END_PLAIN;
-layout(constant_id = 4) const bool NORM = false;
-layout(constant_id = 5) const bool SUBGROUPS = false; /* 32 neighbouring invocations are always of one subgroup */
-layout(constant_id = 6) const uint SHARED = 56u;      /* vectors of shared memory */
 layout(constant_id = 8) const bool AGAIN = true; /* some warps have several units */
 
-layout(local_size_x_id = 7) in;
-
-#define WARP 32u
-#define STEP_VALUES 64u
 #define STEP_VECTORS 8u
 #define LARGEST 32512.0   /* of a column's integers: its upper byte is at most 127 */
 #define ROUNDER 12582912.0 /* 1.5 * 2^23: added to a number, it leaves the nearest integer in the lowest bits */
 
-const uint TOGETHER = END == END_PLAIN ? 1u : 2u; /* matrices whose rows a workgroup multiplies at once */
 const uint RESULTS = TOGETHER * TILE; /* of a row of the band */
 /* The loop goes through so many steps at once: what is unrolled takes time, too, since it waits for instructions. */
 const uint STEPS_STAGED = TILE == 1u ? 4u : TILE == 2u ? 2u : 1u;
@@ -51,18 +36,6 @@ const uint GROUPS_AT = TILE * COLUMN_VECTORS, PARTS_AT = GROUPS_AT + TILE * COLU
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Fours { vec4 at[]; };
 
-struct Matrix {
-    uvec2 weight, bias, y; /* the bias may be left out */
-};
-
-layout(push_constant, std430) uniform Parameters {
-    uvec2 control, x, norm, residual; /* the last may be left out */
-    Matrix matrices[3];
-    uint n[3]; /* rows of each matrix */
-    uint k, n_columns;
-    float epsilon;
-} p;
-
 shared uvec4 staged[SHARED]; /* columns; then sums */
 
 void wait_for_warp() {
@@ -72,14 +45,6 @@ void wait_for_warp() {
     } else {
         barrier();
     }
-}
-
-uint warp_of_invocation() {
-    return gl_LocalInvocationIndex / WARP;
-}
-
-uint lane_of_invocation() {
-    return gl_LocalInvocationIndex % WARP;
 }
 
 void keep(uint place, float value) {
@@ -205,35 +170,6 @@ void add_step(unit_part parts[TOGETHER], uint step, uint j, inout float sums[RES
 }
 
 /* ---- Results ---- */
-
-uint sum_place(uint which, uint column, uint warp) {
-    return ((which * TILE + column) * WARPS + warp) * WARP;
-}
-
-/* The sum of all warps' parts for a row of the band. */
-float total(uint which, uint column, uint row) {
-    precise float sum = 0.0;
-    for (uint warp = 0u; warp < WARPS; warp++) {
-        uint place = sum_place(which, column, warp) + row;
-        sum = sum + kept(place);
-        sum = sum + kept(place + UNIT_ROWS);
-    }
-    return sum;
-}
-
-float activated(float x) {
-    if (END == END_SILU) return x / (1.0 + exp(-x));
-    float u = 0.797884561 * (x + 0.044715 * x * x * x);
-    return 0.5 * x * (2.0 - 2.0 / (1.0 + exp(2.0 * u)));
-}
-
-float norm_factor(uint column) {
-    if (!NORM) return 1.0;
-    precise float sum = 0.0;
-    [[unroll]] for (uint i = 0u; i < UNIT_ROWS; i++) sum = sum + kept(sum_place(TOGETHER, column, 0u) + i);
-    precise float moved = sum / float(p.k) + p.epsilon;
-    return 1.0 / sqrt(moved);
-}
 
 /* What is added to a result: bias and residual. */
 vec2 added_to(Matrix matrix, uint n, uint row, uint column) {

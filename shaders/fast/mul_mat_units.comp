@@ -1,64 +1,26 @@
 #version 450
 /* Products of matrices in units (shaders/common/units.glsl) with columns of floats, for few columns: each weight is unpacked once for
- * a tile of up to 8 columns. Up to three matrices of one type are multiplied with the same columns: with END_PLAIN
- * y = (product + bias) + residual of each, else y = activation(gate . x) * (up . x). NORM: the columns are normed first, that is
- * multiplied with the norm's weight; the sums of squares come along, and their factor is applied to the results.
+ * a tile of up to 8 columns. What is multiplied, and by whom: shaders/common/unit_products.glsl.
  *
- * A workgroup has one band, and each 32 of its invocations every WARPS-th unit. If they are of one subgroup, they share the unit's part
- * of the columns in shared memory. A sum has an order that does not depend on the number of columns.
+ * If a warp's invocations are of one subgroup, they share the unit's part of the columns in shared memory. A sum has an order that does
+ * not depend on the number of columns.
  */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_control_flow_attributes : require
 #include "shaders/common/common.glsl"
 #include "shaders/common/units_fast.glsl"
+#include "shaders/common/unit_products.glsl"
 
-#define END_PLAIN 0u
-#define END_SILU 1u
-#define END_GELU 2u
-
-layout(constant_id = 1) const uint TILE = 1u;  /* columns: 1, 2, 4 or 8 */
-layout(constant_id = 2) const uint WARPS = 1u; /* groups of 32 invocations */
-layout(constant_id = 3) const uint END = END_PLAIN;
-layout(constant_id = 4) const bool NORM = false;
-layout(constant_id = 5) const bool SUBGROUPS = false; /* 32 neighbouring invocations are always of one subgroup and share columns */
-layout(constant_id = 6) const uint SHARED = 16u;      /* vectors of shared memory */
-
-layout(local_size_x_id = 7) in;
-
-#define WIDTH 32u
-const uint TOGETHER = END == END_PLAIN ? 1u : 2u; /* matrices whose rows a workgroup multiplies at once */
-const uint SUMS = NORM ? TOGETHER + 1u : TOGETHER;
 const uint STEPS_FITTING = TILE <= 2u ? 4u : TILE == 4u ? 2u : 1u;
 const uint STEPS_STAGED = STEPS_FITTING < STEPS_LOADED ? STEPS_FITTING : STEPS_LOADED;
-#define STEP_VALUES 64u
 #define STEP_VECTORS 16u
-
-struct Matrix {
-    uvec2 weight, bias, y; /* the bias may be left out */
-};
-
-layout(push_constant, std430) uniform Parameters {
-    uvec2 control, x, norm, residual; /* the last may be left out */
-    Matrix matrices[3];
-    uint n[3]; /* rows of each matrix */
-    uint k, n_columns;
-    float epsilon;
-} p;
 
 shared vec4 staged[SHARED]; /* columns of each 32 invocations; then sums */
 
 void wait_for_warp() {
     subgroupMemoryBarrierShared();
     subgroupBarrier();
-}
-
-uint warp_of_invocation() {
-    return gl_LocalInvocationIndex / WIDTH;
-}
-
-uint lane_of_invocation() {
-    return gl_LocalInvocationIndex % WIDTH;
 }
 
 float column_value(uint column, uint i) {
@@ -78,7 +40,7 @@ void stage(uint unit, uint first_step, uint first_column, inout float squares[TI
     uint lane = lane_of_invocation(), to = warp_of_invocation() * STEPS_STAGED * TILE * STEP_VECTORS + lane / 4u;
     [[unroll]] for (uint j = 0u; j < STEPS_STAGED; j++) {
         [[unroll]] for (uint h = 0u; h < 2u; h++) {
-            uint i = unit * UNIT_VALUES + (first_step + j) * STEP_VALUES + h * WIDTH + lane;
+            uint i = unit * UNIT_VALUES + (first_step + j) * STEP_VALUES + h * WARP + lane;
             bool inside = i < p.k;
             float weight = NORM && inside ? Floats(p.norm).at[i] : 1.0;
             [[unroll]] for (uint c = 0u; c < TILE; c++) {
@@ -97,7 +59,7 @@ void stage(uint unit, uint first_step, uint first_column, inout float squares[TI
 
 /* The same sums of squares where nothing is staged. */
 void add_squares(uint unit, uint first_column, inout float squares[TILE]) {
-    for (uint i = unit * UNIT_VALUES + lane_of_invocation(); i < min((unit + 1u) * UNIT_VALUES, p.k); i += WIDTH)
+    for (uint i = unit * UNIT_VALUES + lane_of_invocation(); i < min((unit + 1u) * UNIT_VALUES, p.k); i += WARP)
         for (uint c = 0u; c < TILE; c++) {
             float value = column_value(first_column + c, i);
             squares[c] = fma(value, value, squares[c]);
@@ -138,7 +100,7 @@ void add_unit(uvec2 address, uint unit, uint first_column, inout vec2 sums[TILE]
     unit_part part;
     load_part(address, lane, 0u, part);
     for (uint i = 0u; i < UNIT_STEPS * 4u; i++) {
-        uint step = i / 4u, w = i & 3u, first = unit * UNIT_VALUES + step * STEP_VALUES + lane / UNIT_ROWS * WIDTH + 8u * w;
+        uint step = i / 4u, w = i & 3u, first = unit * UNIT_VALUES + step * STEP_VALUES + lane / UNIT_ROWS * WARP + 8u * w;
         float values[8];
         eight_of(words_at(address, lane, step, w), upper_bits_at(address, lane, step, w), w,
                  IS_PLAIN ? vec2(0.0) : scale_of(part, lane, step, w / 2u), values);
@@ -150,41 +112,12 @@ void add_unit(uvec2 address, uint unit, uint first_column, inout vec2 sums[TILE]
     }
 }
 
-uint sum_place(uint which, uint column, uint warp) {
-    return ((which * TILE + column) * WARPS + warp) * WIDTH;
-}
-
 void keep(uint place, float sum) {
     staged[place / 4u][place & 3u] = sum;
 }
 
 float kept(uint place) {
     return staged[place / 4u][place & 3u];
-}
-
-/* The sum of all warps' parts for a row of the band. */
-float total(uint which, uint column, uint row) {
-    precise float sum = 0.0;
-    for (uint warp = 0u; warp < WARPS; warp++) {
-        uint place = sum_place(which, column, warp) + row;
-        sum = sum + kept(place);
-        sum = sum + kept(place + UNIT_ROWS);
-    }
-    return sum;
-}
-
-float activated(float x) {
-    if (END == END_SILU) return x / (1.0 + exp(-x));
-    float u = 0.797884561 * (x + 0.044715 * x * x * x);
-    return 0.5 * x * (2.0 - 2.0 / (1.0 + exp(2.0 * u)));
-}
-
-float norm_factor(uint column) {
-    if (!NORM) return 1.0;
-    precise float sum = 0.0;
-    [[unroll]] for (uint i = 0u; i < UNIT_ROWS; i++) sum = sum + kept(sum_place(TOGETHER, column, 0u) + i);
-    precise float moved = sum / float(p.k) + p.epsilon;
-    return 1.0 / sqrt(moved);
 }
 
 void finish(Matrix matrix, uint n, uint row, uint column, uint in_band, uint in_tile) {
@@ -239,11 +172,11 @@ void multiply(Matrix matrix, uint n, uint band, uint first_column) {
     }
     barrier();
     if (NORM) { /* one invocation reads what its total replaces */
-        for (uint i = gl_LocalInvocationIndex; i < TILE * UNIT_ROWS; i += WARPS * WIDTH)
+        for (uint i = gl_LocalInvocationIndex; i < TILE * UNIT_ROWS; i += WARPS * WARP)
             keep(sum_place(TOGETHER, i / UNIT_ROWS, 0u) + i % UNIT_ROWS, total(TOGETHER, i / UNIT_ROWS, i % UNIT_ROWS));
         barrier();
     }
-    for (uint i = gl_LocalInvocationIndex; i < TILE * UNIT_ROWS; i += WARPS * WIDTH) {
+    for (uint i = gl_LocalInvocationIndex; i < TILE * UNIT_ROWS; i += WARPS * WARP) {
         uint row = band * UNIT_ROWS + i % UNIT_ROWS, column = first_column + i / UNIT_ROWS;
         if (row < n && column < p.n_columns) finish(matrix, n, row, column, i % UNIT_ROWS, i / UNIT_ROWS);
     }
