@@ -48,7 +48,7 @@ static __device__ inline void weft_wait_for_kernels() {
 #endif
 }
 
-/* Before the wait, too. */
+/* What weft_cancelled will return. A kernel may ask before it waits. */
 template <typename T> static __device__ inline bool weft_will_be_cancelled(const T &argument) {
     return ((const volatile weft_cuda_control *)argument.control)->cancelled != 0;
 }

@@ -56,12 +56,13 @@ typedef struct weft_cuda_product {
     float epsilon;
     int32_t n_matrices, n_bands; /* bands of all matrices; where gated, of one */
     int32_t n_units, n_slices;
-    /* Of the kernel for few columns: */
-    int32_t n_finishers;           /* warps */
-    int32_t block_slices;          /* slices that a block adds up: one, or all of them */
-    int32_t round_bands;           /* bands whose sums are kept at a time */
+    /* Of the kernels for few and for several columns: */
     int32_t block_bands, n_longer; /* bands of a block; the first `n_longer` blocks have one more */
     int32_t n_slots, slot_bytes;
+    /* Of the kernel for few columns: */
+    int32_t n_finishers;  /* warps */
+    int32_t block_slices; /* slices that a block adds up: one, or all of them */
+    int32_t round_bands;  /* bands whose sums are kept at a time */
     weft_few_places places;
     weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
 } weft_cuda_product;
