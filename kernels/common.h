@@ -75,6 +75,11 @@ static __device__ inline void weft_let_next_see() {
     weft_let_next_start();
 }
 
+/* Read and written at once. */
+struct alignas(16) weft_four {
+    float values[4];
+};
+
 /* Prefetches a cache line of 128 bytes. */
 static __device__ inline void weft_prefetch(const void *memory) {
 #ifdef __CUDA_ARCH__

@@ -125,31 +125,27 @@ WEFT_KERNEL(weft_rotate_and_store, weft_cuda_phase, phase) {
 
 #define AT_A_TIME 3 /* heads, so that few loads wait for others */
 
-/* 16 bytes that are read and written at once, and what the cache has of them. */
-struct alignas(16) weft_reals {
-    float values[4];
-};
-
-struct alignas(8) weft_real_halves {
+/* What an F16 cache has of four values. */
+struct alignas(8) weft_four_halves {
     uint16_t values[4];
 };
 
-static __device__ inline void store_four(const weft_kv &kv, int64_t place, const weft_reals &from) {
+static __device__ inline void store_four(const weft_kv &kv, int64_t place, const weft_four &from) {
     if (kv.is_f16) {
-        weft_real_halves halves;
+        weft_four_halves halves;
         for (int i = 0; i < 4; i++) halves.values[i] = weft_to_f16(from.values[i]);
-        *(weft_real_halves *)((uint16_t *)kv.data + place) = halves;
+        *(weft_four_halves *)((uint16_t *)kv.data + place) = halves;
     } else {
-        *(weft_reals *)((float *)kv.data + place) = from;
+        *(weft_four *)((float *)kv.data + place) = from;
     }
 }
 
 /* The first and last elements of four pairs. */
-static __device__ inline void rotate_four(const weft_reals (&rotation)[2], int order, weft_reals &first, weft_reals &second) {
+static __device__ inline void rotate_four(const weft_four (&rotation)[2], int order, weft_four &first, weft_four &second) {
     float *a[4], *b[4];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        weft_reals &four = i < 2 ? first : second;
+        weft_four &four = i < 2 ? first : second;
         a[i] = order == WEFT_ROPE_HALVES ? &first.values[i] : &four.values[i % 2 * 2];
         b[i] = order == WEFT_ROPE_HALVES ? &second.values[i] : &four.values[i % 2 * 2 + 1];
     }
@@ -182,17 +178,17 @@ template <int ORDER> static __device__ inline void rotate_vectors(const weft_cud
     if ((int)threadIdx.x >= n_together * n_threads) return;
     float *queries = weft_at<float>(phase.outputs[WEFT_NORM_QKV_OUT_Y]) + (int64_t)row * n_q;
     const float *keys = keys_of(phase) + (int64_t)row * n_kv - n_q, *values = values_of(phase) + (int64_t)row * n_kv - n_q - n_kv;
-    const weft_reals *rotation = (const weft_reals *)(weft_at<const float>(table) + (rotates ? (int64_t)position * head_dim : 0));
-    weft_reals own_rotation[2] = {rotation[2 * part], rotation[2 * part + 1]};
+    const weft_four *rotation = (const weft_four *)(weft_at<const float>(table) + (rotates ? (int64_t)position * head_dim : 0));
+    weft_four own_rotation[2] = {rotation[2 * part], rotation[2 * part + 1]};
     for (int head = own; head < n_heads + 2 * n_kv_heads; head += AT_A_TIME * stride) {
-        weft_reals x[AT_A_TIME][2];
+        weft_four x[AT_A_TIME][2];
 #pragma unroll
         for (int i = 0; i < AT_A_TIME; i++) {
             int at = head + i * stride;
             if (at >= n_heads + 2 * n_kv_heads) break;
             const float *from = (at < n_heads ? queries : at < n_heads + n_kv_heads ? keys : values) + at * head_dim;
-            x[i][0] = *(const weft_reals *)(from + first);
-            x[i][1] = *(const weft_reals *)(from + second);
+            x[i][0] = *(const weft_four *)(from + first);
+            x[i][1] = *(const weft_four *)(from + second);
         }
 #pragma unroll
         for (int i = 0; i < AT_A_TIME; i++) {
@@ -200,8 +196,8 @@ template <int ORDER> static __device__ inline void rotate_vectors(const weft_cud
             if (at >= n_heads + 2 * n_kv_heads) break;
             if (rotates && kv_head < n_kv_heads) rotate_four(own_rotation, ORDER, x[i][0], x[i][1]);
             if (kv_head < 0) {
-                *(weft_reals *)(queries + at * head_dim + first) = x[i][0];
-                *(weft_reals *)(queries + at * head_dim + second) = x[i][1];
+                *(weft_four *)(queries + at * head_dim + first) = x[i][0];
+                *(weft_four *)(queries + at * head_dim + second) = x[i][1];
             } else if (place >= 0) {
                 int64_t to = kv_head < n_kv_heads ? place + kv_head * to_next
                                                   : place + (kv_head - n_kv_heads) * to_next + weft_kv_values(kv);

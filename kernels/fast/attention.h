@@ -30,11 +30,6 @@
 #define LINE_HALVES 64    /* of a cache line */
 #define MOST_PREFETCHED 4 /* pieces */
 
-/* 16 bytes that are read and written at once. */
-struct alignas(16) weft_four {
-    float values[4];
-};
-
 /* Rounded before anything is added. */
 static __device__ inline float weft_times(float a, float b) {
 #ifdef __CUDA_ARCH__

@@ -187,11 +187,6 @@ static __device__ inline void weft_wide_size(const weft_cuda_wide &wide, weft_wi
     }
 }
 
-/* Read and written at once. */
-struct alignas(16) weft_wide_four {
-    float values[4];
-};
-
 /* Where a lane's results go. */
 struct weft_wide_results {
     const float *residual; /* or null */
@@ -264,18 +259,18 @@ static __device__ inline void weft_wide_put_gated(const weft_cuda_wide &wide, co
     const int half = N / 4, count = weft_wide_part(half, WEFT_WIDE_EXCHANGED);
     int thread = (int)threadIdx.x % 128;
     bool is_up = thread >= 64;
-    weft_wide_four *staged = (weft_wide_four *)memory.staged + (int)threadIdx.x / 128 * (WEFT_WIDE_EXCHANGED / 2) * 128;
+    weft_four *staged = (weft_four *)memory.staged + (int)threadIdx.x / 128 * (WEFT_WIDE_EXCHANGED / 2) * 128;
     if (is_up) {
         lane.column += N / 2;
         to.advance(N / 2);
     }
 #pragma unroll 1
     for (int done = 0; done < half; done += count) {
-        weft_wide_four *own = staged + warp.meetings * (WEFT_WIDE_EXCHANGED / 4) * 128;
+        weft_four *own = staged + warp.meetings * (WEFT_WIDE_EXCHANGED / 4) * 128;
         float gates[count], ups[count], results[count];
 #pragma unroll
         for (int i = 0; i < count; i += 4) {
-            weft_wide_four given;
+            weft_four given;
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 gates[i + j] = sums[i + j];
@@ -287,7 +282,7 @@ static __device__ inline void weft_wide_put_gated(const weft_cuda_wide &wide, co
         weft_wide_meet(memory, warp);
 #pragma unroll
         for (int i = 0; i < count; i += 4) {
-            const weft_wide_four other = own[i / 4 * 128 + (thread ^ 64)];
+            const weft_four other = own[i / 4 * 128 + (thread ^ 64)];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 gates[i + j] = is_up ? other.values[j] : gates[i + j];
