@@ -5,12 +5,15 @@
     python3 tests/reference/speed.py build/release/bin/weft MODEL [MODEL ...] --sequences 8 --prompt 32 --predict 64
     python3 tests/reference/speed.py build/release/bin/weft MODEL [MODEL ...] --prompt 16384 --predict 16
     python3 tests/reference/speed.py build/release/bin/weft MODEL [MODEL ...] --first
+    python3 tests/reference/speed.py build/release/bin/weft MODEL [MODEL ...] --backend cuda [--sequences 32]
 
 With --sequences N, each of N sequences has a prompt of its own and gets a token in each step; the speed is that of all. With a long
 prompt, the decoded tokens follow it. --first measures the time from the start of a process to the first token after a prompt of 20
 tokens, by `weft run` and by a process of llama.cpp that loads the model and does the same; the file is in the page cache.
 
-Needs llama-cpp-python (PyPI) built for this machine. Each turn is a process of its own, which loads the model, warms up once (but for
+Needs llama-cpp-python (PyPI) built for this machine; with --backend cuda or vulkan, with CMAKE_ARGS="-DGGML_CUDA=on" or
+"-DGGML_VULKAN=on". There llama.cpp has all layers on the GPU and its flash attention. Its logits come to the host in each step, but are
+not sampled; weft chooses the tokens on the GPU. Each turn is a process of its own, which loads the model, warms up once (but for
 --first) and then measures once. On shared machines only the ratios are meaningful.
 """
 import argparse
@@ -27,14 +30,19 @@ N_FIRST_PROMPT = 20
 class Llama:
     """A context of llama.cpp, by its C interface."""
 
-    def __init__(self, path, threads, n_sequences, n_positions, n_batch):
+    def __init__(self, path, backend, threads, n_sequences, n_positions, n_batch):
         import llama_cpp
         self.library = llama_cpp
         self.silent = llama_cpp.llama_log_callback(lambda level, text, user: None)
         llama_cpp.llama_log_set(self.silent, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
-        params = llama_cpp.llama_context_default_params()
+        model_params, params = llama_cpp.llama_model_default_params(), llama_cpp.llama_context_default_params()
+        model_params.n_gpu_layers = 0 if backend == "cpu" else 999
+        self.model = llama_cpp.llama_model_load_from_file(path.encode(), model_params)
+        if not self.model:
+            raise RuntimeError(f"llama.cpp cannot load {path}")
+        if backend != "cpu":
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.n_ctx = n_sequences * (n_positions + 256) # of each sequence it is rounded up
         params.n_seq_max = n_sequences
         params.n_batch = params.n_ubatch = n_batch
@@ -70,7 +78,7 @@ def random_tokens(n, vocabulary):
 
 def llama_turn(args):
     n_prompt, n_sequences = args.prompt, args.sequences
-    llama = Llama(args.models[0], args.threads, n_sequences, n_prompt + args.predict, max(min(n_prompt, 512), n_sequences))
+    llama = Llama(args.models[0], args.backend, args.threads, n_sequences, n_prompt + args.predict, max(min(n_prompt, 512), n_sequences))
     tokens = random_tokens(n_prompt * n_sequences, llama.n_vocab)
     prompts = [(tokens[s * n_prompt + i], s, i, i + 1 == n_prompt) for s in range(n_sequences) for i in range(n_prompt)]
     llama.run(prompts[:512])
@@ -88,7 +96,7 @@ def llama_first(args):
     """From here on, since Python's start and imports are no part of llama.cpp."""
     import llama_cpp # noqa: F401
     start = time.perf_counter()
-    llama = Llama(args.models[0], args.threads, 1, N_FIRST_PROMPT, 512)
+    llama = Llama(args.models[0], args.backend, args.threads, 1, N_FIRST_PROMPT, 512)
     tokens = random_tokens(N_FIRST_PROMPT, llama.n_vocab)
     llama.run([(token, 0, i, i + 1 == len(tokens)) for i, token in enumerate(tokens)])
     print(json.dumps({"first_s": time.perf_counter() - start}))
@@ -100,7 +108,7 @@ def run(command):
 
 
 def weft_turn(args, model):
-    command = [args.weft, "bench", model, "--json", "--backend", "cpu", "--repeat", "1", "--threads", str(args.threads),
+    command = [args.weft, "bench", model, "--json", "--backend", args.backend, "--repeat", "1", "--threads", str(args.threads),
                "-n", str(args.predict)]
     if args.sequences > 1:
         result = run([*command, "-p", str(args.prompt), "--sequences", str(args.sequences)])["sequences"][-1]
@@ -114,7 +122,7 @@ def weft_turn(args, model):
 
 def weft_first(args, model):
     """The prompt's text has as many tokens as `weft run` counts in it: one for each " a", with common vocabularies."""
-    command = [args.weft, "run", model, "--raw", "--backend", "cpu", "--threads", str(args.threads), "--ctx", "512", "-n", "1",
+    command = [args.weft, "run", model, "--raw", "--backend", args.backend, "--threads", str(args.threads), "--ctx", "512", "-n", "1",
                "--ignore-end", "--temp", "0", "-p", " a" * N_FIRST_PROMPT]
     start = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
@@ -125,6 +133,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weft")
     parser.add_argument("models", nargs="+")
+    parser.add_argument("--backend", choices=["cpu", "cuda", "vulkan"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512)
@@ -135,7 +144,7 @@ def main():
     args = parser.parse_args()
     if args.llama_turn:
         return llama_first(args) if args.first else llama_turn(args)
-    sizes = ["--threads", str(args.threads), "--prompt", str(args.prompt), "--predict", str(args.predict), "--sequences",
+    sizes = ["--backend", args.backend, "--threads", str(args.threads), "--prompt", str(args.prompt), "--predict", str(args.predict), "--sequences",
              str(args.sequences), *(["--first"] if args.first else [])]
     for model in args.models:
         rows = []
