@@ -5,14 +5,14 @@
 #include "tests/support/mortal.h"
 
 #define PATH "test_cancel_held.tmp"
+#include "tiny_model.h"
+
 #define MS UINT64_C(1000000)
 /* Far more than a cancel takes, even if other programs keep the processor busy. */
 #define HOLD_NS (2000 * MS)
 #define LIMIT_NS (50 * MS)
 #define N_TRIES 5
 
-static weft_runtime *runtime;
-static weft_model *model;
 static const question asked = {.seed = 8, .n_prompt = 12, .n_predict = 6}, other = {.seed = 9, .n_prompt = 4, .n_predict = 6};
 
 /* ---- Calls in threads of their own ---- */
@@ -254,13 +254,19 @@ static void move_away(weft_engine *engine, answer *a, const answer *whole) {
     weft_engine_destroy(processor);
 }
 
+/* The answer by itself, and the same one whose call was cancelled. */
+static weft_engine *begin_again_held(bool is_card, answer *whole, answer *a) {
+    weft_engine *engine = create_mortal(is_card);
+    answer_alone(engine, &asked, whole);
+    begin_held(engine, a);
+    return engine;
+}
+
 static void a_device_is_lost_after_the_cancel(void **state) {
     (void)state;
     for (int is_card = 0; is_card < 2; is_card++) {
         answer whole, a;
-        weft_engine *engine = create_mortal(is_card);
-        answer_alone(engine, &asked, &whole);
-        begin_held(engine, &a);
+        weft_engine *engine = begin_again_held(is_card, &whole, &a);
         mortal.is_lost = true;
         move_away(engine, &a, &whole);
     }
@@ -270,9 +276,7 @@ static void a_stuck_device_is_lost_once_somebody_waits(void **state) {
     (void)state;
     for (int is_card = 0; is_card < 2; is_card++) {
         answer whole, a;
-        weft_engine *engine = create_mortal(is_card);
-        answer_alone(engine, &asked, &whole);
-        begin_held(engine, &a);
+        weft_engine *engine = begin_again_held(is_card, &whole, &a);
         const uint64_t grace_ns = mortal_set_grace(runtime, 20 * MS);
         hold(UINT64_MAX / 2);
         move_away(engine, &a, &whole);
@@ -331,16 +335,6 @@ static void first_plans_are_made_with_the_engine(void **state) {
     assert_int_equal(weft_engine_create(model, &options, &engine, &error), WEFT_CANCELLED);
     assert_null(engine);
     assert_int_equal(mortal.n_plans, 1);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return begin_tiny(&runtime, &model, PATH);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return end_tiny(runtime, model, PATH);
 }
 
 int main(void) {

@@ -5,9 +5,7 @@
 #include <math.h>
 
 #define PATH "test_session.tmp"
-
-static weft_runtime *runtime;
-static weft_model *model;
+#include "tiny_model.h"
 
 static weft_engine *create(weft_engine_options options) {
     weft_error error = {0};
@@ -175,16 +173,6 @@ static void null_is_refused(void **state) {
     weft_engine_destroy(NULL);
     weft_session_destroy(session);
     weft_engine_destroy(engine);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return begin_tiny(&runtime, &model, PATH);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return end_tiny(runtime, model, PATH);
 }
 
 int main(void) {

@@ -4,9 +4,7 @@
 #include "tests/support/mortal.h"
 
 #define PATH "test_stages.tmp"
-
-static weft_runtime *runtime;
-static weft_model *model;
+#include "tiny_model.h"
 
 /* ---- Options and descriptions ---- */
 
@@ -240,16 +238,6 @@ static void every_allocation_can_fail(void **state) {
     assert_true(n_failed > 10);
     weft_model_close(opened);
     weft_runtime_destroy(limited);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return begin_tiny(&runtime, &model, PATH);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return end_tiny(runtime, model, PATH);
 }
 
 int main(void) {

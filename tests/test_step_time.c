@@ -2,9 +2,7 @@
 #include "engine_support.h"
 
 #define PATH "test_step_time.tmp"
-
-static weft_runtime *runtime;
-static weft_model *model;
+#include "tiny_model.h"
 
 /* ---- The number of rows ---- */
 
@@ -133,16 +131,6 @@ static void a_cancel_cuts_a_step_of_others(void **state) {
     weft_session_destroy(first);
     weft_session_destroy(second);
     weft_engine_destroy(engine);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return begin_tiny(&runtime, &model, PATH);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return end_tiny(runtime, model, PATH);
 }
 
 int main(void) {

@@ -6,12 +6,12 @@
 #include "stress_questions.h"
 
 #define PATH "test_tenure.tmp"
+#include "tiny_model.h"
+
 #define MAX_SESSIONS 6
 #define CTX 2048
 #define COMPARED 4 /* one scene in COMPARED is compared bit for bit */
 
-static weft_runtime *runtime;
-static weft_model *model;
 static double seconds = 3, most; /* most: the largest ratio of rows to needed rows in a scene */
 static uint32_t first_seed = 1;
 
@@ -311,16 +311,6 @@ static void random_readers(void **state) {
     uint32_t seed = first_seed;
     for (; weft_os_now() < end || seed < first_seed + 4; seed++) run_scene(seed);
     print_message("seeds %u to %u, %.2f times the rows needed at most\n", first_seed, seed - 1, most);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return begin_tiny(&runtime, &model, PATH);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return end_tiny(runtime, model, PATH);
 }
 
 int main(int argc, char **argv) {

@@ -7,10 +7,10 @@
 #include "watchdog.h"
 
 #define PATH "test_waiting.tmp"
+#include "tiny_model.h"
+
 #define MAX_THREADS 6
 
-static weft_runtime *runtime;
-static weft_model *model;
 static double seconds = 3;
 static uint32_t first_seed = 1;
 
@@ -364,16 +364,6 @@ static void random_schedules(void **state) {
         run_schedule(seed);
     }
     print_message("seeds %u to %u\n", first_seed, seed - 1);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return begin_tiny(&runtime, &model, PATH);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return end_tiny(runtime, model, PATH);
 }
 
 #define WATCHED(test) cmocka_unit_test_setup_teardown(test, begin_watch, end_watch)

@@ -1,5 +1,7 @@
 #include "backends/cuda/products_wide.h"
 
+#include "backends/cuda/products.h"
+
 #define FILE_OF_KERNELS "products_wide"
 #define THREADS 384
 #define MOST_STAGES 8
@@ -71,18 +73,14 @@ static int64_t cost(const weft_cuda_product *product, const struct tile *tile, b
 
 /* As many stages as there is room for. Returns the bytes of shared memory, or 0 if a tile needs more. */
 static uint32_t choose_stages(const weft_backend_device *device, weft_cuda_wide *wide, const struct tile *tile) {
-    int largest = 0, most = weft_cuda_shared_of(device, tile->blocks);
-    for (int i = 0; i < wide->product.n_matrices; i++) {
-        int bytes = weft_unit_bytes(wide->product.matrices[i].format);
-        if (bytes > largest) largest = bytes;
-    }
+    int most = weft_cuda_shared_of(device, tile->blocks);
     wide->tile_columns = tile->columns;
-    wide->weight_stage_bytes = largest * tile->rows / WEFT_UNIT_ROWS;
+    wide->weight_stage_bytes = weft_cuda_largest_unit(&wide->product) * tile->rows / WEFT_UNIT_ROWS;
     for (int units = MOST_STAGES; units > 1; units--) {
         wide->n_weight_stages = units;
-        for (wide->n_column_stages = 2 * units; wide->n_column_stages > 1; wide->n_column_stages--) {
+        for (wide->n_column_stages = 2 * units; wide->n_column_stages >= units; wide->n_column_stages--) {
             int bytes = weft_wide_places_of(wide).end;
-            if (bytes <= most && wide->n_column_stages >= units) return (uint32_t)bytes;
+            if (bytes <= most) return (uint32_t)bytes;
         }
     }
     return 0;

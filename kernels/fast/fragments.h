@@ -11,6 +11,30 @@
  * 32 * group and on, as the fragments of two steps. The group must be known to the compiler. */
 template <int FORMAT> struct weft_fragments;
 
+/* A format that the compiler knows. */
+template <int FORMAT> struct weft_known_format { static const int value = FORMAT; };
+
+/* Calls `work` with the format as such a constant. */
+template <typename WORK> static __device__ inline void weft_with_format(int format, const WORK &work) {
+    switch (format) {
+    case WEFT_UNIT_NIBBLES:
+        work(weft_known_format<WEFT_UNIT_NIBBLES>());
+        break;
+    case WEFT_UNIT_Q4_K:
+        work(weft_known_format<WEFT_UNIT_Q4_K>());
+        break;
+    case WEFT_UNIT_Q6_K:
+        work(weft_known_format<WEFT_UNIT_Q6_K>());
+        break;
+    case WEFT_UNIT_Q8_0:
+        work(weft_known_format<WEFT_UNIT_Q8_0>());
+        break;
+    default:
+        work(weft_known_format<WEFT_UNIT_F16>());
+        break;
+    }
+}
+
 /* Codes in bits 6 to 9 are the half floats code * 2^-18. So one fused operation gives scale * code + offset, rounded once. Scale
  * and offset are the halves of `top` and `bottom`. */
 static __device__ inline void weft_nibble_step(uint32_t codes, uint32_t top, uint32_t bottom, uint32_t (&a)[4]) {

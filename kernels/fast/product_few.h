@@ -89,23 +89,7 @@ template <int FORMAT> static __device__ inline void weft_multiply_unit(const uin
 }
 
 static __device__ inline void weft_few_multiply(int format, const uint8_t *unit, const uint8_t *columns, float (&c)[4]) {
-    switch (format) {
-    case WEFT_UNIT_NIBBLES:
-        weft_multiply_unit<WEFT_UNIT_NIBBLES>(unit, columns, c);
-        break;
-    case WEFT_UNIT_Q4_K:
-        weft_multiply_unit<WEFT_UNIT_Q4_K>(unit, columns, c);
-        break;
-    case WEFT_UNIT_Q6_K:
-        weft_multiply_unit<WEFT_UNIT_Q6_K>(unit, columns, c);
-        break;
-    case WEFT_UNIT_Q8_0:
-        weft_multiply_unit<WEFT_UNIT_Q8_0>(unit, columns, c);
-        break;
-    default:
-        weft_multiply_unit<WEFT_UNIT_F16>(unit, columns, c);
-        break;
-    }
+    weft_with_format(format, [&](auto known) { weft_multiply_unit<decltype(known)::value>(unit, columns, c); });
 }
 
 /* Places in shared memory, in bytes, that a lane needs for each item. They are not computed anew each time. */

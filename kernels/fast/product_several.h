@@ -124,23 +124,7 @@ static __device__ inline void weft_several_multiply_unit(const uint8_t *unit, co
 template <int GROUPS>
 static __device__ inline void weft_several_multiply(int format, const uint8_t *unit, const uint8_t *columns,
                                                     float (&c)[GROUPS][4]) {
-    switch (format) {
-    case WEFT_UNIT_NIBBLES:
-        weft_several_multiply_unit<WEFT_UNIT_NIBBLES, GROUPS>(unit, columns, c);
-        break;
-    case WEFT_UNIT_Q4_K:
-        weft_several_multiply_unit<WEFT_UNIT_Q4_K, GROUPS>(unit, columns, c);
-        break;
-    case WEFT_UNIT_Q6_K:
-        weft_several_multiply_unit<WEFT_UNIT_Q6_K, GROUPS>(unit, columns, c);
-        break;
-    case WEFT_UNIT_Q8_0:
-        weft_several_multiply_unit<WEFT_UNIT_Q8_0, GROUPS>(unit, columns, c);
-        break;
-    default:
-        weft_several_multiply_unit<WEFT_UNIT_F16, GROUPS>(unit, columns, c);
-        break;
-    }
+    weft_with_format(format, [&](auto known) { weft_several_multiply_unit<decltype(known)::value, GROUPS>(unit, columns, c); });
 }
 
 /* Where sum `i` of lane `lane` of a band is: those of 8 columns are four of each lane, as weft_mma has them. */

@@ -156,23 +156,10 @@ static __device__ inline void weft_product_tile(const weft_cuda_product &product
 /* Grid: tiles of bands of each matrix; slices, and tiles of columns. */
 template <int COLUMNS> static __device__ inline void weft_product_in_tiles(const weft_cuda_product &product, uint8_t *memory) {
     weft_tile tile = weft_tile_of(product, COLUMNS);
-    switch (product.matrices[tile.matrix].format) {
-    case WEFT_UNIT_NIBBLES:
-        weft_product_tile<WEFT_UNIT_NIBBLES, COLUMNS>(product, tile, memory);
-        break;
-    case WEFT_UNIT_Q4_K:
-        weft_product_tile<WEFT_UNIT_Q4_K, COLUMNS>(product, tile, memory);
-        break;
-    case WEFT_UNIT_Q6_K:
-        weft_product_tile<WEFT_UNIT_Q6_K, COLUMNS>(product, tile, memory);
-        break;
-    case WEFT_UNIT_Q8_0:
-        weft_product_tile<WEFT_UNIT_Q8_0, COLUMNS>(product, tile, memory);
-        break;
-    default:
-        weft_product_tile<WEFT_UNIT_F16, (COLUMNS < 128 ? COLUMNS : 64)>(product, tile, memory);
-        break;
-    }
+    weft_with_format(product.matrices[tile.matrix].format, [&](auto known) {
+        const int format = decltype(known)::value, columns = format == WEFT_UNIT_F16 && COLUMNS > 64 ? 64 : COLUMNS;
+        weft_product_tile<format, columns>(product, tile, memory);
+    });
 }
 
 #endif

@@ -181,23 +181,7 @@ static __device__ inline void weft_wide_multiply(const weft_cuda_wide &wide, con
 template <int N>
 static __device__ inline void weft_wide_slice(const weft_cuda_wide &wide, const weft_wide_memory &memory, int format,
                                               weft_wide_warp &warp, int n_units, float (&sums)[N / 2]) {
-    switch (format) {
-    case WEFT_UNIT_NIBBLES:
-        weft_wide_multiply<WEFT_UNIT_NIBBLES, N>(wide, memory, warp, n_units, sums);
-        break;
-    case WEFT_UNIT_Q4_K:
-        weft_wide_multiply<WEFT_UNIT_Q4_K, N>(wide, memory, warp, n_units, sums);
-        break;
-    case WEFT_UNIT_Q6_K:
-        weft_wide_multiply<WEFT_UNIT_Q6_K, N>(wide, memory, warp, n_units, sums);
-        break;
-    case WEFT_UNIT_Q8_0:
-        weft_wide_multiply<WEFT_UNIT_Q8_0, N>(wide, memory, warp, n_units, sums);
-        break;
-    default:
-        weft_wide_multiply<WEFT_UNIT_F16, N>(wide, memory, warp, n_units, sums);
-        break;
-    }
+    weft_with_format(format, [&](auto known) { weft_wide_multiply<decltype(known)::value, N>(wide, memory, warp, n_units, sums); });
 }
 
 /* ---- Tiles ---- */
