@@ -67,6 +67,16 @@ typedef struct weft_cuda_product {
     weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
 } weft_cuda_product;
 
+/* Bytes of a unit of the largest format. */
+WEFT_SHARED int weft_largest_unit(const weft_cuda_product *product) {
+    int largest = 0;
+    for (int i = 0; i < product->n_matrices; i++) {
+        int bytes = weft_unit_bytes(product->matrices[i].format);
+        if (bytes > largest) largest = bytes;
+    }
+    return largest;
+}
+
 WEFT_SHARED int weft_slices_of(int n_units) {
     return (n_units + WEFT_SLICE_UNITS - 1) / WEFT_SLICE_UNITS;
 }

@@ -63,15 +63,6 @@ static void place_scratch(weft_cuda_product *product, uint64_t scratch) {
 
 /* ---- Few columns ---- */
 
-int weft_cuda_largest_unit(const weft_cuda_product *product) {
-    int largest = 0;
-    for (int i = 0; i < product->n_matrices; i++) {
-        int bytes = weft_unit_bytes(product->matrices[i].format);
-        if (bytes > largest) largest = bytes;
-    }
-    return largest;
-}
-
 /* Bands of a round: results for all threads that finish, but not too many sums to keep, and units for all warps in two rounds. */
 static int round_bands(const weft_cuda_product *product, int n_columns, int n_warps) {
     int units = weft_few_units(product) * (product->gated ? 2 : 1);
@@ -120,7 +111,7 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
     int n_columns = product->n_columns < WEFT_FEW_COLUMNS ? (int)product->n_columns : WEFT_FEW_COLUMNS;
     int64_t groups = weft_cuda_ceil(product->n_columns, WEFT_FEW_COLUMNS), n_bands = product->n_bands;
-    product->slot_bytes = weft_cuda_largest_unit(product);
+    product->slot_bytes = weft_largest_unit(product);
     product->block_slices = product->n_slices;
     if (n_columns * weft_few_column_bytes(product) > MOST_COLUMN_BYTES) product->block_slices = 1;
     if (product->block_slices != product->n_slices) {
@@ -196,7 +187,7 @@ static bool record_columns(weft_cuda_recorder *recorder, weft_cuda_product *prod
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
     bool has_wide = weft_cuda_has_wide(device);
     int64_t units = (int64_t)product->n_bands * (product->gated ? 2 : 1) * product->n_units;
-    bool is_long = units * weft_cuda_largest_unit(product) / device->multiprocessors > LONG_BYTES_OF_SEVERAL;
+    bool is_long = units * weft_largest_unit(product) / device->multiprocessors > LONG_BYTES_OF_SEVERAL;
     if (product->n_columns <= WEFT_FEW_COLUMNS || (product->n_columns <= MOST_FEW && !(has_wide && is_long)))
         return record_few(recorder, product);
     if (weft_cuda_wants_several(device, product)) return weft_cuda_record_several(recorder, product, scratch);

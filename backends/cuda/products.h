@@ -12,8 +12,6 @@
 
 /* Adds a matrix, whose result has `y` as its address. */
 void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, const weft_place *bias, uint64_t y);
-/* Bytes of a unit of its largest format. */
-int weft_cuda_largest_unit(const weft_cuda_product *product);
 /* Scratch of a product of `n_rows` rows in `n_matrices` matrices. */
 uint64_t weft_cuda_product_bytes(int64_t k, int64_t n_rows, int64_t n_matrices, int64_t n_columns);
 /* Memory for the keys of results. */

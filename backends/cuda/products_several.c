@@ -1,6 +1,5 @@
 #include "backends/cuda/products_several.h"
 
-#include "backends/cuda/products.h"
 #include "backends/cuda/products_wide.h"
 
 #define FILE_OF_KERNELS "products_several"
@@ -36,7 +35,7 @@ static weft_cuda_shape choose(const weft_backend_device *device, weft_cuda_sever
     blocks = blocks < 1 ? 1 : blocks < product->n_bands ? blocks : product->n_bands;
     product->block_bands = (int32_t)(product->n_bands / blocks);
     product->n_longer = (int32_t)(product->n_bands % blocks);
-    product->slot_bytes = weft_cuda_largest_unit(product);
+    product->slot_bytes = weft_largest_unit(product);
     int n_bands = product->block_bands + (product->n_longer > 0);
     weft_cuda_shape shape = {{blocks, product->n_slices}, 0, choose_places(several, n_bands, *groups, device->shared_bytes)};
     shape.block = (uint32_t)((several->n_warps + 1) * WEFT_CUDA_WARP);

@@ -1,7 +1,5 @@
 #include "backends/cuda/products_wide.h"
 
-#include "backends/cuda/products.h"
-
 #define FILE_OF_KERNELS "products_wide"
 #define THREADS 384
 #define MOST_STAGES 8
@@ -75,7 +73,7 @@ static int64_t cost(const weft_cuda_product *product, const struct tile *tile, b
 static uint32_t choose_stages(const weft_backend_device *device, weft_cuda_wide *wide, const struct tile *tile) {
     int most = weft_cuda_shared_of(device, tile->blocks);
     wide->tile_columns = tile->columns;
-    wide->weight_stage_bytes = weft_cuda_largest_unit(&wide->product) * tile->rows / WEFT_UNIT_ROWS;
+    wide->weight_stage_bytes = weft_largest_unit(&wide->product) * tile->rows / WEFT_UNIT_ROWS;
     for (int units = MOST_STAGES; units > 1; units--) {
         wide->n_weight_stages = units;
         for (wide->n_column_stages = 2 * units; wide->n_column_stages >= units; wide->n_column_stages--) {
