@@ -92,16 +92,16 @@ template <int N> static __device__ inline bool weft_wide_has_small(const float *
 }
 
 /* Adds a unit's sums, in the columns' own size, which are powers of two. Where the multiplications are exact, fused operations give
- * the same bits. */
-template <int N>
-static __device__ inline void weft_wide_drain(const float (&c)[N / 2], const float (&scales)[N / 4], bool has_small,
-                                              float (&sums)[N / 2]) {
-    if (!has_small) {
+ * the same bits. `scales` are in shared memory: a few at a time, since a lane has no registers for all. */
+template <int N, bool HAS_SMALL>
+static __device__ inline void weft_wide_drain(const float (&c)[N / 2], const float *scales, float (&sums)[N / 2]) {
 #pragma unroll
-        for (int i = 0; i < N / 2; i++) sums[i] = fmaf(c[i], scales[i / 4 * 2 + i % 2], sums[i]);
-    } else {
+    for (int i = 0; i < N / 2; i += 4) {
+        const uint2 bits = *(const uint2 *)(scales + i * 2);
+        const float own[2] = {weft_bits_to_real((int32_t)bits.x), weft_bits_to_real((int32_t)bits.y)};
 #pragma unroll
-        for (int i = 0; i < N / 2; i++) sums[i] = __fadd_rn(sums[i], __fmul_rn(c[i], scales[i / 4 * 2 + i % 2]));
+        for (int j = i; j < i + 4; j++)
+            sums[j] = HAS_SMALL ? __fadd_rn(sums[j], __fmul_rn(c[j], own[j % 2])) : fmaf(c[j], own[j % 2], sums[j]);
     }
 }
 
@@ -110,7 +110,7 @@ static __device__ inline void weft_wide_drain(const float (&c)[N / 2], const flo
 template <int FORMAT, int N>
 static __device__ inline void weft_wide_multiply(const weft_cuda_wide &wide, const weft_wide_memory &memory, weft_wide_warp &warp,
                                                  int n_units, float (&sums)[N / 2]) {
-    float c[N / 2], scales[N / 4];
+    float c[N / 2];
     uint32_t a[2][4][4];
     weft_fragments<FORMAT> fragments;
     const uint8_t *unit = nullptr;
@@ -161,20 +161,15 @@ static __device__ inline void weft_wide_multiply(const weft_cuda_wide &wide, con
         warp.weights.advance(wide.n_weight_stages);
         weft_products_wait<1>();
         if (i + 1 < n_units) begin_unit();
-        const float *of_columns = memory.scales + warp.columns.stage * wide.tile_columns + warp.first_column,
-                    *from = of_columns + weft_lane() % 4 * 2;
-        bool has_small = weft_wide_has_small<N>(of_columns);
-        if (N > WEFT_WIDE_GATED) weft_products_wait<0>(); /* `a` makes room for the scales */
-#pragma unroll
-        for (int j = 0; j < N / 4; j += 2) {
-            const uint2 bits = *(const uint2 *)(from + j * 4);
-            scales[j] = weft_bits_to_real((int32_t)bits.x);
-            scales[j + 1] = weft_bits_to_real((int32_t)bits.y);
-        }
+        const float *scales = memory.scales + warp.columns.stage * wide.tile_columns + warp.first_column;
+        bool has_small = weft_wide_has_small<N>(scales);
         weft_products_wait<0>();
+        if (has_small)
+            weft_wide_drain<N, true>(c, scales + weft_lane() % 4 * 2, sums);
+        else
+            weft_wide_drain<N, false>(c, scales + weft_lane() % 4 * 2, sums);
         if (i + 1 < n_units) weft_wide_release_columns(wide, memory, warp);
         warp.columns.advance(wide.n_column_stages);
-        weft_wide_drain<N>(c, scales, has_small, sums);
     }
 }
 
