@@ -12,10 +12,10 @@
  *
  * nibbles (Q4_0, Q4_1): 4 codes of 64 values: word [64][lane][step of 16], a nibble a value, rotated left by 16 * half + 6, 2, 10
  * or 14 for register 0 to 3. At 2048, [row][32 values]: scale * 2^18 and offset as half floats. Q4_K: the same codes. At 2048, 16
- * bytes a row: three words of 6-bit scales and minimums (weft_q4_k_pair), then d * 2^18 and -dmin. Q6_K: word [64][lane][step], the
- * low nibbles, at 16 * half + 4, 0, 8 or 12. At 2048, words [128][lane][step / 2]: two high bits a value, at 16 * half + 8 * (step
- * % 2) + 2 * register. At 3072, [row]: 16 scales, plus 128. At 3328, [row]: d * 2^20. Q8_0: [32][lane][step][register][half], a
- * byte a value. At 4096, [row][32 values]: scales. f16 (F16, BF16): [step][lane][register][half].
+ * bytes a row: three words of 6-bit scales and minimums (weft_q4_k_pair), then d * 2^18 and -dmin. Q6_K: three words of a lane's 16
+ * codes of each 32 values (weft_q6_k_code), the first two at [64][lane][32 values], the third at 2048, [128][lane][32 values]. At
+ * 3072, [row]: 16 scales, plus 128. At 3328, [row]: d * 2^20. Q8_0: [32][lane][step][register][half], a byte a value. At 4096,
+ * [row][32 values]: scales. f16 (F16, BF16): [step][lane][register][half].
  */
 #ifndef WEFT_KERNELS_UNITS_H
 #define WEFT_KERNELS_UNITS_H
@@ -27,7 +27,7 @@
 #define WEFT_UNIT_VALUES 256
 #define WEFT_UNIT_GROUPS 8   /* of 32 values */
 #define WEFT_UNIT_HEADS 2048 /* where the scales of nibbles begin */
-#define WEFT_Q6_K_UNIT_HIGH 2048
+#define WEFT_Q6_K_UNIT_THIRD 2048
 #define WEFT_Q6_K_UNIT_SCALES 3072
 #define WEFT_Q6_K_UNIT_D 3328
 #define WEFT_Q8_0_UNIT_SCALES 4096
@@ -88,13 +88,35 @@ WEFT_SHARED int weft_q8_0_unit_place(int row, int i) {
     return place.step / 2 * 512 + place.lane * 16 + place.step % 2 * 8 + place.reg * 2 + place.half;
 }
 
-/* How far left a nibble is rotated in its word: of the formats with four bits, and of Q6_K. */
+/* How far left a nibble is rotated in its word. */
 WEFT_SHARED int weft_nibble_rotation(int reg, int half) {
     return (reg == 0 ? 6 : reg == 1 ? 2 : reg == 2 ? 10 : 14) + 16 * half;
 }
 
-WEFT_SHARED int weft_q6_k_rotation(int reg, int half) {
-    return (reg == 0 ? 4 : reg == 1 ? 0 : reg == 2 ? 8 : 12) + 16 * half;
+/* Where the words of group `group` (32 values) of a lane are in a Q6_K unit, in bytes: the first two, and the third. */
+WEFT_SHARED int weft_q6_k_words_at(int group, int lane) {
+    return group / 2 * 512 + lane * 16 + group % 2 * 8;
+}
+
+WEFT_SHARED int weft_q6_k_third_at(int group, int lane) {
+    return WEFT_Q6_K_UNIT_THIRD + group / 4 * 512 + lane * 16 + group % 4 * 4;
+}
+
+/* Codes of pair 0 .. 7, which is 4 * (step % 2) + register, in three words. In each half of word i, pair 2 i is at bit 4 and pair 2
+ * i
+ * + 1 at bit 10; the last two pairs have the bits that are left. */
+WEFT_SHARED void weft_q6_k_put_code(uint32_t *words, int pair, int half, uint32_t code) {
+    if (pair < 6) {
+        words[pair / 2] |= code << (16 * half + (pair % 2 == 0 ? 4 : 10));
+        return;
+    }
+    words[pair - 6] |= (code & 15) << 16 * half;
+    words[2] |= code >> 4 << (16 * half + 2 * (pair - 6));
+}
+
+WEFT_SHARED uint32_t weft_q6_k_code(const uint32_t *words, int pair, int half) {
+    if (pair < 6) return words[pair / 2] >> (16 * half + (pair % 2 == 0 ? 4 : 10)) & 63;
+    return (words[pair - 6] >> 16 * half & 15) | (words[2] >> (16 * half + 2 * (pair - 6)) & 3) << 4;
 }
 
 /* Scale and minimum of group 0 .. 7 of a Q4_K row (the minimum 16 bits further left), in three words. Groups 0 to 2 are at bit 4 of

@@ -61,7 +61,6 @@ static void units_are_lossless(void **state) {
             assert_in_range(place.lane, 0, 31);
             char *word = nibbles[place.step * 32 + place.lane];
             for (int bit = 0; bit < 4; bit++) assert_true(word[(weft_nibble_rotation(place.reg, place.half) + bit) % 32]++ == 0);
-            assert_int_equal(weft_q6_k_rotation(place.reg, place.half) % 4, 0);
         }
     }
     for (int format = WEFT_UNIT_NIBBLES; format <= WEFT_UNIT_F16; format++) assert_int_equal(weft_unit_bytes(format) % 16, 0);
@@ -80,8 +79,30 @@ static void q4_k_pairs(void **state) {
     }
 }
 
+/* A lane's 16 codes of Q6_K come back from their three words, whose bits they use up; each word has one place. */
+static void q6_k_codes(void **state) {
+    (void)state;
+    for (uint32_t seed = 0; seed < 64; seed++) {
+        uint32_t words[3] = {0, 0, 0}, all[3] = {0, 0, 0};
+        for (int i = 0; i < 16; i++) weft_q6_k_put_code(words, i / 2, i % 2, (seed * 5 + (uint32_t)i * 23) % 64);
+        for (int i = 0; i < 16; i++) {
+            assert_int_equal(weft_q6_k_code(words, i / 2, i % 2), (seed * 5 + (uint32_t)i * 23) % 64);
+            weft_q6_k_put_code(all, i / 2, i % 2, 63);
+        }
+        for (int i = 0; i < 3; i++) assert_true(all[i] == UINT32_MAX);
+    }
+    char taken[WEFT_Q6_K_UNIT_SCALES / 4] = {0};
+    for (int group = 0; group < WEFT_UNIT_GROUPS; group++) {
+        for (int lane = 0; lane < 32; lane++) {
+            int first = weft_q6_k_words_at(group, lane) / 4;
+            assert_true(taken[first]++ == 0 && taken[first + 1]++ == 0 && taken[weft_q6_k_third_at(group, lane) / 4]++ == 0);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(q6_k_is_lossless), cmocka_unit_test(q6_k_parts),
-                                       cmocka_unit_test(units_are_lossless), cmocka_unit_test(q4_k_pairs)};
+                                       cmocka_unit_test(units_are_lossless), cmocka_unit_test(q4_k_pairs),
+                                       cmocka_unit_test(q6_k_codes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #define WEFT_KERNELS_FAST_COLUMNS_H
 
 #include "kernels/common.h"
+#include "kernels/fast/halves.h"
 #include "kernels/products.h"
 #include "kernels/scaled.h"
 
@@ -42,13 +43,11 @@ static __device__ inline void weft_prepare_loaded(float (&values)[8], bool has_n
     }
 #pragma unroll
     for (int i = 0; i < 8; i++) largest = weft_larger_magnitude(largest, values[i]);
-    float power = weft_power_below(weft_largest_magnitude(largest)), inverse = weft_inverse_power(power);
+    float power = weft_power_below(weft_largest_magnitude(largest)), inverse = weft_inverse_power(power) * 0x1p11f;
     scale = power * 0x1p-11f;
     uint32_t *words = (uint32_t *)(to + weft_lane() / 4 * 64 + weft_lane() % 4 * 4);
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-        words[4 * i] = weft_to_f16(values[2 * i] * inverse * 0x1p11f) | (uint32_t)weft_to_f16(values[2 * i + 1] * inverse * 0x1p11f)
-                                                                            << 16;
+    for (int i = 0; i < 4; i++) words[4 * i] = weft_halves_of(values[2 * i] * inverse, values[2 * i + 1] * inverse);
 }
 
 /* With a warp: unit `unit` of column `x`. `norm` may be null. */

@@ -98,6 +98,7 @@ template <> struct weft_fragments<WEFT_UNIT_Q4_K> {
 /* Codes in bits 4 to 9 are the half floats code * 2^-20; the codes are 32 too large. */
 template <> struct weft_fragments<WEFT_UNIT_Q6_K> {
     uint32_t top_d, bottom_d;
+    uint2 top_scales, bottom_scales; /* of four groups */
 
     __device__ inline void begin(const uint8_t *unit) {
         const uint16_t *d = (const uint16_t *)(unit + WEFT_Q6_K_UNIT_D) + weft_lane() / 4;
@@ -106,31 +107,34 @@ template <> struct weft_fragments<WEFT_UNIT_Q6_K> {
     }
 
     /* The group's two scales times d. */
-    static __device__ inline uint32_t scales(const uint8_t *unit, int row, int group, uint32_t d) {
-        uint32_t bytes = *(const uint16_t *)(unit + WEFT_Q6_K_UNIT_SCALES + row * 16 + group * 2);
-        uint32_t halves = (bytes & 0xff) | (bytes & 0xff00) << 8 | 0x64006400; /* 1024 + 128 + scale */
-        return weft_halves_mul(weft_halves_sub(halves, 0x64806480u), d);
+    static __device__ inline uint32_t scales(const uint2 &of_four, int group, uint32_t d) {
+        return weft_halves_mul(weft_half_codes(group % 4 < 2 ? of_four.x : of_four.y, group % 2 * 2), d);
     }
 
-    static __device__ inline uint32_t value(uint32_t codes, uint32_t high, int place, uint32_t scale, uint32_t offset) {
-        uint32_t bits = place < 4 ? high << (8 - 2 * place) : high >> (2 * place - 8);
-        return weft_halves_fma((codes & 0x00f000f0) | (bits & 0x03000300), scale, offset);
+    /* The codes of weft_q6_k_code. */
+    static __device__ inline uint32_t codes(const uint32_t (&words)[3], int pair) {
+        if (pair < 6) return words[pair / 2] >> (pair % 2 == 0 ? 0 : 6) & 0x03f003f0;
+        return (words[pair - 6] << 4 & 0x00f000f0) | (words[2] << (pair == 6 ? 8 : 6) & 0x03000300);
     }
 
-    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) const {
-        const uint2 codes = *(const uint2 *)(unit + group / 2 * 512 + weft_lane() * 16 + group % 2 * 8);
-        uint32_t high = *(const uint32_t *)(unit + WEFT_Q6_K_UNIT_HIGH + group / 4 * 512 + weft_lane() * 16 + group % 4 * 4);
-        uint32_t top = scales(unit, weft_lane() / 4, group, top_d), bottom = scales(unit, weft_lane() / 4 + 8, group, bottom_d);
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) {
+        const uint2 first = *(const uint2 *)(unit + weft_q6_k_words_at(group, weft_lane()));
+        const uint32_t words[3] = {first.x, first.y, *(const uint32_t *)(unit + weft_q6_k_third_at(group, weft_lane()))};
+        if (group % 4 == 0) {
+            const uint2 *of_rows = (const uint2 *)(unit + WEFT_Q6_K_UNIT_SCALES) + weft_lane() / 4 * 2 + group / 4;
+            top_scales = of_rows[0];
+            bottom_scales = of_rows[16];
+        }
+        uint32_t top = scales(top_scales, group, top_d), bottom = scales(bottom_scales, group, bottom_d);
 #pragma unroll
         for (int step = 0; step < 2; step++) {
-            uint32_t word = step == 0 ? codes.x : codes.y;
             uint32_t scale = step == 0 ? weft_low_twice(top) : weft_high_twice(top);
             uint32_t other = step == 0 ? weft_low_twice(bottom) : weft_high_twice(bottom);
             uint32_t offset = weft_halves_mul(scale, 0x82008200u), other_offset = weft_halves_mul(other, 0x82008200u); /* -2^-15 */
-            a[step][0] = value(word, high, step * 4, scale, offset);
-            a[step][1] = value(word << 4, high, step * 4 + 1, other, other_offset);
-            a[step][2] = value(word >> 4, high, step * 4 + 2, scale, offset);
-            a[step][3] = value(word >> 8, high, step * 4 + 3, other, other_offset);
+#pragma unroll
+            for (int reg = 0; reg < 4; reg++)
+                a[step][reg] = weft_halves_fma(codes(words, step * 4 + reg), reg % 2 == 0 ? scale : other,
+                                               reg % 2 == 0 ? offset : other_offset);
         }
     }
 };
@@ -145,8 +149,8 @@ template <> struct weft_fragments<WEFT_UNIT_Q8_0> {
         const uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            a[i / 2][i % 2 * 2] = weft_halves_mul(weft_half_codes(words[i], 0), top);
-            a[i / 2][i % 2 * 2 + 1] = weft_halves_mul(weft_half_codes(words[i], 2), bottom);
+            a[i / 2][i % 2 * 2] = weft_halves_mul(weft_half_codes(words[i] ^ 0x80808080u, 0), top);
+            a[i / 2][i % 2 * 2 + 1] = weft_halves_mul(weft_half_codes(words[i] ^ 0x80808080u, 2), bottom);
         }
     }
 };

@@ -26,10 +26,9 @@ static __device__ float nibble_value(int format, const uint8_t *unit, int row, i
 
 static __device__ float q6_k_value(const uint8_t *unit, int row, int i) {
     weft_unit_place place = weft_unit_place_of(row, i);
-    uint32_t high =
-        *(const uint32_t *)(unit + WEFT_Q6_K_UNIT_HIGH + place.step / 8 * 512 + place.lane * 16 + place.step / 2 % 4 * 4);
-    uint32_t code = code_at(word_of(unit, place), weft_q6_k_rotation(place.reg, place.half)) |
-                    (high >> (16 * place.half + place.step % 2 * 8 + 2 * place.reg) & 3) << 4;
+    const uint32_t *first = (const uint32_t *)(unit + weft_q6_k_words_at(i / 32, place.lane));
+    const uint32_t words[3] = {first[0], first[1], *(const uint32_t *)(unit + weft_q6_k_third_at(i / 32, place.lane))};
+    uint32_t code = weft_q6_k_code(words, place.step % 2 * 4 + place.reg, place.half);
     float d = weft_from_f16(((const uint16_t *)(unit + WEFT_Q6_K_UNIT_D))[row]) * 0x1p-20f;
     return d * (float)((int)unit[WEFT_Q6_K_UNIT_SCALES + row * 16 + i / 16] - 128) * (float)((int)code - 32);
 }

@@ -16,9 +16,9 @@ static __device__ inline uint32_t weft_halves_mul(uint32_t a, uint32_t b) {
     return result;
 }
 
-static __device__ inline uint32_t weft_halves_sub(uint32_t a, uint32_t b) {
+static __device__ inline uint32_t weft_halves_of(float low, float high) {
     uint32_t result;
-    asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
     return result;
 }
 

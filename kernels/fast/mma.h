@@ -24,10 +24,10 @@ static __device__ inline void weft_load_columns(const void *columns, uint32_t (&
 #endif
 }
 
-/* Bytes `first` and `first + 1` of four int8 codes as two half floats, exactly: the last 8 bits of the half float 1024 + 128 + code
- * are the code with its sign bit inverted. */
+/* Bytes `first` and `first + 1` of four int8 codes plus 128 as two half floats, exactly: such a byte is the last 8 bits of the half
+ * float 1024 + 128 + code. */
 static __device__ inline uint32_t weft_half_codes(uint32_t codes, int first) {
-    uint32_t shifted = __byte_perm(codes ^ 0x80808080u, 0x64646464u, first == 0 ? 0x4140 : 0x4342), halves;
+    uint32_t shifted = __byte_perm(codes, 0x64646464u, first == 0 ? 0x4140 : 0x4342), halves;
     asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(halves) : "r"(shifted), "r"(0x64806480u));
     return halves;
 }

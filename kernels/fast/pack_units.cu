@@ -59,22 +59,23 @@ static __device__ inline void put_nibbles(int type, const file_unit &unit, uint8
         for (int i = 0; i < 8; i++) {
             int reg = i / 2, half = i % 2, at = fragment_value(step, reg, half);
             const uint8_t *row = row_of(unit, fragment_row(reg));
-            word |= type == WEFT_CUDA_Q6_K ? rotate(q6_k_code(row, at) & 15, weft_q6_k_rotation(reg, half))
-                                           : rotate(nibble_of(type, row, at), weft_nibble_rotation(reg, half));
+            word |= rotate(nibble_of(type, row, at), weft_nibble_rotation(reg, half));
         }
         *(uint32_t *)(to + step / 4 * 512 + weft_lane() * 16 + step % 4 * 4) = word;
     }
 }
 
-static __device__ inline void put_q6_k_high(const file_unit &unit, uint8_t *to) {
-    for (int pair = 0; pair < 8; pair++) {
-        uint32_t word = 0;
+static __device__ inline void put_q6_k(const file_unit &unit, uint8_t *to) {
+    for (int group = 0; group < WEFT_UNIT_GROUPS; group++) {
+        uint32_t words[3] = {0, 0, 0};
         for (int i = 0; i < 16; i++) {
-            int step = i / 8, reg = i / 2 % 4, half = i % 2;
-            word |= q6_k_code(row_of(unit, fragment_row(reg)), fragment_value(pair * 2 + step, reg, half)) >>
-                    4 << (16 * half + 8 * step + 2 * reg);
+            int pair = i / 2, half = i % 2, reg = pair % 4;
+            weft_q6_k_put_code(words, pair, half,
+                               q6_k_code(row_of(unit, fragment_row(reg)), fragment_value(group * 2 + pair / 4, reg, half)));
         }
-        *(uint32_t *)(to + WEFT_Q6_K_UNIT_HIGH + pair / 4 * 512 + weft_lane() * 16 + pair % 4 * 4) = word;
+        uint32_t *first = (uint32_t *)(to + weft_q6_k_words_at(group, weft_lane()));
+        first[0] = words[0], first[1] = words[1];
+        *(uint32_t *)(to + weft_q6_k_third_at(group, weft_lane())) = words[2];
     }
 }
 
@@ -132,9 +133,10 @@ WEFT_KERNEL(weft_pack_units, weft_cuda_unit_packing, packing) {
         load(packing, i / row_units, i % row_units, unit);
         if (packing.format == WEFT_UNIT_F16 || packing.format == WEFT_UNIT_Q8_0)
             put_plain(packing, unit, to);
+        else if (packing.format == WEFT_UNIT_Q6_K)
+            put_q6_k(unit, to);
         else
             put_nibbles(packing.type, unit, to);
-        if (packing.format == WEFT_UNIT_Q6_K) put_q6_k_high(unit, to);
         put_heads(packing, unit, to);
         __syncwarp();
     }

@@ -63,15 +63,13 @@ static __device__ inline void prepare(const weft_cuda_wide &wide, int64_t first_
         largest = other > largest ? other : largest;
         squares += __shfl_xor_sync(WEFT_ALL_LANES, squares, distance);
     }
-    float power = weft_power_below(largest), inverse = weft_inverse_power(power);
+    float power = weft_power_below(largest), inverse = weft_inverse_power(power) * 0x1p11f;
     uint4 *to = (uint4 *)product.halves + ((int64_t)unit * 4 * wide.padded_columns + column / 8 * 8) * 8 + eighth * 8 + column % 8;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         uint32_t words[4];
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-            words[j] = weft_to_f16(values[i][2 * j] * inverse * 0x1p11f) |
-                       (uint32_t)weft_to_f16(values[i][2 * j + 1] * inverse * 0x1p11f) << 16;
+        for (int j = 0; j < 4; j++) words[j] = weft_halves_of(values[i][2 * j] * inverse, values[i][2 * j + 1] * inverse);
         to[(int64_t)i * wide.padded_columns * 8] = {words[0], words[1], words[2], words[3]};
     }
     if (eighth == 0) ((float *)product.scales)[(int64_t)unit * wide.padded_columns + column] = power * 0x1p-11f;

@@ -22,8 +22,8 @@ static inline uint32_t weft_halves_mul(uint32_t a, uint32_t b) {
     return weft_emulated_each_half(a, b, 0, [](double x, double y, double) { return x * y; });
 }
 
-static inline uint32_t weft_halves_sub(uint32_t a, uint32_t b) {
-    return weft_emulated_each_half(a, b, 0, [](double x, double y, double) { return x - y; });
+static inline uint32_t weft_halves_of(float low, float high) {
+    return weft_to_f16(low) | (uint32_t)weft_to_f16(high) << 16;
 }
 
 static inline uint32_t weft_low_twice(uint32_t halves) {

@@ -42,7 +42,7 @@ static inline void weft_load_columns(const void *columns, uint32_t (&b)[4]) {
 
 static inline uint32_t weft_half_codes(uint32_t codes, int first) {
     uint32_t halves = 0;
-    for (int i = 0; i < 2; i++) halves |= (uint32_t)weft_to_f16((float)(int8_t)(codes >> (first + i) * 8)) << 16 * i;
+    for (int i = 0; i < 2; i++) halves |= (uint32_t)weft_to_f16((float)((int)(codes >> (first + i) * 8 & 0xff) - 128)) << 16 * i;
     return halves;
 }
 
