@@ -20,16 +20,6 @@ static __device__ inline int weft_value_vector(int position, int vector) {
     return vector ^ position / 2 % 4 * 2;
 }
 
-/* 16 bytes, or zeros. */
-static __device__ inline void weft_copy_16(uint4 *to, const uint4 *from, bool present) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(weft_shared_address(to)), "l"(from), "r"(present ? 16 : 0)
-                 : "memory");
-#else
-    *to = present ? *from : uint4{0, 0, 0, 0};
-#endif
-}
-
 /* Begins to copy a piece, whose keys are zeros if `keys` is null. Values outside [seen.low, seen.high) are left out: they may be
  * NaN, which would make a NaN with a weight of 0 too. */
 template <int HEAD>
@@ -40,10 +30,10 @@ static __device__ inline void weft_copy_stage(const weft_pieces &pieces, const u
     const uint4 *own_values = keys == nullptr ? own : own + pieces.to_values / 8;
     uint4 *key = &to.keys[first][weft_key_vector(first, vector)], *value = &to.values[first][weft_value_vector(first, vector)];
 #pragma unroll
-    for (int i = 0; i < PIECE * HEAD / 8; i += THREADS) weft_copy_16(key + i, own + i, keys != nullptr);
+    for (int i = 0; i < PIECE * HEAD / 8; i += THREADS) weft_copy_piece_or_zeros(key + i, own + i, keys != nullptr);
 #pragma unroll
     for (int i = 0; i < PIECE * HEAD / 8; i += THREADS, position += THREADS / (HEAD / 8))
-        weft_copy_16(value + i, own_values + i, keys != nullptr && position >= seen.low && position < seen.high);
+        weft_copy_piece_or_zeros(value + i, own_values + i, keys != nullptr && position >= seen.low && position < seen.high);
 }
 
 /* The block's stages, which it uses in turn. */

@@ -24,6 +24,16 @@ static __device__ inline void weft_copy_piece(void *to, const void *from) {
 #endif
 }
 
+/* Zeros where the piece is not `present`. At once on older devices. */
+static __device__ inline void weft_copy_piece_or_zeros(uint4 *to, const uint4 *from, bool present) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(weft_shared_address(to)), "l"(from), "r"(present ? 16 : 0)
+                 : "memory");
+#else
+    *to = present ? *from : uint4{0, 0, 0, 0};
+#endif
+}
+
 /* Ends a group of the thread's pieces. */
 static __device__ inline void weft_commit_pieces() {
 #if __CUDA_ARCH__ >= 800
