@@ -132,9 +132,7 @@ WEFT_SHARED int weft_tile_bytes(int format, int n_columns) {
 
 #define WEFT_WIDE_PIECE_BYTES 128 /* 64 values of a column */
 #define WEFT_WIDE_PREPARED 4      /* columns of a warp that makes halves */
-#define WEFT_WIDE_FINISHED 16     /* sums of a lane that are finished at a time */
 #define WEFT_WIDE_GATED 128       /* columns of a warpgroup, at most, where there is a gate */
-#define WEFT_WIDE_EXCHANGED 8     /* sums of a lane that the warps of a gate and of `up` exchange at a time */
 
 /* `halves` of its product are [values / 64][columns / 8][8][8 columns][8 values], `scales` are [units][columns], both with columns
  * padded to a multiple of 8. */
@@ -145,21 +143,20 @@ typedef struct weft_cuda_wide {
     int32_t tile_columns, n_column_tiles, n_items; /* items are tiles, or slices of tiles */
     int32_t in_turn;                               /* one block computes all slices of a tile */
     int32_t n_column_stages, n_weight_stages, weight_stage_bytes;
+    int32_t in_fours; /* matrices have a multiple of 4 rows, results are at multiples of 16 bytes, gated ones have no residual */
 } weft_cuda_wide;
 
 /* Shared memory: stages of columns, stages of weights, then these. */
 typedef struct weft_wide_places {
-    int weights, scales, staged, barriers, end;
+    int weights, scales, barriers, end;
 } weft_wide_places;
 
 WEFT_SHARED weft_wide_places weft_wide_places_of(const weft_cuda_wide *wide) {
     weft_wide_places places;
     places.weights = wide->n_column_stages * wide->tile_columns * 2 * WEFT_WIDE_PIECE_BYTES;
     places.scales = places.weights + wide->n_weight_stages * wide->weight_stage_bytes;
-    places.staged = places.scales + 2 * wide->n_column_stages * wide->tile_columns * 4; /* scales, then factors */
-    int exchanged = wide->product.gated ? 2 * 2 * WEFT_WIDE_EXCHANGED * 128 * 4 : 0;    /* two of 256 lanes */
-    places.barriers = places.staged + exchanged;
-    places.end = places.barriers + (2 * (wide->n_column_stages + wide->n_weight_stages) + 2) * 8;
+    places.barriers = places.scales + 2 * wide->n_column_stages * wide->tile_columns * 4; /* scales, then factors */
+    places.end = places.barriers + (2 * (wide->n_column_stages + wide->n_weight_stages) + 3) * 8;
     return places;
 }
 

@@ -36,6 +36,7 @@ typedef struct data {
     size_t bytes; /* of each */
     float norm[MOST_K], x[MOST_K * MOST_COLUMNS];
     double expected[MOST_N * MOST_T];
+    int activation; /* of the gate */
     bool in_units;
 } data;
 
@@ -129,8 +130,9 @@ static weft_status read_weight(void *user, const char *name, uint64_t offset, vo
     return WEFT_OK;
 }
 
-static weft_graph *build(const question *q, int64_t n_columns) {
-    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
+static weft_graph *build(const data *d, int64_t n_columns) {
+    const question *q = d->asked;
+    const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = d->activation};
     builder b;
     begin_graph(&b, runtime);
     weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, q->k, n_columns, 1, 1), y;
@@ -155,7 +157,7 @@ static weft_status find_kernel(void *user, const char *text, size_t size) {
 }
 
 static void run(weft_device *device, data *d, const float *x, int64_t n_columns, float *y) {
-    weft_graph *graph = build(d->asked, n_columns);
+    weft_graph *graph = build(d, n_columns);
     const weft_graph *graphs[] = {graph};
     weft_store *store;
     weft_plan *plan;
@@ -225,6 +227,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_Q6_K, 4352, 128, false, 1e-2, 1.0}, 136},
         {{WEFT_F16, 512, 128, true, 1e-2, 1.0}, 100},
         {{WEFT_Q6_K, 4096, 144, false, 1e-2, 1.0}, 32},
+        {{WEFT_BF16, 4352, 136, true, 1e-2, 1.0}, 130}, /* slices of gates */
 #else
         {{WEFT_Q4_K, 768, 4224, false, 1e-2, 1.0}, 512},
         {{WEFT_Q6_K, 4352, 4224, false, 1e-2, 1.0}, 500},
@@ -235,6 +238,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_Q4_K, 768, 2112, true, 1e-2, 1.0}, 120},
         {{WEFT_BF16, 4352, 2112, false, 1e-2, 1.0}, 40},
         {{WEFT_Q6_K, 4096, 4224, false, 1e-2, 1.0}, 32},
+        {{WEFT_Q4_K, 4352, 2112, true, 1e-2, 1.0}, 512},
 #endif
     };
     static data d;
@@ -259,10 +263,59 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
     weft_device_close(device);
 }
 
+/* Columns are (1, 0, 0 ...) and the norm multiplies with about 16: row j of the gate is `gates[j]` there, that of `up` about 1. */
+static void gates_of_any_size_are_right(void **state) {
+    static const double gates[] = {
+        0.0, 1e-30, -1e-6, 0.5, -0.5, 3.0,  -3.0,  12.0, -12.0, 25.0, -25,   87.0, -87.0, 89.0,
+        -89, 100.0, -100,  1e4, -1e4, 1e12, -1e12, 1e30, -1e30, 1e38, -1e38, 5e39, -5e39}; /* the last two are infinities */
+    static const int64_t several[] = {1, 12, 16, 64, 130};
+    enum { K = 256, N = COUNT(gates) };
+    static data d;
+    static float y[COUNT(several)][N * MOST_T];
+    weft_device *device = NULL;
+    weft_error error;
+    (void)state;
+    check(weft_device_open(runtime, "cuda:0", NULL, &device, &error), &error);
+    double factor = 1.0 / sqrt(1.0 / K + 1e-5);
+    for (int activation = WEFT_ACTIVATION_SILU; activation <= WEFT_ACTIVATION_GELU; activation++) {
+        const question q = {WEFT_BF16, K, N, true, 1.0, 1.0};
+        float expected[N];
+        memset(&d, 0, sizeof d);
+        d.asked = &q;
+        d.activation = activation;
+        for (size_t i = 0; i < K; i++) d.norm[i] = 1.0f;
+        for (size_t t = 0; t < MOST_T; t++) d.x[t * K] = 1.0f;
+        for (size_t j = 0; j < N; j++) {
+            uint16_t halves[2] = {to_bfloat(gates[j] / 16.0), to_bfloat(1.0 / 16.0)};
+            uint32_t bits = (uint32_t)halves[0] << 16;
+            float weight;
+            memcpy(&weight, &bits, sizeof weight);
+            for (int i = 0; i < 2; i++) memcpy(d.weights[i] + 2 * j * K, &halves[i], 2);
+            double gate = fabs(gates[j]) > 1e39 ? (gates[j] > 0.0 ? INFINITY : -INFINITY) : (double)weight * factor;
+            double u = activation == WEFT_ACTIVATION_SILU ? gate / 2.0 : 0.7978845608 * (gate + 0.044715 * gate * gate * gate);
+            expected[j] = (float)(gate / (1.0 + exp(-2.0 * u)) * factor / 16.0);
+        }
+        for (size_t w = 0; w < COUNT(several); w++) {
+            run(device, &d, d.x, several[w], y[w]);
+            if (!d.in_units) break;
+            for (int64_t i = 0; i < several[w] * N; i++) {
+                float found = y[w][i], right = expected[i % N];
+                bool is_right =
+                    isnan(right) ? isnan(found) : found == right || fabsf(found - right) <= 1e-5f * fabsf(right) + 1e-30f;
+                if (!is_right) fail_msg("gate %g, T = %d: %g, not %g", gates[i % N], (int)several[w], (double)found, (double)right);
+                if (memcmp(&found, &y[0][i % N], sizeof found) != 0)
+                    fail_msg("gate %g: T = %d and 1 differ", gates[i % N], (int)several[w]);
+            }
+        }
+    }
+    weft_device_close(device);
+}
+
 int main(void) {
     if (!find_cuda()) return 0;
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_width_has_the_same_bits),
-                                       cmocka_unit_test(tiles_of_all_sizes_have_the_same_bits)};
+                                       cmocka_unit_test(tiles_of_all_sizes_have_the_same_bits),
+                                       cmocka_unit_test(gates_of_any_size_are_right)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     weft_runtime_destroy(runtime);
     return failed;

@@ -39,11 +39,11 @@ void weft_cuda_add_matrix(weft_cuda_product *product, const weft_place *weight, 
 
 /* ---- Scratch: prepared columns for tiles, then the slices' sums ---- */
 
-/* Enough for the kernels with wgmma, too. */
+/* Enough for the kernels with wgmma, too. A multiple of 16, since some of these read four sums at once. */
 static uint64_t prepared_bytes(int64_t n_units, int64_t n_columns) {
     uint64_t bytes = (uint64_t)(n_columns * n_units) * (WEFT_COLUMN_UNIT_BYTES + 2 * sizeof(float));
     uint64_t wide = weft_cuda_wide_bytes(n_units, n_columns);
-    return n_columns <= WEFT_FEW_COLUMNS ? 0 : bytes > wide ? bytes : wide;
+    return n_columns <= WEFT_FEW_COLUMNS ? 0 : ((bytes > wide ? bytes : wide) + 15) / 16 * 16;
 }
 
 uint64_t weft_cuda_product_bytes(int64_t k, int64_t n_rows, int64_t n_matrices, int64_t n_columns) {

@@ -11,10 +11,10 @@ static const struct tile {
     int rows, columns, blocks;
     int64_t unit_cost, shared_cost, tile_cost;
     const char *entry;
-} tiles[] = {{128, 176, 1, 4900, 0, 11000, "weft_product_wide_128_176"}, {128, 128, 1, 3600, 0, 9000, "weft_product_wide_128_128"},
-             {128, 64, 1, 2650, 0, 4500, "weft_product_wide_128_64"},    {64, 128, 1, 2700, 0, 4500, "weft_product_wide_64_64"},
-             {128, 32, 2, 2000, 3800, 4000, "weft_product_wide_128_32"}, {64, 64, 2, 1950, 3800, 4000, "weft_product_wide_64_32"},
-             {128, 16, 2, 1700, 3350, 3000, "weft_product_wide_128_16"}, {64, 32, 2, 1600, 3250, 3000, "weft_product_wide_64_16"}};
+} tiles[] = {{128, 176, 1, 4900, 0, 4000, "weft_product_wide_128_176"},  {128, 128, 1, 3600, 0, 2500, "weft_product_wide_128_128"},
+             {128, 64, 1, 2650, 0, 2000, "weft_product_wide_128_64"},    {64, 128, 1, 2700, 0, 2000, "weft_product_wide_64_64"},
+             {128, 32, 2, 2000, 3800, 1500, "weft_product_wide_128_32"}, {64, 64, 2, 1950, 3800, 1500, "weft_product_wide_64_32"},
+             {128, 16, 2, 1700, 3350, 1500, "weft_product_wide_128_16"}, {64, 32, 2, 1600, 3250, 1500, "weft_product_wide_64_16"}};
 #define N_TILES (sizeof tiles / sizeof *tiles)
 #define ADDING_COST 5000 /* of a launch that adds up slices, */
 #define ADDING_COLUMN 20 /* and of each column */
@@ -84,6 +84,16 @@ static uint32_t choose_stages(const weft_backend_device *device, weft_cuda_wide 
     return 0;
 }
 
+/* Whether threads can finish four rows at a time. */
+static bool in_fours(const weft_cuda_product *product) {
+    if (product->residual % 16 != 0 || (product->gated && product->residual != 0)) return false;
+    for (int i = 0; i < product->n_matrices; i++) {
+        const weft_cuda_matrix *matrix = &product->matrices[i];
+        if (matrix->n % 4 != 0 || matrix->y % 16 != 0 || matrix->bias % 16 != 0) return false;
+    }
+    return true;
+}
+
 /* The cheapest tile that fits. */
 static const struct tile *choose_tile(const weft_backend_device *device, weft_cuda_wide *wide) {
     const weft_cuda_product *product = &wide->product;
@@ -92,6 +102,7 @@ static const struct tile *choose_tile(const weft_backend_device *device, weft_cu
     for (size_t i = 0; i < 2 * N_TILES; i++) {
         bool in_turn = i % 2 == 0;
         if (!in_turn && product->n_slices == 1) continue;
+        if (in_turn && product->n_slices > 1 && !wide->in_fours) continue;
         if (product->gated && tiles[i / 2].columns > WEFT_WIDE_GATED) continue;
         int64_t found = cost(product, &tiles[i / 2], in_turn, device->multiprocessors);
         if ((tile != NULL && found >= lowest) || choose_stages(device, wide, &tiles[i / 2]) == 0) continue;
@@ -115,7 +126,7 @@ void weft_cuda_record_prepare(weft_cuda_recorder *recorder, weft_cuda_wide *wide
 
 bool weft_cuda_record_wide(weft_cuda_recorder *recorder, const weft_cuda_product *product, uint64_t scratch) {
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
-    weft_cuda_wide wide = {.product = *product};
+    weft_cuda_wide wide = {.product = *product, .in_fours = in_fours(product)};
     const struct tile *tile = choose_tile(device, &wide);
     weft_cuda_shape shape = {{1, 1}, THREADS, choose_stages(device, &wide, tile)};
     wide.n_column_tiles = (int32_t)weft_cuda_ceil(product->n_columns, tile->columns);

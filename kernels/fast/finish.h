@@ -18,8 +18,29 @@ static __device__ inline weft_band weft_band_of(const weft_cuda_product &product
     return found;
 }
 
+/* 1 / (1 + 2^-x), by the device's own approximations. */
+static __device__ inline float weft_nearly_logistic(float x) {
+#ifdef __CUDA_ARCH__
+    float power, inverse;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-x));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
+    return inverse;
+#else
+    return 1.0f / (1.0f + exp2f(-x));
+#endif
+}
+
+/* weft_silu and weft_gelu but for last bits, with log2 e in their factors; 1 + tanh u = 2 / (1 + e^-2u). */
+static __device__ inline float weft_nearly_silu(float x) {
+    return x * weft_nearly_logistic(1.44269504f * x);
+}
+
+static __device__ inline float weft_nearly_gelu(float x) {
+    return x * weft_nearly_logistic(x * fmaf(0.102943240f, x * x, 2.30220820f));
+}
+
 static __device__ inline float weft_gate(float gate, float up, int activation) {
-    return (activation == WEFT_ACTIVATION_SILU ? weft_silu(gate) : weft_gelu(gate)) * up;
+    return (activation == WEFT_ACTIVATION_SILU ? weft_nearly_silu(gate) : weft_nearly_gelu(gate)) * up;
 }
 
 /* What a thread needs to store row `row` (of the band) of column `column`. `power` is the row's power of two, `up_power` that of

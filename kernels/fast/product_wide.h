@@ -181,7 +181,7 @@ static __device__ inline void weft_wide_slice(const weft_cuda_wide &wide, const 
 
 /* ---- Tiles ---- */
 
-template <int N>
+template <int ROWS, int N>
 static __device__ inline void weft_wide_compute(const weft_cuda_wide &wide, const weft_wide_memory &memory,
                                                 const weft_wide_tile &tile, weft_wide_warp &warp) {
     for (int slice = tile.first_slice; slice < tile.end_slice; slice++) {
@@ -190,7 +190,7 @@ static __device__ inline void weft_wide_compute(const weft_cuda_wide &wide, cons
 #pragma unroll
         for (int i = 0; i < N / 2; i++) sums[i] = 0.0f;
         weft_wide_slice<N>(wide, memory, wide.product.matrices[tile.matrix].format, warp, n_units, sums);
-        weft_wide_finish<N>(wide, memory, tile, slice, warp, sums);
+        weft_wide_finish<ROWS, N>(wide, memory, tile, slice, warp, sums);
     }
 }
 
@@ -208,7 +208,7 @@ static __device__ inline void weft_product_wide(const weft_cuda_wide &wide, uint
             weft_barrier_begin(memory.weights_full + i, 1);
             weft_barrier_begin(memory.weights_empty + i, WEFT_WIDE_COMPUTING);
         }
-        for (int i = 0; i < 2; i++) weft_barrier_begin(memory.met + i, WEFT_WIDE_COMPUTING / 2);
+        for (int i = 0; i < 3; i++) weft_barrier_begin(memory.met + i, i < 2 ? WEFT_WIDE_COMPUTING / 2 : WEFT_WIDE_COMPUTING);
         weft_barriers_begun();
     }
     __syncthreads();
@@ -223,7 +223,7 @@ static __device__ inline void weft_product_wide(const weft_cuda_wide &wide, uint
         int group = warp / 4;
         weft_wide_warp own = {{0, 0}, {0, 0}, {0, 0}, ROWS == 64 ? warp % 4 : warp, ROWS == 64 ? group * N : 0, 0};
         for (int item = (int)blockIdx.x; item < wide.n_items; item += (int)gridDim.x)
-            weft_wide_compute<N>(wide, memory, weft_wide_tile_of<ROWS>(wide, item), own);
+            weft_wide_compute<ROWS, N>(wide, memory, weft_wide_tile_of<ROWS>(wide, item), own);
     }
 }
 

@@ -5,7 +5,6 @@
 
 #include "kernels/common.h"
 #include "kernels/fast/finish.h"
-#include "kernels/fast/usual.h"
 #include "kernels/fast/warpgroup.h"
 
 #if WEFT_HAS_WARPGROUPS
@@ -33,7 +32,7 @@ struct weft_ring {
 /* Shared memory, by the places of kernels/products.h. */
 struct weft_wide_memory {
     uint8_t *columns, *weights;
-    float *scales, *factors, *staged;
+    float *scales, *factors;
     uint64_t *columns_full, *columns_empty, *weights_full, *weights_empty, *met;
 };
 
@@ -44,12 +43,11 @@ static __device__ inline weft_wide_memory weft_wide_memory_of(const weft_cuda_wi
     memory.weights = shared_memory + places.weights;
     memory.scales = (float *)(shared_memory + places.scales);
     memory.factors = memory.scales + wide.n_column_stages * wide.tile_columns;
-    memory.staged = (float *)(shared_memory + places.staged);
     memory.columns_full = (uint64_t *)(shared_memory + places.barriers);
     memory.columns_empty = memory.columns_full + wide.n_column_stages;
     memory.weights_full = memory.columns_empty + wide.n_column_stages;
     memory.weights_empty = memory.weights_full + wide.n_weight_stages;
-    memory.met = memory.weights_empty + wide.n_weight_stages; /* one for each warpgroup */
+    memory.met = memory.weights_empty + wide.n_weight_stages; /* one for each warpgroup, and one for both */
     return memory;
 }
 
@@ -92,7 +90,7 @@ struct weft_wide_warp {
     weft_ring weights, columns;
     weft_ring freed;        /* the next stage of columns to be given back */
     int band, first_column; /* in a tile */
-    uint32_t meetings;
+    uint32_t meetings;      /* parity */
 };
 
 /* By all lanes. */
@@ -109,228 +107,282 @@ static __device__ inline void weft_wide_release_columns(const weft_cuda_wide &wi
 
 /* ---- Results ----
  *
- * Code that runs once a tile waits for its instructions. So sums are finished in loops, some of a lane's at a time, and its other
- * sums move up.
+ * A lane has sums of two rows and of many columns. So a warpgroup's sums go through shared memory, half of its columns at a time:
+ * then a thread has four rows of a column, and of some more columns. They lie in the warpgroup's half of the last stage of columns,
+ * which is not given back before. Code that runs once a tile waits for its instructions, so it is short.
  */
 
-/* What a lane has of a tile: rows `lane / 4` and 8 more of its warp's band, and two of each 8 columns. Sums 4 i to 4 i + 3 are of
- * columns 8 i and on: of both columns of the first row, then of the second row. */
-struct weft_wide_lane {
-    bool rows[2]; /* whether there are such rows */
-    int column, n_columns;
+#define WEFT_WIDE_ROWS 64 /* of a warpgroup */
 
-    __device__ inline bool has(int i) const { return rows[i / 2 % 2] && column + i / 4 * 8 + i % 2 < n_columns; }
-};
-
-/* As many sums as can be taken at a time: `most`, or half of it ... */
-static __device__ constexpr int weft_wide_part(int all, int most) {
-    return all % most == 0 ? most : weft_wide_part(all, most / 2);
-}
-
-/* Moves up `COUNT` of the sums FIRST and on, and the first ones to the end. */
-template <int FIRST, int LENGTH, int COUNT, int ALL> static __device__ inline void weft_wide_rotate(float (&sums)[ALL]) {
-    float first[COUNT];
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) first[i] = sums[FIRST + i];
-#pragma unroll
-    for (int i = 0; i + COUNT < LENGTH; i++) sums[FIRST + i] = sums[FIRST + i + COUNT];
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) sums[FIRST + LENGTH - COUNT + i] = first[i];
-}
-
-/* A lane's first COUNT values. `stride`: from one column to the next. */
-template <int COUNT>
-static __device__ inline void weft_wide_load(const weft_wide_lane &lane, const float *from, int64_t stride,
-                                             float (&values)[COUNT]) {
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        if (i > 0 && i % 4 == 0) from += 8 * stride;
-        values[i] = lane.has(i) ? from[i % 2 * stride + i / 2 % 2 * 8] : 0.0f;
-    }
-}
-
-template <int COUNT, int ALL>
-static __device__ inline void weft_wide_store(const weft_wide_lane &lane, float *to, int64_t stride, const float (&values)[ALL]) {
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        if (i > 0 && i % 4 == 0) to += 8 * stride;
-        if (lane.has(i)) to[i % 2 * stride + i / 2 % 2 * 8] = values[i];
-    }
-}
-
-/* Multiplies a slice's sums with the powers of their rows and the norm's `factors`, if any. Adds what `kept` has, if `adds`, and
- * stores the result there, if `keeps`. */
-template <int N>
-static __device__ inline void weft_wide_size(const weft_cuda_wide &wide, weft_wide_lane lane, const float *factors,
-                                             const float (&powers)[2], float *kept, bool adds, bool keeps, float (&sums)[N / 2]) {
-    const int count = weft_wide_part(N / 2, WEFT_WIDE_FINISHED);
-    const int64_t stride = weft_slice_rows(wide.product);
-#pragma unroll 1
-    for (int done = 0; done < N / 2; done += count) {
-        uint2 pairs[count / 4];
-        float before[count];
-#pragma unroll
-        for (int i = 0; i < count / 4; i++)
-            pairs[i] = wide.product.has_norm ? *(const uint2 *)(factors + 8 * i) : uint2{0x3f800000, 0x3f800000};
-        if (adds) weft_wide_load<count>(lane, kept, stride, before);
-#pragma unroll
-        for (int i = 0; i < count; i++) {
-            uint32_t factor = i % 2 == 0 ? pairs[i / 4].x : pairs[i / 4].y;
-            sums[i] = weft_sized(sums[i], powers[i / 2 % 2], weft_bits_to_real((int32_t)factor));
-            if (adds) sums[i] = __fadd_rn(before[i], sums[i]);
-        }
-        if (keeps) weft_wide_store<count>(lane, kept, stride, sums);
-        weft_wide_rotate<0, N / 2, count>(sums);
-        lane.column += count * 2;
-        factors += count * 2;
-        kept += count * 2 * stride;
-    }
-}
-
-/* Where a lane's results go. */
-struct weft_wide_results {
-    const float *residual; /* or null */
-    float *y;
-    int64_t n;
-    bool has_bias;
-    float biases[2];
-
-    __device__ inline void advance(int columns) {
-        y += columns * n;
-        if (residual != nullptr) residual += columns * n;
-    }
-};
-
-/* Stores the first COUNT sums. */
-template <int COUNT, int ALL>
-static __device__ inline void weft_wide_put(const weft_wide_lane &lane, const weft_wide_results &to, float (&sums)[ALL]) {
-    float others[COUNT];
-    if (to.residual != nullptr) weft_wide_load<COUNT>(lane, to.residual, to.n, others);
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        if (to.has_bias) sums[i] = __fadd_rn(sums[i], to.biases[i / 2 % 2]);
-        if (to.residual != nullptr) sums[i] = __fadd_rn(sums[i], others[i]);
-    }
-    weft_wide_store<COUNT>(lane, to.y, to.n, sums);
-}
-
-template <int N> static __device__ inline void weft_wide_put_all(weft_wide_lane lane, weft_wide_results to, float (&sums)[N / 2]) {
-    const int count = weft_wide_part(N / 2, WEFT_WIDE_FINISHED);
-#pragma unroll 1
-    for (int done = 0; done < N / 2; done += count) {
-        weft_wide_put<count>(lane, to, sums);
-        weft_wide_rotate<0, N / 2, count>(sums);
-        lane.column += count * 2;
-        to.advance(count * 2);
-    }
-}
-
-static __device__ inline void weft_wide_meet(const weft_wide_memory &memory, weft_wide_warp &warp) {
-    int group = (int)threadIdx.x / 128;
-    weft_wide_release(memory.met + group);
-    weft_barrier_wait(memory.met + group, warp.meetings);
+/* With a warpgroup. */
+static __device__ inline void weft_wide_meet(const weft_wide_memory &memory, uint32_t thread, weft_wide_warp &warp) {
+    uint64_t *met = memory.met + thread / 128;
+    weft_wide_release(met);
+    weft_barrier_wait(met, warp.meetings);
     warp.meetings ^= 1;
 }
 
-/* The same as weft_gate, for several pairs together: none waits for the one before. */
-template <int COUNT>
-static __device__ inline void weft_wide_gate(int activation, const float (&gates)[COUNT], const float (&ups)[COUNT],
-                                             float (&results)[COUNT]) {
-    bool is_usual = activation == WEFT_ACTIVATION_SILU;
+/* A lane's sums FIRST and on, as [columns][64 rows]. Sums 4 i to 4 i + 3 are of columns 8 i and on: of both columns of the first
+ * row, then of the second row, 8 further on. Pairs of columns have their rows in different orders, so that a warp uses all banks.
+ */
+template <int FIRST, int COUNT, int ALL>
+static __device__ inline void weft_wide_stage(float *staged, uint32_t thread, const float (&sums)[ALL]) {
+    uint32_t row = (thread % 128 / WEFT_LANES * WEFT_UNIT_ROWS + thread % WEFT_LANES / 4) ^ thread % 4 * 8;
+    float *first = staged + thread % 4 * 2 * WEFT_WIDE_ROWS, *to[2] = {first + row, first + (row ^ 8)};
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) is_usual &= weft_is_usual(gates[i]) && weft_has_usual_exp(gates[i]);
-    if (is_usual) {
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) {
-            weft_divisor divisor = weft_divisor_of(1.0f + weft_usual_exp(0.0f - gates[i]));
-            results[i] = __fmul_rn(weft_divide_by(gates[i], divisor), ups[i]);
-        }
-        return;
-    }
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) results[i] = weft_gate(gates[i], ups[i], activation);
+    for (int i = 0; i < COUNT; i++) to[i / 2 % 2][(i / 4 * 8 + i % 2) * WEFT_WIDE_ROWS] = sums[FIRST + i];
 }
 
-/* Of a warpgroup, two warps have sums of the gate and two the same of `up`. One lane of each finishes half of their columns: they
- * exchange the others through shared memory, some at a time, whose two halves are used in turn. */
-template <int N>
-static __device__ inline void weft_wide_put_gated(const weft_cuda_wide &wide, const weft_wide_memory &memory, weft_wide_lane lane,
-                                                  weft_wide_results to, weft_wide_warp &warp, float (&sums)[N / 2]) {
-    const int half = N / 4, count = weft_wide_part(half, WEFT_WIDE_EXCHANGED);
-    int thread = (int)threadIdx.x % 128;
-    bool is_up = thread >= 64;
-    weft_four *staged = (weft_four *)memory.staged + (int)threadIdx.x / 128 * (WEFT_WIDE_EXCHANGED / 2) * 128;
-    if (is_up) {
-        lane.column += N / 2;
-        to.advance(N / 2);
-    }
+static __device__ inline float *weft_wide_staged(float *staged, uint32_t row, uint32_t column) {
+    return staged + column * WEFT_WIDE_ROWS + (row ^ column / 2 % 4 * 8);
+}
+
+/* `ask` and `finish` get the first column of each half: the first loads what does not need the sums. */
+template <int ROWS, int N, typename Ask, typename Finish>
+static __device__ inline void weft_wide_halves(const weft_wide_memory &memory, uint32_t thread, weft_wide_warp &warp, float *staged,
+                                               const float (&sums)[N / 2], Ask ask, Finish finish) {
+    ask(0);
+    if (ROWS == 128) /* both warpgroups multiply with all of the stage */
+        weft_barrier_wait(memory.met + 2, warp.meetings);
+    else
+        weft_wide_meet(memory, thread, warp);
+    weft_wide_stage<0, N / 4>(staged, thread, sums);
 #pragma unroll 1
-    for (int done = 0; done < half; done += count) {
-        weft_four *own = staged + warp.meetings * (WEFT_WIDE_EXCHANGED / 4) * 128;
-        float gates[count], ups[count], results[count];
-#pragma unroll
-        for (int i = 0; i < count; i += 4) {
-            weft_four given;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                gates[i + j] = sums[i + j];
-                ups[i + j] = sums[half + i + j];
-                given.values[j] = is_up ? gates[i + j] : ups[i + j];
-            }
-            own[i / 4 * 128 + thread] = given;
-        }
-        weft_wide_meet(memory, warp);
-#pragma unroll
-        for (int i = 0; i < count; i += 4) {
-            const weft_four other = own[i / 4 * 128 + (thread ^ 64)];
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                gates[i + j] = is_up ? other.values[j] : gates[i + j];
-                ups[i + j] = is_up ? ups[i + j] : other.values[j];
-            }
-        }
-        weft_wide_gate<count>(wide.product.activation, gates, ups, results);
-        weft_wide_put<count>(lane, to, results);
-        weft_wide_rotate<0, half, count>(sums);
-        weft_wide_rotate<half, half, count>(sums);
-        lane.column += count * 2;
-        to.advance(count * 2);
+    for (int first = 0;; first = N / 2) {
+        weft_wide_meet(memory, thread, warp);
+        finish(first);
+        if (first > 0) return;
+        ask(N / 2);
+        weft_wide_meet(memory, thread, warp);
+        weft_wide_stage<N / 4, N / 4>(staged, thread, sums);
     }
 }
 
-/* With a warpgroup, as weft_finish_slice does it. Where a block computes all slices, the sums of those before are in memory. `sums`
- * is lost. */
-template <int N>
-static __device__ inline void weft_wide_finish(const weft_cuda_wide &wide, const weft_wide_memory &memory,
-                                               const weft_wide_tile &tile, int slice, weft_wide_warp &warp, float (&sums)[N / 2]) {
-    const weft_cuda_product &product = wide.product;
-    weft_band at = weft_wide_band(product, tile, warp.band);
-    const weft_cuda_matrix &own = product.matrices[at.matrix], &of_results = product.matrices[product.gated ? 0 : at.matrix];
-    int64_t row = (int64_t)at.band * WEFT_UNIT_ROWS + weft_lane() / 4;
-    weft_wide_lane lane = {
-        {row < own.n, row + 8 < own.n}, tile.first_column + warp.first_column + weft_lane() % 4 * 2, (int)product.n_columns};
-    weft_wide_results to = {nullptr, (float *)of_results.y + lane.column * own.n + row, own.n, of_results.bias != 0, {}};
-    if (product.residual != 0) to.residual = (const float *)product.residual + lane.column * own.n + row;
-    float powers[2];
-    for (int i = 0; i < 2; i++) {
-        powers[i] = lane.rows[i] ? ((const float *)own.powers)[row + i * 8] : 0.0f;
-        to.biases[i] = to.has_bias && lane.rows[i] ? ((const float *)of_results.bias)[row + i * 8] : 0.0f;
+/* Four rows of columns 0, STEP and so on, of which those below `left` are there. `stride`: from one of them to the next. All values
+ * are set, as those that are set in a branch alone would have registers in all of the kernel. */
+template <int STEP, int COUNT>
+static __device__ inline void weft_wide_load(const float *from, int64_t stride, int left, weft_four (&fours)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++, from += stride) {
+        fours[i] = {};
+        if (STEP * i < left) fours[i] = *(const weft_four *)from;
     }
-    for (int i = 0; i < at.matrix; i++) at.band += product.matrices[i].n_bands;
-    float *kept = weft_slice_sum(product, wide.in_turn ? 0 : slice, lane.column, at.band, weft_lane() / 4);
-    bool adds = wide.in_turn && slice > 0, keeps = product.n_slices > 1 && (!wide.in_turn || slice + 1 < product.n_slices);
-    const float *factors =
-        memory.factors + warp.freed.stage * wide.tile_columns + warp.first_column + weft_lane() % 4 * 2; /* of the last stage */
-    weft_wide_size<N>(wide, lane, factors, powers, kept, adds, keeps, sums);
-    weft_wide_release_columns(wide, memory, warp);
-    if (keeps) return;
-    if constexpr (N <= WEFT_WIDE_GATED) {
-        if (product.gated) {
-            weft_wide_put_gated<N>(wide, memory, lane, to, warp, sums);
-            return;
+}
+
+template <int STEP, int COUNT>
+static __device__ inline void weft_wide_store(float *to, int64_t stride, int left, const weft_four (&fours)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++, to += stride)
+        if (STEP * i < left) *(weft_four *)to = fours[i];
+}
+
+template <int STEP, int COUNT>
+static __device__ inline void weft_wide_size(const float *staged, const weft_four &powers, const float (&factors)[COUNT],
+                                             weft_four (&fours)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        fours[i] = *(const weft_four *)(staged + STEP * i * WEFT_WIDE_ROWS);
+#pragma unroll
+        for (int j = 0; j < 4; j++) fours[i].values[j] = weft_sized(fours[i].values[j], powers.values[j], factors[i]);
+    }
+}
+
+/* `from`: the norm's, or null. */
+template <int STEP, int COUNT> static __device__ inline void weft_wide_load_factors(const float *from, float (&factors)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) factors[i] = 1.0f;
+    if (from == nullptr) return;
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) factors[i] = from[STEP * i];
+}
+
+template <int COUNT> static __device__ inline void weft_wide_add(weft_four (&fours)[COUNT], const weft_four (&others)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < 4 * COUNT; i++)
+        fours[i / 4].values[i % 4] = __fadd_rn(fours[i / 4].values[i % 4], others[i / 4].values[i % 4]);
+}
+
+template <int COUNT> static __device__ inline void weft_wide_add_bias(weft_four (&fours)[COUNT], uint64_t bias, int row, int left) {
+    if (bias == 0 || left <= 0) return;
+    const weft_four four = *(const weft_four *)((const float *)bias + row);
+#pragma unroll
+    for (int i = 0; i < 4 * COUNT; i++) fours[i / 4].values[i % 4] = __fadd_rn(fours[i / 4].values[i % 4], four.values[i % 4]);
+}
+
+/* What weft_wide_finish knows of a thread. */
+struct weft_wide_place {
+    uint32_t thread;
+    int first_column, n_columns; /* of the warpgroup's tile */
+    bool adds, keeps;            /* adds to the sums of the slices before; keeps sums for those that come, or for a later launch */
+    float *staged;
+    const float *factors; /* or null */
+};
+
+/* Rows of one matrix each: results without a gate, or slices' sums. */
+template <int ROWS, int N>
+static __device__ inline void weft_wide_finish_sums(const weft_cuda_wide &wide, const weft_wide_memory &memory,
+                                                    const weft_wide_tile &tile, int slice, weft_wide_warp &warp,
+                                                    const weft_wide_place &place, const float (&sums)[N / 2]) {
+    const int step = 8, count = N / 2 / step;
+    const weft_cuda_product &product = wide.product;
+    uint32_t staged_row = place.thread % 16 * 4, column = place.thread % 128 / 16;
+    weft_band at =
+        weft_wide_band(product, tile, (ROWS == 128 ? (int)(place.thread / 128) * 4 : 0) + (int)staged_row / WEFT_UNIT_ROWS);
+    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+    const int in_band = (int)staged_row % WEFT_UNIT_ROWS, row = at.band * WEFT_UNIT_ROWS + in_band, n = (int)matrix.n;
+    const int left = row < n ? place.n_columns - (int)column : 0;
+    const bool has_residual = product.residual != 0 && !place.keeps;
+    const int64_t first = (int64_t)(place.first_column + (int)column) * n + row;
+    const float *residual = (const float *)(has_residual ? product.residual : matrix.y) + first, *before = residual;
+    float *to = (float *)matrix.y + first;
+    int stride = n, stride_before = n;
+    if (product.n_slices > 1) {
+        int band = at.band;
+#pragma unroll 1
+        for (int i = 0; i < at.matrix; i++) band += product.matrices[i].n_bands;
+        float *kept = weft_slice_sum(product, wide.in_turn ? 0 : slice, place.first_column + (int)column, band, in_band);
+        int kept_stride = (int)weft_slice_rows(product);
+        if (place.keeps) {
+            to = kept;
+            stride = kept_stride;
+        }
+        if (place.adds) {
+            before = kept;
+            stride_before = kept_stride;
         }
     }
-    weft_wide_put_all<N>(lane, to, sums);
+    weft_four powers = {}, others[count];
+    if (left > 0) powers = *(const weft_four *)((const float *)matrix.powers + row);
+    const float *staged = weft_wide_staged(place.staged, staged_row, column);
+    auto ask = [&](int begin) {
+        int there = place.adds || has_residual ? left - begin : 0;
+        weft_wide_load<step>(before + (int64_t)stride_before * begin, (int64_t)stride_before * step, there, others);
+    };
+    auto finish = [&](int begin) {
+        weft_four fours[count];
+        float factors[count];
+        weft_wide_load_factors<step>(place.factors == nullptr ? nullptr : place.factors + begin + column, factors);
+        weft_wide_size<step>(staged, powers, factors, fours);
+        if (place.adds) {
+            weft_wide_add(fours, others);
+            if (has_residual) weft_wide_load<step>(residual + (int64_t)n * begin, (int64_t)n * step, left - begin, others);
+        }
+        if (!place.keeps) weft_wide_add_bias(fours, matrix.bias, row, left);
+        if (has_residual) weft_wide_add(fours, others);
+        weft_wide_store<step>(to + (int64_t)stride * begin, (int64_t)stride * step, left - begin, fours);
+    };
+    weft_wide_halves<ROWS, N>(memory, place.thread, warp, place.staged, sums, ask, finish);
+}
+
+/* Rows of a gate and of `up`: results. */
+template <int ROWS, int N>
+static __device__ inline void weft_wide_finish_gated(const weft_cuda_wide &wide, const weft_wide_memory &memory,
+                                                     const weft_wide_tile &tile, weft_wide_warp &warp, const weft_wide_place &place,
+                                                     const float (&sums)[N / 2]) {
+    const int step = 16, count = (N / 2 + step - 1) / step;
+    const weft_cuda_product &product = wide.product;
+    const weft_cuda_matrix &matrix = product.matrices[0];
+    uint32_t staged_row = place.thread % 8 * 4, column = place.thread % 128 / 8;
+    const int band = tile.first_band + (ROWS == 128 ? (int)(place.thread / 128) * 2 : 0) + (int)staged_row / WEFT_UNIT_ROWS;
+    const int row = band * WEFT_UNIT_ROWS + (int)staged_row % WEFT_UNIT_ROWS, n = (int)matrix.n;
+    const int left = row < n && column < N / 2 ? place.n_columns - (int)column : 0;
+    float *y = (float *)matrix.y + (int64_t)(place.first_column + (int)column) * n + row;
+    weft_four powers = {}, up_powers = {};
+    if (left > 0) {
+        powers = *(const weft_four *)((const float *)matrix.powers + row);
+        up_powers = *(const weft_four *)((const float *)product.matrices[1].powers + row);
+    }
+    const float *staged = weft_wide_staged(place.staged, staged_row, N / 2 < step ? column % (N / 2) : column);
+    auto finish = [&](int begin) {
+        weft_four fours[count], ups[count];
+        float factors[count];
+        weft_wide_load_factors<step>(place.factors == nullptr ? nullptr : place.factors + begin + column, factors);
+        weft_wide_size<step>(staged, powers, factors, fours);
+        weft_wide_size<step>(staged + WEFT_WIDE_ROWS / 2, up_powers, factors, ups);
+        if (place.adds) {
+            const float *kept = weft_slice_sum(product, 0, place.first_column + (int)column + begin, 0, row);
+            int64_t stride = weft_slice_rows(product);
+            weft_four others[count], other_ups[count];
+            weft_wide_load<step>(kept, stride * step, left - begin, others);
+            weft_wide_load<step>(kept + stride / 2, stride * step, left - begin, other_ups);
+            weft_wide_add(fours, others);
+            weft_wide_add(ups, other_ups);
+        }
+        bool is_silu = product.activation == WEFT_ACTIVATION_SILU;
+        auto each = [&](auto gate) {
+#pragma unroll
+            for (int i = 0; i < 4 * count; i++)
+                fours[i / 4].values[i % 4] = gate(fours[i / 4].values[i % 4]) * ups[i / 4].values[i % 4];
+        };
+        if (is_silu)
+            each([](float x) { return weft_nearly_silu(x); });
+        else
+            each([](float x) { return weft_nearly_gelu(x); });
+        weft_wide_add_bias(fours, matrix.bias, row, left);
+        weft_wide_store<step>(y + (int64_t)n * begin, (int64_t)n * step, left - begin, fours);
+    };
+    weft_wide_halves<ROWS, N>(
+        memory, place.thread, warp, place.staged, sums, [](int) {}, finish);
+}
+
+/* One value at a time. */
+template <int ROWS, int N>
+static __device__ inline void weft_wide_finish_values(const weft_cuda_wide &wide, const weft_wide_memory &memory,
+                                                      const weft_wide_tile &tile, int slice, weft_wide_warp &warp,
+                                                      const weft_wide_place &place, const float (&sums)[N / 2]) {
+    const weft_cuda_product &product = wide.product;
+    auto ask = [](int) {};
+    auto finish = [&](int begin) {
+        uint32_t row = place.thread % (product.gated ? 32 : 64), column = place.thread % 128 / (product.gated ? 32 : 64);
+        weft_band at = weft_wide_band(product, tile, (ROWS == 128 ? (int)(place.thread / 128) * 4 : 0) + (int)row / WEFT_UNIT_ROWS);
+        if (at.band >= product.matrices[at.matrix].n_bands) return;
+#pragma unroll 1
+        for (int i = 0; i < at.matrix; i++) at.band += product.matrices[i].n_bands;
+#pragma unroll 1
+        for (; column < N / 2 && begin + (int)column < place.n_columns; column += product.gated ? 4 : 2) {
+            const float *from = weft_wide_staged(place.staged, row, column);
+            weft_finish_slice(product, slice, at.band, (int)row % WEFT_UNIT_ROWS, place.first_column + begin + (int)column,
+                              place.factors == nullptr ? 1.0f : place.factors[begin + column], from[0],
+                              product.gated ? from[WEFT_WIDE_ROWS / 2] : 0.0f);
+        }
+    };
+    weft_wide_halves<ROWS, N>(memory, place.thread, warp, place.staged, sums, ask, finish);
+}
+
+/* The number of a thread, of which the compiler knows nothing before: it would compute much from it before the loop over tiles,
+ * which takes registers from the products. */
+static __device__ inline uint32_t weft_wide_thread() {
+    uint32_t thread = threadIdx.x;
+#ifdef __CUDA_ARCH__
+    asm volatile("" : "+r"(thread));
+#endif
+    return thread;
+}
+
+/* With a warpgroup, as weft_finish_slice does it. Where a block computes all slices, the sums of those before are in memory. */
+template <int ROWS, int N>
+static __device__ inline void weft_wide_finish(const weft_cuda_wide &wide, const weft_wide_memory &memory,
+                                               const weft_wide_tile &tile, int slice, weft_wide_warp &warp,
+                                               const float (&sums)[N / 2]) {
+    const weft_cuda_product &product = wide.product;
+    if (ROWS == 128) weft_wide_release(memory.met + 2);
+    weft_wide_place place;
+    place.thread = weft_wide_thread();
+    place.first_column = tile.first_column + warp.first_column;
+    place.n_columns = (int)product.n_columns - place.first_column;
+    place.adds = wide.in_turn && slice > 0;
+    place.keeps = product.n_slices > 1 && (!wide.in_turn || slice + 1 < product.n_slices);
+    place.staged = (float *)(memory.columns + warp.freed.stage * 2 * wide.tile_columns * WEFT_WIDE_PIECE_BYTES) +
+                   place.thread / 128 * (N / 2 * WEFT_WIDE_ROWS);
+    place.factors = product.has_norm ? memory.factors + warp.freed.stage * wide.tile_columns + warp.first_column : nullptr;
+    if (!wide.in_fours)
+        weft_wide_finish_values<ROWS, N>(wide, memory, tile, slice, warp, place, sums);
+    else if (N > WEFT_WIDE_GATED || !product.gated || place.keeps)
+        weft_wide_finish_sums<ROWS, N>(wide, memory, tile, slice, warp, place, sums);
+    else if constexpr (N <= WEFT_WIDE_GATED)
+        weft_wide_finish_gated<ROWS, N>(wide, memory, tile, warp, place, sums);
+    weft_copies_follow();
+    weft_wide_release_columns(wide, memory, warp);
 }
 
 #endif

@@ -1,5 +1,4 @@
-/* Operations on floats of usual size without branches: the same bits as those for all floats. Division is what the compiler's own
- * division does with such numbers. */
+/* Division of floats of usual size without branches: what the compiler's own division does with such numbers. */
 #ifndef WEFT_KERNELS_FAST_USUAL_H
 #define WEFT_KERNELS_FAST_USUAL_H
 
@@ -34,25 +33,6 @@ static __device__ inline float weft_divide_by(float x, const weft_divisor &divis
 #else
     return x / divisor.value;
 #endif
-}
-
-static __device__ inline bool weft_has_usual_exp(float x) {
-    return x >= -40.0f && x <= 40.0f;
-}
-
-/* weft_exp (weft/ops/math.h), which neither clamps nor scales twice. */
-static __device__ inline float weft_usual_exp(float x) {
-    float shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
-    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-    float p = 1.98412698e-4f;
-    p = p * r + 1.38888889e-3f;
-    p = p * r + 8.33333333e-3f;
-    p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return p * weft_bits_to_real((weft_real_to_bits(shifted) - weft_real_to_bits(12582912.0f) + 127) << 23);
 }
 
 #endif

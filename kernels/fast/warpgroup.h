@@ -41,6 +41,11 @@ template <int LEFT> static __device__ inline void weft_products_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 }
 
+/* By all threads that have written where copies will write next, before they give it back (PTX ISA, "Async proxy"). */
+static __device__ inline void weft_copies_follow() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /* Where columns are in shared memory: of each 8 columns 1,024 bytes, [value / 8][column][8 values]. The lower half of a descriptor;
  * in units of 16 bytes, 128 bytes lead from 8 values to the next. The upper half is always the same: 1,024 bytes to the next
  * columns. */

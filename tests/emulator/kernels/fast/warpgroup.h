@@ -23,6 +23,8 @@ static inline void weft_products_commit() {}
 
 template <int LEFT> static inline void weft_products_wait() {}
 
+static inline void weft_copies_follow() {}
+
 typedef uint64_t weft_columns;
 
 static inline weft_columns weft_columns_at(const void *columns) {
