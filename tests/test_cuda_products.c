@@ -1,7 +1,9 @@
 /* CUDA's products of weights in units (kernels/products.h): right, for weights and activations of any size, and a column has the
  * same bits whatever the number of columns. Skipped where the device has no such kernels.
  */
+#include <dlfcn.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "tests/graph_support.h"
 #include "tests/random_reals.h"
@@ -190,6 +192,19 @@ static void expect_right(const data *d, size_t number, int64_t n_columns, const 
     if (!(errors <= 2e-6 * squares)) fail_msg("question %zu, T = %d: nmse %.2g", number, (int)n_columns, errors / squares);
 }
 
+/* On the emulated device: the products ran all kernels that they are to test. */
+static void expect_kernels(const char *const *names, size_t n) {
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+    assert_non_null(driver);
+    void *symbol = dlsym(driver, "weft_emulated_nodes");
+    unsigned (*nodes)(const char *);
+    assert_non_null(symbol);
+    memcpy(&nodes, &symbol, sizeof nodes);
+    for (size_t i = 0; i < n; i++)
+        if (nodes(names[i]) == 0) fail_msg("%s was not used", names[i]);
+    dlclose(driver);
+}
+
 static void every_width_has_the_same_bits(void **state) {
     static data d;
     static float y[COUNT(widths)][MOST_N * MOST_T];
@@ -216,7 +231,7 @@ static void every_width_has_the_same_bits(void **state) {
     weft_device_close(device);
 }
 
-/* Products that fill the device with tiles of each size, and the same columns 16 at a time. */
+/* Products that fill the device with tiles of each size, and the same columns 16 at a time, or 8. */
 static void tiles_of_all_sizes_have_the_same_bits(void **state) {
     static const struct {
         question asked;
@@ -228,6 +243,8 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_F16, 512, 128, true, 1e-2, 1.0}, 100},
         {{WEFT_Q6_K, 4096, 144, false, 1e-2, 1.0}, 32},
         {{WEFT_BF16, 4352, 136, true, 1e-2, 1.0}, 130}, /* slices of gates */
+        {{WEFT_Q8_0, 1024, 144, true, 1e-2, 1.0}, 32},
+        {{WEFT_Q8_0, 1024, 144, true, 1e-2, 1.0}, 16},
 #else
         {{WEFT_Q4_K, 768, 4224, false, 1e-2, 1.0}, 512},
         {{WEFT_Q6_K, 4352, 4224, false, 1e-2, 1.0}, 500},
@@ -253,7 +270,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         fill(&d);
         run(device, &d, d.x, cases[i].n_columns, y);
         if (!d.in_units) break;
-        for (int64_t t = 0, n = 16; t < cases[i].n_columns; t += n) {
+        for (int64_t t = 0, n = cases[i].n_columns > 16 ? 16 : 8; t < cases[i].n_columns; t += n) {
             if (n > cases[i].n_columns - t) n = cases[i].n_columns - t;
             run(device, &d, d.x + t * q->k, n, few);
             if (memcmp(few, y + t * q->n, (size_t)(n * q->n) * sizeof *y) != 0)
@@ -311,11 +328,28 @@ static void gates_of_any_size_are_right(void **state) {
     weft_device_close(device);
 }
 
+static void all_kernels_were_used(void **state) {
+    static const char *const hopper[] = {"weft_product_few",         "weft_product_several_2",    "weft_product_several_4",
+                                         "weft_prepare_wide",        "weft_product_wide_128_176", "weft_product_wide_128_128",
+                                         "weft_product_wide_128_64", "weft_product_wide_64_64",   "weft_product_wide_128_32",
+                                         "weft_product_wide_64_32",  "weft_product_wide_128_16",  "weft_product_wide_64_16",
+                                         "weft_add_slices"};
+    static const char *const others[] = {"weft_product_few",      "weft_prepare_columns",  "weft_product_tiles_128",
+                                         "weft_product_tiles_64", "weft_product_tiles_32", "weft_add_slices"};
+    const char *capability = getenv("WEFT_EMULATED_CAPABILITY");
+    (void)state;
+    if (!WEFT_CUDA_EMULATED) skip();
+    if (capability == NULL || strcmp(capability, "9") == 0)
+        expect_kernels(hopper, COUNT(hopper));
+    else
+        expect_kernels(others, COUNT(others));
+}
+
 int main(void) {
     if (!find_cuda()) return 0;
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_width_has_the_same_bits),
                                        cmocka_unit_test(tiles_of_all_sizes_have_the_same_bits),
-                                       cmocka_unit_test(gates_of_any_size_are_right)};
+                                       cmocka_unit_test(gates_of_any_size_are_right), cmocka_unit_test(all_kernels_were_used)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     weft_runtime_destroy(runtime);
     return failed;

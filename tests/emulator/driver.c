@@ -24,6 +24,13 @@ static weft_os_mutex mutex; /* of what follows */
 static const uint64_t memory_total = (uint64_t)4 << 30;
 static uint64_t memory_used;
 
+#define MOST_KERNELS 256
+static struct {
+    char name[64];
+    unsigned n_nodes;
+} kernels[MOST_KERNELS]; /* that were asked for */
+static int n_kernels;
+
 static __attribute__((constructor)) void begin(void) {
     weft_os_mutex_init(&mutex);
 }
@@ -336,6 +343,34 @@ EXPORT int cuModuleUnload(weft_cuda_module module) {
     return weft_emulated_broken();
 }
 
+/* The number of a kernel's name, or -1 if there are too many. */
+static int number_of(const char *name) {
+    int number = 0;
+    weft_os_mutex_lock(&mutex);
+    while (number < n_kernels && strncmp(kernels[number].name, name, sizeof kernels->name - 1) != 0) number++;
+    if (number == n_kernels && n_kernels < MOST_KERNELS)
+        snprintf(kernels[n_kernels++].name, sizeof kernels->name, "%s", name);
+    else if (number == n_kernels)
+        number = -1;
+    weft_os_mutex_unlock(&mutex);
+    return number;
+}
+
+void weft_emulated_count_node(const struct weft_cuda_function_handle *function) {
+    weft_os_mutex_lock(&mutex);
+    kernels[function->number].n_nodes++;
+    weft_os_mutex_unlock(&mutex);
+}
+
+unsigned weft_emulated_nodes(const char *name) {
+    unsigned n = 0;
+    weft_os_mutex_lock(&mutex);
+    for (int i = 0; i < n_kernels; i++)
+        if (strcmp(kernels[i].name, name) == 0) n = kernels[i].n_nodes;
+    weft_os_mutex_unlock(&mutex);
+    return n;
+}
+
 EXPORT int cuModuleGetFunction(weft_cuda_function *function, weft_cuda_module module, const char *name) {
     ENTER();
     const weft_emulated_kernel *kernel = dlsym(module->library, name);
@@ -343,6 +378,11 @@ EXPORT int cuModuleGetFunction(weft_cuda_function *function, weft_cuda_module mo
     weft_cuda_function made = calloc(1, sizeof *made);
     if (made == NULL) return OUT_OF_MEMORY;
     made->kernel = kernel;
+    made->number = number_of(name);
+    if (made->number < 0) {
+        free(made);
+        return OUT_OF_MEMORY;
+    }
     void *shared = dlsym(module->library, WEFT_EMULATED_SHARED);
     memcpy(&made->shared, &shared, sizeof shared);
     made->next = module->functions;

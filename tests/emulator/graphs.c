@@ -20,6 +20,7 @@ static weft_cuda_node make_node(weft_cuda_function function, const unsigned *gri
     weft_cuda_node node = calloc(1, sizeof *node);
     if (node == NULL) return NULL;
     node->function = function;
+    weft_emulated_count_node(function);
     node->grid = (weft_emulated_index){grid[0], grid[1], grid[2]};
     node->block = (weft_emulated_index){block[0], block[1], block[2]};
     node->shared_bytes = shared_bytes;

@@ -23,6 +23,7 @@ struct weft_cuda_module_handle {
 struct weft_cuda_function_handle {
     const weft_emulated_kernel *kernel;
     uint32_t *(*shared)(void);
+    int number; /* of its name */
     struct weft_cuda_function_handle *next;
 };
 
@@ -76,6 +77,10 @@ bool weft_emulated_stream_is_idle(weft_cuda_stream stream);
 void weft_emulated_event_wait(weft_cuda_event event);
 void weft_emulated_recording_drain(weft_cuda_recording recording);
 void weft_emulated_node_free(weft_cuda_node node);
+/* Counts a launch, or a node of a graph. */
+void weft_emulated_count_node(const struct weft_cuda_function_handle *function);
+/* How many of them a kernel has had. For tests, which find it in the library. */
+EXPORT unsigned weft_emulated_nodes(const char *name);
 
 /* The error that every call returns after a kernel failed; success before. */
 int weft_emulated_broken(void);
