@@ -9,8 +9,7 @@ enum { PAIRS = 64, SUBGROUPS = 4, MOST_MATRIX_HEAD = 128 };
 /* A row's ranges: enough workgroups for the largest devices, with the KV heads. */
 enum { ENOUGH_RANGES = 128, FEWEST_RANGES = 8, MOST_RANGES = 64 };
 #define MOST_PART_BYTES ((uint64_t)64 << 20) /* larger scratch means fewer ranges */
-#define FEW_EARLY 8      /* rows times KV heads that leave room for more registers: their values are read early */
-#define MOST_FEW_ROWS 32 /* for which there are workgroups at once, beside attention_matrices */
+#define MOST_FEW_ROWS 32                     /* for which there are workgroups at once, beside attention_matrices */
 
 typedef struct arguments {
     uint64_t control, q, kv, rows, sequences, y;
@@ -74,8 +73,8 @@ static void record_few(weft_vulkan_recorder *recorder, const weft_vulkan_call *c
               weft_vulkan_take_counters(recorder, s.n_rows * s.cache.n_kv_heads), s, most_ranges(&s)};
     weft_vulkan_record(recorder,
                        &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_attention_few,
-                                               .constants = {WEFT_F16, s.cache.head_dim, s.n_heads / s.cache.n_kv_heads, short_runs,
-                                                             s.soft_cap > 0, s.n_rows * s.cache.n_kv_heads <= FEW_EARLY},
+                                               .constants = {0, s.cache.head_dim, s.n_heads / s.cache.n_kv_heads, short_runs,
+                                                             s.soft_cap > 0, s.cache.page_size},
                                                .push = &push,
                                                .push_size = sizeof push,
                                                .groups_x = (uint64_t)s.cache.n_kv_heads * push.most_ranges,

@@ -6,12 +6,13 @@
 #include "os/pace.h"
 #include "weft_vulkan_shaders.h"
 
-#define WEFT_VULKAN_MAX_QUEUED 64    /* steps the device can be given at once */
-#define WEFT_VULKAN_MAX_CONSTANTS 9  /* specialisation constants of a shader */
-#define WEFT_VULKAN_CONTROL_BYTES 64 /* of shaders/common/common.glsl; counters follow */
-#define WEFT_VULKAN_N_COUNTERS 65536 /* words that are 0 between dispatches */
-#define WEFT_VULKAN_PUSH_BYTES 128   /* what every driver has */
-#define WEFT_VULKAN_N_PIECES 4       /* of memory to copy through: the host fills some while the device copies others */
+#define WEFT_VULKAN_MAX_QUEUED 64       /* steps the device can be given at once */
+#define WEFT_VULKAN_MAX_CONSTANTS 15    /* specialisation constants of a shader */
+#define WEFT_VULKAN_CONTROL_BYTES 64    /* of shaders/common/common.glsl; counters follow */
+#define WEFT_VULKAN_N_COUNTERS 65536    /* words that are 0 between dispatches */
+#define WEFT_VULKAN_PUSH_BYTES 128      /* what every driver has */
+#define WEFT_VULKAN_MORE_PUSH_BYTES 256 /* what many have: weft_vulkan_has_more_push_bytes */
+#define WEFT_VULKAN_N_PIECES 4          /* of memory to copy through: the host fills some while the device copies others */
 #define WEFT_VULKAN_PIECE_BYTES ((uint64_t)4 << 20)
 /* A device that ends nothing for this long is lost: some drivers never say so. Steps run far shorter on cards. A driver that
  * computes on the processor may need any time, unless its steps were cancelled. */
@@ -125,5 +126,10 @@ VkResult weft_vulkan_wait_for(weft_backend_device *device, uint32_t n, const VkS
 weft_status weft_vulkan_finish(weft_backend_device *device, weft_error *error);
 /* Waits until nothing uses the device's memory, in every way that the driver has. */
 void weft_vulkan_settle(weft_backend_device *device);
+
+/* Whether push constants may have WEFT_VULKAN_MORE_PUSH_BYTES. */
+static inline bool weft_vulkan_has_more_push_bytes(const weft_vulkan_traits *traits) {
+    return traits->properties.limits.maxPushConstantsSize >= WEFT_VULKAN_MORE_PUSH_BYTES;
+}
 
 #endif

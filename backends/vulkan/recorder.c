@@ -18,7 +18,7 @@ void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispat
     memcpy(program.constants, dispatch->constants, sizeof program.constants);
     recorder->status = weft_vulkan_pipeline_find(device, recorder->schedule, &program, &pipeline, recorder->error);
     if (recorder->status != WEFT_OK) return;
-    unsigned char push[WEFT_VULKAN_PUSH_BYTES];
+    unsigned char push[WEFT_VULKAN_MORE_PUSH_BYTES];
     memcpy(push, dispatch->push, dispatch->push_size);
     memcpy(push, &device->control->address, sizeof device->control->address);
     const uint32_t *most = device->traits.properties.limits.maxComputeWorkGroupCount;

@@ -1,13 +1,24 @@
-/* Products of few columns with weights in units (shaders/fast/mul_mat_units.comp, mul_mat_dots.comp). */
+/* Products of few columns with weights in units (shaders/common/products_units.glsl, products_dots.glsl). */
 #ifndef WEFT_VULKAN_UNITS_H
 #define WEFT_VULKAN_UNITS_H
 
-#include "backends/vulkan/kernel.h"
+#include "backends/vulkan/kernels.h"
 
 typedef struct weft_vulkan_unit_matrix {
     const weft_place *weight;
     uint64_t bias, y; /* bias 0: left out */
+    uint32_t role;    /* with a rotation: 0 of queries, 1 of keys, 2 of values */
 } weft_vulkan_unit_matrix;
+
+/* The end of norm_qkv's products: queries are rotated and go to y, keys and values to the cache
+ * (shaders/common/unit_rotation.glsl). */
+typedef struct weft_vulkan_unit_rotation {
+    uint64_t rows, table, kv, sequences;
+    weft_vulkan_cache_shape shape;
+    uint32_t n_dims, n_positions;
+    int32_t order;
+    weft_type kv_type;
+} weft_vulkan_unit_rotation;
 
 /* What a product's results go through. The two gated ends take gate and up in matrices 0 and 1, and give one result. */
 enum { WEFT_VULKAN_END_PLAIN, WEFT_VULKAN_END_SILU, WEFT_VULKAN_END_GELU };
@@ -16,11 +27,15 @@ enum { WEFT_VULKAN_END_PLAIN, WEFT_VULKAN_END_SILU, WEFT_VULKAN_END_GELU };
 typedef struct weft_vulkan_unit_products {
     weft_vulkan_unit_matrix matrices[3];
     uint32_t n_matrices, end;
-    bool by_dots; /* in integers: shaders/fast/mul_mat_dots.comp */
+    bool by_dots; /* in integers: shaders/common/products_dots.glsl */
     uint64_t x, norm, residual;
     float epsilon;
     int64_t n_columns;
+    const weft_vulkan_unit_rotation *rotation; /* NULL: none */
 } weft_vulkan_unit_products;
+
+/* Whether products can end with this rotation: a workgroup must have both places of a pair, in two bands of 16 rows. */
+bool weft_vulkan_can_rotate(const weft_vulkan_traits *traits, const weft_vulkan_unit_rotation *rotation);
 
 /* Records a dispatch for all matrices of one type, without barriers. Gate and up must have one type. */
 void weft_vulkan_record_unit_products(weft_vulkan_recorder *recorder, const weft_vulkan_unit_products *products);

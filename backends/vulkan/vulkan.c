@@ -55,6 +55,7 @@ static weft_status create_objects(weft_backend_device *device, weft_error *error
                                     .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                     .queueFamilyIndex = device->traits.queue_family};
     VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, WEFT_VULKAN_PUSH_BYTES};
+    if (weft_vulkan_has_more_push_bytes(&device->traits)) range.size = WEFT_VULKAN_MORE_PUSH_BYTES;
     VkPipelineLayoutCreateInfo layout = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
     VkSemaphoreTypeCreateInfo timeline = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,

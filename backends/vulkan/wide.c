@@ -112,7 +112,8 @@ void weft_vulkan_record_wide_products(weft_vulkan_recorder *recorder, const weft
 
 void weft_vulkan_record_wide_node(weft_vulkan_recorder *recorder, const weft_vulkan_call *call, uint64_t bias, uint64_t residual) {
     const weft_place *inputs = call->phase->inputs;
-    weft_vulkan_unit_matrix matrix = {&inputs[WEFT_MUL_MAT_WEIGHT], bias, call->phase->outputs[WEFT_MUL_MAT_OUT_Y].address};
+    weft_vulkan_unit_matrix matrix = {
+        .weight = &inputs[WEFT_MUL_MAT_WEIGHT], .bias = bias, .y = call->phase->outputs[WEFT_MUL_MAT_OUT_Y].address};
     weft_vulkan_unit_products products = {.matrices = {matrix},
                                           .n_matrices = 1,
                                           .x = inputs[WEFT_MUL_MAT_X].address,

@@ -15,11 +15,16 @@ int rotation_position(uvec2 rows, uint row, uint n_positions) {
     return words.at[WEFT_ROW_SEQUENCE] < 0 || position < 0 || uint(position) >= n_positions ? -1 : position;
 }
 
+/* A pair of places after its turn, of which the cosine and the sine are given. */
+vec2 rotated_pair(vec2 pair, vec2 turn) {
+    precise float first = pair.x * turn.x - pair.y * turn.y;
+    precise float second = pair.x * turn.y + pair.y * turn.x;
+    return vec2(first, second);
+}
+
 float rotated(Floats table, float own, float partner, uint place, uint n_dims, int order) {
     bool is_first = order == WEFT_ROPE_ADJACENT ? (place & 1u) == 0u : place < n_dims / 2u;
     uint pair = order == WEFT_ROPE_ADJACENT ? place / 2u : place % (n_dims / 2u);
-    float cosine = table.at[2u * pair], sine = table.at[2u * pair + 1u];
-    precise float first = own * cosine - partner * sine;
-    precise float second = partner * sine + own * cosine;
-    return is_first ? first : second;
+    vec2 results = rotated_pair(is_first ? vec2(own, partner) : vec2(partner, own), vec2(table.at[2u * pair], table.at[2u * pair + 1u]));
+    return is_first ? results.x : results.y;
 }

@@ -8,7 +8,6 @@
 #define ONE 0x3f800000u
 
 const uint PIECES_A_STEP = IS_PLAIN ? 4u : WEIGHT_TYPE == TYPE_Q8_0 ? 2u : 1u;
-const uint STEPS_LOADED = IS_PLAIN ? 2u : UNIT_STEPS; /* at once */
 const uint PIECES_LOADED = PIECES_A_STEP * STEPS_LOADED;
 const uint BITS = WEIGHT_TYPE == TYPE_Q6_K ? 6u : HAS_FIFTH_BITS ? 5u : 8u; /* of a code that is not a nibble */
 
@@ -20,13 +19,17 @@ struct unit_part {
     vec2 d; /* of types with blocks of 256 */
 };
 
-void load_part(uvec2 unit, uint lane, uint first_step, inout unit_part part) {
+/* The codes of a step, as the j-th that are loaded. */
+void load_codes(uvec2 unit, uint lane, uint step, uint j, inout unit_part part) {
     Vectors from = Vectors(unit);
     uint row = lane % UNIT_ROWS, own_half = lane / UNIT_ROWS;
-    [[unroll]] for (uint i = 0u; i < PIECES_LOADED; i++) {
-        uint step = first_step + i / PIECES_A_STEP, in_step = i % PIECES_A_STEP;
-        part.codes[i] = from.at[((2u * step + own_half) * PIECES_A_STEP + in_step) * UNIT_ROWS + row];
-    }
+    [[unroll]] for (uint i = 0u; i < PIECES_A_STEP; i++)
+        part.codes[j * PIECES_A_STEP + i] = from.at[((2u * step + own_half) * PIECES_A_STEP + i) * UNIT_ROWS + row];
+}
+
+void load_others(uvec2 unit, uint lane, inout unit_part part) {
+    Vectors from = Vectors(unit);
+    uint row = lane % UNIT_ROWS;
     if (IS_PLAIN) return;
     if (HAS_FIFTH_BITS) part.more[0] = from.at[UNIT_MORE + lane];
     if (WEIGHT_TYPE == TYPE_Q6_K) {

@@ -16,7 +16,7 @@ layout(constant_id = 1) const uint HEAD = 64u; /* values: a multiple of 8, at mo
 layout(constant_id = 2) const uint GROUP = 1u; /* heads that share a KV head, at most 16 */
 layout(constant_id = 3) const bool SHORT_RUNS = false;
 layout(constant_id = 4) const bool SOFT_CAP = false;
-layout(constant_id = 5) const bool EARLY = false; /* values are read before scores are known, into more registers */
+layout(constant_id = 5) const uint PAGE_SIZE = 64u;
 
 #define WIDTH 256u
 #define PIECE 64u /* positions, of four invocations each; pages hold whole pieces */
@@ -36,6 +36,10 @@ layout(push_constant, std430) uniform Parameters {
     uint most_ranges; /* of a row; 2 or more */
 } p;
 
+const uint KV_TYPE = 1u; /* F16 */
+#define TYPE_F16 1u
+#define HEAD_DIM HEAD
+#define CACHE_CONSTANTS
 #include "shaders/common/cache.glsl"
 #include "shaders/common/runs.glsl"
 
@@ -47,7 +51,7 @@ const uint STRANDS = WIDTH / VECTORS / SPLIT; /* of positions, which the invocat
 const uint OWN_VALUES = (PIECE + STRANDS - 1u) / STRANDS;          /* of a strand */
 const uint OWN_RESULTS = (GROUP * HEAD + WIDTH - 1u) / WIDTH;
 const uint OWN_QUERIES = (GROUP * HEAD / 4u + WIDTH - 1u) / WIDTH; /* vectors */
-const uint RANGES_AT_ONCE = EARLY && OWN_RESULTS <= 4u ? 12u : 4u, OWN_PARTS = OWN_RESULTS * RANGES_AT_ONCE;
+const uint RANGES_AT_ONCE = 4u, OWN_PARTS = OWN_RESULTS * RANGES_AT_ONCE;
 const uint PART_FLOATS = HEAD + 2u;                               /* of a head: largest score, sum of weights, sums */
 
 shared vec4 query[GROUP * HEAD / 4u];
@@ -84,16 +88,21 @@ void share_queries(inout uvec4 own[OWN_QUERIES]) {
 }
 
 Vectors piece_at(int page, uint kv_head, uint piece, bool values) {
-    return Vectors(cache_address(cache_row(page, values, kv_head, piece * PIECE % p.page_size)));
+    return Vectors(cache_address(cache_row(page, values, kv_head, piece * PIECE % PAGE_SIZE)));
 }
 
-/* Positions outside [low, high) of the piece have no score. */
+/* Positions outside [low, high) of the piece have no weight: for them others are read, as branches are long code. */
+uint read_position(uint position, uint low, uint high) {
+    return clamp(position, low, high - 1u);
+}
+
 void load_keys(Vectors keys, uint low, uint high, inout uvec4 key[OWN_KEY_VECTORS]) {
-    uint position = gl_LocalInvocationID.x / QUARTERS;
+    uint position = read_position(gl_LocalInvocationID.x / QUARTERS, low, high);
+    [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) key[i] = uvec4(0u);
+    if (low >= high) return;
     [[unroll]] for (uint i = 0u; i < OWN_KEY_VECTORS; i++) {
         uint vector = i * QUARTERS + gl_LocalInvocationID.x % QUARTERS;
-        bool present = position >= low && position < high && (VECTORS % QUARTERS == 0u || vector < VECTORS);
-        key[i] = present ? keys.at[position * VECTORS + vector] : uvec4(0u);
+        if (VECTORS % QUARTERS == 0u || vector < VECTORS) key[i] = keys.at[position * VECTORS + vector];
     }
 }
 
@@ -150,10 +159,12 @@ uint own_head(uint i) {
 }
 
 void load_values(Vectors from, uint low, uint high) {
-    uint vector = gl_LocalInvocationID.x % VECTORS, strand = own_strand();
+    uint vector = gl_LocalInvocationID.x % VECTORS;
+    [[unroll]] for (uint i = 0u; i < OWN_VALUES; i++) values[i] = uvec4(0u);
+    if (low >= high) return;
     [[unroll]] for (uint i = 0u; i < OWN_VALUES; i++) {
-        uint position = strand + i * STRANDS;
-        values[i] = strand < STRANDS && position >= low && position < high ? from.at[position * VECTORS + vector] : uvec4(0u);
+        uint position = own_strand() + i * STRANDS;
+        if (PIECE % STRANDS == 0u || position < PIECE) values[i] = from.at[read_position(position, low, high) * VECTORS + vector];
     }
 }
 
@@ -205,41 +216,46 @@ float kept(uint i) {
     return quarters[i / 4u][i % 4u];
 }
 
-/* Some ranges' sums for the invocation's results. */
+/* Some ranges' sums for the invocation's results; after the last range, its sums again. */
 void load_parts(SharedFloats parts, uint first, uint n_ranges, inout float part[OWN_PARTS]) {
     [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
         uint result = min(j * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD - 1u), at = result / HEAD * PART_FLOATS + 2u + result % HEAD;
         [[unroll]] for (uint i = 0u; i < RANGES_AT_ONCE; i++)
-            if (first + i < n_ranges) part[j * RANGES_AT_ONCE + i] = parts.at[(first + i) * GROUP * PART_FLOATS + at];
+            part[j * RANGES_AT_ONCE + i] = parts.at[min(first + i, n_ranges - 1u) * GROUP * PART_FLOATS + at];
     }
 }
 
-/* Adds up the ranges of all heads, in order. There are at most PIECE + 1 ranges. */
-void combine(uint row, uint kv_head, uint n_ranges) {
-    SharedFloats parts = SharedFloats(address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges, GROUP * PART_FLOATS * 4u));
-    const uint sums_at = GROUP * (PIECE + 1u), weights_at = 2u * sums_at; /* after the largest scores */
-    float part[OWN_PARTS], total[OWN_RESULTS], sum[OWN_RESULTS];
-    load_parts(parts, 0u, n_ranges, part);
+/* Keeps each range's largest score, sum and weight of each head, as `combine` needs them. There are at most PIECE + 1 ranges. */
+const uint SUMS_AT = GROUP * (PIECE + 1u), WEIGHTS_AT = 2u * SUMS_AT;
+
+void find_weights(SharedFloats parts, uint n_ranges) {
     [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
         keep(i, parts.at[i * PART_FLOATS]);
-        keep(sums_at + i, parts.at[i * PART_FLOATS + 1u]);
+        keep(SUMS_AT + i, parts.at[i * PART_FLOATS + 1u]);
     }
     barrier();
     [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
         float maximum = -INFINITY;
         for (uint r = i % GROUP; r < GROUP * n_ranges; r += GROUP) maximum = kept(r) > maximum ? kept(r) : maximum;
-        keep(weights_at + i, power_of_2(kept(i), maximum));
+        keep(WEIGHTS_AT + i, power_of_2(kept(i), maximum));
     }
     barrier();
+}
+
+/* Adds up the ranges of all heads, in order. */
+void combine(uint row, uint kv_head, uint n_ranges) {
+    SharedFloats parts = SharedFloats(address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges, GROUP * PART_FLOATS * 4u));
+    float part[OWN_PARTS], total[OWN_RESULTS], sum[OWN_RESULTS];
     [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) total[j] = sum[j] = 0.0;
     [[dont_unroll]] for (uint first = 0u; first < n_ranges; first += RANGES_AT_ONCE) {
-        if (first > 0u) load_parts(parts, first, n_ranges, part);
+        load_parts(parts, first, n_ranges, part);
+        if (first == 0u) find_weights(parts, n_ranges); /* while the parts are on their way */
         [[unroll]] for (uint i = 0u; i < RANGES_AT_ONCE; i++) {
-            if (first + i >= n_ranges) break;
+            uint range = min(first + i, n_ranges - 1u);
             [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
-                uint at = (first + i) * GROUP + min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
-                float weight = kept(weights_at + at);
-                total[j] = fma(kept(sums_at + at), weight, total[j]);
+                uint at = range * GROUP + min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
+                float weight = first + i < n_ranges ? kept(WEIGHTS_AT + at) : 0.0;
+                total[j] = fma(kept(SUMS_AT + at), weight, total[j]);
                 sum[j] = fma(part[j * RANGES_AT_ONCE + i], weight, sum[j]);
             }
         }
@@ -281,7 +297,6 @@ void attend(uint row, uint kv_head, uint range, bool stopped) {
         uint low = page < 0 ? PIECE : max(seen.low, piece * PIECE) - piece * PIECE;
         uint high = page < 0 ? 0u : min(max(seen.high, piece * PIECE) - piece * PIECE, PIECE);
         load_keys(piece_at(max(page, 0), kv_head, piece, false), low, high, key);
-        if (EARLY) load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
         if (piece == own_first) {
             barrier(); /* all have read the last row's */
             share_queries(own_queries);
@@ -290,7 +305,7 @@ void attend(uint row, uint kv_head, uint range, bool stopped) {
         multiply_keys(key);
         barrier();
         weigh(low, high, largest, total);
-        if (!EARLY) load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
+        load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
         multiply_values();
     }
     barrier(); /* all have read the last piece's */

@@ -75,11 +75,37 @@ static void take_results(const weft_vulkan_call *call, weft_vulkan_scratch *scra
                                                    sizeof(float));
 }
 
-static uint64_t scratch_bytes_units(const weft_vulkan_call *call) {
+static weft_vulkan_unit_rotation rotation_of(const weft_vulkan_call *call) {
+    const weft_norm_qkv_params *params = call->phase->params;
+    const weft_place *inputs = call->phase->inputs, *table = &inputs[WEFT_NORM_QKV_TABLE], *kv = &inputs[WEFT_NORM_QKV_KV];
+    return (weft_vulkan_unit_rotation){.rows = inputs[WEFT_NORM_QKV_ROWS].address,
+                                       .table = table->address,
+                                       .kv = kv->address,
+                                       .sequences = inputs[WEFT_NORM_QKV_SEQUENCES].address,
+                                       .shape = weft_vulkan_cache_shape_of(kv, &inputs[WEFT_NORM_QKV_SEQUENCES]),
+                                       .n_dims = (uint32_t)table->tensor.shape[0],
+                                       .n_positions = (uint32_t)table->tensor.shape[1],
+                                       .order = params->order,
+                                       .kv_type = kv->tensor.type};
+}
+
+/* Whether the products of few columns rotate, too: heads that have norms are only known when all products have ended. */
+static bool rotates_at_once(const weft_vulkan_call *call) {
+    const weft_place *inputs = call->phase->inputs;
+    weft_vulkan_unit_rotation rotation = rotation_of(call);
+    bool has_norms = inputs[WEFT_NORM_QKV_Q_NORM].present || inputs[WEFT_NORM_QKV_K_NORM].present;
+    return !has_norms && weft_vulkan_can_rotate(&call->device->traits, &rotation);
+}
+
+static uint64_t scratch_bytes_results(const weft_vulkan_call *call) {
     weft_vulkan_scratch scratch = {0};
     uint64_t results[2];
     take_results(call, &scratch, results);
     return scratch.used;
+}
+
+static uint64_t scratch_bytes_units(const weft_vulkan_call *call) {
+    return rotates_at_once(call) ? 0 : scratch_bytes_results(call);
 }
 
 /* The products, whose keys and values go to `results`. */
@@ -92,26 +118,31 @@ static weft_vulkan_unit_products products_of(const weft_vulkan_call *call, const
                                           .norm = inputs[WEFT_NORM_QKV_NORM].address,
                                           .epsilon = params->epsilon,
                                           .n_columns = inputs[WEFT_NORM_QKV_X].tensor.shape[1]};
-    for (int i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < 3; i++)
         products.matrices[i] =
             (weft_vulkan_unit_matrix){.weight = &inputs[WEFT_NORM_QKV_Q + i],
                                       .bias = inputs[WEFT_NORM_QKV_Q_BIAS + i].address,
-                                      .y = i == 0 ? call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address : results[i - 1]};
+                                      .y = i == 0 ? call->phase->outputs[WEFT_NORM_QKV_OUT_Y].address : results[i - 1],
+                                      .role = i};
     return products;
 }
 
 static void record_units(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {
-    uint64_t results[2];
-    take_results(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, results);
+    uint64_t results[2] = {0};
+    bool at_once = rotates_at_once(call);
+    if (!at_once) take_results(call, &(weft_vulkan_scratch){.base = call->phase->scratch.address}, results);
+    weft_vulkan_unit_rotation rotation = rotation_of(call);
     weft_vulkan_unit_products products = products_of(call, results);
+    if (at_once) products.rotation = &rotation;
     weft_vulkan_record_unit_products(recorder, &products);
+    if (at_once) return;
     weft_vulkan_record_barrier(recorder);
     record_heads(recorder, call, results[0], results[1]);
 }
 
 /* After keys and values the scratch has the columns as half floats. */
 static uint64_t scratch_bytes_wide(const weft_vulkan_call *call) {
-    return scratch_bytes_units(call) + weft_vulkan_halves_bytes(call, WEFT_NORM_QKV_X);
+    return scratch_bytes_results(call) + weft_vulkan_halves_bytes(call, WEFT_NORM_QKV_X);
 }
 
 static void record_wide(weft_vulkan_recorder *recorder, const weft_vulkan_call *call) {

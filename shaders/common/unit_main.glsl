@@ -1,0 +1,15 @@
+/* The bands of products_units.glsl and products_dots.glsl, one after the other. */
+
+void main() {
+    bool stopped = Words(p.control).at[CONTROL_STOPPED] != 0;
+    uint first = ceil_div(p.n[0], BANDS * UNIT_ROWS), second = first, n_bands = first;
+    if (END == END_PLAIN) {
+        second += ceil_div(p.n[1], BANDS * UNIT_ROWS);
+        n_bands = second + ceil_div(p.n[2], BANDS * UNIT_ROWS);
+    }
+    [[dont_unroll]] for (uint c = gl_WorkGroupID.x * TILE; c < p.n_columns; c += gl_NumWorkGroups.x * TILE)
+        [[dont_unroll]] for (uint i = gl_WorkGroupID.y; i < n_bands; i += gl_NumWorkGroups.y) {
+            uint which = i < first ? 0u : i < second ? 1u : 2u;
+            multiply(p.matrices[which], role_of(which), p.n[which], i - (which == 0u ? 0u : which == 1u ? first : second), c, stopped);
+        }
+}
