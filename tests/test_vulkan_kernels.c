@@ -395,6 +395,24 @@ static void test_widths_of_units(void **state) {
     end(&p);
 }
 
+/* Integer dot products are only used by themselves where the device has an instruction for them. */
+static void test_dots_need_an_instruction(void **state) {
+    static const char *const names[] = {"norm_gated_mlp units", "norm_gated_mlp units, dots"};
+    place p;
+    (void)state;
+    begin(&p, false);
+    for (int is_fast = 0; is_fast < 2 && has_dots(&p); is_fast++) {
+        weft_backend_device *device = p.device->handle;
+        const weft_vulkan_traits traits = device->traits;
+        device->traits.is_processor = false;
+        device->traits.dot_product_is_fast = is_fast;
+        run_wide(&p, 1);
+        device->traits = traits;
+        assert_string_equal(seen[WEFT_OP_NORM_GATED_MLP].name, names[is_fast]);
+    }
+    end(&p);
+}
+
 /* A number that is no row of the op is refused by `supports` and by `plan_create`. */
 static void test_a_number_of_another_op(void **state) {
     (void)state;
@@ -417,7 +435,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_rows_of_units_are_named), cmocka_unit_test(test_packed_rows_on_their_cases),
         cmocka_unit_test(test_half_floats_between),         cmocka_unit_test(test_widths_of_units),
-        cmocka_unit_test(test_a_number_of_another_op),
+        cmocka_unit_test(test_dots_need_an_instruction),    cmocka_unit_test(test_a_number_of_another_op),
     };
     place p;
     weft_error error;

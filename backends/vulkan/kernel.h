@@ -23,6 +23,7 @@ struct weft_vulkan_kernel {
     uint32_t shared_bytes;  /* shared memory of a workgroup; up to 16 KiB need not be stated */
     uint32_t invocations;   /* of a workgroup; up to 128 need not be stated */
     bool for_gpus;          /* slower than others on a processor, where it runs only if it is forced */
+    bool for_fast_dots;     /* the same where the device has no instruction for int8 dot products */
     uint32_t int8_matrices; /* WEFT_PORT_BIT of the inputs multiplied as int8 where they are quantised; one or more must be */
     /* The barriers before and after the phase are the caller's. */
     void (*record)(weft_vulkan_recorder *recorder, const weft_vulkan_call *call);

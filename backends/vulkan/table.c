@@ -84,6 +84,8 @@ static const char *refuses(weft_backend_device *device, const weft_kernel *kerne
     if (why == NULL) why = obstacle_of_device(device, row, text, size);
     if (why == NULL && row->for_gpus && device->traits.is_processor && phase->kernel == WEFT_KERNEL_ANY)
         why = "it is slow on a processor";
+    if (why == NULL && row->for_fast_dots && !device->traits.dot_product_is_fast && phase->kernel == WEFT_KERNEL_ANY)
+        why = "the device has no instruction for int8 dot products";
     if (why == NULL && row->int8_matrices != 0 && !any_is_quantised(device, phase, row->int8_matrices))
         why = "no fast kernel for float matrices yet";
     if (why == NULL && row->refuses != NULL) why = row->refuses(phase);

@@ -70,6 +70,6 @@ static inline bool weft_vulkan_by_dots(const weft_vulkan_call *call) {
                             .types = WEFT_VULKAN_DOTS_TYPES,                                                                       \
                             .layouts = WEFT_LAYOUT_BIT(WEFT_VULKAN_UNITS)}}},                                                      \
     .needs = WEFT_VULKAN_INT8_DOT_PRODUCT, .shader = WEFT_VULKAN_SHADER_mul_mat_dots, .shared_bytes = 32768, .invocations = 512,   \
-    .for_gpus = true
+    .for_gpus = true, .for_fast_dots = true
 
 #endif
