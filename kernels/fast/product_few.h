@@ -225,8 +225,10 @@ static __device__ inline void weft_few_begin_barriers(const weft_cuda_product &p
     __syncwarp();
 }
 
-/* Asks for the norm's weights, which do not come from the kernel before. */
-static __device__ inline void weft_few_prefetch(const weft_cuda_product &product) {
+/* Asks for the norm's weights and for what finishing warps read, as far as it does not come from the kernel before. */
+static __device__ inline void weft_few_prefetch(const weft_cuda_product &product, const weft_few &few) {
+    int part = (int)threadIdx.x - few.n_warps * WEFT_LANES;
+    if (part >= 0 && part < few.n_parts) weft_few_prefetch_part(product, few, part);
     for (int64_t i = (int64_t)threadIdx.x * 32; product.has_norm && i < product.k; i += (int64_t)blockDim.x * 32)
         weft_prefetch((const float *)product.norm + i);
 }
@@ -236,8 +238,6 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
     bool finishes = few.warp >= few.n_warps;
     weft_few_copies ahead = {0, nullptr, 0};
     uint32_t packed = 0;
-    weft_few_result result = {};
-    int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES;
     weft_few_begin_barriers(product, few);
     if (!finishes) {
         weft_few_item item = weft_few_item_of(few, weft_lane());
@@ -245,10 +245,7 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
         weft_few_fetch(product, few, ahead, 0); /* more would delay what the kernel before still reads */
         packed = weft_few_packed(product, few, item);
     }
-    weft_few_prefetch(product);
-    int n_bands = few.n_bands < product.round_bands ? few.n_bands : product.round_bands;
-    bool has_result = finishes && thread < n_bands * few.n_columns * WEFT_UNIT_ROWS;
-    if (has_result) result = weft_few_aim(product, few, 0, thread);
+    weft_few_prefetch(product, few);
     float loaded[WEFT_FEW_LOADED][8];
     if (product.has_norm)
         weft_load_unit((const float *)product.norm, product.k, few.first_unit + few.warp % few.n_units,
@@ -258,12 +255,11 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
         if (!finishes && weft_few_item_of(few, 0).present) weft_barrier_wait(weft_few_barrier(product, few, 0), 0);
         return;
     }
-    if (has_result) weft_result_residual(product, result.at);
     weft_few_prepare(product, few, loaded);
     while (!finishes && ahead.number < product.n_slots) weft_few_fetch(product, few, ahead, ahead.number);
     __syncthreads();
     if (finishes)
-        weft_few_finish(product, few, result, weft_few_factors(product, few));
+        weft_few_finish(product, few);
     else
         weft_few_work(product, few, lane, packed, ahead);
 }

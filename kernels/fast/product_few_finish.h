@@ -13,7 +13,15 @@ struct weft_few_result {
     weft_result at;
 };
 
-/* Result number `index` of those whose first band is `band`, of the block; reads what is constant. */
+/* Asks for what is constant of a part's results. */
+static __device__ inline void weft_few_prefetch_part(const weft_cuda_product &product, const weft_few &few, int part) {
+    weft_band at = weft_few_band(product, few, part);
+    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+    weft_prefetch((const float *)matrix.powers + at.band * WEFT_UNIT_ROWS);
+    if (matrix.bias != 0) weft_prefetch((const float *)matrix.bias + at.band * WEFT_UNIT_ROWS);
+}
+
+/* Result number `index` of those whose first band is `band`, of the block. */
 static __device__ inline weft_few_result weft_few_aim(const weft_cuda_product &product, const weft_few &few, int band, int index) {
     weft_few_result result;
     unsigned column = (unsigned)index / WEFT_UNIT_ROWS;
@@ -28,36 +36,44 @@ static __device__ inline weft_few_result weft_few_aim(const weft_cuda_product &p
     return result;
 }
 
-/* The sum of a part, in the order that kernels/products.h says. */
-static __device__ inline float weft_few_sum(const weft_cuda_product &product, const weft_few &few, const float *partial, int part,
-                                            const weft_few_result &result, float power, float factor) {
-    const int stride = few.n_columns * WEFT_UNIT_ROWS;
-    partial += part * few.n_units * stride + result.column * WEFT_UNIT_ROWS + result.row;
-    float total = 0.0f;
-    for (int slice = 0, u = 0; slice < few.n_slices; slice++) {
+/* The sums of a part, and of `up` where there is a gate, in the order that kernels/products.h says. Adding 0 to a sum that begins
+ * with 0 changes nothing. The code is short, since each block runs it only some times. */
+static __device__ inline void weft_few_sums(const weft_cuda_product &product, const weft_few &few, const float *partial,
+                                            const weft_few_result &result, float factor, float (&totals)[2]) {
+    const int stride = few.n_columns * WEFT_UNIT_ROWS, other = few.n_units * stride;
+    partial += result.part * few.n_units * stride + result.column * WEFT_UNIT_ROWS + result.row;
+    totals[0] = totals[1] = 0.0f;
+#pragma unroll 1
+    for (int slice = 0, begin = 0; slice < few.n_slices; slice++) {
         int end = few.n_units;
         if (slice + 1 < few.n_slices) end = weft_slice_begin(product.n_units, product.n_slices, slice + 1);
-        float sum = 0.0f;
-        for (; u + 4 <= end; u += 4) { /* so that no load waits for a sum */
-            float some[4];
+        float first = 0.0f, second = 0.0f;
+#pragma unroll 1
+        for (int u = begin; u < end; u += 4) { /* so that no load waits for a sum */
+            float some[2][4];
 #pragma unroll
-            for (int i = 0; i < 4; i++) some[i] = partial[(u + i) * stride];
+            for (int i = 0; i < 4; i++) {
+                bool present = u + i < end;
+                some[0][i] = present ? partial[(u + i) * stride] : 0.0f;
+                some[1][i] = present && product.gated ? partial[(u + i) * stride + other] : 0.0f;
+            }
 #pragma unroll
-            for (int i = 0; i < 4; i++) sum = __fadd_rn(sum, some[i]);
+            for (int i = 0; i < 4; i++) {
+                first = __fadd_rn(first, some[0][i]);
+                second = __fadd_rn(second, some[1][i]);
+            }
         }
-        for (; u < end; u++) sum = __fadd_rn(sum, partial[u * stride]);
-        sum = weft_sized(sum, power, factor);
-        total = slice == 0 ? sum : __fadd_rn(total, sum);
+        first = weft_sized(first, result.at.power, factor);
+        second = weft_sized(second, result.at.up_power, factor);
+        totals[0] = slice == 0 ? first : __fadd_rn(totals[0], first);
+        totals[1] = slice == 0 ? second : __fadd_rn(totals[1], second);
+        begin = end;
     }
-    return total;
 }
 
 /* Returns the key of the result, if keys are wanted. */
 static __device__ inline uint64_t weft_few_store(const weft_cuda_product &product, const weft_few &few, int band,
-                                                 const weft_few_result &result, const float *partial, const float *factors) {
-    float factor = product.has_norm ? factors[result.column] : 1.0f, up = 0.0f;
-    float sum = weft_few_sum(product, few, partial, result.part, result, result.at.power, factor);
-    if (product.gated) up = weft_few_sum(product, few, partial, result.part + 1, result, result.at.up_power, factor);
+                                                 const weft_few_result &result, float sum, float up) {
     if (few.n_slices == product.n_slices) {
         sum = weft_result_end(product, result.has_bias, result.at, sum, up);
         if (product.n_keys == 0 || result.at.y == nullptr) return 0;
@@ -102,28 +118,28 @@ static __device__ inline const float *weft_few_factors(const weft_cuda_product &
     return factors;
 }
 
-/* With the finishing warps. `result` is the thread's first, if it has one in the first round. */
-static __device__ inline void weft_few_finish(const weft_cuda_product &product, const weft_few &few, weft_few_result result,
-                                              const float *factors) {
+/* With the finishing warps. What a result needs is read before its sums are ready. */
+static __device__ inline void weft_few_finish(const weft_cuda_product &product, const weft_few &few) {
     int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES, round = 0;
+    const float *factors = weft_few_factors(product, few);
     if (product.n_keys != 0) weft_few_begin_keys(product, few);
     for (int band = 0; band < few.n_bands; band += product.round_bands, round++) {
         int left = few.n_bands - band,
             n = (left < product.round_bands ? left : product.round_bands) * few.n_columns * WEFT_UNIT_ROWS;
-        if (round > 0 && thread < n) {
-            result = weft_few_aim(product, few, band, thread);
-            weft_result_residual(product, result.at);
-        }
-        weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
         const float *partial = weft_few_partial(product, few, round);
-        for (int i = thread; i - weft_lane() < n; i += product.n_finishers * WEFT_LANES) { /* by whole warps */
+        for (int i = thread;; i += product.n_finishers * WEFT_LANES) { /* by whole warps */
+            weft_few_result result = {};
             uint64_t key = 0;
             if (i < n) {
-                if (i != thread) {
-                    result = weft_few_aim(product, few, band, i);
-                    weft_result_residual(product, result.at);
-                }
-                key = weft_few_store(product, few, band, result, partial, factors);
+                result = weft_few_aim(product, few, band, i);
+                weft_result_residual(product, result.at);
+            }
+            if (i == thread) weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
+            if (i - weft_lane() >= n) break;
+            if (i < n) {
+                float sums[2], factor = product.has_norm ? factors[result.column] : 1.0f;
+                weft_few_sums(product, few, partial, result, factor, sums);
+                key = weft_few_store(product, few, band, result, sums[0], sums[1]);
             }
             if (product.n_keys != 0) weft_few_keep_key(product, few, result.column, key);
         }
