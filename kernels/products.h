@@ -36,7 +36,7 @@ typedef struct weft_cuda_matrix {
 /* Shared memory of the kernel for few columns, in bytes, after the slots. There are two sets of sums, each with a barrier that says
  * that it is full, and one that it is empty. */
 typedef struct weft_few_places {
-    int32_t halves, barriers, keys, scales, squares, factors, partial, end;
+    int32_t halves, barriers, keys, rows, scales, squares, factors, partial, end;
     int32_t partial_floats; /* of a set */
     int32_t column_bytes;
 } weft_few_places;
@@ -62,10 +62,30 @@ typedef struct weft_cuda_product {
     /* Of the kernel for few columns: */
     int32_t n_finishers;  /* warps */
     int32_t block_slices; /* slices that a block adds up: one, or all of them */
-    int32_t round_bands;  /* bands whose sums are kept at a time */
+    int32_t round_bands;  /* bands whose sums are kept at a time, or pairs of bands */
+    int32_t rotates;      /* whether results are queries, keys and values that it rotates and stores: weft_cuda_few */
+    int32_t pair_bands;   /* bands of a matrix that are so far apart are a pair, as those of a gate and `up` are; 0: none are */
     weft_few_places places;
     weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
 } weft_cuda_product;
+
+/* How the kernel for few columns rotates queries and keys (matrices 0 and 1) and stores keys and values (1 and 2) in the KV cache.
+ * Tensors are norm_qkv's. `head_dim` is a power of two, at least 32. */
+typedef struct weft_cuda_rotation {
+    weft_cuda_tensor table, kv, rows, sequences;
+    int32_t head_dim, order; /* WEFT_ROPE_HALVES: pairs of bands are rotated; or neighbouring rows */
+} weft_cuda_rotation;
+
+typedef struct weft_cuda_few {
+    weft_cuda_product product;
+    weft_cuda_rotation rotation;
+} weft_cuda_few;
+
+/* What a finishing warp knows of a row of the step. */
+typedef struct weft_few_row {
+    int64_t place;    /* where the cache has its first key; -1: nowhere */
+    int32_t position; /* in the rope table; -1: it is not rotated */
+} weft_few_row;
 
 /* Bytes of a unit of the largest format. */
 WEFT_SHARED int weft_largest_unit(const weft_cuda_product *product) {
@@ -101,15 +121,21 @@ WEFT_SHARED int weft_few_column_bytes(const weft_cuda_product *product) {
     return weft_few_units(product) * WEFT_COLUMN_UNIT_BYTES + WEFT_COLUMN_PAD;
 }
 
+/* Bands of a pair, whose two sums one thread finishes. */
+WEFT_SHARED int weft_few_pair(const weft_cuda_product *product) {
+    return product->gated || product->pair_bands > 0 ? 2 : 1;
+}
+
 WEFT_SHARED weft_few_places weft_few_places_of(const weft_cuda_product *product, int n_columns, int n_warps) {
     int units = weft_few_units(product), n_slots = n_warps * product->n_slots;
     weft_few_places places;
-    places.partial_floats = (product->gated ? 2 : 1) * product->round_bands * units * n_columns * WEFT_UNIT_ROWS;
+    places.partial_floats = weft_few_pair(product) * product->round_bands * units * n_columns * WEFT_UNIT_ROWS;
     places.column_bytes = weft_few_column_bytes(product);
     places.halves = n_slots * product->slot_bytes;
     places.barriers = places.halves + n_columns * places.column_bytes;
     places.keys = places.barriers + (n_slots + 4) * 8;
-    places.scales = places.keys + (product->keys != 0 ? product->n_finishers * WEFT_FEW_KEYS * WEFT_FEW_COLUMNS * 8 : 0);
+    places.rows = places.keys + (product->keys != 0 ? product->n_finishers * WEFT_FEW_KEYS * WEFT_FEW_COLUMNS * 8 : 0);
+    places.scales = places.rows + (product->rotates ? product->n_finishers * WEFT_FEW_COLUMNS * (int)sizeof(weft_few_row) : 0);
     places.squares = places.scales + n_columns * units * 4;
     places.factors = places.squares + (product->has_norm ? n_columns * product->n_units * 4 : 0);
     places.partial = places.factors + product->n_finishers * WEFT_FEW_COLUMNS * 4;

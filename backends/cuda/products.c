@@ -2,6 +2,7 @@
 
 #include "backends/cuda/products_several.h"
 #include "backends/cuda/products_wide.h"
+#include "weft/ops/rope.h"
 
 /* The kernel for few columns reads the weights once for each 8 columns. Up to here it is faster than tiles with mma; where there
  * are few weights, it is also faster than the kernels of capability 9.0. */
@@ -65,7 +66,7 @@ static void place_scratch(weft_cuda_product *product, uint64_t scratch) {
 
 /* Bands of a round: results for all threads that finish, but not too many sums to keep, and units for all warps in two rounds. */
 static int round_bands(const weft_cuda_product *product, int n_columns, int n_warps) {
-    int units = weft_few_units(product) * (product->gated ? 2 : 1);
+    int units = weft_few_units(product) * weft_few_pair(product);
     int bands = product->n_finishers * WEFT_CUDA_WARP / (WEFT_UNIT_ROWS * n_columns),
         fewest = (int)weft_cuda_ceil(n_warps, 2 * units);
     while (bands > fewest && bands * units * n_columns > MOST_ROUND_SUMS) bands--;
@@ -106,8 +107,8 @@ uint64_t weft_cuda_key_bytes(int64_t n_rows, int64_t n_columns) {
            sizeof(uint64_t);
 }
 
-/* Returns whether the slices' sums are yet to be added up. */
-static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product) {
+/* Returns whether the slices' sums are yet to be added up. A block that adds up all slices rotates the results. */
+static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product, const weft_cuda_rotation *rotation) {
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
     int n_columns = product->n_columns < WEFT_FEW_COLUMNS ? (int)product->n_columns : WEFT_FEW_COLUMNS;
     int64_t groups = weft_cuda_ceil(product->n_columns, WEFT_FEW_COLUMNS), n_bands = product->n_bands;
@@ -117,10 +118,14 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     if (product->block_slices != product->n_slices) {
         groups *= product->n_slices;
         product->keys = 0; /* weft_add_slices makes the results */
+    } else if (rotation != NULL) {
+        product->rotates = 1;
+        if (rotation->order == WEFT_ROPE_HALVES) product->pair_bands = rotation->head_dim / 2 / WEFT_UNIT_ROWS;
+        if (product->pair_bands > 0) n_bands /= 2;
     }
     /* Many units want all warps that a multiprocessor can have. Few are over sooner if the next kernel's block fits beside this
      * one's, and has its first weights when it may begin. */
-    int64_t units = n_bands * (product->gated ? 2 : 1) * weft_few_units(product) * groups;
+    int64_t units = n_bands * weft_few_pair(product) * weft_few_units(product) * groups;
     int64_t of_multiprocessor = units * product->slot_bytes / device->multiprocessors;
     bool is_long = of_multiprocessor > (n_columns == 1 ? LONG_BYTES : LONG_BYTES_OF_MANY);
     int of_columns = n_columns * weft_few_units(product);
@@ -135,7 +140,9 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product)
     product->n_longer = (int32_t)(n_bands % blocks);
     uint32_t threads = (uint32_t)((n_warps + product->n_finishers) * WEFT_CUDA_WARP);
     weft_cuda_shape shape = {{blocks, groups}, threads, (uint32_t)bytes};
-    weft_cuda_launch(recorder, "products", "weft_product_few", shape, product);
+    weft_cuda_few few = {.product = *product};
+    if (product->rotates) few.rotation = *rotation;
+    weft_cuda_launch(recorder, "products", "weft_product_few", shape, &few);
     return product->block_slices != product->n_slices;
 }
 
@@ -183,20 +190,22 @@ static void record_tiles(weft_cuda_recorder *recorder, weft_cuda_product *produc
 }
 
 /* Returns whether the slices' sums are yet to be added up. */
-static bool record_columns(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch) {
+static bool record_columns(weft_cuda_recorder *recorder, weft_cuda_product *product, const weft_cuda_rotation *rotation,
+                           uint64_t scratch) {
     const weft_backend_device *device = weft_cuda_recorder_device(recorder);
     bool has_wide = weft_cuda_has_wide(device);
     int64_t units = (int64_t)product->n_bands * (product->gated ? 2 : 1) * product->n_units;
     bool is_long = units * weft_largest_unit(product) / device->multiprocessors > LONG_BYTES_OF_SEVERAL;
     if (product->n_columns <= WEFT_FEW_COLUMNS || (product->n_columns <= MOST_FEW && !(has_wide && is_long)))
-        return record_few(recorder, product);
+        return record_few(recorder, product, rotation);
     if (weft_cuda_wants_several(device, product)) return weft_cuda_record_several(recorder, product, scratch);
     if (has_wide) return weft_cuda_record_wide(recorder, product, scratch);
     record_tiles(recorder, product);
     return product->n_slices > 1;
 }
 
-void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch) {
+bool weft_cuda_record_rotated(weft_cuda_recorder *recorder, weft_cuda_product *product, const weft_cuda_rotation *rotation,
+                              uint64_t scratch) {
     const int64_t threads = 128;
     product->control = weft_cuda_recorder_control(recorder);
     product->has_norm = product->norm != 0;
@@ -205,10 +214,15 @@ void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *pro
     product->n_bands = 0;
     for (int i = 0; i < (product->gated ? 1 : product->n_matrices); i++) product->n_bands += product->matrices[i].n_bands;
     place_scratch(product, scratch);
-    bool has_slices = record_columns(recorder, product, scratch);
-    if (!has_slices) return;
+    bool has_slices = record_columns(recorder, product, rotation, scratch);
+    if (!has_slices) return product->rotates != 0;
     int64_t rows = (int64_t)product->n_bands * WEFT_UNIT_ROWS, n_groups = product->n_columns;
     if (n_groups > MOST_FEW) n_groups = weft_cuda_ceil(n_groups, ADDED_COLUMNS);
     weft_cuda_launch(recorder, "products", "weft_add_slices",
                      weft_cuda_blocks(weft_cuda_ceil(rows, threads), n_groups, (uint32_t)threads), product);
+    return false;
+}
+
+void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch) {
+    weft_cuda_record_rotated(recorder, product, NULL, scratch);
 }

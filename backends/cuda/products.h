@@ -19,5 +19,8 @@ uint64_t weft_cuda_key_bytes(int64_t n_rows, int64_t n_columns);
 /* Records a product whose x, norm, k, columns, matrices and the rest of what the op says are set. If `keys` is set, too, it may
  * find the keys of results: then `n_keys` is not 0. */
 void weft_cuda_record_units(weft_cuda_recorder *recorder, weft_cuda_product *product, uint64_t scratch);
+/* The same for norm_qkv's three matrices. Returns whether the product's kernel does what `rotation` says, too; it may be NULL. */
+bool weft_cuda_record_rotated(weft_cuda_recorder *recorder, weft_cuda_product *product, const weft_cuda_rotation *rotation,
+                              uint64_t scratch);
 
 #endif

@@ -201,8 +201,8 @@ static __device__ inline weft_few weft_few_begin(const weft_cuda_product &produc
     few.n_columns = left < WEFT_FEW_COLUMNS ? (int)left : WEFT_FEW_COLUMNS;
     few.first_band = x * product.block_bands + longer;
     few.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
-    few.n_parts = product.gated ? 2 * few.n_bands : few.n_bands;
-    few.round_parts = product.gated ? 2 * product.round_bands : product.round_bands;
+    few.n_parts = weft_few_pair(&product) * few.n_bands;
+    few.round_parts = weft_few_pair(&product) * product.round_bands;
     few.first_unit = is_whole ? 0 : weft_slice_begin(product.n_units, product.n_slices, few.slice);
     few.n_units = is_whole ? product.n_units : weft_slice_begin(product.n_units, product.n_slices, few.slice + 1) - few.first_unit;
     few.warp = (int)threadIdx.x / WEFT_LANES;
@@ -233,7 +233,8 @@ static __device__ inline void weft_few_prefetch(const weft_cuda_product &product
         weft_prefetch((const float *)product.norm + i);
 }
 
-static __device__ inline void weft_product_in_bands(const weft_cuda_product &product, uint8_t *memory) {
+static __device__ inline void weft_product_in_bands(const weft_cuda_few &argument, uint8_t *memory) {
+    const weft_cuda_product &product = argument.product;
     const weft_few few = weft_few_begin(product, memory);
     bool finishes = few.warp >= few.n_warps;
     weft_few_copies ahead = {0, nullptr, 0};
@@ -246,6 +247,7 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
         packed = weft_few_packed(product, few, item);
     }
     weft_few_prefetch(product, few);
+    if (finishes && product.rotates) weft_few_find_rows(argument, few);
     float loaded[WEFT_FEW_LOADED][8];
     if (product.has_norm)
         weft_load_unit((const float *)product.norm, product.k, few.first_unit + few.warp % few.n_units,
@@ -259,7 +261,7 @@ static __device__ inline void weft_product_in_bands(const weft_cuda_product &pro
     while (!finishes && ahead.number < product.n_slots) weft_few_fetch(product, few, ahead, ahead.number);
     __syncthreads();
     if (finishes)
-        weft_few_finish(product, few);
+        weft_few_finish(argument, few);
     else
         weft_few_work(product, few, lane, packed, ahead);
 }

@@ -6,7 +6,8 @@
 #include "kernels/fast/columns.h"
 #include "kernels/fast/finish.h"
 
-/* What stays the same for a warp. A part is what a matrix has in a band: where gated, parts 2 i and 2 i + 1 are band i's. */
+/* What stays the same for a warp. A part is what a matrix has in a band. Where gated, parts 2 i and 2 i + 1 are band i's.
+ * Where bands are pairs, they are those of pair i; then what is said of a block's bands holds for its pairs. */
 struct weft_few {
     uint8_t *memory;                          /* shared */
     int first_band, n_bands, n_parts;         /* of the block */
@@ -32,7 +33,10 @@ static __device__ inline weft_few_item weft_few_item_of(const weft_few &few, int
 
 static __device__ inline weft_band weft_few_band(const weft_cuda_product &product, const weft_few &few, int part) {
     if (product.gated) return {part % 2, few.first_band + part / 2};
-    return weft_band_of(product, few.first_band + part);
+    if (product.pair_bands == 0) return weft_band_of(product, few.first_band + part);
+    weft_band at = weft_band_of(product, 2 * (few.first_band + part / 2));
+    at.band = at.band / 2 + (at.band / 2 & -product.pair_bands) + part % 2 * product.pair_bands; /* a power of two */
+    return at;
 }
 
 static __device__ inline uint64_t *weft_few_barrier(const weft_cuda_product &product, const weft_few &few, int slot) {

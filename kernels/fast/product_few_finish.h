@@ -1,17 +1,10 @@
-/* What becomes of the sums of kernels/fast/product_few.h: some warps of a block add up units and slices and store the results. They
- * keep the largest keys where a choice among the results follows. */
+/* What becomes of the sums of kernels/fast/product_few.h: some warps of a block add up units and slices and store the results,
+ * rotated where they are queries and keys. They keep the largest keys where a choice among the results follows. */
 #ifndef WEFT_KERNELS_FAST_PRODUCT_FEW_FINISH_H
 #define WEFT_KERNELS_FAST_PRODUCT_FEW_FINISH_H
 
-#include "kernels/fast/product_few_block.h"
+#include "kernels/fast/product_few_rotate.h"
 #include "kernels/order.h"
-
-/* A row of a band of a column. */
-struct weft_few_result {
-    int part, column, row; /* part: the first of the band, of the set */
-    bool has_bias;
-    weft_result at;
-};
 
 /* Asks for what is constant of a part's results. */
 static __device__ inline void weft_few_prefetch_part(const weft_cuda_product &product, const weft_few &few, int part) {
@@ -27,20 +20,20 @@ static __device__ inline weft_few_result weft_few_aim(const weft_cuda_product &p
     unsigned column = (unsigned)index / WEFT_UNIT_ROWS;
     result.row = index % WEFT_UNIT_ROWS;
     result.column = (int)(column % (unsigned)few.n_columns);
-    int of_round = (int)(column / (unsigned)few.n_columns);
-    result.part = product.gated ? 2 * of_round : of_round;
-    weft_band at =
-        product.gated ? weft_band{0, few.first_band + band + of_round} : weft_band_of(product, few.first_band + band + of_round);
+    result.part = weft_few_pair(&product) * (int)(column / (unsigned)few.n_columns);
+    weft_band at = weft_few_band(product, few, weft_few_pair(&product) * band + result.part);
     result.has_bias = product.matrices[at.matrix].bias != 0;
     result.at = weft_result_begin(product, at, result.row, few.first_column + result.column);
+    if (product.pair_bands > 0) weft_few_aim_second(product, at, result);
     return result;
 }
 
-/* The sums of a part, and of `up` where there is a gate, in the order that kernels/products.h says. Adding 0 to a sum that begins
+/* The sums of a part, and of the other part of a pair, in the order that kernels/products.h says. Adding 0 to a sum that begins
  * with 0 changes nothing. The code is short, since each block runs it only some times. */
 static __device__ inline void weft_few_sums(const weft_cuda_product &product, const weft_few &few, const float *partial,
                                             const weft_few_result &result, float factor, float (&totals)[2]) {
     const int stride = few.n_columns * WEFT_UNIT_ROWS, other = few.n_units * stride;
+    const bool is_pair = weft_few_pair(&product) == 2;
     partial += result.part * few.n_units * stride + result.column * WEFT_UNIT_ROWS + result.row;
     totals[0] = totals[1] = 0.0f;
 #pragma unroll 1
@@ -55,7 +48,7 @@ static __device__ inline void weft_few_sums(const weft_cuda_product &product, co
             for (int i = 0; i < 4; i++) {
                 bool present = u + i < end;
                 some[0][i] = present ? partial[(u + i) * stride] : 0.0f;
-                some[1][i] = present && product.gated ? partial[(u + i) * stride + other] : 0.0f;
+                some[1][i] = present && is_pair ? partial[(u + i) * stride + other] : 0.0f;
             }
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -119,7 +112,8 @@ static __device__ inline const float *weft_few_factors(const weft_cuda_product &
 }
 
 /* With the finishing warps. What a result needs is read before its sums are ready. */
-static __device__ inline void weft_few_finish(const weft_cuda_product &product, const weft_few &few) {
+static __device__ inline void weft_few_finish(const weft_cuda_few &argument, const weft_few &few) {
+    const weft_cuda_product &product = argument.product;
     int thread = (int)threadIdx.x - few.n_warps * WEFT_LANES, round = 0;
     const float *factors = weft_few_factors(product, few);
     if (product.n_keys != 0) weft_few_begin_keys(product, few);
@@ -129,18 +123,22 @@ static __device__ inline void weft_few_finish(const weft_cuda_product &product, 
         const float *partial = weft_few_partial(product, few, round);
         for (int i = thread;; i += product.n_finishers * WEFT_LANES) { /* by whole warps */
             weft_few_result result = {};
+            weft_few_turn turn = {};
+            float sums[2] = {0.0f, 0.0f};
             uint64_t key = 0;
             if (i < n) {
                 result = weft_few_aim(product, few, band, i);
                 weft_result_residual(product, result.at);
+                if (product.rotates) turn = weft_few_turn_of(argument, few, band, result);
             }
             if (i == thread) weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
             if (i - weft_lane() >= n) break;
             if (i < n) {
-                float sums[2], factor = product.has_norm ? factors[result.column] : 1.0f;
+                float factor = product.has_norm ? factors[result.column] : 1.0f;
                 weft_few_sums(product, few, partial, result, factor, sums);
-                key = weft_few_store(product, few, band, result, sums[0], sums[1]);
+                if (!product.rotates) key = weft_few_store(product, few, band, result, sums[0], sums[1]);
             }
+            if (product.rotates) weft_few_rotate(product, result, turn, i < n, sums[0], sums[1]);
             if (product.n_keys != 0) weft_few_keep_key(product, few, result.column, key);
         }
         __syncwarp();

@@ -7,9 +7,9 @@ extern __shared__ float shared[];
 /* Grid: blocks that share the bands; slices, where a block has one, and groups of columns. Either two blocks fit on a
  * multiprocessor: one asks for its weights while the other, of the kernel before, still runs. Or one block has it alone: then many
  * columns are prepared once instead of twice. The code is the same, so that a step's kernels find it in the instruction caches. */
-WEFT_KERNEL_OF(weft_product_few, weft_cuda_product, product, (WEFT_FEW_WARPS_ALONE + WEFT_FEW_FINISHERS_ALONE) * WEFT_LANES, 1) {
+WEFT_KERNEL_OF(weft_product_few, weft_cuda_few, argument, (WEFT_FEW_WARPS_ALONE + WEFT_FEW_FINISHERS_ALONE) * WEFT_LANES, 1) {
 #if WEFT_HAS_BULK_COPIES
-    weft_product_in_bands(product, (uint8_t *)shared);
+    weft_product_in_bands(argument, (uint8_t *)shared);
 #endif
 }
 

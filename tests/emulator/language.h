@@ -71,7 +71,7 @@ template <typename T> static inline T __shfl_xor_sync(unsigned mask, T value, in
     return __shfl_sync(mask, value, (int)(threadIdx.x ^ (unsigned)lanes));
 }
 
-static inline unsigned __match_any_sync(unsigned, uint32_t value) {
+static inline unsigned __match_any_sync(unsigned, uint64_t value) {
     const uint64_t *values = weft_emulated->exchange(value);
     unsigned same = 0;
     for (int lane = 0; lane < 32; lane++) same |= (unsigned)(values[lane] == value) << lane;

@@ -77,6 +77,23 @@ static uint64_t units_bytes(const weft_phase *phase) {
     return aligned(scratch_bytes(phase)) + weft_cuda_product_bytes(x[0], n_q + 2 * n_kv, 3, x[1]);
 }
 
+/* Whether the product's kernel can rotate: heads as for vectors, of whole bands in both halves. */
+static bool has_pairs(const weft_phase *phase) {
+    int32_t head_dim = ((const weft_norm_qkv_params *)phase->params)->head_dim;
+    return has_vectors(phase) && head_dim >= 2 * WEFT_UNIT_ROWS && (head_dim & (head_dim - 1)) == 0;
+}
+
+static weft_cuda_rotation rotation_of(const weft_cuda_recorder *recorder, const weft_phase *phase) {
+    const weft_norm_qkv_params *params = phase->params;
+    const weft_cuda_phase of = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0});
+    return (weft_cuda_rotation){.table = of.inputs[WEFT_NORM_QKV_TABLE],
+                                .kv = of.inputs[WEFT_NORM_QKV_KV],
+                                .rows = of.inputs[WEFT_NORM_QKV_ROWS],
+                                .sequences = of.inputs[WEFT_NORM_QKV_SEQUENCES],
+                                .head_dim = params->head_dim,
+                                .order = params->order};
+}
+
 static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) {
     const weft_norm_qkv_params *params = phase->params;
     const weft_place *inputs = phase->inputs, *x = &inputs[WEFT_NORM_QKV_X];
@@ -91,8 +108,10 @@ static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) 
                          phase->outputs[WEFT_NORM_QKV_OUT_Y].address);
     weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_K], &inputs[WEFT_NORM_QKV_K_BIAS], keys);
     weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_V], &inputs[WEFT_NORM_QKV_V_BIAS], values);
-    weft_cuda_record_units(recorder, &product, phase->scratch.address + aligned(scratch_bytes(phase)));
-    record_rest(recorder, phase);
+    const weft_cuda_rotation rotation = rotation_of(recorder, phase);
+    if (!weft_cuda_record_rotated(recorder, &product, has_pairs(phase) ? &rotation : NULL,
+                                  phase->scratch.address + aligned(scratch_bytes(phase))))
+        record_rest(recorder, phase);
 }
 
 static const weft_cuda_kernel kernels[] = {
