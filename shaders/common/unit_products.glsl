@@ -1,8 +1,8 @@
-/* What products_units.glsl and products_dots.glsl have in common: what they are specialised by, their parameters, and how the sums of
- * a band become results. A workgroup has one band or two, and each 32 of its invocations (a warp) every WARPS-th unit. Up to three
- * matrices of one type are multiplied with the same columns: with END_PLAIN y = (product + bias) + residual of each, else
- * y = activation(gate . x) * (up . x). ROTATED: the results are those of norm_qkv (unit_rotation.glsl). NORM: the columns are normed first, that is multiplied with the norm's weight; the sums of
- * squares come along, and their factor is applied to the results.
+/* What products_units.glsl and products_dots.glsl have in common: what they are specialised by, their parameters, and how the sums
+ * of a band become results. A workgroup has one band or two, and each 32 of its invocations (a warp) every WARPS-th unit. Up to
+ * three matrices of one type are multiplied with the same columns: with END_PLAIN y = (product + bias) + residual of each, else
+ * y = activation(gate . x) * (up . x). ROTATED: the results are those of norm_qkv (unit_rotation.glsl). NORM: the columns are normed
+ * first, that is multiplied with the norm's weight; the sums of squares come along, and their factor is applied to the results.
  */
 #include "shaders/common/units.glsl"
 
