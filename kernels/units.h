@@ -102,9 +102,8 @@ WEFT_SHARED int weft_q6_k_third_at(int group, int lane) {
     return WEFT_Q6_K_UNIT_THIRD + group / 4 * 512 + lane * 16 + group % 4 * 4;
 }
 
-/* Codes of pair 0 .. 7, which is 4 * (step % 2) + register, in three words. In each half of word i, pair 2 i is at bit 4 and pair 2
- * i
- * + 1 at bit 10; the last two pairs have the bits that are left. */
+/* Codes of pair 0 .. 7, which is 4 * (step % 2) + register, in three words. In each half of a word, the first of its two pairs is
+ * at bit 4 and the second at bit 10; pairs 6 and 7 have the bits that are left. */
 WEFT_SHARED void weft_q6_k_put_code(uint32_t *words, int pair, int half, uint32_t code) {
     if (pair < 6) {
         words[pair / 2] |= code << (16 * half + (pair % 2 == 0 ? 4 : 10));

@@ -13,21 +13,24 @@
 enum { MOST_K = 4352, MOST_N = 144, MOST_T = 130 };
 enum { MOST_ROWS = WEFT_CUDA_EMULATED ? 144 : 4224, MOST_COLUMNS = 512 }; /* of the questions that fill the device */
 
-/* A product, or gate and up after a norm. */
+/* A product, gate and up after a norm, or a product with a bias and a residual. */
+typedef enum kind { PLAIN, GATED, ADDED } kind;
+
 typedef struct question {
     weft_type type;
     int64_t k, n;
-    bool gated;
+    kind kind;
     double weights, x; /* their magnitudes */
 } question;
 
 static const question questions[] = {
-    {WEFT_Q4_K, 512, 144, false, 1e-2, 1.0}, {WEFT_Q4_K, 4352, 33, false, 1e-2, 1.0}, /* two slices of the sum */
-    {WEFT_Q6_K, 2304, 40, false, 1e-2, 1.0}, {WEFT_Q8_0, 288, 50, false, 1e-2, 1.0},  {WEFT_Q4_0, 96, 16, false, 1e-2, 1.0},
-    {WEFT_Q4_1, 1056, 17, false, 1e-2, 1.0}, {WEFT_F16, 320, 40, false, 1e-2, 1.0},   {WEFT_BF16, 2080, 24, false, 1e-2, 1.0},
-    {WEFT_Q4_K, 512, 33, true, 1e-2, 1.0},   {WEFT_Q8_0, 4128, 20, true, 1e-2, 1.0}, /* two slices */
-    {WEFT_Q4_K, 512, 33, false, 1e2, 1e6},   {WEFT_Q4_K, 512, 33, false, 1e-5, 1e-6}, {WEFT_Q6_K, 512, 33, false, 1e2, 1e6},
-    {WEFT_Q4_1, 512, 33, false, 1e3, 1e-6},  {WEFT_BF16, 512, 33, false, 1e9, 1e6},   {WEFT_BF16, 512, 33, false, 1e-12, 1e-6},
+    {WEFT_Q4_K, 512, 144, PLAIN, 1e-2, 1.0},  {WEFT_Q4_K, 4352, 33, PLAIN, 1e-2, 1.0}, /* two slices of the sum */
+    {WEFT_Q6_K, 2304, 40, PLAIN, 1e-2, 1.0},  {WEFT_Q8_0, 288, 50, PLAIN, 1e-2, 1.0},  {WEFT_Q4_0, 96, 16, PLAIN, 1e-2, 1.0},
+    {WEFT_Q4_1, 1056, 17, PLAIN, 1e-2, 1.0},  {WEFT_F16, 320, 40, PLAIN, 1e-2, 1.0},   {WEFT_BF16, 2080, 24, PLAIN, 1e-2, 1.0},
+    {WEFT_Q4_K, 512, 33, GATED, 1e-2, 1.0},   {WEFT_Q8_0, 4128, 20, GATED, 1e-2, 1.0}, /* two slices */
+    {WEFT_Q4_K, 512, 33, PLAIN, 1e2, 1e6},    {WEFT_Q4_K, 512, 33, PLAIN, 1e-5, 1e-6}, {WEFT_Q6_K, 512, 33, PLAIN, 1e2, 1e6},
+    {WEFT_Q4_1, 512, 33, PLAIN, 1e3, 1e-6},   {WEFT_BF16, 512, 33, PLAIN, 1e9, 1e6},   {WEFT_BF16, 512, 33, PLAIN, 1e-12, 1e-6},
+    {WEFT_Q4_K, 4352, 144, ADDED, 1e-2, 1.0}, {WEFT_Q6_K, 512, 68, ADDED, 1e-2, 1.0},  {WEFT_Q8_0, 288, 33, ADDED, 1e-2, 1.0},
 };
 
 static const int64_t widths[] = {1, 2, 3, 4, 8, 9, 16, 17, 24, 32, 33, 64, 130};
@@ -114,11 +117,13 @@ static void compute(data *d) {
     for (int64_t t = 0; t < MOST_T; t++) {
         double squares = 0.0;
         for (int64_t i = 0; i < q->k; i++) squares += (double)d->x[t * q->k + i] * (double)d->x[t * q->k + i];
-        double factor = q->gated ? 1.0 / sqrt(squares / (double)q->k + 1e-5) : 1.0;
-        for (int64_t i = 0; i < q->k; i++) x[i] = (double)d->x[t * q->k + i] * factor * (q->gated ? (double)d->norm[i] : 1.0);
+        double factor = q->kind == GATED ? 1.0 / sqrt(squares / (double)q->k + 1e-5) : 1.0;
+        for (int64_t i = 0; i < q->k; i++)
+            x[i] = (double)d->x[t * q->k + i] * factor * (q->kind == GATED ? (double)d->norm[i] : 1.0);
         for (int64_t j = 0; j < q->n; j++) {
             double sum = dot(values[0] + j * q->k, x, q->k);
-            if (q->gated) sum = sum / (1.0 + exp(-sum)) * dot(values[1] + j * q->k, x, q->k);
+            if (q->kind == ADDED) sum += (double)d->norm[j] + (double)d->x[t * q->n + j];
+            if (q->kind == GATED) sum = sum / (1.0 + exp(-sum)) * dot(values[1] + j * q->k, x, q->k);
             d->expected[t * q->n + j] = sum;
         }
     }
@@ -126,7 +131,8 @@ static void compute(data *d) {
 
 static weft_status read_weight(void *user, const char *name, uint64_t offset, void *into, size_t size, weft_error *error) {
     const data *d = user;
-    const void *from = strcmp(name, "norm") == 0 ? (const void *)d->norm : d->weights[strcmp(name, "up") == 0];
+    const void *from =
+        strcmp(name, "norm") == 0 || strcmp(name, "bias") == 0 ? (const void *)d->norm : d->weights[strcmp(name, "up") == 0];
     (void)error;
     memcpy(into, (const char *)from + offset, size);
     return WEFT_OK;
@@ -139,10 +145,14 @@ static weft_graph *build(const data *d, int64_t n_columns) {
     begin_graph(&b, runtime);
     weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, q->k, n_columns, 1, 1), y;
     weft_value weight = add_leaf(&b, weft_graph_weight, "weight", q->type, q->k, q->n, 1, 1);
-    if (q->gated) {
+    if (q->kind == GATED) {
         weft_value norm = add_leaf(&b, weft_graph_weight, "norm", WEFT_F32, q->k, 1, 1, 1);
         weft_value up = add_leaf(&b, weft_graph_weight, "up", q->type, q->k, q->n, 1, 1);
         y = NODE(&b, WEFT_OP_NORM_GATED_MLP, "y", &params, x, norm, weight, up);
+    } else if (q->kind == ADDED) {
+        weft_value bias = add_leaf(&b, weft_graph_weight, "bias", WEFT_F32, q->n, 1, 1, 1);
+        weft_value residual = add_leaf(&b, weft_graph_input, "residual", WEFT_F32, q->n, n_columns, 1, 1);
+        y = NODE0(&b, WEFT_OP_MUL_MAT_ADD, "y", weight, x, bias, residual);
     } else {
         y = NODE0(&b, WEFT_OP_MUL_MAT, "y", weight, x);
     }
@@ -158,14 +168,16 @@ static weft_status find_kernel(void *user, const char *text, size_t size) {
     return WEFT_OK;
 }
 
-static void run(weft_device *device, data *d, const float *x, int64_t n_columns, float *y) {
+/* Of the columns of `d` from number `first` on. The residual's begin with `x`, too. */
+static void run(weft_device *device, data *d, int64_t first, int64_t n_columns, float *y) {
+    const float *x = d->x + first * d->asked->k, *residual = d->x + first * d->asked->n;
     weft_graph *graph = build(d, n_columns);
     const weft_graph *graphs[] = {graph};
     weft_store *store;
     weft_plan *plan;
     weft_ticket ticket;
     weft_error error;
-    void *inputs[1];
+    void *inputs[2];
     const void *outputs[1];
     check(weft_graph_print(graph, &(weft_graph_print_options){.device = device}, find_kernel, d, &error), &error);
     check(weft_store_create(device, graphs, 1, NULL, &store, &error), &error);
@@ -173,6 +185,7 @@ static void run(weft_device *device, data *d, const float *x, int64_t n_columns,
     check(weft_plan_create(store, graph, &plan, &error), &error);
     check(weft_plan_begin(plan, &ticket, inputs, &error), &error);
     memcpy(inputs[0], x, (size_t)(n_columns * d->asked->k) * sizeof *d->x);
+    if (d->asked->kind == ADDED) memcpy(inputs[1], residual, (size_t)(n_columns * d->asked->n) * sizeof *residual);
     check(weft_plan_submit(plan, ticket, &error), &error);
     check(weft_plan_wait(plan, ticket, UINT64_MAX, outputs, &error), &error);
     memcpy(y, outputs[0], (size_t)(n_columns * d->asked->n) * sizeof *y);
@@ -218,7 +231,7 @@ static void every_width_has_the_same_bits(void **state) {
         fill(&d);
         compute(&d);
         for (size_t w = 0; w < COUNT(widths); w++) {
-            run(device, &d, d.x, widths[w], y[w]);
+            run(device, &d, 0, widths[w], y[w]);
             if (!d.in_units) break;
             expect_right(&d, i, widths[w], y[w]);
             for (size_t other = 0; other < w; other++)
@@ -238,24 +251,24 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         int64_t n_columns;
     } cases[] = {
 #if WEFT_CUDA_EMULATED
-        {{WEFT_Q4_K, 768, 144, false, 1e-2, 1.0}, 200},
-        {{WEFT_Q6_K, 4352, 128, false, 1e-2, 1.0}, 136},
-        {{WEFT_F16, 512, 128, true, 1e-2, 1.0}, 100},
-        {{WEFT_Q6_K, 4096, 144, false, 1e-2, 1.0}, 32},
-        {{WEFT_BF16, 4352, 136, true, 1e-2, 1.0}, 130}, /* slices of gates */
-        {{WEFT_Q8_0, 1024, 144, true, 1e-2, 1.0}, 32},
-        {{WEFT_Q8_0, 1024, 144, true, 1e-2, 1.0}, 16},
+        {{WEFT_Q4_K, 768, 144, PLAIN, 1e-2, 1.0}, 200},
+        {{WEFT_Q6_K, 4352, 128, PLAIN, 1e-2, 1.0}, 136},
+        {{WEFT_F16, 512, 128, GATED, 1e-2, 1.0}, 100},
+        {{WEFT_Q6_K, 4096, 144, PLAIN, 1e-2, 1.0}, 32},
+        {{WEFT_BF16, 4352, 136, GATED, 1e-2, 1.0}, 130}, /* slices of gates */
+        {{WEFT_Q8_0, 1024, 144, GATED, 1e-2, 1.0}, 32},
+        {{WEFT_Q8_0, 1024, 144, GATED, 1e-2, 1.0}, 16},
 #else
-        {{WEFT_Q4_K, 768, 4224, false, 1e-2, 1.0}, 512},
-        {{WEFT_Q6_K, 4352, 4224, false, 1e-2, 1.0}, 500},
-        {{WEFT_Q6_K, 4352, 2112, false, 1e-2, 1.0}, 512},
-        {{WEFT_F16, 512, 2112, true, 1e-2, 1.0}, 512},
-        {{WEFT_Q8_0, 768, 2112, false, 1e-2, 1.0}, 512},
-        {{WEFT_Q4_K, 4352, 2100, false, 1e-2, 1.0}, 255},
-        {{WEFT_Q4_K, 768, 2112, true, 1e-2, 1.0}, 120},
-        {{WEFT_BF16, 4352, 2112, false, 1e-2, 1.0}, 40},
-        {{WEFT_Q6_K, 4096, 4224, false, 1e-2, 1.0}, 32},
-        {{WEFT_Q4_K, 4352, 2112, true, 1e-2, 1.0}, 512},
+        {{WEFT_Q4_K, 768, 4224, PLAIN, 1e-2, 1.0}, 512},
+        {{WEFT_Q6_K, 4352, 4224, PLAIN, 1e-2, 1.0}, 500},
+        {{WEFT_Q6_K, 4352, 2112, PLAIN, 1e-2, 1.0}, 512},
+        {{WEFT_F16, 512, 2112, GATED, 1e-2, 1.0}, 512},
+        {{WEFT_Q8_0, 768, 2112, PLAIN, 1e-2, 1.0}, 512},
+        {{WEFT_Q4_K, 4352, 2100, PLAIN, 1e-2, 1.0}, 255},
+        {{WEFT_Q4_K, 768, 2112, GATED, 1e-2, 1.0}, 120},
+        {{WEFT_BF16, 4352, 2112, PLAIN, 1e-2, 1.0}, 40},
+        {{WEFT_Q6_K, 4096, 4224, PLAIN, 1e-2, 1.0}, 32},
+        {{WEFT_Q4_K, 4352, 2112, GATED, 1e-2, 1.0}, 512},
 #endif
     };
     static data d;
@@ -268,11 +281,11 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         const question *q = d.asked = &cases[i].asked;
         random_state = 2000 + i;
         fill(&d);
-        run(device, &d, d.x, cases[i].n_columns, y);
+        run(device, &d, 0, cases[i].n_columns, y);
         if (!d.in_units) break;
         for (int64_t t = 0, n = cases[i].n_columns > 16 ? 16 : 8; t < cases[i].n_columns; t += n) {
             if (n > cases[i].n_columns - t) n = cases[i].n_columns - t;
-            run(device, &d, d.x + t * q->k, n, few);
+            run(device, &d, t, n, few);
             if (memcmp(few, y + t * q->n, (size_t)(n * q->n) * sizeof *y) != 0)
                 fail_msg("case %zu: columns %d and on differ", i, (int)t);
         }
@@ -284,44 +297,46 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
 static void gates_of_any_size_are_right(void **state) {
     static const double gates[] = {
         0.0, 1e-30, -1e-6, 0.5, -0.5, 3.0,  -3.0,  12.0, -12.0, 25.0, -25,   87.0, -87.0, 89.0,
-        -89, 100.0, -100,  1e4, -1e4, 1e12, -1e12, 1e30, -1e30, 1e38, -1e38, 5e39, -5e39}; /* the last two are infinities */
+        -89, 100.0, -100,  1e4, -1e4, 1e12, -1e12, 1e30, -1e30, 1e38, -1e38, 5e39, -5e39, 0.25}; /* 5e39 stands for infinity */
     static const int64_t several[] = {1, 12, 16, 64, 130};
-    enum { K = 256, N = COUNT(gates) };
+    enum { K = 256, MOST = COUNT(gates) };
     static data d;
-    static float y[COUNT(several)][N * MOST_T];
+    static float y[COUNT(several)][MOST * MOST_T];
     weft_device *device = NULL;
     weft_error error;
     (void)state;
     check(weft_device_open(runtime, "cuda:0", NULL, &device, &error), &error);
     double factor = 1.0 / sqrt(1.0 / K + 1e-5);
-    for (int activation = WEFT_ACTIVATION_SILU; activation <= WEFT_ACTIVATION_GELU; activation++) {
-        const question q = {WEFT_BF16, K, N, true, 1.0, 1.0};
-        float expected[N];
+    for (int i = 0; i < 4; i++) {
+        int activation = i % 2 == 0 ? WEFT_ACTIVATION_SILU : WEFT_ACTIVATION_GELU, N = MOST - i / 2; /* 28: finished by fours */
+        const question q = {WEFT_BF16, K, N, GATED, 1.0, 1.0};
+        float expected[MOST];
         memset(&d, 0, sizeof d);
         d.asked = &q;
         d.activation = activation;
-        for (size_t i = 0; i < K; i++) d.norm[i] = 1.0f;
+        for (size_t k = 0; k < K; k++) d.norm[k] = 1.0f;
         for (size_t t = 0; t < MOST_T; t++) d.x[t * K] = 1.0f;
-        for (size_t j = 0; j < N; j++) {
+        for (int j = 0; j < N; j++) {
             uint16_t halves[2] = {to_bfloat(gates[j] / 16.0), to_bfloat(1.0 / 16.0)};
             uint32_t bits = (uint32_t)halves[0] << 16;
             float weight;
             memcpy(&weight, &bits, sizeof weight);
-            for (int i = 0; i < 2; i++) memcpy(d.weights[i] + 2 * j * K, &halves[i], 2);
+            for (int m = 0; m < 2; m++) memcpy(d.weights[m] + 2 * j * K, &halves[m], 2);
             double gate = fabs(gates[j]) > 1e39 ? (gates[j] > 0.0 ? INFINITY : -INFINITY) : (double)weight * factor;
             double u = activation == WEFT_ACTIVATION_SILU ? gate / 2.0 : 0.7978845608 * (gate + 0.044715 * gate * gate * gate);
             expected[j] = (float)(gate / (1.0 + exp(-2.0 * u)) * factor / 16.0);
         }
         for (size_t w = 0; w < COUNT(several); w++) {
-            run(device, &d, d.x, several[w], y[w]);
+            run(device, &d, 0, several[w], y[w]);
             if (!d.in_units) break;
-            for (int64_t i = 0; i < several[w] * N; i++) {
-                float found = y[w][i], right = expected[i % N];
+            for (int64_t place = 0; place < several[w] * N; place++) {
+                int j = (int)(place % N);
+                float found = y[w][place], right = expected[j];
                 bool is_right =
                     isnan(right) ? isnan(found) : found == right || fabsf(found - right) <= 1e-5f * fabsf(right) + 1e-30f;
-                if (!is_right) fail_msg("gate %g, T = %d: %g, not %g", gates[i % N], (int)several[w], (double)found, (double)right);
-                if (memcmp(&found, &y[0][i % N], sizeof found) != 0)
-                    fail_msg("gate %g: T = %d and 1 differ", gates[i % N], (int)several[w]);
+                if (!is_right) fail_msg("gate %g, T = %d: %g, not %g", gates[j], (int)several[w], (double)found, (double)right);
+                if (memcmp(&found, &y[0][j], sizeof found) != 0)
+                    fail_msg("gate %g: T = %d and 1 differ", gates[j], (int)several[w]);
             }
         }
     }

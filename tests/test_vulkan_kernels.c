@@ -345,7 +345,7 @@ static void test_half_floats_between(void **state) {
 /* ---- Units: rows of a step have the same bits alone and together ---- */
 
 /* More units than warps that share a row, and a part of one. */
-enum { WIDE_IN = 5 * 256 + 32, WIDE_OUT = 17, WIDE_T = 8, WIDE_BYTES = WIDE_OUT * WIDE_IN / 32 * BLOCK_BYTES };
+enum { WIDE_IN = 5 * 256 + 32, NARROW_OUT = 17, WIDE_OUT = 2065, WIDE_T = 8, WIDE_BYTES = WIDE_OUT * WIDE_IN / 32 * BLOCK_BYTES };
 static struct {
     uint8_t matrix[WIDE_BYTES];
     float norm[WIDE_IN], x[WIDE_T * WIDE_IN], results[WIDE_T * WIDE_OUT];
@@ -358,22 +358,21 @@ static weft_status read_wide(void *user, const char *name, uint64_t offset, void
     return WEFT_OK;
 }
 
-static void run_wide(const place *p, int T) {
+static void run_wide(const place *p, int n_out, int T) {
     const weft_norm_gated_mlp_params params = {.epsilon = 1e-5f, .activation = WEFT_ACTIVATION_SILU};
     builder b;
     begin_graph(&b, p->runtime);
     weft_value x = add_leaf(&b, weft_graph_input, "x", WEFT_F32, WIDE_IN, T, 1, 1);
-    weft_value y =
-        NODE(&b, WEFT_OP_NORM_GATED_MLP, "y", &params, x, add_weight(&b, "norm", 0, WEFT_F32, WIDE_IN, 1),
-             add_weight(&b, "gate", 0, WEFT_Q8_0, WIDE_IN, WIDE_OUT), add_weight(&b, "up", 0, WEFT_Q8_0, WIDE_IN, WIDE_OUT));
+    weft_value y = NODE(&b, WEFT_OP_NORM_GATED_MLP, "y", &params, x, add_weight(&b, "norm", 0, WEFT_F32, WIDE_IN, 1),
+                        add_weight(&b, "gate", 0, WEFT_Q8_0, WIDE_IN, n_out), add_weight(&b, "up", 0, WEFT_Q8_0, WIDE_IN, n_out));
     if (b.status == WEFT_OK) b.status = weft_graph_output(b.graph, y, &b.error);
-    run_graph(p, &b, &(weft_weight_source){.read = read_wide}, wide.x, (size_t)(T * WIDE_IN), wide.results, (size_t)(T * WIDE_OUT));
+    run_graph(p, &b, &(weft_weight_source){.read = read_wide}, wide.x, (size_t)(T * WIDE_IN), wide.results, (size_t)(T * n_out));
 }
 
 static void test_widths_of_units(void **state) {
     static const char *const names[] = {"norm_gated_mlp units", "norm_gated_mlp units, dots"};
-    static const int widths[] = {WIDE_T, 1, 2, 3, 4, 5, 6, 7};
-    float widest[WIDE_T * WIDE_OUT];
+    static const int widths[] = {WIDE_T, 1, 5, 2, 3, 4, 6, 7};
+    static float widest[WIDE_T * WIDE_OUT];
     uint32_t seed = 5;
     place p;
     (void)state;
@@ -386,8 +385,14 @@ static void test_widths_of_units(void **state) {
     for (size_t n = 0; n < (has_dots(&p) ? COUNT(names) : 1); n++) {
         forced[0] = row_named(&p, names[n]);
         for (size_t i = 0; i < COUNT(widths); i++) {
-            run_wide(&p, widths[i]);
+            run_wide(&p, NARROW_OUT, widths[i]);
             assert_string_equal(seen[WEFT_OP_NORM_GATED_MLP].name, names[n]);
+            if (i == 0) memcpy(widest, wide.results, sizeof widest);
+            assert_memory_equal(wide.results, widest, (size_t)(widths[i] * NARROW_OUT) * sizeof(float));
+        }
+        /* With so many rows the columns of a workgroup are others. */
+        for (size_t i = 0; n == 1 && i < 3; i++) {
+            run_wide(&p, WIDE_OUT, widths[i]);
             if (i == 0) memcpy(widest, wide.results, sizeof widest);
             assert_memory_equal(wide.results, widest, (size_t)(widths[i] * WIDE_OUT) * sizeof(float));
         }
@@ -406,7 +411,7 @@ static void test_dots_need_an_instruction(void **state) {
         const weft_vulkan_traits traits = device->traits;
         device->traits.is_processor = false;
         device->traits.dot_product_is_fast = is_fast;
-        run_wide(&p, 1);
+        run_wide(&p, NARROW_OUT, 1);
         device->traits = traits;
         assert_string_equal(seen[WEFT_OP_NORM_GATED_MLP].name, names[is_fast]);
     }

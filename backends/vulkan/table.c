@@ -102,7 +102,7 @@ static void explain(weft_backend_device *device, const weft_kernel *kernel, cons
         if (is_meant && (best == NULL || all[i].kernel.rank > best->kernel.rank)) best = &all[i];
     }
     const char *why = best->kernel.rank > kernel->rank ? refuses(device, &best->kernel, phase, text, sizeof text) : NULL;
-    const char *instead = (kernel->precisions & WEFT_RUNS_EXACT) != 0 ? "exact arithmetic" : "half floats";
+    const char *instead = (kernel->precisions & WEFT_RUNS_EXACT) != 0 ? "exact arithmetic" : "another kernel";
     if (why != NULL) snprintf(support->reason, sizeof support->reason, "%s: %s", why, instead);
 }
 

@@ -41,8 +41,8 @@ static weft_status check(weft_check_run *run, weft_type type, const weft_check_m
     return weft_check_end(run, c, error);
 }
 
-static const weft_check_matrix matrices[] = {{1, 1, 1, 1},     {31, 1, 31, 2},   {63, 3, 33, 3},   {33, 2, 63, 5},
-                                             {257, 9, 257, 8}, {257, 5, 33, 33}, {1025, 33, 65, 1}};
+static const weft_check_matrix matrices[] = {{1, 1, 1, 1},     {31, 1, 31, 2},   {63, 3, 33, 3},  {33, 2, 63, 5},
+                                             {257, 9, 257, 8}, {257, 5, 33, 33}, {64, 2, 68, 33}, {1025, 33, 65, 1}};
 
 /* A matrix that some devices multiply in parts. */
 static const weft_check_matrix tall = {1056, 33, 2100, 1};

@@ -8,7 +8,7 @@
 #include "kernels/units.h"
 
 /* What a lane keeps of a unit. Its rows are `top` and `bottom`, 8 further on. `begin` comes first; `group` 0 .. 7 has the values
- * 32 * group and on, as the fragments of two steps. The group must be known to the compiler. */
+ * 32 * group and on, as the fragments of two steps. Groups come in ascending order. The compiler must know them. */
 template <int FORMAT> struct weft_fragments;
 
 /* A format that the compiler knows. */

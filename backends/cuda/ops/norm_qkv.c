@@ -78,7 +78,7 @@ static uint64_t units_bytes(const weft_phase *phase) {
 }
 
 /* Whether the product's kernel can rotate: heads as for vectors, of whole bands in both halves. */
-static bool has_pairs(const weft_phase *phase) {
+static bool can_rotate(const weft_phase *phase) {
     int32_t head_dim = ((const weft_norm_qkv_params *)phase->params)->head_dim;
     return has_vectors(phase) && head_dim >= 2 * WEFT_UNIT_ROWS && (head_dim & (head_dim - 1)) == 0;
 }
@@ -109,7 +109,7 @@ static void record_units(weft_cuda_recorder *recorder, const weft_phase *phase) 
     weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_K], &inputs[WEFT_NORM_QKV_K_BIAS], keys);
     weft_cuda_add_matrix(&product, &inputs[WEFT_NORM_QKV_V], &inputs[WEFT_NORM_QKV_V_BIAS], values);
     const weft_cuda_rotation rotation = rotation_of(recorder, phase);
-    if (!weft_cuda_record_rotated(recorder, &product, has_pairs(phase) ? &rotation : NULL,
+    if (!weft_cuda_record_rotated(recorder, &product, can_rotate(phase) ? &rotation : NULL,
                                   phase->scratch.address + aligned(scratch_bytes(phase))))
         record_rest(recorder, phase);
 }

@@ -17,9 +17,11 @@ struct weft_emulated_pieces {
     int n, n_groups, n_before[GROUPS];
 };
 
-static weft_emulated_pieces weft_emulated_pieces_of[256];
+#define WEFT_EMULATED_COPYING 256 /* threads */
+static weft_emulated_pieces weft_emulated_pieces_of[WEFT_EMULATED_COPYING];
 
 static inline void weft_copy_piece(void *to, const void *from) {
+    if (threadIdx.x >= WEFT_EMULATED_COPYING) abort();
     weft_emulated_pieces &own = weft_emulated_pieces_of[threadIdx.x];
     if (own.n == own.MOST) abort();
     own.to[own.n] = to;

@@ -1,4 +1,4 @@
-/* Warpgroups, emulated: what kernels/fast/warpgroup.h asks the GPU to do. Copies and products are done at once. */
+/* Warpgroups, emulated: what kernels/fast/warpgroup.h asks the GPU to do. Products are done at once. */
 #ifndef WEFT_KERNELS_FAST_WARPGROUP_H
 #define WEFT_KERNELS_FAST_WARPGROUP_H
 
