@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/graph_support.h"
+#include "tests/norm_qkv_graph.h"
 #include "tests/random_reals.h"
 
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
@@ -65,29 +66,22 @@ static weft_status read_weight(void *user, const char *name, uint64_t offset, vo
 }
 
 static weft_graph *build(const shape *s, int64_t n_rows) {
-    const weft_norm_qkv_params params = {.epsilon = 1e-5f, .head_dim = s->head_dim, .order = s->order};
-    int64_t n_q = s->head_dim * s->n_heads, n_kv = s->head_dim * s->n_kv_heads;
+    const norm_qkv_shape made = {.k = s->k,
+                                 .n_rows = n_rows,
+                                 .n_heads = s->n_heads,
+                                 .n_kv_heads = s->n_kv_heads,
+                                 .n_dims = s->n_dims,
+                                 .page_size = PAGE,
+                                 .n_pages = 2 * N_PAGES,
+                                 .sequence_words = SEQUENCE_WORDS,
+                                 .head_dim = s->head_dim,
+                                 .order = s->order,
+                                 .has_biases = s->biases,
+                                 .kv_type = s->kv_type};
     builder b;
     begin_graph(&b, runtime);
-    weft_value inputs[WEFT_MAX_INPUTS], more[WEFT_MAX_OUTPUTS];
-    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) inputs[i] = WEFT_NONE;
-    inputs[WEFT_NORM_QKV_X] = add_leaf(&b, weft_graph_input, "x", WEFT_F32, s->k, n_rows, 1, 1);
-    inputs[WEFT_NORM_QKV_ROWS] = add_leaf(&b, weft_graph_input, "rows", WEFT_I32, WEFT_ROW_WORDS, n_rows, 1, 1);
-    inputs[WEFT_NORM_QKV_SEQUENCES] = add_leaf(&b, weft_graph_state, "sequences", WEFT_I32, SEQUENCE_WORDS, 1, 1, 1);
-    inputs[WEFT_NORM_QKV_NORM] = add_leaf(&b, weft_graph_weight, "n", WEFT_F32, s->k, 1, 1, 1);
-    inputs[WEFT_NORM_QKV_Q] = add_leaf(&b, weft_graph_weight, "qq", WEFT_Q8_0, s->k, n_q, 1, 1);
-    inputs[WEFT_NORM_QKV_K] = add_leaf(&b, weft_graph_weight, "kq", WEFT_Q8_0, s->k, n_kv, 1, 1);
-    inputs[WEFT_NORM_QKV_V] = add_leaf(&b, weft_graph_weight, "vq", WEFT_Q8_0, s->k, n_kv, 1, 1);
-    if (s->biases) {
-        inputs[WEFT_NORM_QKV_Q_BIAS] = add_leaf(&b, weft_graph_weight, "a", WEFT_F32, n_q, 1, 1, 1);
-        inputs[WEFT_NORM_QKV_K_BIAS] = add_leaf(&b, weft_graph_weight, "b", WEFT_F32, n_kv, 1, 1, 1);
-        inputs[WEFT_NORM_QKV_V_BIAS] = add_leaf(&b, weft_graph_weight, "c", WEFT_F32, n_kv, 1, 1, 1);
-    }
-    inputs[WEFT_NORM_QKV_TABLE] = add_leaf(&b, weft_graph_weight, "t", WEFT_F32, s->n_dims, N_CTX, 1, 1);
-    inputs[WEFT_NORM_QKV_KV] = add_leaf(&b, weft_graph_state, "kv", s->kv_type, s->head_dim, PAGE, s->n_kv_heads, 2 * N_PAGES);
-    weft_value y = add_node(&b, WEFT_OP_NORM_QKV, "y", inputs, &params, sizeof params, more);
+    add_norm_qkv(&b, &made);
     check(b.status, &b.error);
-    check(weft_graph_output(b.graph, y, &b.error), &b.error);
     return b.graph;
 }
 

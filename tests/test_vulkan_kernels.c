@@ -7,6 +7,7 @@
 #include "backends/vulkan/pipeline.h"
 #include "core/runtime.h"
 #include "graph_support.h"
+#include "norm_qkv_graph.h"
 #include "random_numbers.h"
 #include "vulkan_faults.h"
 #include "weft/check.h"
@@ -418,6 +419,48 @@ static void test_dots_need_an_instruction(void **state) {
     end(&p);
 }
 
+/* ---- Units: Q, K and V rotate and store in the dispatch of the products, where nothing hinders it ---- */
+
+static size_t dispatches_of_qkv(const place *p, int32_t head_dim, int32_t order, bool has_norms) {
+    const norm_qkv_shape shape = {256,      2,     2,     2,         head_dim, 16, 4, WEFT_SEQUENCE_PAGES + 2,
+                                  head_dim, order, false, has_norms, WEFT_F16};
+    const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
+    weft_plan_info info = {0};
+    weft_store *store = NULL;
+    weft_plan *plan = NULL;
+    weft_error error;
+    builder b;
+    begin_graph(&b, p->runtime);
+    add_norm_qkv(&b, &shape);
+    must(b.status, &b.error);
+    const weft_graph *graphs[] = {b.graph};
+    must(weft_store_create(p->device, graphs, 1, &options, &store, &error), &error);
+    must(weft_store_load(store, &(weft_weight_source){.read = read_wide}, &error), &error);
+    must(weft_plan_create(store, b.graph, &plan, &error), &error);
+    weft_plan_describe(plan, &info);
+    weft_plan_destroy(plan);
+    weft_store_destroy(store);
+    weft_graph_destroy(b.graph);
+    return info.n_dispatches;
+}
+
+static void test_units_rotate_at_once(void **state) {
+    static const char *const names[] = {"norm_qkv units", "norm_qkv units, dots"};
+    place p;
+    (void)state;
+    begin(&p, false);
+    size_t less = weft_vulkan_has_more_push_bytes(&p.device->handle->traits) ? 1 : 0;
+    n_forced = 1;
+    for (size_t n = 0; n < (has_dots(&p) ? COUNT(names) : 1); n++) {
+        forced[0] = row_named(&p, names[n]);
+        size_t most = dispatches_of_qkv(&p, 64, WEFT_ROPE_HALVES, true);
+        assert_int_equal(dispatches_of_qkv(&p, 64, WEFT_ROPE_HALVES, false), most - less);
+        assert_int_equal(dispatches_of_qkv(&p, 96, WEFT_ROPE_ADJACENT, false), most - less);
+        assert_int_equal(dispatches_of_qkv(&p, 80, WEFT_ROPE_HALVES, false), most);
+    }
+    end(&p);
+}
+
 /* A number that is no row of the op is refused by `supports` and by `plan_create`. */
 static void test_a_number_of_another_op(void **state) {
     (void)state;
@@ -440,7 +483,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_rows_of_units_are_named), cmocka_unit_test(test_packed_rows_on_their_cases),
         cmocka_unit_test(test_half_floats_between),         cmocka_unit_test(test_widths_of_units),
-        cmocka_unit_test(test_dots_need_an_instruction),    cmocka_unit_test(test_a_number_of_another_op),
+        cmocka_unit_test(test_units_rotate_at_once),        cmocka_unit_test(test_dots_need_an_instruction),
+        cmocka_unit_test(test_a_number_of_another_op),
     };
     place p;
     weft_error error;
