@@ -123,13 +123,13 @@ static __device__ inline void weft_few_finish(const weft_cuda_few &argument, con
         const float *partial = weft_few_partial(product, few, round);
         for (int i = thread;; i += product.n_finishers * WEFT_LANES) { /* by whole warps */
             weft_few_result result = {};
-            weft_few_turn turn = {};
+            weft_few_target target = {};
             float sums[2] = {0.0f, 0.0f};
             uint64_t key = 0;
             if (i < n) {
                 result = weft_few_aim(product, few, band, i);
                 weft_result_residual(product, result.at);
-                if (product.rotates) turn = weft_few_turn_of(argument, few, band, result);
+                if (product.rotates) target = weft_few_target_of(argument, few, band, result);
             }
             if (i == thread) weft_barrier_wait(weft_few_full(product, few, round), round / 2 & 1);
             if (i - weft_lane() >= n) break;
@@ -138,7 +138,7 @@ static __device__ inline void weft_few_finish(const weft_cuda_few &argument, con
                 weft_few_sums(product, few, partial, result, factor, sums);
                 if (!product.rotates) key = weft_few_store(product, few, band, result, sums[0], sums[1]);
             }
-            if (product.rotates) weft_few_rotate(product, result, turn, i < n, sums[0], sums[1]);
+            if (product.rotates) weft_few_rotate(product, result, target, i < n, sums[0], sums[1]);
             if (product.n_keys != 0) weft_few_keep_key(product, few, result.column, key);
         }
         __syncwarp();

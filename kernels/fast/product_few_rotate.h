@@ -47,61 +47,61 @@ static __device__ inline void weft_few_find_rows(const weft_cuda_few &argument, 
 }
 
 /* How a result is rotated, and where it goes. A lane of an adjacent pair has one of its two values. */
-struct weft_few_turn {
+struct weft_few_target {
     float cosine, sine;
     uint64_t to; /* 0: it is not stored */
     bool is_rotated, is_f16;
 };
 
 /* Of a result whose set begins with band `band`. */
-static __device__ inline weft_few_turn weft_few_turn_of(const weft_cuda_few &argument, const weft_few &few, int band,
-                                                        const weft_few_result &result) {
+static __device__ inline weft_few_target weft_few_target_of(const weft_cuda_few &argument, const weft_few &few, int band,
+                                                            const weft_few_result &result) {
     const weft_cuda_rotation &rotation = argument.rotation;
     const weft_band at = weft_few_band(argument.product, few, weft_few_pair(&argument.product) * band + result.part);
     const weft_few_row row = weft_few_rows(argument.product, few)[result.column];
     int at_row = at.band * WEFT_UNIT_ROWS + result.row, in_head = at_row & (rotation.head_dim - 1);
-    weft_few_turn turn = {1.0f, 0.0f, (uint64_t)result.at.y, at.matrix < 2 && row.position >= 0, false};
-    if (turn.is_rotated) {
+    weft_few_target target = {1.0f, 0.0f, (uint64_t)result.at.y, at.matrix < 2 && row.position >= 0, false};
+    if (target.is_rotated) {
         int pair = argument.product.pair_bands > 0 ? in_head : in_head / 2;
         const float *of_row = (const float *)rotation.table.data + (int64_t)row.position * rotation.head_dim + 2 * pair;
-        turn.cosine = of_row[0];
-        turn.sine = of_row[1];
+        target.cosine = of_row[0];
+        target.sine = of_row[1];
     }
-    if (at.matrix == 0) return turn;
+    if (at.matrix == 0) return target;
     const weft_kv kv = weft_kv_of(rotation.kv, rotation.rows, rotation.sequences);
     int64_t place = row.place + (at_row - in_head) * kv.page_size + in_head + (at.matrix == 2 ? weft_kv_values(kv) : 0);
-    turn.is_f16 = kv.is_f16;
-    turn.to = row.place < 0 ? 0 : kv.data + (uint64_t)place * (kv.is_f16 ? 2 : 4);
-    return turn;
+    target.is_f16 = kv.is_f16;
+    target.to = row.place < 0 ? 0 : kv.data + (uint64_t)place * (kv.is_f16 ? 2 : 4);
+    return target;
 }
 
-static __device__ inline void weft_few_put(const weft_few_turn &turn, int further, float value) {
-    if (turn.is_f16)
-        ((uint16_t *)turn.to)[further] = weft_to_f16(value);
+static __device__ inline void weft_few_put(const weft_few_target &target, int further, float value) {
+    if (target.is_f16)
+        ((uint16_t *)target.to)[further] = weft_to_f16(value);
     else
-        ((float *)turn.to)[further] = value;
+        ((float *)target.to)[further] = value;
 }
 
 /* With a whole warp: stores the results of the lanes that have some. `second` is the sum of the other band of a pair. */
 static __device__ inline void weft_few_rotate(const weft_cuda_product &product, const weft_few_result &result,
-                                              const weft_few_turn &turn, bool has_result, float first, float second) {
+                                              const weft_few_target &target, bool has_result, float first, float second) {
     if (result.has_bias) {
         first = __fadd_rn(first, result.at.bias);
         second = __fadd_rn(second, result.second_bias);
     }
-    float sine = turn.sine;
+    float sine = target.sine;
     if (product.pair_bands == 0) {
         second = __shfl_xor_sync(WEFT_ALL_LANES, first, 1);
         if (result.row % 2 == 1) sine = -sine;
     }
-    if (!has_result || turn.to == 0) return;
+    if (!has_result || target.to == 0) return;
     float x = first, y = second;
-    if (turn.is_rotated) {
-        x = first * turn.cosine - second * sine;
-        y = first * sine + second * turn.cosine;
+    if (target.is_rotated) {
+        x = first * target.cosine - second * sine;
+        y = first * sine + second * target.cosine;
     }
-    weft_few_put(turn, 0, x);
-    if (product.pair_bands > 0) weft_few_put(turn, product.pair_bands * WEFT_UNIT_ROWS, y);
+    weft_few_put(target, 0, x);
+    if (product.pair_bands > 0) weft_few_put(target, product.pair_bands * WEFT_UNIT_ROWS, y);
 }
 
 #endif

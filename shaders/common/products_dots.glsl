@@ -165,7 +165,7 @@ void add_step(unit_part parts[OWN_BANDS], uint step, uint j, inout float sums[RE
 /* ---- A band ---- */
 
 void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bool stopped) {
-    uint n_units = ceil_div(p.k, UNIT_VALUES), lane = lane_of_invocation(), warp = warp_of_invocation(), own = gl_LocalInvocationIndex;
+    uint n_units = ceil_div(p.k, UNIT_VALUES), lane = lane_of_invocation(), warp = warp_of_invocation();
     uint first_band = share_of_invocation() * OWN_BANDS;
     uvec2 bands[OWN_BANDS], columns[PASSES];
     unit_part parts[OWN_BANDS];
@@ -216,14 +216,6 @@ void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bo
         [[unroll]] for (uint s = 0u; s < STAGES; s++)
             [[unroll]] for (uint pass = 0u; pass < PASSES; pass++)
                 keep(sum_place(TOGETHER, column_of_pass(pass), warp) + s * COLUMN_VECTORS + vector_of_pass(), squares[s * PASSES + pass]);
-    barrier();
-    if (NORM) { /* one invocation reads what its total replaces */
-        [[dont_unroll]] for (uint i = own; i < TILE * UNIT_ROWS; i += INVOCATIONS)
-            keep(sum_place(TOGETHER, i / UNIT_ROWS, 0u) + i % UNIT_ROWS, total(TOGETHER, i / UNIT_ROWS, i % UNIT_ROWS));
-        barrier();
-    }
-    finish_results(matrix, role, n, band, first_column);
-    barrier(); /* before the columns are staged again */
 }
 
 #include "shaders/common/unit_main.glsl"

@@ -157,7 +157,7 @@ void load_other_parts(uvec2 bands[OWN_BANDS], uint unit, inout unit_part parts[O
 }
 
 void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bool stopped) {
-    uint n_units = ceil_div(p.k, UNIT_VALUES), warp = warp_of_invocation(), own = gl_LocalInvocationIndex;
+    uint n_units = ceil_div(p.k, UNIT_VALUES), warp = warp_of_invocation();
     uint first_band = share_of_invocation() * OWN_BANDS;
     uvec2 bands[OWN_BANDS];
     unit_part parts[OWN_BANDS];
@@ -206,14 +206,6 @@ void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bo
         }
     if (NORM && first_band == 0u)
         [[unroll]] for (uint c = 0u; c < TILE; c++) keep(sum_place(TOGETHER, c, warp) + lane_of_invocation(), squares[c]);
-    barrier();
-    if (NORM) { /* one invocation reads what its total replaces */
-        [[dont_unroll]] for (uint i = own; i < TILE * UNIT_ROWS; i += INVOCATIONS)
-            keep(sum_place(TOGETHER, i / UNIT_ROWS, 0u) + i % UNIT_ROWS, total(TOGETHER, i / UNIT_ROWS, i % UNIT_ROWS));
-        barrier();
-    }
-    finish_results(matrix, role, n, band, first_column);
-    barrier(); /* before the columns are staged again */
 }
 
 #include "shaders/common/unit_main.glsl"

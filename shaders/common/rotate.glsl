@@ -15,7 +15,7 @@ int rotation_position(uvec2 rows, uint row, uint n_positions) {
     return words.at[WEFT_ROW_SEQUENCE] < 0 || position < 0 || uint(position) >= n_positions ? -1 : position;
 }
 
-/* A pair of places after its turn, of which the cosine and the sine are given. */
+/* A pair of places after its rotation, of which the cosine and the sine are given. */
 vec2 rotated_pair(vec2 pair, vec2 turn) {
     precise float first = pair.x * turn.x - pair.y * turn.y;
     precise float second = pair.x * turn.y + pair.y * turn.x;

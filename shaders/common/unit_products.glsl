@@ -113,7 +113,7 @@ uint role_of(uint which) {
 
 pair_end early;
 
-/* Reads early what would be waited for at the end, in two turns. */
+/* Reads early what would be waited for at the end, in two steps. */
 void begin_results(Matrix matrix, uint role, uint n, uint band, uint first_column) {
     uint i = gl_LocalInvocationIndex;
     if (FINISHED_AT_ONCE && i < TILE * UNIT_ROWS) early = begin_pair(matrix, role, band, i % UNIT_ROWS, first_column + i / UNIT_ROWS);

@@ -24,7 +24,7 @@ struct pair_end {
     vec2 bias;
     int position, index, sequence; /* of the column's row of the step */
     int page;
-    vec2 turn; /* cosine and sine, where the pair is rotated */
+    vec2 rotation; /* cosine and sine, where the pair is rotated */
 };
 
 /* Band `which` of the pair of bands. */
@@ -51,7 +51,7 @@ pair_end begin_pair(Matrix matrix, uint role, uint bands, uint i, uint column) {
     end.index = row.at[WEFT_ROW_CACHE_INDEX];
     end.sequence = sequence_of(row);
     end.page = -1;
-    end.turn = vec2(1.0, 0.0);
+    end.rotation = vec2(1.0, 0.0);
     return end;
 }
 
@@ -61,7 +61,7 @@ void go_on_with_pair(inout pair_end end) {
     if (!is_rotated(end)) return;
     uint place = end.rows.x % HEAD_DIM, pair = ADJACENT ? place / 2u : place % (N_DIMS / 2u);
     Floats table = Floats(address_of(p.table, uint(end.position), N_DIMS * 4u));
-    end.turn = vec2(table.at[2u * pair], table.at[2u * pair + 1u]);
+    end.rotation = vec2(table.at[2u * pair], table.at[2u * pair + 1u]);
 }
 
 /* Whether a later row of the step names the same place of the cache: then that row's values stay. */
@@ -80,7 +80,7 @@ void finish_pair(Matrix matrix, uint n, pair_end end, uint in_tile) {
     float factor = norm_factor(in_tile);
     precise vec2 value = vec2(total(end.bands.x, in_tile, end.in_band.x), total(end.bands.y, in_tile, end.in_band.y)) * factor;
     value = value + end.bias;
-    if (is_rotated(end)) value = rotated_pair(value, end.turn);
+    if (is_rotated(end)) value = rotated_pair(value, end.rotation);
     if (end.role == ROLE_QUERIES) {
         Floats y = Floats(matrix.y);
         y.at[end.column * n + end.rows.x] = value.x;
