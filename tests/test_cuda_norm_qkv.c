@@ -143,7 +143,8 @@ static int position_of(const shape *s, int64_t i) {
 
 static void expect_widths_alike(weft_device *device, const shape *s, step *few, step *many) {
     int positions[MOST_T];
-    int64_t most_few = getenv("WEFT_EMULATED_CAPABILITY") != NULL ? 16 : 8; /* 9.0 has another kernel for 9 rows and more */
+    const char *capability = getenv("WEFT_EMULATED_CAPABILITY");
+    int64_t most_few = capability == NULL || strcmp(capability, "9") == 0 ? 8 : 16; /* 9.0 has another kernel for 9 rows and more */
     size_t bytes = element_bytes(s);
     const unsigned char not_written[] = {NOT_WRITTEN, NOT_WRITTEN, NOT_WRITTEN, NOT_WRITTEN};
     int64_t n_q = s->head_dim * s->n_heads, n_cache = 2 * s->head_dim * s->n_kv_heads * N_CTX;
