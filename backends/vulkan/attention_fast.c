@@ -9,6 +9,7 @@ enum { PAIRS = 64, SUBGROUPS = 4, MOST_MATRIX_HEAD = 128 };
 /* A row's ranges: enough workgroups for the largest devices, with the KV heads. */
 enum { ENOUGH_RANGES = 128, FEWEST_RANGES = 8, MOST_RANGES = 64 };
 #define MOST_PART_BYTES ((uint64_t)64 << 20) /* larger scratch means fewer ranges */
+#define MOST_GROUPS 65535                    /* that every device can have at once, in each direction */
 #define MOST_FEW_ROWS 32                     /* for which there are workgroups at once, beside attention_matrices */
 
 typedef struct arguments {
@@ -41,9 +42,9 @@ static shape shape_of(const weft_phase *phase) {
 
 /* ---- Few rows ---- */
 
-/* Of one range: its heads' largest scores, sums of weights, and sums. */
+/* Of one range: its heads' sums, largest scores and sums of weights. */
 static uint64_t part_bytes(const shape *s) {
-    return (uint64_t)s->n_heads / s->cache.n_kv_heads * (s->cache.head_dim + 2) * sizeof(float);
+    return (uint64_t)s->n_heads / s->cache.n_kv_heads * (s->cache.head_dim + 4) * sizeof(float);
 }
 
 /* The most ranges of a row. One of them is for windows, which may begin inside a range. */
@@ -68,16 +69,16 @@ static void record_few(weft_vulkan_recorder *recorder, const weft_vulkan_call *c
         arguments arguments;
         uint64_t parts, counters;
         shape shape;
-        uint32_t most_ranges;
     } push = {arguments_of(call->phase), call->phase->scratch.address,
-              weft_vulkan_take_counters(recorder, s.n_rows * s.cache.n_kv_heads), s, most_ranges(&s)};
+              weft_vulkan_take_counters(recorder, s.n_rows * s.cache.n_kv_heads), s};
+    uint32_t n_ranges = most_ranges(&s);
     weft_vulkan_record(recorder,
                        &(weft_vulkan_dispatch){.shader = WEFT_VULKAN_SHADER_attention_few,
                                                .constants = {0, s.cache.head_dim, s.n_heads / s.cache.n_kv_heads, short_runs,
-                                                             s.soft_cap > 0, s.cache.page_size},
+                                                             s.soft_cap > 0, s.cache.page_size, s.cache.n_kv_heads, n_ranges},
                                                .push = &push,
                                                .push_size = sizeof push,
-                                               .groups_x = (uint64_t)s.cache.n_kv_heads * push.most_ranges,
+                                               .groups_x = (uint64_t)s.cache.n_kv_heads * n_ranges,
                                                .groups_y = short_runs && s.n_rows > MOST_FEW_ROWS ? MOST_FEW_ROWS : s.n_rows});
 }
 
@@ -93,7 +94,8 @@ const char *weft_vulkan_attention_few_refuses(const weft_phase *phase) {
     if (s.cache.head_dim % 8 != 0 || s.cache.head_dim > MOST_HEAD) return "only for heads of 8, 16, 24 ... 256 values";
     if (s.cache.page_size % PIECE != 0) return "only for pages of 64, 128, 192 ... positions";
     if (group > MOST_GROUP || shared_bytes > FEW_SHARED_BYTES) return "too many or too large heads share keys";
-    return s.n_rows * s.cache.n_kv_heads > WEFT_VULKAN_N_COUNTERS ? "too many rows" : NULL;
+    if ((uint64_t)s.cache.n_kv_heads * most_ranges(&s) > MOST_GROUPS) return "too many KV heads";
+    return s.n_rows > MOST_GROUPS || s.n_rows * s.cache.n_kv_heads > WEFT_VULKAN_N_COUNTERS ? "too many rows" : NULL;
 }
 
 /* ---- Many rows ---- */

@@ -1,7 +1,7 @@
 #version 450
 /* Attention of few rows over an F16 cache. A workgroup has one row, one KV head with the heads that share it, and one range of
  * positions, so that a single row fills a device, too. It reads keys and values once for all these heads. A row that sees n pieces of
- * 64 positions has ranges of ceil(n / (most_ranges - 1)) pieces, counted from the sequence's first piece: the order of sums depends on
+ * 64 positions has ranges of ceil(n / (MOST_RANGES - 1)) pieces, counted from the sequence's first piece: the order of sums depends on
  * nothing but the row. The workgroup that is the last to end adds up the ranges of its row and KV head, in order.
  *
  * With SHORT_RUNS only rows of runs that shaders/fast/attention_matrices.comp leaves out are computed.
@@ -17,6 +17,8 @@ layout(constant_id = 2) const uint GROUP = 1u; /* heads that share a KV head, at
 layout(constant_id = 3) const bool SHORT_RUNS = false;
 layout(constant_id = 4) const bool SOFT_CAP = false;
 layout(constant_id = 5) const uint PAGE_SIZE = 64u;
+layout(constant_id = 6) const uint N_KV_HEADS = 1u;
+layout(constant_id = 7) const uint MOST_RANGES = 2u; /* of a row; 2 or more */
 
 #define WIDTH 256u
 #define PIECE 64u /* positions, of four invocations each; pages hold whole pieces */
@@ -26,6 +28,8 @@ layout(local_size_x = 256) in;
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Vectors { uvec4 at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer SharedFloats { float at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer SharedFours { vec4 at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) writeonly buffer Fours { vec4 at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint at[]; };
 
 layout(push_constant, std430) uniform Parameters {
@@ -33,7 +37,6 @@ layout(push_constant, std430) uniform Parameters {
     uint head_dim, page_size, n_kv_heads, n_pages, sequence_words, n_sequences, n_rows, n_heads, window;
     float scale;
     float soft_cap; /* 0: none */
-    uint most_ranges; /* of a row; 2 or more */
 } p;
 
 const uint KV_TYPE = 1u; /* F16 */
@@ -49,16 +52,21 @@ const uint OWN_KEY_VECTORS = (VECTORS + QUARTERS - 1u) / QUARTERS; /* four invoc
 const uint SPLIT = GROUP > 1u ? 2u : 1u, OWN_HEADS = (GROUP + SPLIT - 1u) / SPLIT; /* of a vector's heads an invocation has one part */
 const uint STRANDS = WIDTH / VECTORS / SPLIT; /* of positions, which the invocations with one vector and part share */
 const uint OWN_VALUES = (PIECE + STRANDS - 1u) / STRANDS;          /* of a strand */
-const uint OWN_RESULTS = (GROUP * HEAD + WIDTH - 1u) / WIDTH;
+const uint OWN_RESULTS = (GROUP * HEAD / 4u + WIDTH - 1u) / WIDTH; /* vectors of four */
 const uint OWN_QUERIES = (GROUP * HEAD / 4u + WIDTH - 1u) / WIDTH; /* vectors */
 const uint RANGES_AT_ONCE = 4u, OWN_PARTS = OWN_RESULTS * RANGES_AT_ONCE;
-const uint PART_FLOATS = HEAD + 2u;                               /* of a head: largest score, sum of weights, sums */
+const uint PART_FLOATS = HEAD + 4u; /* of a head: sums, largest score, sum of weights, nothing twice */
+/* Heads of each part whose strands are added up at once, as many as there is shared memory for. */
+const uint STRANDS_BYTES = STRANDS * SPLIT * HEAD * 4u, ROOM = 32768u - 2560u - GROUP * (HEAD + PIECE) * 4u;
+const uint HEADS_FITTING = ROOM / STRANDS_BYTES, HEADS_AT_ONCE = HEADS_FITTING < OWN_HEADS ? HEADS_FITTING : OWN_HEADS;
+const uint GATHERED = HEADS_AT_ONCE * STRANDS_BYTES / 16u, SCORES = (GROUP > 8u ? GROUP : 8u) * PIECE;
+#define HEAD_LANES 16u /* that make weights of a head's scores, 4 positions each */
 
 shared vec4 query[GROUP * HEAD / 4u];
-shared vec4 quarters[(GROUP > 8u ? GROUP : 8u) * PIECE]; /* of each score; later strands of results, and what ranges say of heads */
+shared vec4 quarters[SCORES > GATHERED ? SCORES : GATHERED]; /* of each score; later strands of results, and what ranges say of heads */
 shared float weights[GROUP * PIECE];
-shared float parts_of_head[2u * WIDTH]; /* of 8 invocations each: largest scores, then sums */
-shared float factors[GROUP];
+shared vec4 parts_of_head[WIDTH / 2u]; /* of HEAD_LANES invocations each: largest scores, then sums */
+shared float factors[GROUP], totals[GROUP];
 shared int run_sequences[2u * FEW_ROWS + 1u];
 shared uint arrived;
 
@@ -119,35 +127,35 @@ void multiply_keys(inout uvec4 key[OWN_KEY_VECTORS]) {
     }
 }
 
-/* Makes weights of the scores: 8 invocations have a head, and 8 positions each. `largest` and `total` are the head's so far. */
+float largest_of(vec4 four) {
+    return max(max(four.x, four.y), max(four.z, four.w));
+}
+
+/* Makes weights of the scores. `largest` and `total` are the head's so far. */
 void weigh(uint low, uint high, inout float largest, inout float total) {
-    uint own = gl_LocalInvocationID.x, head = own / 8u, first = own % 8u * 8u;
-    float score[8], maximum = -INFINITY;
-    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+    uint own = gl_LocalInvocationID.x, head = own / HEAD_LANES, first = own % HEAD_LANES * 4u;
+    vec4 score, largest_four = vec4(largest), sum_four = vec4(0.0);
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
         uint position = first + i;
         vec4 four = quarters[min(head, GROUP - 1u) * PIECE + position];
         score[i] = ((four.x + four.y) + (four.z + four.w)) * p.scale;
         if (SOFT_CAP) score[i] = weft_soft_cap_of(score[i], p.soft_cap);
         score[i] = position >= low && position < high ? score[i] * LOG2_E : -INFINITY;
-        maximum = score[i] > maximum ? score[i] : maximum;
     }
-    parts_of_head[own] = maximum;
+    parts_of_head[own / 4u][own % 4u] = largest_of(score);
     barrier();
-    maximum = largest;
-    [[unroll]] for (uint i = 0u; i < 8u; i++) maximum = parts_of_head[head * 8u + i] > maximum ? parts_of_head[head * 8u + i] : maximum;
-    float factor = power_of_2(largest, maximum), sum = 0.0;
+    [[unroll]] for (uint i = 0u; i < HEAD_LANES / 4u; i++) largest_four = max(largest_four, parts_of_head[head * (HEAD_LANES / 4u) + i]);
+    float maximum = largest_of(largest_four), factor = power_of_2(largest, maximum), sum = 0.0;
     largest = maximum;
-    [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        float weight = power_of_2(score[i], maximum);
-        if (head < GROUP) weights[head * PIECE + first + i] = weight;
-        sum += weight;
+    [[unroll]] for (uint i = 0u; i < 4u; i++) {
+        score[i] = power_of_2(score[i], maximum);
+        if (head < GROUP) weights[head * PIECE + first + i] = score[i];
     }
-    parts_of_head[WIDTH + own] = sum;
-    if (head < GROUP && own % 8u == 0u) factors[head] = factor;
+    parts_of_head[WIDTH / 4u + own / 4u][own % 4u] = (score.x + score.y) + (score.z + score.w);
+    if (head < GROUP && own % HEAD_LANES == 0u) factors[head] = factor;
     barrier();
-    sum = 0.0;
-    [[unroll]] for (uint i = 0u; i < 8u; i++) sum += parts_of_head[WIDTH + head * 8u + i];
-    total = fma(total, factor, sum);
+    [[unroll]] for (uint i = 0u; i < HEAD_LANES / 4u; i++) sum_four += parts_of_head[WIDTH / 4u + head * (HEAD_LANES / 4u) + i];
+    total = fma(total, factor, (sum_four.x + sum_four.y) + (sum_four.z + sum_four.w));
 }
 
 uint own_strand() {
@@ -185,27 +193,30 @@ void multiply_values() {
     }
 }
 
-/* Leaves in `quarters` the sums of each part's i-th head over each strand. */
-void gather(uint i) {
-    uint at = gl_LocalInvocationID.x / VECTORS * (HEAD / 4u) + gl_LocalInvocationID.x % VECTORS * 2u;
+/* Leaves in `quarters` the sums of some of each part's heads over each strand. */
+void gather(uint first_head) {
+    uint own = gl_LocalInvocationID.x / VECTORS * HEADS_AT_ONCE, vector = gl_LocalInvocationID.x % VECTORS * 2u;
     barrier(); /* all have read the last ones */
-    if (own_strand() < STRANDS) {
-        quarters[at] = vec4(sums[i * 8u], sums[i * 8u + 1u], sums[i * 8u + 2u], sums[i * 8u + 3u]);
-        quarters[at + 1u] = vec4(sums[i * 8u + 4u], sums[i * 8u + 5u], sums[i * 8u + 6u], sums[i * 8u + 7u]);
+    [[unroll]] for (uint h = 0u; h < HEADS_AT_ONCE; h++) {
+        uint i = min(first_head + h, OWN_HEADS - 1u) * 8u, at = (own + h) * (HEAD / 4u) + vector;
+        if (own_strand() >= STRANDS) continue;
+        quarters[at] = vec4(sums[i], sums[i + 1u], sums[i + 2u], sums[i + 3u]);
+        quarters[at + 1u] = vec4(sums[i + 4u], sums[i + 5u], sums[i + 6u], sums[i + 7u]);
     }
     barrier();
 }
 
-/* The sum of all strands for a place of the head that `part` has. */
-float gathered(uint part, uint place) {
-    float sum = 0.0;
-    for (uint s = 0u; s < STRANDS; s++) sum += quarters[(s * SPLIT + part) * (HEAD / 4u) + place / 4u][place % 4u];
+/* The sum of all strands for a vector of the part's h-th head of these. */
+vec4 gathered(uint part, uint h, uint vector) {
+    vec4 sum = vec4(0.0);
+    for (uint s = 0u; s < STRANDS; s++) sum += quarters[((s * SPLIT + part) * HEADS_AT_ONCE + h) * (HEAD / 4u) + vector];
     return sum;
 }
 
-void write(uint row, uint kv_head, uint g, uint place, float sum, float total) {
-    Floats y = Floats(address_of(p.y, row * p.n_heads + kv_head * GROUP + g, HEAD * 4u));
-    y.at[place] = total == 0.0 ? 0.0 : sum / total;
+/* The i-th vector of results of the heads that share the KV head. */
+void write(uint row, uint kv_head, uint i, vec4 sum, float total) {
+    Fours y = Fours(address_of(p.y, row * p.n_heads + kv_head * GROUP, HEAD * 4u));
+    y.at[i] = total == 0.0 ? vec4(0.0) : sum / total;
 }
 
 void keep(uint i, float value) {
@@ -217,11 +228,11 @@ float kept(uint i) {
 }
 
 /* Some ranges' sums for the invocation's results; after the last range, its sums again. */
-void load_parts(SharedFloats parts, uint first, uint n_ranges, inout float part[OWN_PARTS]) {
+void load_parts(SharedFours parts, uint first, uint n_ranges, inout vec4 part[OWN_PARTS]) {
     [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
-        uint result = min(j * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD - 1u), at = result / HEAD * PART_FLOATS + 2u + result % HEAD;
+        uint result = min(j * WIDTH + gl_LocalInvocationID.x, GROUP * HEAD / 4u - 1u), at = result + result / (HEAD / 4u);
         [[unroll]] for (uint i = 0u; i < RANGES_AT_ONCE; i++)
-            part[j * RANGES_AT_ONCE + i] = parts.at[min(first + i, n_ranges - 1u) * GROUP * PART_FLOATS + at];
+            part[j * RANGES_AT_ONCE + i] = parts.at[min(first + i, n_ranges - 1u) * (GROUP * PART_FLOATS / 4u) + at];
     }
 }
 
@@ -230,8 +241,8 @@ const uint SUMS_AT = GROUP * (PIECE + 1u), WEIGHTS_AT = 2u * SUMS_AT;
 
 void find_weights(SharedFloats parts, uint n_ranges) {
     [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
-        keep(i, parts.at[i * PART_FLOATS]);
-        keep(SUMS_AT + i, parts.at[i * PART_FLOATS + 1u]);
+        keep(i, parts.at[i * PART_FLOATS + HEAD]);
+        keep(SUMS_AT + i, parts.at[i * PART_FLOATS + HEAD + 1u]);
     }
     barrier();
     [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < GROUP * n_ranges; i += WIDTH) {
@@ -242,27 +253,36 @@ void find_weights(SharedFloats parts, uint n_ranges) {
     barrier();
 }
 
+/* The parts of the row's first range for the heads of a KV head. */
+uvec2 parts_of(uint row, uint kv_head) {
+    return address_of(p.parts, (row * N_KV_HEADS + kv_head) * MOST_RANGES, GROUP * PART_FLOATS * 4u);
+}
+
 /* Adds up the ranges of all heads, in order. */
 void combine(uint row, uint kv_head, uint n_ranges) {
-    SharedFloats parts = SharedFloats(address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges, GROUP * PART_FLOATS * 4u));
-    float part[OWN_PARTS], total[OWN_RESULTS], sum[OWN_RESULTS];
-    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) total[j] = sum[j] = 0.0;
+    uvec2 parts = parts_of(row, kv_head);
+    vec4 part[OWN_PARTS], sum[OWN_RESULTS];
+    float total[OWN_RESULTS];
+    [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
+        sum[j] = vec4(0.0);
+        total[j] = 0.0;
+    }
     [[dont_unroll]] for (uint first = 0u; first < n_ranges; first += RANGES_AT_ONCE) {
-        load_parts(parts, first, n_ranges, part);
-        if (first == 0u) find_weights(parts, n_ranges); /* while the parts are on their way */
+        load_parts(SharedFours(parts), first, n_ranges, part);
+        if (first == 0u) find_weights(SharedFloats(parts), n_ranges); /* while the parts are on their way */
         [[unroll]] for (uint i = 0u; i < RANGES_AT_ONCE; i++) {
             uint range = min(first + i, n_ranges - 1u);
             [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
-                uint at = range * GROUP + min((j * WIDTH + gl_LocalInvocationID.x) / HEAD, GROUP - 1u);
+                uint at = range * GROUP + min((j * WIDTH + gl_LocalInvocationID.x) / (HEAD / 4u), GROUP - 1u);
                 float weight = first + i < n_ranges ? kept(WEIGHTS_AT + at) : 0.0;
                 total[j] = fma(kept(SUMS_AT + at), weight, total[j]);
-                sum[j] = fma(part[j * RANGES_AT_ONCE + i], weight, sum[j]);
+                sum[j] = fma(part[j * RANGES_AT_ONCE + i], vec4(weight), sum[j]);
             }
         }
     }
     [[unroll]] for (uint j = 0u; j < OWN_RESULTS; j++) {
         uint result = j * WIDTH + gl_LocalInvocationID.x;
-        if (result < GROUP * HEAD) write(row, kv_head, result / HEAD, result % HEAD, sum[j], total[j]);
+        if (result < GROUP * HEAD / 4u) write(row, kv_head, result, sum[j], total[j]);
     }
 }
 
@@ -272,7 +292,7 @@ bool is_last(uint row, uint kv_head, uint n_ranges) {
     barrier();
     if (gl_LocalInvocationID.x == 0u) {
         Counters counters = Counters(p.counters);
-        uint place = row * p.n_kv_heads + kv_head;
+        uint place = row * N_KV_HEADS + kv_head;
         arrived = atomicAdd(counters.at[place], 1u);
         if (arrived == n_ranges - 1u) counters.at[place] = 0u;
     }
@@ -287,7 +307,7 @@ void attend(uint row, uint kv_head, uint range, bool stopped) {
     load_queries(row, kv_head, own_queries);
     seen_positions seen = seen_by(row);
     uint first = seen.low / PIECE, end = seen.high <= seen.low ? first + 1u : ceil_div(seen.high, PIECE);
-    uint pieces = ceil_div(end - first, p.most_ranges - 1u), first_range = first / pieces, n_ranges = ceil_div(end, pieces) - first_range;
+    uint pieces = ceil_div(end - first, MOST_RANGES - 1u), first_range = first / pieces, n_ranges = ceil_div(end, pieces) - first_range;
     if (range >= n_ranges || stopped) return;
     uint own_first = max(first, (first_range + range) * pieces), own_end = min((first_range + range + 1u) * pieces, end);
     float largest = -INFINITY, total = 0.0;
@@ -308,26 +328,25 @@ void attend(uint row, uint kv_head, uint range, bool stopped) {
         load_values(piece_at(max(page, 0), kv_head, piece, true), low, high);
         multiply_values();
     }
-    barrier(); /* all have read the last piece's */
-    parts_of_head[gl_LocalInvocationID.x] = largest;
-    parts_of_head[WIDTH + gl_LocalInvocationID.x] = total;
-    SharedFloats part = SharedFloats(
-        address_of(p.parts, (row * p.n_kv_heads + kv_head) * p.most_ranges + range, GROUP * PART_FLOATS * 4u));
-    [[unroll]] for (uint h = 0u; h < OWN_HEADS; h++) {
-        gather(h);
-        [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < SPLIT * HEAD; i += WIDTH) {
-            uint g = i / HEAD * OWN_HEADS + h, place = i % HEAD;
-            if (g >= GROUP) continue;
-            float sum = gathered(i / HEAD, place);
-            if (n_ranges == 1u)
-                write(row, kv_head, g, place, sum, parts_of_head[WIDTH + g * 8u]);
-            else
-                part.at[g * PART_FLOATS + 2u + place] = sum;
-        }
+    uvec2 part = address_of(parts_of(row, kv_head), range, GROUP * PART_FLOATS * 4u);
+    uint head = gl_LocalInvocationID.x / HEAD_LANES;
+    if (head < GROUP && gl_LocalInvocationID.x % HEAD_LANES == 0u) {
+        totals[head] = total;
+        SharedFloats(part).at[head * PART_FLOATS + HEAD] = largest;
+        SharedFloats(part).at[head * PART_FLOATS + HEAD + 1u] = total;
     }
-    if (n_ranges > 1u && gl_LocalInvocationID.x < 2u * GROUP) {
-        uint g = gl_LocalInvocationID.x / 2u, which = gl_LocalInvocationID.x % 2u;
-        part.at[g * PART_FLOATS + which] = parts_of_head[which * WIDTH + g * 8u];
+    [[unroll]] for (uint first_head = 0u; first_head < OWN_HEADS; first_head += HEADS_AT_ONCE) {
+        gather(first_head);
+        [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < SPLIT * HEADS_AT_ONCE * (HEAD / 4u); i += WIDTH) {
+            uint h = i / (HEAD / 4u) % HEADS_AT_ONCE, of_part = i / (HEAD / 4u * HEADS_AT_ONCE), vector = i % (HEAD / 4u);
+            uint g = of_part * OWN_HEADS + first_head + h;
+            if (first_head + h >= OWN_HEADS || g >= GROUP) continue;
+            vec4 sum = gathered(of_part, h, vector);
+            if (n_ranges == 1u)
+                write(row, kv_head, g * (HEAD / 4u) + vector, sum, totals[g]);
+            else
+                SharedFours(part).at[g * (PART_FLOATS / 4u) + vector] = sum;
+        }
     }
     if (n_ranges == 1u || !is_last(row, kv_head, n_ranges)) return;
     combine(row, kv_head, n_ranges);
@@ -346,8 +365,11 @@ bool has_short_run(uint row) {
 
 void main() {
     bool stopped = Words(p.control).at[CONTROL_STOPPED] != 0;
+    uint kv_head = gl_WorkGroupID.x % N_KV_HEADS, range = gl_WorkGroupID.x / N_KV_HEADS;
+    if (!SHORT_RUNS) {
+        attend(gl_WorkGroupID.y, kv_head, range, stopped);
+        return;
+    }
     [[dont_unroll]] for (uint row = gl_WorkGroupID.y; row < p.n_rows; row += gl_NumWorkGroups.y)
-        if (!SHORT_RUNS || has_short_run(row))
-            [[dont_unroll]] for (uint i = gl_WorkGroupID.x; i < p.n_kv_heads * p.most_ranges; i += gl_NumWorkGroups.x)
-                attend(row, i % p.n_kv_heads, i / p.n_kv_heads, stopped);
+        if (has_short_run(row)) attend(row, kv_head, range, stopped);
 }
