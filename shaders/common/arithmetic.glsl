@@ -94,21 +94,13 @@ float half_to_float(uint half_bits) {
     return uintBitsToFloat(sign | bits);
 }
 
-/* Rounds to nearest even. */
+/* Rounds to nearest even, without branches. */
 uint float_to_half(float x) {
     uint bits = floatBitsToUint(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) return sign | 0x7e00u;
-    if (magnitude >= 0x47800000u) return sign | 0x7c00u; /* 65536 and more */
-    uint shift = 13u, kept = magnitude - 0x38000000u;    /* exponents that stay normal */
-    if (magnitude < 0x38800000u) {
-        uint exponent = magnitude >> 23;
-        if (exponent < 102u) return sign; /* below half the smallest subnormal */
-        shift = 126u - exponent;
-        kept = (magnitude & 0x7fffffu) | 0x800000u;
-    }
-    uint rest = kept & (1u << shift) - 1u, tie = 1u << shift - 1u;
-    kept >>= shift;
-    if (rest > tie || (rest == tie && (kept & 1u) != 0u)) kept++;
+    uint kept = magnitude + 0xc8000fffu + (magnitude >> 13 & 1u) >> 13;
+    precise float moved = uintBitsToFloat(magnitude) + 0.5; /* has a subnormal half's bits at its end */
+    if (magnitude < 0x38800000u) kept = floatBitsToUint(moved) - 0x3f000000u;
+    if (magnitude >= 0x47800000u) kept = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u; /* 65536 and more */
     return sign | kept;
 }
 

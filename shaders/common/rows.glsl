@@ -9,6 +9,11 @@ void main() {
         Floats y = Floats(address_of(p.y, column, p.n * 4u));
         bool inside = row >= 0 && uint(row) < p.n_rows;
         uvec2 values = address_of(p.table, inside ? uint(row) : 0u, p.row_bytes);
+        if (WEIGHT_TYPE == TYPE_F32) { /* rows of activations */
+            for (uint i = gl_GlobalInvocationID.x; i < p.n; i += gl_NumWorkGroups.x * gl_WorkGroupSize.x)
+                y.at[i] = inside ? Floats(values).at[i] : 0.0;
+            continue;
+        }
         for (uint piece = gl_GlobalInvocationID.x; piece * PIECE < p.n; piece += gl_NumWorkGroups.x * gl_WorkGroupSize.x) {
             vec4 w[8];
             unpack(values, piece, p.n, w);

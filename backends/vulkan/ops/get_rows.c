@@ -6,6 +6,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
     bool in_units = call->kernel->shader == WEFT_VULKAN_SHADER_get_rows_units;
     const weft_place *table = &call->phase->inputs[WEFT_GET_ROWS_TABLE], *index = &call->phase->inputs[WEFT_GET_ROWS_INDEX],
                      *sequences = &call->phase->inputs[WEFT_GET_ROWS_SEQUENCES];
+    bool one_each = in_units || table->tensor.type == WEFT_F32; /* an invocation has one value at a time, or else 32 */
     const struct {
         uint64_t control, table, y, index, sequences;
         uint32_t n, n_columns, n_rows, row_bytes, index_words, sequence_words, n_sequences;
@@ -26,7 +27,7 @@ static void record(weft_vulkan_recorder *recorder, const weft_vulkan_call *call)
                                           .constants = {in_units ? (uint32_t)table->tensor.type : weft_vulkan_matrix_type(table)},
                                           .push = &push,
                                           .push_size = sizeof push,
-                                          .groups_x = weft_vulkan_groups(table->tensor.shape[0], in_units ? 64 : 64 * 32),
+                                          .groups_x = weft_vulkan_groups(table->tensor.shape[0], one_each ? 64 : 64 * 32),
                                           .groups_y = (uint64_t)index->tensor.shape[1]});
 }
 
