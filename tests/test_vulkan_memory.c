@@ -386,6 +386,28 @@ static void test_variants(void **state) {
     }
 }
 
+/* Products of units have a workgroup for each 16 rows, of which a device may have no more than 65,535 at once. */
+static void test_most_rows_of_units(void **state) {
+    (void)state;
+    const char *const too_many = "its matrices have more than 2^20 rows";
+    weft_kernel_info info = {0};
+    bool found = false;
+    open_backend();
+    for (uint32_t number = 0; !found && backend->kernel_at(device, number, &info); number++) {
+        found = info.op == WEFT_OP_MUL_MAT && strcmp(info.name, "mul_mat units") == 0;
+        for (int64_t n_rows = 65535 * 16; found && n_rows <= 65535 * 16 + 1; n_rows++) {
+            weft_phase question = question_of(WEFT_OP_MUL_MAT, (weft_tensor){WEFT_Q4_0, {256, n_rows, 1, 1}}, WEFT_FAST);
+            weft_support support = {0};
+            question.kernel = number;
+            backend->supports(device, &question, &support);
+            assert_true(support.supported == (n_rows == 65535 * 16));
+            if (!support.supported) assert_string_equal(support.reason, too_many);
+        }
+    }
+    backend->close(device);
+    assert_true(found);
+}
+
 static void test_read_bandwidth(void **state) {
     (void)state;
     weft_error error = {0};
@@ -450,10 +472,15 @@ static void test_barriers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stage),          cmocka_unit_test(test_packing),
-        cmocka_unit_test(test_large_matrix),   cmocka_unit_test(test_largest_allocation),
-        cmocka_unit_test(test_devices),        cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_read_bandwidth), cmocka_unit_test(test_barriers),
+        cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_large_matrix),
+        cmocka_unit_test(test_largest_allocation),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_most_rows_of_units),
+        cmocka_unit_test(test_read_bandwidth),
+        cmocka_unit_test(test_barriers),
     };
     weft_error error = {0};
     weft_device_info info = {0};

@@ -21,7 +21,7 @@ typedef struct weft_vulkan_dispatch {
     uint32_t subgroup_size; /* as in weft_vulkan_program */
     const void *push;       /* the shader's Parameters; weft_vulkan_record fills in the first address, `control` */
     size_t push_size;
-    uint64_t groups_x, groups_y; /* cut to the device's limit, since shaders loop; 0 counts as 1 */
+    uint64_t groups_x, groups_y; /* cut to the device's limit, since most shaders loop; 0 counts as 1 */
 } weft_vulkan_dispatch;
 
 void weft_vulkan_record(weft_vulkan_recorder *recorder, const weft_vulkan_dispatch *dispatch);

@@ -21,6 +21,7 @@ static const weft_kernel_rows *const ops[] = {
 
 /* Shaders count elements and cache rows in signed 32-bit integers; only addresses have 64 bits. */
 #define MAX_ELEMENTS ((int64_t)1 << 30)
+#define MOST_BANDS 65535
 /* A head lies in the registers of a workgroup's invocations. */
 #define MAX_HEAD_DIM 512
 
@@ -77,10 +78,21 @@ static bool any_is_quantised(const weft_backend_device *device, const weft_phase
     return false;
 }
 
+/* Products of units have a workgroup for each 16 rows of all their matrices, and every device can have so many at once. */
+static bool has_many_rows(const weft_phase *phase, const weft_kernel *kernel) {
+    const weft_kernel_weights *weights = &kernel->weights[0];
+    int64_t n_bands = 0;
+    for (size_t i = 0; i < WEFT_MAX_INPUTS; i++)
+        if ((weights->inputs & WEFT_PORT_BIT(i)) != 0 && phase->inputs[i].present)
+            n_bands += (phase->inputs[i].tensor.shape[1] + WEFT_VULKAN_UNIT_ROWS - 1) / WEFT_VULKAN_UNIT_ROWS;
+    return (weights->layouts & WEFT_LAYOUT_BIT(WEFT_VULKAN_UNITS)) != 0 && n_bands > MOST_BANDS;
+}
+
 static const char *refuses(weft_backend_device *device, const weft_kernel *kernel, const weft_phase *phase, char *text,
                            size_t size) {
     const weft_vulkan_kernel *row = (const void *)kernel;
     const char *why = obstacle_of_shapes(phase);
+    if (why == NULL && has_many_rows(phase, kernel)) why = "its matrices have more than 2^20 rows";
     if (why == NULL) why = obstacle_of_device(device, row, text, size);
     if (why == NULL && row->for_gpus && device->traits.is_processor && phase->kernel == WEFT_KERNEL_ANY)
         why = "it is slow on a processor";

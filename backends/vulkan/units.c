@@ -6,12 +6,11 @@
 #include "weft/ops/rope.h"
 
 #define TILE 8 /* columns, at most */
-/* So few bands leave multiprocessors without work: integer products of 8 columns then have twice as many workgroups. */
+/* So few bands leave multiprocessors without work: integer products of 8 columns then have four times as many workgroups. */
 #define FEW_BANDS 128
-#define TILE_OF_FEW_BANDS 4
-#define MOST_WARPS 16 /* of 32 invocations in a workgroup */
-#define MOST_GATED 8  /* where there is a gate, which keeps twice as many sums */
-#define MOST_GATED_DOTS 4
+#define TILE_OF_FEW_BANDS 2
+#define MOST_WARPS 16  /* of 32 invocations in a workgroup */
+#define MOST_GATED 4   /* where there is a gate, which keeps twice as many sums */
 #define MOST_ROTATED 8 /* with a rotation, likewise */
 /* The most columns for which half of the warps have one band, and half the other: with more, each has to stage too much. */
 #define SHARED_TILE 2
@@ -46,12 +45,6 @@ static uint32_t shared_vectors(const weft_vulkan_unit_products *products, uint32
 static const uint32_t shaders[2][2] = {{WEFT_VULKAN_SHADER_mul_mat_units, WEFT_VULKAN_SHADER_mul_mat_units_rotated},
                                        {WEFT_VULKAN_SHADER_mul_mat_dots, WEFT_VULKAN_SHADER_mul_mat_dots_rotated}};
 
-/* How many bands the two places of a pair are from each other, or any two bands where that is less than one. */
-static uint32_t distance_of(const weft_vulkan_unit_rotation *rotation) {
-    bool is_far = rotation->order != WEFT_ROPE_ADJACENT && rotation->n_dims > 0;
-    return is_far ? rotation->n_dims / 2 / WEFT_VULKAN_UNIT_ROWS : 1;
-}
-
 bool weft_vulkan_can_rotate(const weft_vulkan_traits *traits, const weft_vulkan_unit_rotation *rotation) {
     const uint32_t two_bands = 2 * WEFT_VULKAN_UNIT_ROWS, n_dims = rotation->n_dims, head_dim = rotation->shape.head_dim;
     bool fits = n_dims == 0 || rotation->order == WEFT_ROPE_ADJACENT || (n_dims % two_bands == 0 && head_dim % n_dims == 0);
@@ -71,7 +64,7 @@ static void record_alike(weft_vulkan_recorder *recorder, const weft_vulkan_unit_
         float epsilon;
         struct {
             uint64_t rows, table, kv, sequences;
-            uint32_t n_kv_heads, n_pages, sequence_words, n_sequences, n_positions, distance, roles;
+            uint32_t n_kv_heads, n_pages, sequence_words, n_sequences, n_positions, roles;
         } rotation;
     } push = {.x = products->x,
               .norm = products->norm,
@@ -90,7 +83,6 @@ static void record_alike(weft_vulkan_recorder *recorder, const weft_vulkan_unit_
         push.rotation.sequence_words = rotation->shape.sequence_words;
         push.rotation.n_sequences = rotation->shape.n_sequences;
         push.rotation.n_positions = rotation->n_positions;
-        push.rotation.distance = distance_of(rotation);
     }
     uint64_t n_bands = 0;
     for (uint32_t i = 0; i < products->n_matrices; i++) {
@@ -105,7 +97,7 @@ static void record_alike(weft_vulkan_recorder *recorder, const weft_vulkan_unit_
     uint32_t tile = weft_vulkan_tile(products->n_columns, products->by_dots && n_bands <= FEW_BANDS ? TILE_OF_FEW_BANDS : TILE);
     bool has_subgroups = (weft_vulkan_features_of(&recorder->device->traits) & WEFT_VULKAN_SUBGROUPS_OF_32) != 0;
     uint64_t n_units = weft_vulkan_groups(weight->shape[0], WEFT_VULKAN_UNIT_VALUES);
-    uint32_t most = rotation != NULL ? MOST_ROTATED : !is_gated ? MOST_WARPS : products->by_dots ? MOST_GATED_DOTS : MOST_GATED;
+    uint32_t most = rotation != NULL ? MOST_ROTATED : is_gated ? MOST_GATED : MOST_WARPS;
     uint32_t warps = warps_for(n_units, n_bands, most), shares = rotation != NULL && tile <= SHARED_TILE ? 2 : 1;
     weft_vulkan_dispatch dispatch = {.shader = shaders[products->by_dots][rotation != NULL],
                                      .subgroup_size = has_subgroups ? 32 : 0,

@@ -47,7 +47,6 @@ layout(push_constant, std430) uniform Parameters {
 #ifdef ROTATED
     uvec2 rows, table, kv, sequences;
     uint n_kv_heads, n_pages, sequence_words, n_sequences, n_positions;
-    uint distance; /* of a workgroup's two bands */
     uint roles;    /* of each matrix, two bits */
 #endif
 } p;

@@ -1,5 +1,5 @@
 /* The end of norm_qkv's products: biases, the rotation of queries and keys, and keys' and values' way to the cache. A workgroup has two
- * bands of 16 rows, p.distance bands from each other, so that it has both places of each pair. An invocation ends a pair, and reads
+ * bands of 16 rows, DISTANCE bands from each other, so that it has both places of each pair. An invocation ends a pair, and reads
  * early what it needs for that.
  */
 #include "shaders/common/rotate.glsl"
@@ -27,9 +27,12 @@ struct pair_end {
     vec2 rotation; /* cosine and sine, where the pair is rotated */
 };
 
+/* How many bands the two places of a pair are from each other, or any two bands where that is less than one. */
+const uint DISTANCE = ADJACENT || N_DIMS == 0u ? 1u : N_DIMS / 2u / UNIT_ROWS;
+
 /* Band `which` of the pair of bands. */
 uint band_at(uint pair, uint which) {
-    return pair / p.distance * 2u * p.distance + pair % p.distance + which * p.distance;
+    return pair / DISTANCE * 2u * DISTANCE + pair % DISTANCE + which * DISTANCE;
 }
 
 bool is_rotated(pair_end end) {
@@ -87,7 +90,7 @@ void finish_pair(Matrix matrix, uint n, pair_end end, uint in_tile) {
         y.at[end.column * n + end.rows.y] = value.y;
         return;
     }
-    if (end.page < 0 || is_replaced(end)) return;
+    if (end.page < 0 || (TILE > 1u && is_replaced(end))) return; /* a tile of one column is the only one */
     uint place = uint(end.index) % PAGE_SIZE;
     uvec2 to = cache_address(cache_row(end.page, end.role == ROLE_VALUES, end.rows.x / HEAD_DIM, place)), at = end.rows % HEAD_DIM;
     if (KV_TYPE == TYPE_F16) {
