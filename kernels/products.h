@@ -188,12 +188,21 @@ WEFT_SHARED weft_wide_places weft_wide_places_of(const weft_cuda_wide *wide) {
 
 /* ---- Several columns: the kernel that prepares many has prepared them ---- */
 
-#define WEFT_SEVERAL_WARPS 27 /* that multiply, at most; one more copies columns */
+/* Warps that multiply, at most, with 2 and with 4 groups of 8 columns; one more copies columns. With more, a thread has too few
+ * registers, and there is less room for columns. */
+#define WEFT_SEVERAL_WARPS_2 23
+#define WEFT_SEVERAL_WARPS_4 19
 #define WEFT_SEVERAL_UNIT_BYTES (8 * WEFT_COLUMN_UNIT_BYTES)
+
+/* A unit of a band: where its weights are, and other things in a word. */
+typedef struct weft_several_copy {
+    uint64_t from;
+    uint32_t bytes, packed;
+} weft_several_copy;
 
 /* Shared memory, after the slots. */
 typedef struct weft_several_places {
-    int32_t columns, scales, sums, turns, barriers, end;
+    int32_t columns, scales, sums, items, turns, barriers, full, empty, end; /* barriers: of slots; full, empty: of the ring */
 } weft_several_places;
 
 typedef struct weft_cuda_several {
@@ -211,9 +220,13 @@ WEFT_SHARED weft_several_places weft_several_places_of(const weft_cuda_several *
     places.columns = (several->n_warps * several->product.n_slots * several->product.slot_bytes + 127) / 128 * 128;
     places.scales = places.columns + several->n_ring * groups * WEFT_SEVERAL_UNIT_BYTES;
     places.sums = places.scales + several->n_ring * groups * 8 * 4;
-    places.turns = places.sums + n_bands * groups * 8 * WEFT_UNIT_ROWS * 4;
+    places.items = places.sums + n_bands * groups * 8 * WEFT_UNIT_ROWS * 4;
+    places.turns = places.items +
+                   n_bands * weft_slice_units(several->product.n_units, several->product.n_slices) * (int)sizeof(weft_several_copy);
     places.barriers = places.turns + (n_bands + 1) / 2 * 8;
-    places.end = places.barriers + (several->n_warps * several->product.n_slots + 2 * several->n_ring) * 8;
+    places.full = places.barriers + several->n_warps * several->product.n_slots * 8;
+    places.empty = places.full + several->n_ring * 8;
+    places.end = places.empty + several->n_ring * 8;
     return places;
 }
 

@@ -6,16 +6,17 @@
 #define MOST_COLUMNS 32 /* of a block and of a product: more are faster as tiles */
 #define MOST_RING 16    /* units of columns */
 #define MOST_SLOTS 2
-#define FEWEST_WARPS 7
+#define FEWEST_WARPS 4
 #define MOST_BANDS 16 /* of a block: with more, as in heads, there are so many sums that tiles are faster */
 
-/* The most that fit: warps, slots, and units of columns. `n_bands`: of the largest block. Returns the bytes of shared memory, or 0
- * if a block has not enough. */
+/* The most that fit: warps, each of which has an item, slots, and units of columns. `n_bands`: of the largest block. Returns the
+ * bytes of shared memory, or 0 if a block has not enough. */
 static uint32_t choose_places(weft_cuda_several *several, int n_bands, int groups, int most_bytes) {
     weft_cuda_product *product = &several->product;
     int n_units = weft_slice_units(product->n_units, product->n_slices), n_items = n_bands * n_units;
     int ring = n_units < MOST_RING ? n_units : MOST_RING;
-    for (several->n_warps = WEFT_SEVERAL_WARPS; several->n_warps >= FEWEST_WARPS; several->n_warps -= 4) {
+    int most = groups == 2 ? WEFT_SEVERAL_WARPS_2 : WEFT_SEVERAL_WARPS_4, least = n_items < FEWEST_WARPS ? n_items : FEWEST_WARPS;
+    for (several->n_warps = n_items < most ? n_items : most; several->n_warps >= least; several->n_warps -= 4) {
         int busy = (int)weft_cuda_ceil(several->n_warps, n_bands) + 1, fewest = busy < ring ? busy : ring;
         for (product->n_slots = n_items > several->n_warps ? MOST_SLOTS : 1; product->n_slots > 0; product->n_slots--) {
             for (several->n_ring = ring; several->n_ring >= fewest; several->n_ring--) {

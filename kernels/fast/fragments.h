@@ -210,4 +210,26 @@ template <> struct weft_whole_fragments<WEFT_UNIT_Q4_K> : weft_fragments<WEFT_UN
     }
 };
 
+/* The offsets of two steps in one operation. */
+template <> struct weft_whole_fragments<WEFT_UNIT_Q6_K> : weft_fragments<WEFT_UNIT_Q6_K> {
+    __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) {
+        const uint2 first = *(const uint2 *)(unit + weft_q6_k_words_at(group, weft_lane()));
+        const uint32_t words[3] = {first.x, first.y, *(const uint32_t *)(unit + weft_q6_k_third_at(group, weft_lane()))};
+        if (group % 4 == 0) {
+            const uint2 *of_rows = (const uint2 *)(unit + WEFT_Q6_K_UNIT_SCALES) + weft_lane() / 4 * 2 + group / 4;
+            top_scales = of_rows[0];
+            bottom_scales = of_rows[16];
+        }
+        const uint32_t of_steps[2] = {scales(top_scales, group, top_d), scales(bottom_scales, group, bottom_d)};
+        const uint32_t offsets[2] = {weft_halves_mul(of_steps[0], 0x82008200u),
+                                     weft_halves_mul(of_steps[1], 0x82008200u)}; /* -2^-15 */
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            uint32_t scale = of_steps[i % 2], offset = offsets[i % 2];
+            a[i / 4][i % 4] = weft_halves_fma(codes(words, i), i < 4 ? weft_low_twice(scale) : weft_high_twice(scale),
+                                              i < 4 ? weft_low_twice(offset) : weft_high_twice(offset));
+        }
+    }
+};
+
 #endif

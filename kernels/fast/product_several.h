@@ -1,8 +1,8 @@
 /* Products with several columns, at most 8 GROUPS, prepared as kernels/products.h says for many. A block has some bands and all
  * units of one slice. It goes through the units of all bands in the order of K, so that a ring of units of columns is enough. A
  * warp takes one unit of one band at a time. Its own slots have copies of the weights, the first well before it may begin. It adds
- * its sums to those of the band, which lie in shared memory, when the units before have been added. At the end all warps finish the
- * results.
+ * its sums to those of the band, which lie in shared memory, when the units before have been added. The warp that has a band's last
+ * unit finishes its results.
  */
 #ifndef WEFT_KERNELS_FAST_PRODUCT_SEVERAL_H
 #define WEFT_KERNELS_FAST_PRODUCT_SEVERAL_H
@@ -17,8 +17,8 @@ struct weft_several {
     uint8_t *memory; /* shared */
     int slice, first_unit, n_units;
     int first_band, n_bands;
-    int warp;
-    uint64_t *slot_barriers, *full, *empty;
+    int n_items, warp;
+    uint64_t *full, *empty; /* of the ring */
 };
 
 static __device__ inline weft_several weft_several_begin(const weft_cuda_several &argument, uint8_t *memory) {
@@ -31,23 +31,41 @@ static __device__ inline weft_several weft_several_begin(const weft_cuda_several
     several.n_units = weft_slice_begin(product.n_units, product.n_slices, several.slice + 1) - several.first_unit;
     several.first_band = x * product.block_bands + longer;
     several.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
+    several.n_items = several.n_bands * several.n_units;
     several.warp = (int)threadIdx.x / WEFT_LANES;
-    several.slot_barriers = (uint64_t *)(memory + argument.places.barriers);
-    several.full = several.slot_barriers + argument.n_warps * product.n_slots;
-    several.empty = several.full + argument.n_ring;
+    several.full = (uint64_t *)(memory + argument.places.full);
+    several.empty = (uint64_t *)(memory + argument.places.empty);
     return several;
 }
 
-static __device__ inline void weft_several_begin_barriers(const weft_cuda_several &argument, const weft_several &several) {
+static __device__ inline void weft_several_fix(int &value) {
+    asm volatile(
+        ""
+        : "+r"(value)); /* the compiler no longer knows what it is computed from, so it keeps nothing that follows from it */
+}
+
+/* With all threads of the block, before a barrier of the block. */
+static __device__ inline void weft_several_begin_memory(const weft_cuda_several &argument, const weft_several &several,
+                                                        int n_sums) {
     int thread = (int)threadIdx.x, n_slots = argument.n_warps * argument.product.n_slots;
-    if (thread < n_slots) weft_barrier_begin(several.slot_barriers + thread, 1);
+    if (thread < n_slots) weft_barrier_begin((uint64_t *)(several.memory + argument.places.barriers) + thread, 1);
     if (thread < argument.n_ring) {
         weft_barrier_begin(several.full + thread, 1);
-        weft_barrier_begin(several.empty + thread, (uint32_t)argument.n_warps);
+        weft_barrier_begin(several.empty + thread, (uint32_t)several.n_bands); /* an item of each */
     }
-    if (thread < several.n_bands) ((int *)(several.memory + argument.places.turns))[thread] = 0;
     weft_barriers_begun();
-    __syncthreads();
+    if (thread < several.n_bands) ((int *)(several.memory + argument.places.turns))[thread] = 0;
+    uint4 *sums = (uint4 *)(several.memory + argument.places.sums);
+    for (int i = thread; i < n_sums / 4; i += (int)blockDim.x) sums[i] = uint4{0, 0, 0, 0};
+}
+
+/* Asks for what is constant of the results of the lane's band. */
+static __device__ inline void weft_several_prefetch(const weft_cuda_product &product, const weft_several &several) {
+    if (weft_lane() >= several.n_bands) return;
+    weft_band at = weft_band_of(product, several.first_band + weft_lane());
+    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+    weft_prefetch((const float *)matrix.powers + at.band * WEFT_UNIT_ROWS);
+    if (matrix.bias != 0) weft_prefetch((const float *)matrix.bias + at.band * WEFT_UNIT_ROWS);
 }
 
 /* ---- Copies ---- */
@@ -60,11 +78,12 @@ static __device__ inline void weft_several_copy_columns(const weft_cuda_several 
     const uint32_t bytes = (uint32_t)piece_bytes, scale_bytes = (uint32_t)argument.padded_columns * 4;
     const uint8_t *from = (const uint8_t *)product.halves + (int64_t)several.first_unit * 4 * piece_bytes;
     const float *scales = (const float *)product.scales + (int64_t)several.first_unit * argument.padded_columns;
+    int place = 0, round = 0;
+#pragma unroll 1
     for (int unit = 0; unit < several.n_units; unit++) {
-        int place = unit % argument.n_ring;
         uint64_t *full = several.full + place;
         uint8_t *to = several.memory + argument.places.columns + place * GROUPS * WEFT_SEVERAL_UNIT_BYTES;
-        if (unit >= argument.n_ring) weft_barrier_wait(several.empty + place, (unit / argument.n_ring - 1) & 1);
+        if (round > 0) weft_barrier_wait(several.empty + place, (round - 1) & 1);
         if (weft_lane() == 0) weft_barrier_expect(full, 4 * bytes + scale_bytes);
         __syncwarp();
         if (weft_lane() < 4) weft_barrier_copy(to + weft_lane() * GROUPS * 1024, from + weft_lane() * piece_bytes, bytes, full);
@@ -72,32 +91,89 @@ static __device__ inline void weft_several_copy_columns(const weft_cuda_several 
             weft_barrier_copy(several.memory + argument.places.scales + place * GROUPS * 8 * 4, scales, scale_bytes, full);
         from += 4 * piece_bytes;
         scales += argument.padded_columns;
+        if (++place == argument.n_ring) place = 0, round++;
     }
 }
 
-/* A warp's items, in turn: units of bands. */
-struct weft_several_item {
-    int band, unit; /* of the block */
+/* ---- Items ---- */
 
-    __device__ inline void advance(const weft_several &several, int n) {
-        band += n;
-        while (band >= several.n_bands) band -= several.n_bands, unit++;
-    }
+/* Items are units of bands, and item `i` is one of warp i % n_warps. What is to be known of one is found before the kernel waits
+ * and lies in shared memory: most of the work of an item must be its products. */
+struct weft_several_item {
+    int unit, band;                        /* of the block */
+    int format, place, slot;               /* place: of its columns in the ring */
+    uint32_t place_parity, slot_parity;    /* of their barriers */
+    bool follows, releases, next, fetches; /* see weft_several_packed */
 };
 
-/* Asks for an item's weights, if there is such an item. */
-static __device__ inline void weft_several_fetch(const weft_cuda_several &argument, const weft_several &several,
-                                                 const weft_several_item &item, int slot) {
+static __device__ inline uint32_t weft_several_packed(const weft_cuda_several &argument, const weft_several &several, int index,
+                                                      int unit, int band, int format) {
+    const int n_slots = argument.product.n_slots;
+    uint32_t number = (uint32_t)index / (uint32_t)argument.n_warps, warp = (uint32_t)index - number * (uint32_t)argument.n_warps;
+    uint32_t round = (uint32_t)unit / (uint32_t)argument.n_ring, place = (uint32_t)unit - round * (uint32_t)argument.n_ring;
+    uint32_t slot = warp * (uint32_t)n_slots + (number & (uint32_t)(n_slots - 1)); /* one or two of a warp */
+    bool follows = unit + 1 < several.n_units;                                     /* a unit of the band */
+    bool releases = unit + argument.n_ring < several.n_units;                      /* a unit of columns comes to the same place */
+    bool next = index + argument.n_warps < several.n_items;                        /* the warp has another item */
+    bool fetches = index + n_slots * argument.n_warps < several.n_items;           /* it has one that comes to the same slot */
+    return slot << 24 | (number >> (n_slots - 1) & 1) << 23 | (uint32_t)fetches << 22 | (uint32_t)next << 21 |
+           (uint32_t)releases << 20 | (uint32_t)follows << 19 | (uint32_t)format << 16 | (round & 1) << 15 | place << 10 |
+           (uint32_t)unit << 5 | (uint32_t)band;
+}
+
+static __device__ inline weft_several_item weft_several_unpack(uint32_t packed) {
+    weft_several_item item;
+    item.band = (int)(packed & 31);
+    item.unit = (int)(packed >> 5 & 31);
+    item.place = (int)(packed >> 10 & 31);
+    item.place_parity = packed >> 15 & 1;
+    item.format = (int)(packed >> 16 & 7);
+    item.follows = (packed >> 19 & 1) != 0;
+    item.releases = (packed >> 20 & 1) != 0;
+    item.next = (packed >> 21 & 1) != 0;
+    item.fetches = (packed >> 22 & 1) != 0;
+    item.slot_parity = packed >> 23 & 1;
+    item.slot = (int)(packed >> 24);
+    return item;
+}
+
+/* With all threads of the block, before a barrier of the block. */
+static __device__ inline void weft_several_find_items(const weft_cuda_several &argument, const weft_several &several) {
     const weft_cuda_product &product = argument.product;
-    if (item.unit >= several.n_units || weft_lane() != 0) return;
-    weft_band at = weft_band_of(product, several.first_band + item.band);
-    const weft_cuda_matrix &matrix = product.matrices[at.matrix];
-    uint32_t bytes = (uint32_t)weft_unit_bytes(matrix.format);
-    int own = several.warp * product.n_slots + slot;
-    weft_barrier_expect(several.slot_barriers + own, bytes);
-    weft_barrier_copy(several.memory + own * product.slot_bytes,
-                      (const uint8_t *)matrix.units + ((int64_t)at.band * product.n_units + several.first_unit + item.unit) * bytes,
-                      bytes, several.slot_barriers + own);
+    for (int index = (int)threadIdx.x; index < several.n_items; index += (int)blockDim.x) {
+        int unit = (int)((uint32_t)index / (uint32_t)several.n_bands), band = index - unit * several.n_bands;
+        weft_band at = weft_band_of(product, several.first_band + band);
+        const weft_cuda_matrix &matrix = product.matrices[at.matrix];
+        int bytes = weft_unit_bytes(matrix.format);
+        weft_several_copy copy;
+        copy.from = matrix.units + (uint64_t)(((int64_t)at.band * product.n_units + several.first_unit + unit) * bytes);
+        copy.bytes = (uint32_t)bytes;
+        copy.packed = weft_several_packed(argument, several, index, unit, band, matrix.format);
+        ((weft_several_copy *)(several.memory + argument.places.items))[index] = copy;
+    }
+}
+
+static __device__ inline uint64_t *weft_several_slot_barrier(const weft_cuda_several &argument, const weft_several &several,
+                                                             int slot) {
+    return (uint64_t *)(several.memory + argument.places.barriers) + slot;
+}
+
+static __device__ inline uint8_t *weft_several_slot(const weft_cuda_several &argument, const weft_several &several, int slot) {
+    return several.memory + slot * argument.product.slot_bytes;
+}
+
+/* By one lane: begins an item's copy. */
+static __device__ inline void weft_several_fetch(const weft_several_copy &item, uint8_t *slot, uint64_t *barrier) {
+    weft_barrier_expect(barrier, item.bytes);
+    weft_barrier_copy(slot, (const void *)item.from, item.bytes, barrier);
+}
+
+/* The same for the warp's first or second item, if there is one. */
+static __device__ inline void weft_several_fetch_first(const weft_cuda_several &argument, const weft_several &several, int number) {
+    int index = several.warp + number * argument.n_warps, slot = several.warp * argument.product.n_slots + number;
+    if (weft_lane() == 0 && index < several.n_items)
+        weft_several_fetch(((const weft_several_copy *)(several.memory + argument.places.items))[index],
+                           weft_several_slot(argument, several, slot), weft_several_slot_barrier(argument, several, slot));
 }
 
 /* ---- Multiplying ---- */
@@ -105,7 +181,7 @@ static __device__ inline void weft_several_fetch(const weft_cuda_several &argume
 /* c = a unit times the columns. */
 template <int FORMAT, int GROUPS>
 static __device__ inline void weft_several_multiply_unit(const uint8_t *unit, const uint8_t *columns, float (&c)[GROUPS][4]) {
-    weft_fragments<FORMAT> fragments;
+    weft_whole_fragments<FORMAT> fragments;
     fragments.begin(unit);
 #pragma unroll
     for (int group = 0; group < WEFT_UNIT_GROUPS; group++) {
@@ -127,121 +203,221 @@ static __device__ inline void weft_several_multiply(int format, const uint8_t *u
     weft_with_format(format, [&](auto known) { weft_several_multiply_unit<decltype(known)::value, GROUPS>(unit, columns, c); });
 }
 
-/* Where sum `i` of lane `lane` of a band is: those of 8 columns are four of each lane, as weft_mma has them. */
-template <int GROUPS>
-static __device__ inline float *weft_several_sum(const weft_cuda_several &argument, const weft_several &several, int band, int i,
-                                                 int lane) {
-    return (float *)(several.memory + argument.places.sums) + (band * GROUPS * 4 + i) * WEFT_LANES + lane;
-}
-
-/* Adds a unit's sums, in the columns' own size, when those before have been added. */
-template <int GROUPS>
-static __device__ inline void weft_several_add(const weft_cuda_several &argument, const weft_several &several,
-                                               const weft_several_item &item, const float (&c)[GROUPS][4]) {
-    const float *scales =
-        (const float *)(several.memory + argument.places.scales) + item.unit % argument.n_ring * GROUPS * 8 + weft_lane() % 4 * 2;
-    float *sums = weft_several_sum<GROUPS>(argument, several, item.band, 0, weft_lane());
-    int *turn = (int *)(several.memory + argument.places.turns) + item.band;
-    weft_turn_wait(turn, item.unit);
+/* Gives a unit's sums the columns' own size. */
+template <int GROUPS> static __device__ inline void weft_several_size(const uint8_t *scales, float (&c)[GROUPS][4]) {
 #pragma unroll
     for (int i = 0; i < GROUPS; i++) {
-        const uint2 bits = *(const uint2 *)(scales + 8 * i);
+        const uint2 bits = *(const uint2 *)(scales + 32 * i);
         float powers[2] = {weft_bits_to_real((int32_t)bits.x), weft_bits_to_real((int32_t)bits.y)};
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            float before = item.unit == 0 ? 0.0f : sums[(4 * i + j) * WEFT_LANES];
-            sums[(4 * i + j) * WEFT_LANES] = __fadd_rn(before, __fmul_rn(c[i][j], powers[j % 2]));
-        }
-    }
-    weft_turn_end(turn, item.unit);
-}
-
-/* Says that the warp no longer needs the columns' units before `unit`: of each, once it has come, since a place in the ring counts
- * the warps for one unit at a time. */
-static __device__ inline void weft_several_release(const weft_cuda_several &argument, const weft_several &several, int unit,
-                                                   int &n_released) {
-    if (argument.n_ring >= several.n_units) return;
-    for (; n_released < unit; n_released++) {
-        int place = n_released % argument.n_ring;
-        weft_barrier_wait(several.full + place, (n_released / argument.n_ring) & 1);
-        if (weft_lane() == 0) weft_barrier_arrive(several.empty + place);
+        for (int j = 0; j < 4; j++) c[i][j] = __fmul_rn(c[i][j], powers[j % 2]);
     }
 }
 
-template <int GROUPS>
-static __device__ inline void weft_several_work(const weft_cuda_several &argument, const weft_several &several,
-                                                weft_several_item item, weft_several_item ahead) {
-    const weft_cuda_product &product = argument.product;
-    int slot = 0, n_released = 0;
-    uint32_t parities = 0;
-    for (; item.unit < several.n_units; item.advance(several, argument.n_warps)) {
-        int place = item.unit % argument.n_ring;
-        weft_several_release(argument, several, item.unit, n_released);
-        weft_barrier_wait(several.slot_barriers + several.warp * product.n_slots + slot, parities >> slot & 1);
-        parities ^= 1u << slot;
-        weft_barrier_wait(several.full + place, (item.unit / argument.n_ring) & 1);
-        float c[GROUPS][4] = {};
-        weft_several_multiply<GROUPS>(product.matrices[weft_band_of(product, several.first_band + item.band).matrix].format,
-                                      several.memory + (several.warp * product.n_slots + slot) * product.slot_bytes,
-                                      several.memory + argument.places.columns + place * GROUPS * WEFT_SEVERAL_UNIT_BYTES, c);
-        __syncwarp(); /* the slot has been read */
-        weft_several_fetch(argument, several, ahead, slot);
-        ahead.advance(several, argument.n_warps);
-        if (++slot == product.n_slots) slot = 0;
-        weft_several_add<GROUPS>(argument, several, item, c);
+/* Adds the sums of the units before. A lane has four of each 8 columns, as weft_mma has them. */
+template <int GROUPS> static __device__ inline void weft_several_add(const uint4 *sums, float (&c)[GROUPS][4]) {
+#pragma unroll
+    for (int i = 0; i < GROUPS; i++) {
+        const uint4 bits = sums[i * WEFT_LANES];
+        const uint32_t before[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) c[i][j] = __fadd_rn(weft_bits_to_real((int32_t)before[j]), c[i][j]);
     }
-    weft_several_release(argument, several, several.n_units, n_released);
+}
+
+template <int GROUPS> static __device__ inline void weft_several_keep(uint4 *sums, const float (&c)[GROUPS][4]) {
+#pragma unroll
+    for (int i = 0; i < GROUPS; i++)
+        sums[i * WEFT_LANES] = uint4{(uint32_t)weft_real_to_bits(c[i][0]), (uint32_t)weft_real_to_bits(c[i][1]),
+                                     (uint32_t)weft_real_to_bits(c[i][2]), (uint32_t)weft_real_to_bits(c[i][3])};
 }
 
 /* ---- Results ---- */
 
+/* Of so many groups of columns a lane has all that it needs before it stores the first result. */
+#define WEFT_SEVERAL_FINISHED 2
+
+/* What a lane needs to store its results of a band: those of two rows, and of each 8 columns of two. */
+struct weft_several_results {
+    weft_result rows[2]; /* of the first column */
+    float factors[WEFT_SEVERAL_FINISHED][2], residuals[WEFT_SEVERAL_FINISHED][4];
+    int stride;    /* between columns */
+    int n_columns; /* from the first on */
+};
+
+static __device__ inline void weft_several_aim(const weft_cuda_several &argument, int first_group, weft_several_results &results) {
+    const weft_cuda_product &product = argument.product;
+    const float *factors = (const float *)argument.factors + product.n_columns - results.n_columns;
+    weft_several_fix(results.stride); /* else addresses are kept from here to where results are stored */
+#pragma unroll
+    for (int i = 0; i < WEFT_SEVERAL_FINISHED; i++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const int column = 8 * (first_group + i) + j % 2;
+            const weft_result &result = results.rows[j / 2];
+            bool present = column < results.n_columns;
+            if (j < 2) results.factors[i][j] = product.has_norm && present ? factors[column] : 1.0f;
+            present = present && product.residual != 0 && product.n_slices == 1 && result.y != nullptr;
+            results.residuals[i][j] =
+                present ? ((const float *)product.residual + result.place)[(int64_t)column * results.stride] : 0.0f;
+        }
+    }
+}
+
+/* Gives sums their size. */
 template <int GROUPS>
-static __device__ inline float weft_several_whole(const weft_cuda_several &argument, const weft_several &several, int band, int row,
-                                                  int column) {
-    int i = column / 8 * 4 + row / 8 * 2 + column % 2, lane = row % 8 * 4 + column % 8 / 2;
-    return *weft_several_sum<GROUPS>(argument, several, band, i, lane);
+static __device__ inline void weft_several_end_sums(int first_group, const weft_several_results &results,
+                                                    float (&sums)[GROUPS][4]) {
+#pragma unroll
+    for (int i = 0; i < WEFT_SEVERAL_FINISHED; i++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            sums[first_group + i][j] = weft_sized(sums[first_group + i][j], results.rows[j / 2].power, results.factors[i][j % 2]);
+    }
 }
 
 template <int GROUPS>
-static __device__ inline void weft_several_finish(const weft_cuda_several &argument, const weft_several &several) {
+static __device__ inline void weft_several_store(const weft_cuda_product &product, bool has_bias, int first_group,
+                                                 weft_several_results &results, const float (&sums)[GROUPS][4]) {
+    weft_several_fix(results.stride);
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        weft_result result = results.rows[j / 2];
+        if (result.y == nullptr) continue;
+#pragma unroll
+        for (int i = 0; i < WEFT_SEVERAL_FINISHED; i++) {
+            const int column = 8 * (first_group + i) + j % 2;
+            if (column >= results.n_columns) continue;
+            result.y = results.rows[j / 2].y + (int64_t)column * results.stride;
+            result.residual = results.residuals[i][j];
+            weft_result_end(product, has_bias, result, sums[first_group + i][j], 0.0f);
+        }
+    }
+}
+
+/* Keeps the sums of one slice, which begin at `slice`. */
+template <int GROUPS>
+static __device__ inline void weft_several_keep_slice(const weft_cuda_product &product, int first_group,
+                                                      const weft_several_results &results, float *slice,
+                                                      const float (&sums)[GROUPS][4]) {
+    int rows = (int)weft_slice_rows(product);
+    weft_several_fix(rows);
+#pragma unroll
+    for (int i = 0; i < WEFT_SEVERAL_FINISHED; i++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const int column = 8 * (first_group + i) + j % 2;
+            if (column < results.n_columns) slice[(int64_t)column * rows + j / 2 * 8] = sums[first_group + i][j];
+        }
+    }
+}
+
+/* Finishes a band with the sums `c` of its last unit. */
+template <int GROUPS>
+static __device__ inline void weft_several_finish(const weft_cuda_several &argument, const weft_several &several,
+                                                  const weft_several_item &item, const int *turn, const uint4 *sums,
+                                                  float (&c)[GROUPS][4]) {
     const weft_cuda_product &product = argument.product;
-    int n_columns = (int)product.n_columns, n = several.n_bands * n_columns * WEFT_UNIT_ROWS;
-    for (int index = (int)threadIdx.x; index < n; index += (int)blockDim.x) {
-        int row = index % WEFT_UNIT_ROWS, other = index / WEFT_UNIT_ROWS, band = other / n_columns, column = other % n_columns;
-        float factor = product.has_norm ? ((const float *)argument.factors)[column] : 1.0f;
-        float sum = weft_several_whole<GROUPS>(argument, several, band, row, column);
-        weft_finish_slice(product, several.slice, several.first_band + band, row, column, factor, sum, 0.0f);
+    const int band = several.first_band + item.band;
+    const weft_band at = weft_band_of(product, band);
+    const bool has_bias = product.matrices[at.matrix].bias != 0;
+    int lane = weft_lane();
+    weft_several_fix(lane); /* so that nothing of this takes registers of other items */
+    const int row = lane / 4, first = lane % 4 * 2;
+    weft_several_results results;
+    results.rows[0] = weft_result_begin(product, at, row, first);
+    results.rows[1] = weft_result_begin(product, at, row + 8, first);
+    results.stride = (int)product.matrices[at.matrix].n;
+    results.n_columns = (int)product.n_columns - first;
+    weft_several_aim(argument, 0, results);
+    weft_turn_wait(turn, item.unit);
+    weft_several_add<GROUPS>(sums, c);
+#pragma unroll
+    for (int group = 0; group < GROUPS; group += WEFT_SEVERAL_FINISHED) {
+        if (group > 0) weft_several_aim(argument, group, results);
+        weft_several_end_sums<GROUPS>(group, results, c);
+        if (product.n_slices == 1)
+            weft_several_store<GROUPS>(product, has_bias, group, results, c);
+        else
+            weft_several_keep_slice<GROUPS>(product, group, results, weft_slice_sum(product, several.slice, first, band, row), c);
     }
 }
 
 /* ---- All of it ---- */
 
+/* c = an item's products. */
+template <int GROUPS>
+static __device__ inline void weft_several_products(const weft_cuda_several &argument, const weft_several &several,
+                                                    const weft_several_item &item, float (&c)[GROUPS][4]) {
+#pragma unroll
+    for (int i = 0; i < GROUPS; i++) c[i][0] = c[i][1] = c[i][2] = c[i][3] = 0.0f;
+    weft_barrier_wait(weft_several_slot_barrier(argument, several, item.slot), item.slot_parity);
+    weft_barrier_wait(several.full + item.place, item.place_parity);
+    weft_several_multiply<GROUPS>(item.format, weft_several_slot(argument, several, item.slot),
+                                  several.memory + argument.places.columns + item.place * (GROUPS * WEFT_SEVERAL_UNIT_BYTES), c);
+}
+
+/* Adds an item's products to the sums of the units before. */
+template <int GROUPS>
+static __device__ inline void weft_several_end(const weft_cuda_several &argument, const weft_several &several,
+                                               const weft_several_item &item, float (&c)[GROUPS][4]) {
+    int *turn = (int *)(several.memory + argument.places.turns) + item.band;
+    uint4 *sums = (uint4 *)(several.memory + argument.places.sums + weft_lane() * 16 + item.band * (GROUPS * 512));
+    if (item.follows) {
+        weft_turn_wait(turn, item.unit);
+        weft_several_add<GROUPS>(sums, c);
+        weft_several_keep<GROUPS>(sums, c);
+        weft_turn_end(turn, item.unit);
+    } else {
+        weft_several_finish<GROUPS>(argument, several, item, turn, sums, c);
+    }
+}
+
+/* A warp's items. There is one. */
+template <int GROUPS>
+static __device__ inline void weft_several_work(const weft_cuda_several &argument, const weft_several &several) {
+    int at = argument.places.items + several.warp * (int)sizeof(weft_several_copy);
+    weft_several_item item;
+    do {
+        float c[GROUPS][4];
+        const weft_several_copy *copy = (const weft_several_copy *)(several.memory + at);
+        const volatile uint32_t *packed = &copy->packed; /* read twice, so that it takes no registers of the products */
+        weft_several_products<GROUPS>(argument, several, weft_several_unpack(*packed), c);
+        item = weft_several_unpack(*packed);
+        weft_several_size<GROUPS>(several.memory + argument.places.scales + item.place * (GROUPS * 32) + weft_lane() % 4 * 8, c);
+        __syncwarp(); /* the slot and the columns have been read */
+        if (weft_lane() == 0) {
+            if (item.fetches)
+                weft_several_fetch(copy[argument.product.n_slots * argument.n_warps],
+                                   weft_several_slot(argument, several, item.slot),
+                                   weft_several_slot_barrier(argument, several, item.slot));
+            if (item.releases) weft_barrier_arrive(several.empty + item.place);
+        }
+        weft_several_end<GROUPS>(argument, several, item, c);
+        at += argument.n_warps * (int)sizeof(weft_several_copy);
+    } while (item.next);
+}
+
 template <int GROUPS> static __device__ inline void weft_product_several(const weft_cuda_several &argument, uint8_t *memory) {
     const weft_cuda_product &product = argument.product;
+    if (product.gated) return; /* never, so that there is no code for gates */
     const weft_several several = weft_several_begin(argument, memory);
-    weft_several_begin_barriers(argument, several);
-    bool multiplies = several.warp < argument.n_warps;
-    weft_several_item first = {0, 0}, ahead;
-    first.advance(several, several.warp);
-    ahead = first;
-    if (multiplies) weft_several_fetch(argument, several, ahead, 0); /* more would delay what the kernel before still reads */
+    const bool multiplies = several.warp < argument.n_warps && several.warp < several.n_items;
+    weft_several_begin_memory(argument, several, several.n_bands * GROUPS * 8 * WEFT_UNIT_ROWS);
+    weft_several_find_items(argument, several);
+    __syncthreads();
+    if (multiplies) weft_several_fetch_first(argument, several, 0); /* more would delay what the kernel before still reads */
+    if (several.warp == argument.n_warps) weft_several_prefetch(product, several);
     if (weft_cancelled(product)) {
-        if (multiplies && first.unit < several.n_units)
-            weft_barrier_wait(several.slot_barriers + several.warp * product.n_slots, 0);
+        if (multiplies) weft_barrier_wait(weft_several_slot_barrier(argument, several, several.warp * product.n_slots), 0);
         return;
     }
     if (multiplies) {
-        for (int slot = 1; slot < product.n_slots; slot++) {
-            ahead.advance(several, argument.n_warps);
-            weft_several_fetch(argument, several, ahead, slot);
-        }
-        ahead.advance(several, argument.n_warps);
-        weft_several_work<GROUPS>(argument, several, first, ahead);
-    } else {
+        if (product.n_slots > 1) weft_several_fetch_first(argument, several, 1);
+        weft_several_work<GROUPS>(argument, several);
+    } else if (several.warp == argument.n_warps) {
         weft_several_copy_columns<GROUPS>(argument, several);
     }
-    __syncthreads();
-    weft_several_finish<GROUPS>(argument, several);
 }
 
 #endif
