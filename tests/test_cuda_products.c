@@ -11,7 +11,7 @@
 #include "tests/cuda_device.h" /* last: it has a variable `runtime` */
 
 enum { MOST_K = 4352, MOST_N = 144, MOST_T = 130 };
-enum { MOST_ROWS = WEFT_CUDA_EMULATED ? 144 : 4224, MOST_COLUMNS = 512 }; /* of the questions that fill the device */
+enum { MOST_ROWS = WEFT_CUDA_EMULATED ? 144 : 4352, MOST_COLUMNS = 512 }; /* of the questions that fill the device */
 
 /* A product, gate and up after a norm, or a product with a bias and a residual. */
 typedef enum kind { PLAIN, GATED, ADDED } kind;
@@ -255,6 +255,7 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_Q6_K, 4352, 128, PLAIN, 1e-2, 1.0}, 136},
         {{WEFT_F16, 512, 128, GATED, 1e-2, 1.0}, 100},
         {{WEFT_Q6_K, 4096, 144, PLAIN, 1e-2, 1.0}, 32},
+        {{WEFT_Q6_K, 4096, 80, PLAIN, 1e-2, 1.0}, 32},   /* blocks of 2 and 3 bands, more units than a ring has */
         {{WEFT_BF16, 4352, 136, GATED, 1e-2, 1.0}, 130}, /* slices of gates */
         {{WEFT_Q8_0, 1024, 144, GATED, 1e-2, 1.0}, 32},
         {{WEFT_Q8_0, 1024, 144, GATED, 1e-2, 1.0}, 16},
@@ -268,11 +269,12 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
         {{WEFT_Q4_K, 768, 2112, GATED, 1e-2, 1.0}, 120},
         {{WEFT_BF16, 4352, 2112, PLAIN, 1e-2, 1.0}, 40},
         {{WEFT_Q6_K, 4096, 4224, PLAIN, 1e-2, 1.0}, 32},
+        {{WEFT_Q6_K, 4096, 4352, PLAIN, 1e-2, 1.0}, 32}, /* blocks of 2 and 3 bands, more units than a ring has */
         {{WEFT_Q4_K, 4352, 2112, GATED, 1e-2, 1.0}, 512},
 #endif
     };
     static data d;
-    static float y[MOST_ROWS * MOST_COLUMNS], few[MOST_ROWS * 16];
+    static float y[MOST_ROWS * MOST_COLUMNS], few[MOST_ROWS * 16], again[MOST_ROWS * 32];
     weft_device *device = NULL;
     weft_error error;
     (void)state;
@@ -288,6 +290,10 @@ static void tiles_of_all_sizes_have_the_same_bits(void **state) {
             run(device, &d, t, n, few);
             if (memcmp(few, y + t * q->n, (size_t)(n * q->n) * sizeof *y) != 0)
                 fail_msg("case %zu: columns %d and on differ", i, (int)t);
+        }
+        for (int more = 0; more < 8 && cases[i].n_columns == 32; more++) { /* warps come in another order */
+            run(device, &d, 0, 32, again);
+            assert_memory_equal(again, y, (size_t)(32 * q->n) * sizeof *y);
         }
     }
     weft_device_close(device);

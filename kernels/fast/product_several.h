@@ -17,8 +17,8 @@ struct weft_several {
     uint8_t *memory; /* shared */
     int slice, first_unit, n_units;
     int first_band, n_bands;
-    int n_items, warp;
-    uint64_t *full, *empty; /* of the ring */
+    int n_items, warp, n_warps; /* n_warps: that multiply */
+    uint64_t *full, *empty;     /* of the ring */
 };
 
 static __device__ inline weft_several weft_several_begin(const weft_cuda_several &argument, uint8_t *memory) {
@@ -33,6 +33,10 @@ static __device__ inline weft_several weft_several_begin(const weft_cuda_several
     several.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
     several.n_items = several.n_bands * several.n_units;
     several.warp = (int)threadIdx.x / WEFT_LANES;
+    /* A warp that waits for a unit of columns has seen that which was in the same place before: with more warps, it could mistake
+     * the barrier's state for that of its own unit. */
+    int most = argument.n_ring * several.n_bands;
+    several.n_warps = argument.n_warps < most ? argument.n_warps : most;
     several.full = (uint64_t *)(memory + argument.places.full);
     several.empty = (uint64_t *)(memory + argument.places.empty);
     return several;
@@ -109,13 +113,13 @@ struct weft_several_item {
 static __device__ inline uint32_t weft_several_packed(const weft_cuda_several &argument, const weft_several &several, int index,
                                                       int unit, int band, int format) {
     const int n_slots = argument.product.n_slots;
-    uint32_t number = (uint32_t)index / (uint32_t)argument.n_warps, warp = (uint32_t)index - number * (uint32_t)argument.n_warps;
+    uint32_t number = (uint32_t)index / (uint32_t)several.n_warps, warp = (uint32_t)index - number * (uint32_t)several.n_warps;
     uint32_t round = (uint32_t)unit / (uint32_t)argument.n_ring, place = (uint32_t)unit - round * (uint32_t)argument.n_ring;
     uint32_t slot = warp * (uint32_t)n_slots + (number & (uint32_t)(n_slots - 1)); /* one or two of a warp */
     bool follows = unit + 1 < several.n_units;                                     /* a unit of the band */
     bool releases = unit + argument.n_ring < several.n_units;                      /* a unit of columns comes to the same place */
-    bool next = index + argument.n_warps < several.n_items;                        /* the warp has another item */
-    bool fetches = index + n_slots * argument.n_warps < several.n_items;           /* it has one that comes to the same slot */
+    bool next = index + several.n_warps < several.n_items;                         /* the warp has another item */
+    bool fetches = index + n_slots * several.n_warps < several.n_items;            /* it has one that comes to the same slot */
     return slot << 24 | (number >> (n_slots - 1) & 1) << 23 | (uint32_t)fetches << 22 | (uint32_t)next << 21 |
            (uint32_t)releases << 20 | (uint32_t)follows << 19 | (uint32_t)format << 16 | (round & 1) << 15 | place << 10 |
            (uint32_t)unit << 5 | (uint32_t)band;
@@ -170,7 +174,7 @@ static __device__ inline void weft_several_fetch(const weft_several_copy &item, 
 
 /* The same for the warp's first or second item, if there is one. */
 static __device__ inline void weft_several_fetch_first(const weft_cuda_several &argument, const weft_several &several, int number) {
-    int index = several.warp + number * argument.n_warps, slot = several.warp * argument.product.n_slots + number;
+    int index = several.warp + number * several.n_warps, slot = several.warp * argument.product.n_slots + number;
     if (weft_lane() == 0 && index < several.n_items)
         weft_several_fetch(((const weft_several_copy *)(several.memory + argument.places.items))[index],
                            weft_several_slot(argument, several, slot), weft_several_slot_barrier(argument, several, slot));
@@ -388,13 +392,13 @@ static __device__ inline void weft_several_work(const weft_cuda_several &argumen
         __syncwarp(); /* the slot and the columns have been read */
         if (weft_lane() == 0) {
             if (item.fetches)
-                weft_several_fetch(copy[argument.product.n_slots * argument.n_warps],
+                weft_several_fetch(copy[argument.product.n_slots * several.n_warps],
                                    weft_several_slot(argument, several, item.slot),
                                    weft_several_slot_barrier(argument, several, item.slot));
             if (item.releases) weft_barrier_arrive(several.empty + item.place);
         }
         weft_several_end<GROUPS>(argument, several, item, c);
-        at += argument.n_warps * (int)sizeof(weft_several_copy);
+        at += several.n_warps * (int)sizeof(weft_several_copy);
     } while (item.next);
 }
 
@@ -402,7 +406,7 @@ template <int GROUPS> static __device__ inline void weft_product_several(const w
     const weft_cuda_product &product = argument.product;
     if (product.gated) return; /* never, so that there is no code for gates */
     const weft_several several = weft_several_begin(argument, memory);
-    const bool multiplies = several.warp < argument.n_warps && several.warp < several.n_items;
+    const bool multiplies = several.warp < several.n_warps && several.warp < several.n_items;
     weft_several_begin_memory(argument, several, several.n_bands * GROUPS * 8 * WEFT_UNIT_ROWS);
     weft_several_find_items(argument, several);
     __syncthreads();
