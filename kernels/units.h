@@ -7,15 +7,15 @@
  * unit of a row. Then comes an F32 number for each row, a power of two. A row's values are divided by it, so that half floats can
  * hold them: weights of any size keep their precision. kernels/fast/fragments.h reads units.
  *
- * Words below are of 32 bits. `half` is which of a register's two values. Nibbles lie where one shift and one mask make each pair
- * of them half floats that are too small by a power of two, which is then in the scale.
+ * Words below are of 32 bits. `half` is which of a register's two values. Nibbles lie where a mask makes each pair of them half
+ * floats that are too small by a power of two, which is then in the scale: for two of a word's four registers after one rotation.
  *
- * nibbles (Q4_0, Q4_1): 4 codes of 64 values: word [64][lane][step of 16], a nibble a value, rotated left by 16 * half + 6, 2, 10
- * or 14 for register 0 to 3. At 2048, [row][32 values]: scale * 2^18 and offset as half floats. Q4_K: the same codes. At 2048, 16
- * bytes a row: three words of 6-bit scales and minimums (weft_q4_k_pair), then d * 2^18 and -dmin. Q6_K: three words of a lane's 16
- * codes of each 32 values (weft_q6_k_code), the first two at [64][lane][32 values], the third at 2048, [128][lane][32 values]. At
- * 3072, [row]: 16 scales, plus 128. At 3328, [row]: d * 2^20. Q8_0: [32][lane][step][register][half], a byte a value. At 4096,
- * [row][32 values]: scales. f16 (F16, BF16): [step][lane][register][half].
+ * nibbles (Q4_0, Q4_1): 4 codes of 64 values: word [64][lane][step of 16], a nibble a value, rotated left by 16 * half + 6, 2, 14
+ * or 10 for register 0 to 3. At 2048, [row][32 values]: scale * weft_nibble_size and offset as half floats. Q4_K: the same codes.
+ * At 2048, 16 bytes a row: three words of 6-bit scales and minimums (weft_q4_k_pair), then d * weft_nibble_size and -dmin. Q6_K:
+ * three words of a lane's 16 codes of each 32 values (weft_q6_k_code), the first two at [64][lane][32 values], the third at 2048,
+ * [128][lane][32 values]. At 3072, [row]: 16 scales, plus 128. At 3328, [row]: d * 2^20. Q8_0: [32][lane][step][register][half], a
+ * byte a value. At 4096, [row][32 values]: scales. f16 (F16, BF16): [step][lane][register][half].
  */
 #ifndef WEFT_KERNELS_UNITS_H
 #define WEFT_KERNELS_UNITS_H
@@ -90,7 +90,12 @@ WEFT_SHARED int weft_q8_0_unit_place(int row, int i) {
 
 /* How far left a nibble is rotated in its word. */
 WEFT_SHARED int weft_nibble_rotation(int reg, int half) {
-    return (reg == 0 ? 6 : reg == 1 ? 2 : reg == 2 ? 10 : 14) + 16 * half;
+    return (reg == 0 ? 6 : reg == 1 ? 2 : reg == 2 ? 14 : 10) + 16 * half;
+}
+
+/* How many times too small the half floats of a row's codes are. */
+WEFT_SHARED float weft_nibble_size(int row) {
+    return row % WEFT_UNIT_ROWS < 8 ? 0x1p18f : 0x1p22f;
 }
 
 /* Where the words of group `group` (32 values) of a lane are in a Q6_K unit, in bytes: the first two, and the third. */

@@ -35,14 +35,14 @@ template <typename WORK> static __device__ inline void weft_with_format(int form
     }
 }
 
-/* Codes in bits 6 to 9 are the half floats code * 2^-18. So one fused operation gives scale * code + offset, rounded once. Scale
- * and offset are the halves of `top` and `bottom`. */
+/* Codes in bits 6 to 9 are the half floats code * 2^-18, those in bits 2 to 5 code * 2^-22. So one fused operation gives
+ * scale * code + offset, rounded once. Scale and offset are the halves of `top` and `bottom`. */
 static __device__ inline void weft_nibble_step(uint32_t codes, uint32_t top, uint32_t bottom, uint32_t (&a)[4]) {
-    const uint32_t mask = 0x03c003c0;
-    a[0] = weft_halves_fma(codes & mask, weft_low_twice(top), weft_high_twice(top));
-    a[1] = weft_halves_fma(codes << 4 & mask, weft_low_twice(bottom), weft_high_twice(bottom));
-    a[2] = weft_halves_fma(codes >> 4 & mask, weft_low_twice(top), weft_high_twice(top));
-    a[3] = weft_halves_fma((codes >> 8 | codes << 24) & mask, weft_low_twice(bottom), weft_high_twice(bottom));
+    const uint32_t top_mask = 0x03c003c0, bottom_mask = 0x003c003c, rotated = codes >> 8 | codes << 24;
+    a[0] = weft_halves_fma(codes & top_mask, weft_low_twice(top), weft_high_twice(top));
+    a[1] = weft_halves_fma(codes & bottom_mask, weft_low_twice(bottom), weft_high_twice(bottom));
+    a[2] = weft_halves_fma(rotated & top_mask, weft_low_twice(top), weft_high_twice(top));
+    a[3] = weft_halves_fma(rotated & bottom_mask, weft_low_twice(bottom), weft_high_twice(bottom));
 }
 
 static __device__ inline void weft_nibble_group(const uint8_t *unit, int group, uint32_t top, uint32_t bottom,

@@ -16,11 +16,11 @@ static __device__ float nibble_value(int format, const uint8_t *unit, int row, i
     float code = (float)code_at(word_of(unit, place), weft_nibble_rotation(place.reg, place.half));
     if (format == WEFT_UNIT_NIBBLES) {
         const uint16_t *pair = (const uint16_t *)(unit + WEFT_UNIT_HEADS) + (row * WEFT_UNIT_GROUPS + i / 32) * 2;
-        return weft_from_f16(pair[0]) * 0x1p-18f * code + weft_from_f16(pair[1]);
+        return weft_from_f16(pair[0]) / weft_nibble_size(row) * code + weft_from_f16(pair[1]);
     }
     const uint32_t *words = (const uint32_t *)(unit + WEFT_UNIT_HEADS) + row * 4;
     uint32_t pair = weft_q4_k_pair(words, i / 32);
-    return weft_from_f16((uint16_t)words[3]) * 0x1p-18f * (float)(pair & 63) * code +
+    return weft_from_f16((uint16_t)words[3]) / weft_nibble_size(row) * (float)(pair & 63) * code +
            weft_from_f16((uint16_t)(words[3] >> 16)) * (float)(pair >> 16);
 }
 

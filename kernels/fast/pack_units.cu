@@ -174,11 +174,11 @@ static __device__ inline void divide(const weft_cuda_unit_packing &packing, uint
     case WEFT_UNIT_NIBBLES:
         if (packing.type == WEFT_CUDA_Q4_0) d[1] = weft_to_f16(weft_from_f16(d[0]) * inverse * -8.0f);
         if (packing.type == WEFT_CUDA_Q4_1) multiply(d + 1, inverse);
-        d[0] = weft_to_f16(weft_from_f16(d[0]) * inverse * 0x1p18f);
+        d[0] = weft_to_f16(weft_from_f16(d[0]) * inverse * weft_nibble_size(row));
         break;
     case WEFT_UNIT_Q4_K:
         if (group > 0) break;
-        d[0] = weft_to_f16(weft_from_f16(d[0]) * inverse * 0x1p18f);
+        d[0] = weft_to_f16(weft_from_f16(d[0]) * inverse * weft_nibble_size(row));
         multiply(d + 1, -inverse);
         break;
     case WEFT_UNIT_Q6_K:
@@ -200,14 +200,14 @@ static __device__ inline void divide(const weft_cuda_unit_packing &packing, uint
     }
 }
 
-/* How many times the row's largest number its power of two is. Scales of nibbles and of Q6_K, times 2^18 or 2^20 and up to 64 or
- * 128 more, must be half floats; so must the other weights. */
-static __device__ inline float room_of(int format) {
+/* How many times the row's largest number its power of two is. Scales of nibbles and of Q6_K, times weft_nibble_size or 2^20 and up
+ * to 64 or 128 more, must be half floats; so must the other weights. */
+static __device__ inline float room_of(int format, int row) {
     switch (format) {
     case WEFT_UNIT_NIBBLES:
-        return 0x1p4f;
+        return weft_nibble_size(row) * 0x1p-14f;
     case WEFT_UNIT_Q4_K:
-        return 0x1p10f;
+        return weft_nibble_size(row) * 0x1p-8f;
     case WEFT_UNIT_Q6_K:
         return 0x1p13f;
     case WEFT_UNIT_Q8_0:
@@ -228,7 +228,7 @@ WEFT_KERNEL(weft_scale_units, weft_cuda_unit_packing, packing) {
             largest =
                 weft_larger_magnitude(largest, bound_of(packing, band + i / WEFT_UNIT_GROUPS * weft_unit_bytes(packing.format), row,
                                                         (int)(i % WEFT_UNIT_GROUPS)));
-        float power = weft_power_below(weft_largest(largest)) * room_of(packing.format);
+        float power = weft_power_below(weft_largest(largest)) * room_of(packing.format, row);
         for (int64_t i = weft_lane(); i < row_units * WEFT_UNIT_GROUPS; i += WEFT_LANES)
             divide(packing, band + i / WEFT_UNIT_GROUPS * weft_unit_bytes(packing.format), row, (int)(i % WEFT_UNIT_GROUPS),
                    weft_inverse_power(power));
