@@ -61,7 +61,7 @@ foreach(source IN LISTS WEFT_SOURCES)
     endif()
   endif()
   # GCC would compute the products of several columns first and add them up later, with all of them on the stack: docs/benchmarks.md.
-  if(source MATCHES "/simd/blocks_avx[a-z0-9]*\\.c$" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  if(source MATCHES "/simd/groups_avx[a-z0-9]*\\.c$" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
     set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -fno-tree-ter -fno-tree-reassoc)
   endif()
   # Most time of the sanitizers' tests goes into these loops.

@@ -153,6 +153,28 @@ static float *multiply(const weft_cpu_kernels *set, const weft_cpu_matrix *packe
     return y;
 }
 
+static int32_t form_with_extra_precision; /* of the set that is tested */
+
+static int32_t extra_form(weft_type type, uint32_t layout) {
+    (void)type, (void)layout;
+    return form_with_extra_precision;
+}
+
+/* A set with the functions for extra precision in place of the others, if it has some. */
+static void with_extra_precision(const weft_cpu_kernels *set, void (*test)(const weft_cpu_kernels *)) {
+    weft_cpu_kernels extra = *set;
+    if (set->multiply_extra == NULL) return;
+    form_with_extra_precision = set->extra_form;
+    extra.multiply = set->multiply_extra;
+    extra.form = extra_form;
+    test(&extra);
+}
+
+/* Columns of floats have all precision. */
+static bool has_products(const weft_cpu_kernels *set, weft_type type) {
+    return set->multiply != set->multiply_extra || weft_type_get(type)->block_elements > 1;
+}
+
 /* The columns as the kernels see them: products with the rows of an identity matrix of a type that has the same form. */
 static float *seen_columns(const weft_cpu_kernels *set, weft_type type, const float *x, int64_t k, int64_t n_columns) {
     bool quantised = weft_type_get(type)->block_elements > 1;
@@ -175,13 +197,14 @@ static float *seen_columns(const weft_cpu_kernels *set, weft_type type, const fl
     return seen;
 }
 
-static void check_columns(const float *x, const float *seen, int64_t k, int64_t n_columns, bool quantised) {
+/* `steps`: of a quantised block's scale, up to its largest magnitude; 0: columns are not quantised. */
+static void check_columns(const float *x, const float *seen, int64_t k, int64_t n_columns, float steps) {
     for (int64_t b = 0; b < k * n_columns; b += 32) {
         float largest = 0.0F;
         for (int64_t i = b; i < b + 32 && i < k * n_columns; i++) largest = fmaxf(largest, fabsf(x[i]));
         for (int64_t i = b; i < b + 32 && i < k * n_columns; i++) {
-            if (quantised) {
-                assert_true(fabsf(x[i] - seen[i]) <= largest / 254.0F * 1.0001F);
+            if (steps > 0.0F) {
+                assert_true(fabsf(x[i] - seen[i]) <= largest / (2.0F * steps) * 1.01F);
             } else {
                 assert_true(x[i] == seen[i]);
             }
@@ -219,13 +242,18 @@ static void check_part(const weft_cpu_kernels *set, const matrix *m, const float
     free_packed(&packed);
 }
 
+static float steps_of(const weft_cpu_kernels *set, weft_type type) {
+    if (weft_type_get(type)->block_elements == 1) return 0.0F;
+    return set->multiply == set->multiply_extra ? 32512.0F : 127.0F;
+}
+
 static void check_type(const weft_cpu_kernels *set, weft_type type, int64_t k) {
     matrix m = random_matrix(type, k, MOST_ROWS);
     weft_cpu_matrix packed = pack(set, &m, MOST_ROWS);
     float *x = nans(k * MOST_COLUMNS);
     for (int64_t i = 0; i < k * MOST_COLUMNS; i++) x[i] = normal() * (i % 7 == 0 ? 8.0F : 1.0F) - (i / k == 5 ? 30.0F : 0.0F);
     float *seen = seen_columns(set, type, x, k, MOST_COLUMNS);
-    check_columns(x, seen, k, MOST_COLUMNS, weft_type_get(type)->block_elements > 1);
+    check_columns(x, seen, k, MOST_COLUMNS, steps_of(set, type));
     float *y = multiply(set, &packed, x, MOST_COLUMNS, 1000);
     check_products(&m, seen, y, MOST_ROWS, MOST_COLUMNS);
     for (size_t r = 0; r < COUNT(row_counts); r++) {
@@ -242,16 +270,22 @@ static void check_type(const weft_cpu_kernels *set, weft_type type, int64_t k) {
 
 static void products_of_set(const weft_cpu_kernels *set) {
     for (size_t t = 0; t < COUNT(types); t++) {
+        if (!has_products(set, types[t])) continue;
         for (size_t l = 0; l < COUNT(lengths); l++) {
             if (lengths[l] % (int64_t)weft_type_get(types[t])->block_elements == 0) check_type(set, types[t], lengths[l]);
         }
     }
 }
 
+static void extra_products_of_set(const weft_cpu_kernels *set) {
+    with_extra_precision(set, products_of_set);
+}
+
 static void test_products(void **state) {
     (void)state;
     seed(1);
     for_each_set(products_of_set);
+    for_each_set(extra_products_of_set);
 }
 
 /* Columns of only zeros, huge, tiny and infinite values and NaN, between ordinary ones. */
@@ -259,6 +293,7 @@ static void extremes_of_set(const weft_cpu_kernels *set) {
     enum { K = 256, N = 33, T = 9 };
     static const float factors[T] = {1.0F, 0.0F, 1e30F, 1e-30F, 1e-42F, -1.0F, 1.0F, 1.0F, 1.0F};
     for (size_t i = 0; i < COUNT(types); i++) {
+        if (!has_products(set, types[i])) continue;
         matrix m = random_matrix(types[i], K, N);
         weft_cpu_matrix packed = pack(set, &m, N);
         float *x = nans((int64_t)K * T);
@@ -283,10 +318,15 @@ static void extremes_of_set(const weft_cpu_kernels *set) {
     }
 }
 
+static void extra_extremes_of_set(const weft_cpu_kernels *set) {
+    with_extra_precision(set, extremes_of_set);
+}
+
 static void test_extremes(void **state) {
     (void)state;
     seed(2);
     for_each_set(extremes_of_set);
+    for_each_set(extra_extremes_of_set);
 }
 
 /* Every set rounds columns to the same bits. Products may differ only by the order of their sums. */

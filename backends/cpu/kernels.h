@@ -25,7 +25,7 @@ typedef struct weft_cpu_softmax_state {
 } weft_cpu_softmax_state;
 
 /* The form in which columns stay floats; what the other forms are is the set's business, but for one thing: WEFT_CPU_BLOCK
- * consecutive values share a scale, the largest magnitude / 127. */
+ * consecutive values share a scale, the largest magnitude / 127, or / 32512 in `extra_form`. */
 #define WEFT_CPU_FORM_FLOATS 0
 #define WEFT_CPU_BLOCK 32
 
@@ -55,6 +55,13 @@ typedef struct weft_cpu_kernels {
      * out. */
     void (*multiply)(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row, int64_t n_rows,
                      float *y, int64_t y_stride);
+
+    /* Or NULL. The same for columns with extra precision (weft/ops/mul_mat.h), which are of form `extra_form`, for every type that
+     * does not keep them as floats. A set without it has each of them twice in the other form: its rounded values, and the rounding
+     * errors. */
+    void (*multiply_extra)(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row, int64_t n_rows,
+                           float *y, int64_t y_stride);
+    int32_t extra_form;
 
     /* One page (or part) of attention for `n_queries` queries that share a KV head: keys and values are `n_positions` consecutive
      * rows of head_dim (F16 or F32). Query i sees the first visible[i] of them (none where it is not

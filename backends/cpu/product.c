@@ -6,8 +6,8 @@
 
 /* Rows unpacked together in exact: few enough to stay in the first two levels of cache. */
 #define BLOCK_ROWS 16
-/* Rows multiplied together where columns have extra precision; the largest tile is no larger. */
-#define EXTRA_ROWS 32
+/* Rows multiplied together where columns are doubled; the largest tile is no larger. */
+#define DOUBLED_ROWS 32
 #define BLOCK_TINY 1e-36f /* a block of no larger values is left as it is */
 
 uint32_t weft_cpu_layout_of(const weft_cpu_kernels *kernels, const weft_place *matrix) {
@@ -33,8 +33,11 @@ static weft_cpu_product describe(const weft_cpu_call *call, const weft_place *ma
     if (!product.fast) return product;
     product.unit = kernels->tile_rows(product.matrix.type, product.matrix.layout);
     product.form = kernels->form(product.matrix.type, product.matrix.layout);
-    product.extra_precision = extra_precision && product.form != WEFT_CPU_FORM_FLOATS && product.unit <= EXTRA_ROWS;
-    if (product.extra_precision) product.n_columns = 2 * n_columns;
+    if (!extra_precision || product.form == WEFT_CPU_FORM_FLOATS) return product;
+    product.has_extra_form = kernels->multiply_extra != NULL;
+    product.is_doubled = !product.has_extra_form && product.unit <= DOUBLED_ROWS;
+    if (product.has_extra_form) product.form = kernels->extra_form;
+    if (product.is_doubled) product.n_columns = 2 * n_columns;
     return product;
 }
 
@@ -43,7 +46,7 @@ static size_t owner_of_columns(const weft_cpu_products *products, size_t index) 
     const weft_cpu_product *product = &products->products[index];
     for (size_t i = 0; i < index; i++) {
         const weft_cpu_product *other = &products->products[i];
-        if (other->fast && other->form == product->form && other->extra_precision == product->extra_precision) return i;
+        if (other->fast && other->form == product->form && other->is_doubled == product->is_doubled) return i;
     }
     return index;
 }
@@ -73,9 +76,11 @@ void weft_cpu_products_init(weft_cpu_products *products, const weft_cpu_call *ca
     take_columns(products, scratch);
     uint64_t column_bytes = (uint64_t)products->k * sizeof(float) * call->device->n_threads;
     products->rows = weft_cpu_take(scratch, column_bytes * BLOCK_ROWS);
-    if (!products->fast || extra_precision == 0) return;
+    bool is_doubled = false;
+    for (size_t i = 0; i < n_inputs; i++) is_doubled = is_doubled || products->products[i].is_doubled;
+    if (!is_doubled) return;
     products->split = weft_cpu_take(scratch, column_bytes * 2);
-    products->parts = weft_cpu_take(scratch, (uint64_t)(EXTRA_ROWS * 2 * n_columns) * sizeof(float) * call->device->n_threads);
+    products->parts = weft_cpu_take(scratch, (uint64_t)(DOUBLED_ROWS * 2 * n_columns) * sizeof(float) * call->device->n_threads);
 }
 
 typedef struct prepare_context {
@@ -134,7 +139,7 @@ static void prepare_chunk(void *user, int64_t chunk, uint32_t thread) {
     for (size_t i = 0; i < p->n_products; i++) {
         const weft_cpu_product *product = &p->products[i];
         if (!product->fast || owner_of_columns(p, i) != i) continue;
-        if (product->extra_precision)
+        if (product->is_doubled)
             for (int64_t t = first; t < first + count; t++) quantise_twice(p, product, x, t, thread);
         else
             p->device->kernels->quantise(product->form, p->k, x, p->k, first, count, p->n_columns, product->columns);
@@ -165,15 +170,15 @@ static void exact_rows(const weft_cpu_products *p, const weft_cpu_matrix *matrix
     }
 }
 
-static void extra_rows(const weft_cpu_products *p, const weft_cpu_product *product, int64_t first_row, int64_t n_rows, float *y,
-                       int64_t y_stride, uint32_t thread) {
-    float *parts = p->parts + (int64_t)thread * EXTRA_ROWS * 2 * p->n_columns;
-    int64_t step = EXTRA_ROWS / product->unit * product->unit;
+static void doubled_rows(const weft_cpu_products *p, const weft_cpu_product *product, int64_t first_row, int64_t n_rows, float *y,
+                         int64_t y_stride, uint32_t thread) {
+    float *parts = p->parts + (int64_t)thread * DOUBLED_ROWS * 2 * p->n_columns;
+    int64_t step = DOUBLED_ROWS / product->unit * product->unit;
     for (int64_t row = first_row; row < first_row + n_rows; row += step) {
         int64_t count = weft_cpu_min(step, first_row + n_rows - row);
-        p->device->kernels->multiply(&product->matrix, product->columns, product->n_columns, row, count, parts, EXTRA_ROWS);
+        p->device->kernels->multiply(&product->matrix, product->columns, product->n_columns, row, count, parts, DOUBLED_ROWS);
         for (int64_t t = 0; t < p->n_columns; t++) {
-            const float *coarse = parts + t * EXTRA_ROWS, *rest = coarse + p->n_columns * EXTRA_ROWS;
+            const float *coarse = parts + t * DOUBLED_ROWS, *rest = coarse + p->n_columns * DOUBLED_ROWS;
             for (int64_t i = 0; i < count; i++) y[row + i + t * y_stride] = coarse[i] + rest[i];
         }
     }
@@ -182,8 +187,11 @@ static void extra_rows(const weft_cpu_products *p, const weft_cpu_product *produ
 void weft_cpu_products_rows(const weft_cpu_products *products, size_t index, int64_t first_row, int64_t n_rows, float *y,
                             int64_t y_stride, uint32_t thread) {
     const weft_cpu_product *product = &products->products[index];
-    if (product->extra_precision)
-        extra_rows(products, product, first_row, n_rows, y, y_stride, thread);
+    if (product->is_doubled)
+        doubled_rows(products, product, first_row, n_rows, y, y_stride, thread);
+    else if (product->has_extra_form)
+        products->device->kernels->multiply_extra(&product->matrix, product->columns, products->n_columns, first_row, n_rows,
+                                                  y + first_row, y_stride);
     else if (product->fast)
         products->device->kernels->multiply(&product->matrix, product->columns, products->n_columns, first_row, n_rows,
                                             y + first_row, y_stride);

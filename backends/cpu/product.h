@@ -9,10 +9,11 @@
 typedef struct weft_cpu_product {
     weft_cpu_matrix matrix;
     bool fast;
-    bool extra_precision; /* fast: each column is quantised as two, its rounded values and the rounding errors */
-    int64_t unit;         /* chunks have a multiple of this many rows */
-    int32_t form;         /* fast: of the quantised columns */
-    int64_t n_columns;    /* fast: quantised columns; extra precision: the rounded values, then the rounding errors */
+    bool is_doubled;     /* fast, extra precision: each column is quantised as two, its rounded values and the rounding errors */
+    bool has_extra_form; /* fast, extra precision: columns are of the kernel set's extra form */
+    int64_t unit;        /* chunks have a multiple of this many rows */
+    int32_t form;        /* fast: of the quantised columns */
+    int64_t n_columns;   /* fast: quantised columns; doubled: the rounded values, then the rounding errors */
     void *columns;
 } weft_cpu_product;
 
@@ -28,9 +29,8 @@ typedef struct weft_cpu_products {
     float epsilon;
     float *normed;
     float *rows;  /* exact: unpacked rows, a block for each thread */
-    float *split; /* extra precision: the two parts of a column, for each thread */
-    float *
-        parts; /* extra precision: products with the rounded values and with the rounding errors, a block of rows for each thread */
+    float *split; /* doubled columns: the two parts of a column, for each thread */
+    float *parts; /* doubled: products with the rounded values and with the rounding errors, a block of rows for each thread */
 } weft_cpu_products;
 
 /* The layout of a matrix, or the one it will get. */

@@ -15,6 +15,10 @@ void weft_avx2_multiply_blocks(const weft_cpu_matrix *matrix, const void *column
                                int64_t n_rows, float *y, int64_t y_stride);
 void weft_avxvnni_multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,
                                   int64_t n_rows, float *y, int64_t y_stride);
+void weft_avx2_multiply_wide(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,
+                             int64_t n_rows, float *y, int64_t y_stride);
+void weft_avxvnni_multiply_wide(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,
+                                int64_t n_rows, float *y, int64_t y_stride);
 extern const bool weft_avxvnni_compiled; /* whether the compiler knows AVX-VNNI; else the function above is as AVX2's */
 
 typedef __m256 vec;

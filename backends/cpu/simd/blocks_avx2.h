@@ -1,5 +1,5 @@
 /* Quantised weights by quantised columns in AVX2, and in AVX-VNNI where the includer is compiled for it: a tile of 8 rows by up to
- * 4 columns at once, for any number of columns. Sums of a block are whole numbers, so both give the same bits.
+ * 4 columns at once. Sums of a block are whole numbers, so both give the same bits. groups_avx2.h has any number of columns.
  */
 #ifndef WEFT_CPU_BLOCKS_AVX2_H
 #define WEFT_CPU_BLOCKS_AVX2_H
@@ -133,6 +133,17 @@ INLINE __m256i group_weights(const kind type, const planes *tile, int64_t b, con
     return weights;
 }
 
+/* Where a block's weights come from. */
+typedef struct block_weights {
+    const planes *tile;
+    int64_t b;
+    const __m256i *unpacked; /* of all groups, or NULL */
+} block_weights;
+
+INLINE __m256i weights_of(const kind type, const block_weights *block, const int g) {
+    return block->unpacked ? block->unpacked[g] : group_weights(type, block->tile, block->b, g);
+}
+
 /* A column's values 4g .. 4g + 3 for each row, with the signs of weights that have one. */
 INLINE __m256i group_values(const kind type, const char *x, int c, int g, __m256i weights) {
     __m256i values = _mm256_set1_epi32((int)weft_cpu_load_u32(x + c * 32 + 4 * g));
@@ -146,13 +157,13 @@ INLINE __m256i factor_of_half(__m256i factors) {
 }
 
 /* The sums of products of groups first .. last - 1, times `factors` if there are any, added to `products`. */
-INLINE void add_run(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const int first,
+INLINE void add_run(const kind type, const int n_columns, const block_weights *block, const char *x, const int first,
                     const int last, const __m256i *factors, __m256i *products) {
     __m256i sums[GROUP];
     for (int c = 0; c < n_columns; c++) sums[c] = factors ? _mm256_setzero_si256() : products[c];
 #pragma GCC unroll 8
     for (int g = first; g < last; g++) {
-        __m256i weights = group_weights(type, tile, b, g), magnitudes = type.run ? weights : _mm256_abs_epi8(weights);
+        __m256i weights = weights_of(type, block, g), magnitudes = type.run ? weights : _mm256_abs_epi8(weights);
 #pragma GCC unroll 4
         for (int c = 0; c < n_columns; c++)
             sums[c] = _mm256_dpbusd_avx_epi32(sums[c], magnitudes, group_values(type, x, c, g, weights));
@@ -164,26 +175,26 @@ INLINE void add_run(const kind type, const int n_columns, const planes *tile, in
 
 /* Adds the products of groups first .. last - 1 to `products`, which then hold 32-bit sums. `factors`: 16-bit, of either half, each
  * in both places of its row; NULL: 1. */
-INLINE void add_groups(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const int first,
+INLINE void add_groups(const kind type, const int n_columns, const block_weights *block, const char *x, const int first,
                        const int last, const __m256i *factors, __m256i *products) {
     if (type.scales == WEFT_CPU_SUB_SCALE_16) {
-        add_run(type, n_columns, tile, b, x, 0, 4, factors, products);
-        add_run(type, n_columns, tile, b, x, 4, 8, factors, products);
+        add_run(type, n_columns, block, x, 0, 4, factors, products);
+        add_run(type, n_columns, block, x, 4, 8, factors, products);
     } else {
-        add_run(type, n_columns, tile, b, x, first, last, factors, products);
+        add_run(type, n_columns, block, x, first, last, factors, products);
     }
 }
 #else
 /* Adds the products of groups first .. last - 1 to `products`, which then hold 32-bit sums. `factors`: 16-bit, of either half, each
  * in both places of its row; NULL: 1. */
-INLINE void add_groups(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const int first,
+INLINE void add_groups(const kind type, const int n_columns, const block_weights *block, const char *x, const int first,
                        const int last, const __m256i *factors, __m256i *products) {
     const __m256i one = _mm256_set1_epi16(1);
     __m256i sums[GROUP];
     const int run = type.run ? type.run : 1;
 #pragma GCC unroll 8
     for (int g = first; g < last; g++) {
-        __m256i weights = group_weights(type, tile, b, g), magnitudes = type.run ? weights : _mm256_abs_epi8(weights);
+        __m256i weights = weights_of(type, block, g), magnitudes = type.run ? weights : _mm256_abs_epi8(weights);
 #pragma GCC unroll 4
         for (int c = 0; c < n_columns; c++) {
             __m256i pairs = _mm256_maddubs_epi16(magnitudes, group_values(type, x, c, g, weights));
@@ -213,13 +224,13 @@ INLINE __m256 half_sum(const char *half_sums, bool high) {
     return _mm256_set1_ps(high ? weft_cpu_high_sum(both) : weft_cpu_low_sum(both));
 }
 
-INLINE void add_block(const kind type, const int n_columns, const planes *tile, int64_t b, const char *x, const __m256 *scale,
-                      const int first, const int last, __m256 *sums) {
+INLINE void add_part(const kind type, const int n_columns, const block_weights *block, const char *x, const __m256 *scale,
+                     const int first, const int last, __m256 *sums) {
     const char *scales = x + n_columns * 32, *column_sums = x + n_columns * 36, *half_sums = x + n_columns * 40;
     __m256i products[GROUP];
 #pragma GCC unroll 4
     for (int c = 0; c < n_columns; c++) products[c] = offset_product(type, half_sums + 4 * c, first == 0, last == 8);
-    add_groups(type, n_columns, tile, b, x, first, last, NULL, products);
+    add_groups(type, n_columns, block, x, first, last, NULL, products);
 #pragma GCC unroll 4
     for (int c = 0; c < n_columns; c++) {
         __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(products[c]), scale[first == 4]);
@@ -229,6 +240,17 @@ INLINE void add_block(const kind type, const int n_columns, const planes *tile, 
             scaled = _mm256_fmadd_ps(scale[2 + (first == 4)], half_sum(half_sums + 4 * c, first == 4), scaled);
         }
         sums[c] = _mm256_fmadd_ps(scaled, broadcast_float(scales + 4 * c), sums[c]);
+    }
+}
+
+/* A block with the scales of block_scales. */
+INLINE void add_block(const kind type, const int n_columns, const block_weights *block, const char *x, const __m256 *scale,
+                      __m256 *sums) {
+    if (type.scales == WEFT_CPU_SUB_MIN_16) {
+        add_part(type, n_columns, block, x, scale, 0, 4, sums);
+        add_part(type, n_columns, block, x, scale, 4, 8, sums);
+    } else {
+        add_part(type, n_columns, block, x, scale, 0, 8, sums);
     }
 }
 
@@ -273,38 +295,53 @@ INLINE __m256i both_places(__m256i pairs, const bool second) {
     return _mm256_shuffle_epi8(pairs, second ? _mm256_add_epi8(first_places, two) : first_places);
 }
 
-/* Subtracts minimums times the sums of a superblock's columns. */
-INLINE void subtract_minimums(const int n_columns, const planes *tile, int64_t f, const parts *numbers, const char *group,
-                              __m256 *sums) {
+/* What is subtracted of a superblock for each unit of a column's sums. */
+INLINE void minimums_of(const planes *tile, int64_t f, const parts *numbers, __m256 *minimums) {
     __m256 m = load_f16(tile->m + f * 2 * ROWS);
 #pragma GCC unroll 8
+    for (int sub = 0; sub < 8; sub++) minimums[sub] = _mm256_mul_ps(m, bytes_as_floats(numbers->minimum[sub]));
+}
+
+/* Subtracts minimums times the sums of a superblock's columns. */
+INLINE void subtract_minimums(const int n_columns, const __m256 *minimums, const char *group, __m256 *sums) {
+#pragma GCC unroll 8
     for (int sub = 0; sub < 8; sub++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
-        __m256 minimum = _mm256_mul_ps(m, bytes_as_floats(numbers->minimum[sub]));
 #pragma GCC unroll 4
         for (int c = 0; c < n_columns; c++)
-            sums[c] = _mm256_fnmadd_ps(minimum, broadcast_float(group + n_columns * 36 + 4 * c), sums[c]);
+            sums[c] = _mm256_fnmadd_ps(minimums[sub], broadcast_float(group + n_columns * 36 + 4 * c), sums[c]);
     }
 }
 
-/* The sums of block `b` times its scales, and times the columns' scales, added to `sums`. */
-INLINE void add_whole_block(const kind type, const int n_columns, const planes *tile, int64_t b, const parts *numbers,
+/* The scales of a block as `add_groups` wants them, and of its halves. */
+typedef struct whole_scales {
+    __m256i factors[2], halves;
+} whole_scales;
+
+INLINE whole_scales whole_scales_of(const kind type, const planes *tile, int64_t b, const parts *numbers) {
+    whole_scales scales;
+    if (type.scales == WEFT_CPU_SUB_MIN) {
+        scales.halves = _mm256_setzero_si256();
+        scales.factors[0] = scales.factors[1] = pairs_of_bytes(numbers->scale[b % 8]);
+    } else {
+        scales.halves = scales_of_halves(tile, b);
+        scales.factors[0] = both_places(scales.halves, false);
+        scales.factors[1] = both_places(scales.halves, true);
+    }
+    return scales;
+}
+
+/* The sums of a block times its scales, and times the columns' scales, added to `sums`. */
+INLINE void add_whole_block(const kind type, const int n_columns, const block_weights *block, const whole_scales *of_block,
                             const char *x, __m256 *sums) {
     const char *scales = x + n_columns * 32, *half_sums = x + n_columns * 40;
-    __m256i factors[2], halves = _mm256_setzero_si256(), products[GROUP];
-    if (type.scales == WEFT_CPU_SUB_MIN) {
-        factors[0] = factors[1] = pairs_of_bytes(numbers->scale[b % 8]);
-    } else {
-        halves = scales_of_halves(tile, b);
-        factors[0] = both_places(halves, false);
-        factors[1] = both_places(halves, true);
-    }
+    __m256i products[GROUP];
 #pragma GCC unroll 4
     for (int c = 0; c < n_columns; c++) products[c] = _mm256_setzero_si256();
-    add_groups(type, n_columns, tile, b, x, 0, 8, factors, products);
+    add_groups(type, n_columns, block, x, 0, 8, of_block->factors, products);
 #pragma GCC unroll 4
     for (int c = 0; c < n_columns; c++) {
         if (type.offset > 0) {
-            __m256i offset = _mm256_madd_epi16(_mm256_set1_epi32((int)weft_cpu_load_u32(half_sums + 4 * c)), halves);
+            __m256i offset = _mm256_madd_epi16(_mm256_set1_epi32((int)weft_cpu_load_u32(half_sums + 4 * c)), of_block->halves);
             products[c] = _mm256_sub_epi32(products[c], _mm256_slli_epi32(offset, type.offset == 32 ? 5 : 2));
         }
         sums[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[c]), broadcast_float(scales + 4 * c), sums[c]);
@@ -317,13 +354,17 @@ INLINE void tile_of_superblocks(const kind type, const int n_columns, const plan
     for (int64_t f = 0; f < n_blocks / 8; f++) {
         __m256 d = load_f16(tile->d + f * 2 * ROWS), of_superblock[GROUP];
         if (type.scales == WEFT_CPU_SUB_MIN) {
+            __m256 minimums[8];
             superblock_parts(tile, f, &numbers);
-            subtract_minimums(n_columns, tile, f, &numbers, group, sums);
+            minimums_of(tile, f, &numbers, minimums);
+            subtract_minimums(n_columns, minimums, group, sums);
         }
         for (int c = 0; c < n_columns; c++) of_superblock[c] = _mm256_setzero_ps();
         for (int64_t b = 8 * f; b < 8 * f + 8; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
+            const block_weights block = {tile, b, NULL};
+            const whole_scales scales = whole_scales_of(type, tile, b, &numbers);
             prefetch_block(type, tile, b);
-            add_whole_block(type, n_columns, tile, b, &numbers, group, of_superblock);
+            add_whole_block(type, n_columns, &block, &scales, group, of_superblock);
         }
         for (int c = 0; c < n_columns; c++) sums[c] = _mm256_fmadd_ps(d, of_superblock[c], sums[c]);
     }
@@ -332,27 +373,16 @@ INLINE void tile_of_superblocks(const kind type, const int n_columns, const plan
 INLINE void tile_of_blocks(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group,
                            __m256 *sums) {
     for (int64_t b = 0; b < n_blocks; b++, group += n_columns * WEFT_CPU_BLOCK_BYTES) {
+        const block_weights block = {tile, b, NULL};
         __m256 scale[4];
         prefetch_block(type, tile, b);
         block_scales(type, tile, b, scale);
-        if (type.scales == WEFT_CPU_SUB_MIN_16) {
-            add_block(type, n_columns, tile, b, group, scale, 0, 4, sums);
-            add_block(type, n_columns, tile, b, group, scale, 4, 8, sums);
-        } else {
-            add_block(type, n_columns, tile, b, group, scale, 0, 8, sums);
-        }
+        add_block(type, n_columns, &block, group, scale, sums);
     }
 }
 
 /* y[0 .. rows - 1] of each column of a group. */
-INLINE void store_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group, float *y,
-                        int64_t y_stride, int64_t rows) {
-    __m256 sums[GROUP];
-    for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
-    if (has_whole_scales(type))
-        tile_of_superblocks(type, n_columns, tile, n_blocks, group, sums);
-    else
-        tile_of_blocks(type, n_columns, tile, n_blocks, group, sums);
+INLINE void store_sums(const int n_columns, const __m256 *sums, float *y, int64_t y_stride, int64_t rows) {
     for (int c = 0; c < n_columns; c++) {
         float values[ROWS];
         _mm256_storeu_ps(values, sums[c]);
@@ -360,48 +390,15 @@ INLINE void store_group(const kind type, const int n_columns, const planes *tile
     }
 }
 
-typedef void (*group_function)(const planes *, int64_t, const char *, float *, int64_t, int64_t);
-
-#define DEFINE(type, n)                                                                                                            \
-    static void group_##type##_##n(const planes *tile, int64_t n_blocks, const char *group, float *y, int64_t y_stride,            \
-                                   int64_t rows) {                                                                                 \
-        store_group(KIND_##type, n, tile, n_blocks, group, y, y_stride, rows);                                                     \
-    }
-#define DEFINE_TYPE(type) DEFINE(type, 1) DEFINE(type, 2) DEFINE(type, 3) DEFINE(type, 4)
-DEFINE_TYPE(Q4_0)
-DEFINE_TYPE(Q4_1)
-DEFINE_TYPE(Q5_0)
-DEFINE_TYPE(Q5_1)
-DEFINE_TYPE(Q8_0)
-DEFINE_TYPE(Q2_K)
-DEFINE_TYPE(Q3_K)
-DEFINE_TYPE(Q4_K)
-DEFINE_TYPE(Q5_K)
-DEFINE_TYPE(Q6_K)
-DEFINE_TYPE(IQ4_NL)
-DEFINE_TYPE(IQ4_XS)
-DEFINE_TYPE(MXFP4)
-
-#define ROW(type) [WEFT_##type] = {group_##type##_1, group_##type##_2, group_##type##_3, group_##type##_4}
-static const group_function functions[WEFT_TYPE_COUNT][GROUP] = {
-    ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1),   ROW(Q8_0),   ROW(Q2_K),  ROW(Q3_K),
-    ROW(Q4_K), ROW(Q5_K), ROW(Q6_K), ROW(IQ4_NL), ROW(IQ4_XS), ROW(MXFP4),
-};
-
-static void multiply_blocks(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row,
-                            int64_t n_rows, float *y, int64_t y_stride) {
-    weft_cpu_tile places = weft_cpu_tile_measure(weft_cpu_format_get(matrix->type), matrix->k, ROWS);
-    int64_t n_blocks = matrix->k / WEFT_CPU_BLOCK, end = first_row + n_rows;
-    for (int64_t row = first_row; row < end; row += ROWS) {
-        const uint8_t *at = (const uint8_t *)matrix->data + (size_t)(row / ROWS) * places.bytes;
-        planes tile = {at, at + places.high, at + places.sub, at + places.d, at + places.m};
-        for (int64_t c = 0; c < n_columns; c += GROUP) {
-            weft_cpu_place place = weft_cpu_group(c, n_columns, GROUP, n_blocks);
-            functions[matrix->type][place.width - 1](&tile, n_blocks, (const char *)columns + place.offset,
-                                                     y + (row - first_row) + c * y_stride, y_stride,
-                                                     end - row < ROWS ? end - row : ROWS);
-        }
-    }
+INLINE void multiply_group(const kind type, const int n_columns, const planes *tile, int64_t n_blocks, const char *group, float *y,
+                           int64_t y_stride, int64_t rows) {
+    __m256 sums[GROUP];
+    for (int c = 0; c < n_columns; c++) sums[c] = _mm256_setzero_ps();
+    if (has_whole_scales(type))
+        tile_of_superblocks(type, n_columns, tile, n_blocks, group, sums);
+    else
+        tile_of_blocks(type, n_columns, tile, n_blocks, group, sums);
+    store_sums(n_columns, sums, y, y_stride, rows);
 }
 
 #endif

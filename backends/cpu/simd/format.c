@@ -411,6 +411,7 @@ int32_t weft_cpu_form(weft_type type, uint32_t layout) {
 }
 
 size_t weft_cpu_columns_bytes(int32_t form, int64_t k, int64_t n_columns) {
-    size_t column = form == WEFT_CPU_FORM_FLOATS ? (size_t)k * sizeof(float) : (size_t)(k / WEFT_CPU_BLOCK) * WEFT_CPU_BLOCK_BYTES;
+    size_t block = form == WEFT_CPU_WIDE_BLOCKS ? WEFT_CPU_WIDE_BLOCK_BYTES : WEFT_CPU_BLOCK_BYTES;
+    size_t column = form == WEFT_CPU_FORM_FLOATS ? (size_t)k * sizeof(float) : (size_t)(k / WEFT_CPU_BLOCK) * block;
     return column * (size_t)n_columns;
 }

@@ -23,7 +23,10 @@ static int64_t tile_rows(weft_type type, uint32_t layout) {
 
 static void quantise(int32_t form, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count, int64_t n_columns,
                      void *columns) {
-    weft_cpu_quantise(GROUP, form, k, x, x_stride, first, count, n_columns, columns);
+    if (form == WEFT_CPU_WIDE_BLOCKS)
+        weft_cpu_quantise_wide(GROUP, k, x, x_stride, first, count, n_columns, columns);
+    else
+        weft_cpu_quantise(GROUP, form, k, x, x_stride, first, count, n_columns, columns);
 }
 
 static void multiply(const weft_cpu_matrix *matrix, const void *columns, int64_t n_columns, int64_t first_row, int64_t n_rows,
@@ -44,15 +47,16 @@ static void multiply_vnni(const weft_cpu_matrix *matrix, const void *columns, in
     }
 }
 
-#define SET(name_, available_, multiply_)                                                                                          \
+#define SET(name_, available_, multiply_, multiply_wide_)                                                                          \
     {                                                                                                                              \
         .name = (name_), .available = (available_), .layout = weft_cpu_layout_rows_8, .pack = weft_cpu_pack,                       \
         .unpack_row = weft_cpu_unpack_row, .tile_rows = tile_rows, .form = weft_cpu_form, .columns_bytes = weft_cpu_columns_bytes, \
-        .quantise = quantise, .multiply = (multiply_), .attend = attend, .rms_norm = rms_norm, .gated = gated, .to_f16 = to_f16,   \
+        .quantise = quantise, .multiply = (multiply_), .extra_form = WEFT_CPU_WIDE_BLOCKS, .multiply_extra = (multiply_wide_),     \
+        .attend = attend, .rms_norm = rms_norm, .gated = gated, .to_f16 = to_f16,                                                  \
     }
 
-const weft_cpu_kernels weft_cpu_kernels_avx2 = SET("avx2", available, multiply);
-const weft_cpu_kernels weft_cpu_kernels_avxvnni = SET("avxvnni", vnni_available, multiply_vnni);
+const weft_cpu_kernels weft_cpu_kernels_avx2 = SET("avx2", available, multiply, weft_avx2_multiply_wide);
+const weft_cpu_kernels weft_cpu_kernels_avxvnni = SET("avxvnni", vnni_available, multiply_vnni, weft_avxvnni_multiply_wide);
 #else
 typedef int weft_no_avx2_kernels;
 #endif

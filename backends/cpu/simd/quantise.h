@@ -43,4 +43,57 @@ static inline void weft_cpu_quantise(int64_t group, int32_t form, int64_t k, con
     }
 }
 
+/* Where a column's block lies among columns of form WEFT_CPU_WIDE_BLOCKS. */
+typedef struct weft_cpu_wide_slot {
+    int16_t *quants; /* or two int8 each */
+    float *scale;
+    int32_t *half_sums[2];
+    bool is_alone;
+} weft_cpu_wide_slot;
+
+static inline void weft_cpu_quantise_wide_block(const float *x, const weft_cpu_wide_slot *slot) {
+    uint32_t largest_bits = 0;
+    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
+        uint32_t bits = (uint32_t)weft_real_to_bits(x[i]) & 0x7fffffffU;
+        largest_bits = bits > largest_bits ? bits : largest_bits; /* as an integer, so that NaN counts as the largest */
+    }
+    float largest = weft_bits_to_real((int32_t)largest_bits);
+    bool is_tiny = largest < WEFT_CPU_TINY, is_finite = largest_bits < 0x7f800000U;
+    float inverse = is_tiny || !is_finite ? 0.0F : (float)WEFT_CPU_WIDE_LARGEST / largest;
+    int8_t *high = (int8_t *)slot->quants, *low = high + WEFT_CPU_BLOCK;
+    for (size_t half = 0; half < 2; half++) {
+        int sum = 0;
+        for (size_t i = half * 16; i < half * 16 + 16; i++) {
+            int q = inverse == 0.0F ? 0 : (int)((x[i] * inverse + 12582912.0F) - 12582912.0F);
+            sum += q;
+            if (slot->is_alone) {
+                int part = (q + 127 + WEFT_CPU_WIDE_BASE * 128) / WEFT_CPU_WIDE_BASE - 128; /* to nearest */
+                high[i] = (int8_t)part;
+                low[i] = (int8_t)(q - WEFT_CPU_WIDE_BASE * part);
+            } else {
+                slot->quants[i] = (int16_t)q;
+            }
+        }
+        *slot->half_sums[half] = sum;
+    }
+    /* Infinity and NaN reach the result through the scale: 0 * scale is NaN. */
+    *slot->scale = is_tiny ? 0.0F : is_finite ? largest / (float)WEFT_CPU_WIDE_LARGEST : weft_bits_to_real(0x7fc00000);
+}
+
+static inline void weft_cpu_quantise_wide(int64_t group, int64_t k, const float *x, int64_t x_stride, int64_t first, int64_t count,
+                                          int64_t n_columns, void *columns) {
+    for (int64_t t = first; t < first + count; t++) {
+        int64_t c = t % group, w = n_columns - (t - c) < group ? n_columns - (t - c) : group;
+        char *at = (char *)columns + (size_t)((t - c) * (k / WEFT_CPU_BLOCK)) * WEFT_CPU_WIDE_BLOCK_BYTES;
+        for (int64_t b = 0; b < k / WEFT_CPU_BLOCK; b++, at += w * WEFT_CPU_WIDE_BLOCK_BYTES) {
+            int32_t *sums = (int32_t *)(void *)(at + w * 68) + c;
+            const weft_cpu_wide_slot slot = {.quants = (int16_t *)(void *)at + c * WEFT_CPU_BLOCK,
+                                             .scale = (float *)(void *)(at + w * 64) + c,
+                                             .half_sums = {sums, sums + w},
+                                             .is_alone = w == 1};
+            weft_cpu_quantise_wide_block(x + t * x_stride + b * WEFT_CPU_BLOCK, &slot);
+        }
+    }
+}
+
 #endif

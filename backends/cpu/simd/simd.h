@@ -13,6 +13,10 @@
  *
  * Columns of form WEFT_CPU_BLOCKS: groups of up to `group` columns; in a group of w, for each block of 32 values: [w][32] int8,
  * then [w] F32 scales, [w] F32 sums of the block's values (scale times int8), [w] pairs of int16 sums of either half's int8.
+ *
+ * Of form WEFT_CPU_WIDE_BLOCKS, which has extra precision: [w][32] int16, then [w] F32 scales, [w] int32 sums of the low half's
+ * int16 and [w] of the high half's. A column that is alone in its group has [32] int8 and [32] int8 in place of int16: 255 times
+ * the first plus the second.
  */
 #ifndef WEFT_CPU_SIMD_H
 #define WEFT_CPU_SIMD_H
@@ -22,8 +26,12 @@
 #include "backends/cpu/kernels.h"
 
 #define WEFT_CPU_BLOCKS 1
+#define WEFT_CPU_WIDE_BLOCKS 2
 
-#define WEFT_CPU_BLOCK_BYTES 44 /* of one column's block in form WEFT_CPU_BLOCKS */
+#define WEFT_CPU_BLOCK_BYTES 44      /* of one column's block in form WEFT_CPU_BLOCKS */
+#define WEFT_CPU_WIDE_BLOCK_BYTES 76 /* in form WEFT_CPU_WIDE_BLOCKS */
+#define WEFT_CPU_WIDE_BASE 255       /* how many times its first int8 counts: so both are from -127 to 127 */
+#define WEFT_CPU_WIDE_LARGEST 32512  /* number: 127 times 255 and 127 */
 
 /* How the scales of a quantised type work: value = scale * (q - offset), scale * codebook[q], or scale * q + minimum. */
 typedef enum weft_cpu_scales {
