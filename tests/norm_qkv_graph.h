@@ -4,9 +4,9 @@
 
 #include "weft/ops/ports.h"
 
-/* Weights are of Q8_0. The cache has `n_pages` pages for keys and values together. */
+/* Weights are of Q8_0. The cache has `n_pages` pages for keys and values together. `n_sequences` 0 means 1. */
 typedef struct norm_qkv_shape {
-    int64_t k, n_rows, n_heads, n_kv_heads, n_dims, page_size, n_pages, sequence_words;
+    int64_t k, n_rows, n_heads, n_kv_heads, n_dims, page_size, n_pages, sequence_words, n_sequences;
     int32_t head_dim, order;
     bool has_biases, has_norms;
     weft_type kv_type;
@@ -21,7 +21,8 @@ static inline weft_value add_norm_qkv(builder *b, const norm_qkv_shape *s) {
     for (size_t i = 0; i < WEFT_MAX_INPUTS; i++) inputs[i] = WEFT_NONE;
     inputs[WEFT_NORM_QKV_X] = add_leaf(b, weft_graph_input, "x", WEFT_F32, s->k, s->n_rows, 1, 1);
     inputs[WEFT_NORM_QKV_ROWS] = add_leaf(b, weft_graph_input, "rows", WEFT_I32, WEFT_ROW_WORDS, s->n_rows, 1, 1);
-    inputs[WEFT_NORM_QKV_SEQUENCES] = add_leaf(b, weft_graph_state, "sequences", WEFT_I32, s->sequence_words, 1, 1, 1);
+    inputs[WEFT_NORM_QKV_SEQUENCES] =
+        add_leaf(b, weft_graph_state, "sequences", WEFT_I32, s->sequence_words, s->n_sequences > 0 ? s->n_sequences : 1, 1, 1);
     inputs[WEFT_NORM_QKV_NORM] = add_leaf(b, weft_graph_weight, "n", WEFT_F32, s->k, 1, 1, 1);
     inputs[WEFT_NORM_QKV_Q] = add_leaf(b, weft_graph_weight, "qq", WEFT_Q8_0, s->k, n_q, 1, 1);
     inputs[WEFT_NORM_QKV_K] = add_leaf(b, weft_graph_weight, "kq", WEFT_Q8_0, s->k, n_kv, 1, 1);

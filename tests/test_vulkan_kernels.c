@@ -422,8 +422,8 @@ static void test_dots_need_an_instruction(void **state) {
 /* ---- Units: Q, K and V rotate and store in the dispatch of the products, where nothing hinders it ---- */
 
 static size_t dispatches_of_qkv(const place *p, int32_t head_dim, int32_t order, bool has_norms) {
-    const norm_qkv_shape shape = {256,      2,     2,     2,         head_dim, 16, 4, WEFT_SEQUENCE_PAGES + 2,
-                                  head_dim, order, false, has_norms, WEFT_F16};
+    const norm_qkv_shape shape = {256, 2,        2,     2,     head_dim,  16,      4, WEFT_SEQUENCE_PAGES + 2,
+                                  1,   head_dim, order, false, has_norms, WEFT_F16};
     const weft_store_options options = {.precision = WEFT_FAST, .forced = forced, .n_forced = n_forced};
     weft_plan_info info = {0};
     weft_store *store = NULL;
