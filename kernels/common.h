@@ -80,6 +80,11 @@ struct alignas(16) weft_four {
     float values[4];
 };
 
+/* The compiler no longer knows what the number is computed from: it neither computes it anew nor keeps what follows from it. */
+template <typename T> static __device__ inline void weft_forget(T &number) {
+    asm volatile("" : "+r"(number));
+}
+
 /* Prefetches a cache line of 128 bytes. */
 static __device__ inline void weft_prefetch(const void *memory) {
 #ifdef __CUDA_ARCH__

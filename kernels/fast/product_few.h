@@ -100,10 +100,6 @@ struct weft_few_lane {
     int slots, barriers;          /* the warp's */
 };
 
-static __device__ inline void weft_keep(int &value) {
-    asm volatile("" : "+r"(value)); /* the compiler no longer knows what it is computed from */
-}
-
 static __device__ inline weft_few_lane weft_few_lane_of(const weft_cuda_product &product, const weft_few &few) {
     int lane = weft_lane(), own = lane / 4 < few.n_columns ? lane / 4 : 0, first = lane % 4 * 2;
     weft_few_lane made;
@@ -115,14 +111,14 @@ static __device__ inline weft_few_lane weft_few_lane_of(const weft_cuda_product 
     made.n_columns = few.n_columns - first;
     made.slots = few.warp * product.n_slots * product.slot_bytes;
     made.barriers = product.places.barriers + few.warp * product.n_slots * 8;
-    weft_keep(made.columns);
-    weft_keep(made.scales);
-    weft_keep(made.sums);
-    weft_keep(made.scale_stride);
-    weft_keep(made.sum_stride);
-    weft_keep(made.n_columns);
-    weft_keep(made.slots);
-    weft_keep(made.barriers);
+    weft_forget(made.columns);
+    weft_forget(made.scales);
+    weft_forget(made.sums);
+    weft_forget(made.scale_stride);
+    weft_forget(made.sum_stride);
+    weft_forget(made.n_columns);
+    weft_forget(made.slots);
+    weft_forget(made.barriers);
     return made;
 }
 
@@ -164,7 +160,7 @@ static __device__ inline void weft_few_work(const weft_cuda_product &product, co
     int slot = 0, round = 0, next_part = few.round_parts, before = 0, set = 0; /* before: units before the round */
     int n_units = few.n_units, n_slots = product.n_slots, slot_bytes = product.slot_bytes;
     uint32_t parities = 0;
-    weft_keep(n_units);
+    weft_forget(n_units);
     for (int number = 0;; number++) {
         if (number > 0 && number % WEFT_LANES == 0)
             packed = weft_few_packed(product, few, weft_few_item_of(few, number + weft_lane()));

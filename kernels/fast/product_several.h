@@ -42,12 +42,6 @@ static __device__ inline weft_several weft_several_begin(const weft_cuda_several
     return several;
 }
 
-static __device__ inline void weft_several_fix(int &value) {
-    asm volatile(
-        ""
-        : "+r"(value)); /* the compiler no longer knows what it is computed from, so it keeps nothing that follows from it */
-}
-
 /* With all threads of the block, before a barrier of the block. */
 static __device__ inline void weft_several_begin_memory(const weft_cuda_several &argument, const weft_several &several,
                                                         int n_sums) {
@@ -252,7 +246,7 @@ struct weft_several_results {
 static __device__ inline void weft_several_aim(const weft_cuda_several &argument, int first_group, weft_several_results &results) {
     const weft_cuda_product &product = argument.product;
     const float *factors = (const float *)argument.factors + product.n_columns - results.n_columns;
-    weft_several_fix(results.stride); /* else addresses are kept from here to where results are stored */
+    weft_forget(results.stride); /* else addresses are kept from here to where results are stored */
 #pragma unroll
     for (int i = 0; i < WEFT_SEVERAL_FINISHED; i++) {
 #pragma unroll
@@ -283,7 +277,7 @@ static __device__ inline void weft_several_end_sums(int first_group, const weft_
 template <int GROUPS>
 static __device__ inline void weft_several_store(const weft_cuda_product &product, bool has_bias, int first_group,
                                                  weft_several_results &results, const float (&sums)[GROUPS][4]) {
-    weft_several_fix(results.stride);
+    weft_forget(results.stride);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         weft_result result = results.rows[j / 2];
@@ -305,7 +299,7 @@ static __device__ inline void weft_several_keep_slice(const weft_cuda_product &p
                                                       const weft_several_results &results, float *slice,
                                                       const float (&sums)[GROUPS][4]) {
     int rows = (int)weft_slice_rows(product);
-    weft_several_fix(rows);
+    weft_forget(rows);
 #pragma unroll
     for (int i = 0; i < WEFT_SEVERAL_FINISHED; i++) {
 #pragma unroll
@@ -326,7 +320,7 @@ static __device__ inline void weft_several_finish(const weft_cuda_several &argum
     const weft_band at = weft_band_of(product, band);
     const bool has_bias = product.matrices[at.matrix].bias != 0;
     int lane = weft_lane();
-    weft_several_fix(lane); /* so that nothing of this takes registers of other items */
+    weft_forget(lane); /* so that nothing of this takes registers of other items */
     const int row = lane / 4, first = lane % 4 * 2;
     weft_several_results results;
     results.rows[0] = weft_result_begin(product, at, row, first);

@@ -353,9 +353,7 @@ static __device__ inline void weft_wide_finish_values(const weft_cuda_wide &wide
  * which takes registers from the products. */
 static __device__ inline uint32_t weft_wide_thread() {
     uint32_t thread = threadIdx.x;
-#ifdef __CUDA_ARCH__
-    asm volatile("" : "+r"(thread));
-#endif
+    weft_forget(thread);
     return thread;
 }
 
