@@ -4,9 +4,9 @@
 #include <math.h>
 
 #include "backends/vulkan/device.h"
-#include "core/runtime.h"
 #include "graph_support.h"
 #include "random_reals.h"
+#include "vulkan_device.h"
 
 enum { HEAD = 8, PAGE = 64, MOST_GROUPS = 65535, N_SEQUENCES = 2 };
 #define INFINITE_HALF 0x7c00
@@ -20,9 +20,6 @@ typedef struct step {
     int (*sequence_of)(int64_t row);
     float *q, *y;
 } step;
-
-static weft_runtime *runtime;
-static weft_device *device;
 
 static void check(weft_status status, const weft_error *error) {
     if (status != WEFT_OK) fail_msg("%s", error->message);
@@ -230,12 +227,8 @@ static void infinity_reaches_rows_that_see_it(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(too_many_rows_or_heads_are_refused),
                                        cmocka_unit_test(infinity_reaches_rows_that_see_it)};
-    weft_error error;
-    if (weft_runtime_create(NULL, &runtime, &error) != WEFT_OK) return 1;
-    weft_status status = weft_device_open(runtime, "vulkan", NULL, &device, &error);
-    if (status != WEFT_OK) printf("skipped: %s\n", error.message);
-    int failed = status != WEFT_OK ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
-    weft_device_close(device);
-    weft_runtime_destroy(runtime);
+    if (!open_vulkan()) return 0;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    close_vulkan();
     return failed;
 }

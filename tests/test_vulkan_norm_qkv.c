@@ -4,10 +4,10 @@
  */
 #include "backends/vulkan/features.h"
 #include "backends/vulkan/pipeline.h"
-#include "core/runtime.h"
 #include "graph_support.h"
 #include "norm_qkv_graph.h"
 #include "random_reals.h"
+#include "vulkan_device.h"
 
 enum { K = 320, MOST_T = 11, N_CTX = 32, PAGE = 8, N_PAGES = N_CTX / PAGE, N_SEQUENCES = 2, MOST_Q = 2048, MOST_KV = 256 };
 enum { SEQUENCE_WORDS = WEFT_SEQUENCE_PAGES + N_PAGES, CACHE_PAGES = N_SEQUENCES * N_PAGES, BLOCK_BYTES = 34, NOT_WRITTEN = 0x7e };
@@ -84,9 +84,6 @@ typedef struct steps {
     step of[N_KINDS];
     size_t n_dispatches;
 } steps;
-
-static weft_runtime *runtime;
-static weft_device *device;
 
 static void check(weft_status status, const weft_error *error) {
     if (status != WEFT_OK) fail_msg("%s", error->message);
@@ -236,12 +233,8 @@ static void products_rotate_as_a_dispatch_of_its_own(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(products_rotate_as_a_dispatch_of_its_own)};
-    weft_error error;
-    if (weft_runtime_create(NULL, &runtime, &error) != WEFT_OK) return 1;
-    weft_status status = weft_device_open(runtime, "vulkan", NULL, &device, &error);
-    if (status != WEFT_OK) printf("skipped: %s\n", error.message);
-    int failed = status != WEFT_OK ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
-    weft_device_close(device);
-    weft_runtime_destroy(runtime);
+    if (!open_vulkan()) return 0;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    close_vulkan();
     return failed;
 }

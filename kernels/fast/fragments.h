@@ -106,6 +106,17 @@ template <> struct weft_fragments<WEFT_UNIT_Q6_K> {
         bottom_d = d[8] | (uint32_t)d[8] << 16;
     }
 
+    /* A group's words, and with the first of four groups their scales. */
+    __device__ inline void load(const uint8_t *unit, int group, uint32_t (&words)[3]) {
+        const uint2 first = *(const uint2 *)(unit + weft_q6_k_words_at(group, weft_lane()));
+        words[0] = first.x, words[1] = first.y;
+        words[2] = *(const uint32_t *)(unit + weft_q6_k_third_at(group, weft_lane()));
+        if (group % 4 != 0) return;
+        const uint2 *of_rows = (const uint2 *)(unit + WEFT_Q6_K_UNIT_SCALES) + weft_lane() / 4 * 2 + group / 4;
+        top_scales = of_rows[0];
+        bottom_scales = of_rows[16];
+    }
+
     /* The group's two scales times d. */
     static __device__ inline uint32_t scales(const uint2 &of_four, int group, uint32_t d) {
         return weft_halves_mul(weft_half_codes(group % 4 < 2 ? of_four.x : of_four.y, group % 2 * 2), d);
@@ -118,13 +129,8 @@ template <> struct weft_fragments<WEFT_UNIT_Q6_K> {
     }
 
     __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) {
-        const uint2 first = *(const uint2 *)(unit + weft_q6_k_words_at(group, weft_lane()));
-        const uint32_t words[3] = {first.x, first.y, *(const uint32_t *)(unit + weft_q6_k_third_at(group, weft_lane()))};
-        if (group % 4 == 0) {
-            const uint2 *of_rows = (const uint2 *)(unit + WEFT_Q6_K_UNIT_SCALES) + weft_lane() / 4 * 2 + group / 4;
-            top_scales = of_rows[0];
-            bottom_scales = of_rows[16];
-        }
+        uint32_t words[3];
+        load(unit, group, words);
         uint32_t top = scales(top_scales, group, top_d), bottom = scales(bottom_scales, group, bottom_d);
 #pragma unroll
         for (int step = 0; step < 2; step++) {
@@ -213,13 +219,8 @@ template <> struct weft_whole_fragments<WEFT_UNIT_Q4_K> : weft_fragments<WEFT_UN
 /* The offsets of two steps in one operation. */
 template <> struct weft_whole_fragments<WEFT_UNIT_Q6_K> : weft_fragments<WEFT_UNIT_Q6_K> {
     __device__ inline void group(const uint8_t *unit, int group, uint32_t (&a)[2][4]) {
-        const uint2 first = *(const uint2 *)(unit + weft_q6_k_words_at(group, weft_lane()));
-        const uint32_t words[3] = {first.x, first.y, *(const uint32_t *)(unit + weft_q6_k_third_at(group, weft_lane()))};
-        if (group % 4 == 0) {
-            const uint2 *of_rows = (const uint2 *)(unit + WEFT_Q6_K_UNIT_SCALES) + weft_lane() / 4 * 2 + group / 4;
-            top_scales = of_rows[0];
-            bottom_scales = of_rows[16];
-        }
+        uint32_t words[3];
+        load(unit, group, words);
         const uint32_t of_steps[2] = {scales(top_scales, group, top_d), scales(bottom_scales, group, bottom_d)};
         const uint32_t offsets[2] = {weft_halves_mul(of_steps[0], 0x82008200u),
                                      weft_halves_mul(of_steps[1], 0x82008200u)}; /* -2^-15 */

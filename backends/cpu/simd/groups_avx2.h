@@ -1,5 +1,5 @@
 /* Any number of columns, in groups of 4. Where there are several whole groups, a block's weights are unpacked once for up to 8 of
- * them. A column's bits do not depend on that. Include after the headers of both forms of columns.
+ * them. A column's bits do not depend on that.
  */
 #ifndef WEFT_CPU_GROUPS_AVX2_H
 #define WEFT_CPU_GROUPS_AVX2_H

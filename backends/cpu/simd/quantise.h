@@ -5,19 +5,29 @@
 #include "backends/cpu/simd/simd.h"
 #include "weft/ops/math.h"
 
-static inline void weft_cpu_quantise_block(const float *x, const weft_cpu_slot *slot) {
-    uint32_t largest_bits = 0;
+/* Of the largest magnitude of a block. NaN counts as the largest, as its bits are. */
+static inline uint32_t weft_cpu_largest_bits(const float *x) {
+    uint32_t largest = 0;
     for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
         uint32_t bits = (uint32_t)weft_real_to_bits(x[i]) & 0x7fffffffU;
-        largest_bits = bits > largest_bits ? bits : largest_bits; /* as an integer, so that NaN counts as the largest */
+        largest = bits > largest ? bits : largest;
     }
+    return largest;
+}
+
+/* To the nearest integer, of a magnitude below 2^22: adding 1.5 * 2^23 rounds. */
+static inline int weft_cpu_round(float x) {
+    return (int)((x + 12582912.0F) - 12582912.0F);
+}
+
+static inline void weft_cpu_quantise_block(const float *x, const weft_cpu_slot *slot) {
+    uint32_t largest_bits = weft_cpu_largest_bits(x);
     float largest = weft_bits_to_real((int32_t)largest_bits);
     bool zero = largest < WEFT_CPU_TINY || largest_bits >= 0x7f800000U;
     float inverse = zero ? 0.0F : 127.0F / largest;
     int sums[2] = {0, 0};
     for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
-        /* Adding and subtracting 1.5 * 2^23 rounds to the nearest integer. */
-        int q = zero ? 0 : (int)((x[i] * inverse + 12582912.0F) - 12582912.0F);
+        int q = zero ? 0 : weft_cpu_round(x[i] * inverse);
         slot->quants[i] = (int8_t)q;
         sums[i / 16] += q;
     }
@@ -52,11 +62,7 @@ typedef struct weft_cpu_wide_slot {
 } weft_cpu_wide_slot;
 
 static inline void weft_cpu_quantise_wide_block(const float *x, const weft_cpu_wide_slot *slot) {
-    uint32_t largest_bits = 0;
-    for (size_t i = 0; i < WEFT_CPU_BLOCK; i++) {
-        uint32_t bits = (uint32_t)weft_real_to_bits(x[i]) & 0x7fffffffU;
-        largest_bits = bits > largest_bits ? bits : largest_bits; /* as an integer, so that NaN counts as the largest */
-    }
+    uint32_t largest_bits = weft_cpu_largest_bits(x);
     float largest = weft_bits_to_real((int32_t)largest_bits);
     bool is_tiny = largest < WEFT_CPU_TINY, is_finite = largest_bits < 0x7f800000U;
     float inverse = is_tiny || !is_finite ? 0.0F : (float)WEFT_CPU_WIDE_LARGEST / largest;
@@ -64,7 +70,7 @@ static inline void weft_cpu_quantise_wide_block(const float *x, const weft_cpu_w
     for (size_t half = 0; half < 2; half++) {
         int sum = 0;
         for (size_t i = half * 16; i < half * 16 + 16; i++) {
-            int q = inverse == 0.0F ? 0 : (int)((x[i] * inverse + 12582912.0F) - 12582912.0F);
+            int q = inverse == 0.0F ? 0 : weft_cpu_round(x[i] * inverse);
             sum += q;
             if (slot->is_alone) {
                 int part = (q + 127 + WEFT_CPU_WIDE_BASE * 128) / WEFT_CPU_WIDE_BASE - 128; /* to nearest */

@@ -1,5 +1,5 @@
 /* Quantised weights by columns of 16 bits, which have extra precision: a tile of 8 rows by up to 4 columns at once. Sums of a block
- * are whole numbers, so AVX2 and AVX-VNNI give the same bits. Include after blocks_avx2.h.
+ * are whole numbers, so AVX2 and AVX-VNNI give the same bits.
  */
 #ifndef WEFT_CPU_WIDE_AVX2_H
 #define WEFT_CPU_WIDE_AVX2_H
