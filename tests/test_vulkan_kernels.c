@@ -136,6 +136,7 @@ static const struct {
     {.name = "norm_qkv units", .cases = "T=1 ", .type = "Q5_K"},
     {.name = "norm_qkv units", .cases = "T=5", .type = "BF16"},
     {.name = "norm_gated_mlp units", .cases = "T=2", .type = "Q6_K"},
+    {.name = "norm_gated_mlp units", .cases = "T=1 ", .type = "BF16"}, /* a warp has several units */
     {.name = "norm_head_sample units", .cases = "R=1 ", .type = "Q4_0"},
     {.name = "mul_mat units, dots", .cases = "T=2"},
     {.name = "mul_mat_add units, dots", .cases = "T=33", .type = "Q4_K"},

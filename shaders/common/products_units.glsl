@@ -12,6 +12,8 @@
 const uint STEPS_FITTING = TILE <= 2u ? 4u : TILE == 4u ? 2u : 1u;
 const uint STEPS_LOADED = !IS_PLAIN ? UNIT_STEPS : STEPS_FITTING < 2u ? STEPS_FITTING : 2u;
 const uint STEPS_STAGED = STEPS_FITTING < STEPS_LOADED ? STEPS_FITTING : STEPS_LOADED;
+const uint STAGED_VALUES = 2u * STEPS_STAGED; /* of a column, by an invocation */
+const bool COLUMNS_AHEAD = TILE <= 2u; /* columns are read before they are needed; more of them take too many registers */
 #define STEP_VECTORS 16u
 
 #include "shaders/common/units_fast.glsl"
@@ -42,24 +44,50 @@ uint vector_place(uint j, uint column, uint vector) {
     return of_column * STEP_VECTORS + (vector ^ vector / 8u * 2u);
 }
 
-/* Copies the values of some steps of all columns to this warp's part of shared memory. */
-void stage(uint unit, uint first_step, uint first_column, inout float squares[TILE]) {
+/* An invocation's values of all columns, of some steps, and the norm's weights. */
+struct column_part {
+    float values[TILE * STAGED_VALUES], weights[STAGED_VALUES];
+};
+
+/* Value v of an invocation, of the steps from `first_step` on. */
+uint place_of_value(uint unit, uint first_step, uint v) {
+    return unit * UNIT_VALUES + first_step * STEP_VALUES + v * WARP + lane_of_invocation();
+}
+
+float value_at(uint column, uint i) {
+    float value = 0.0;
+    if (i < p.k) value = column_value(column, i);
+    return value;
+}
+
+float weight_at(uint i) {
+    return NORM && i < p.k ? Floats(p.norm).at[i] : 1.0;
+}
+
+void load_columns(uint unit, uint first_step, uint first_column, inout column_part part) {
+    [[unroll]] for (uint v = 0u; v < STAGED_VALUES; v++) {
+        uint i = place_of_value(unit, first_step, v);
+        part.weights[v] = weight_at(i);
+        [[unroll]] for (uint c = 0u; c < TILE; c++) part.values[c * STAGED_VALUES + v] = value_at(first_column + c, i);
+    }
+}
+
+/* Copies the values of some steps of all columns to this warp's part of shared memory. `part` has them if COLUMNS_AHEAD. */
+void stage(column_part part, uint unit, uint first_step, uint first_column, inout float squares[TILE]) {
     uint lane = lane_of_invocation();
-    [[unroll]] for (uint j = 0u; j < STEPS_STAGED; j++) {
-        [[unroll]] for (uint h = 0u; h < 2u; h++) {
-            uint i = unit * UNIT_VALUES + (first_step + j) * STEP_VALUES + h * WARP + lane;
-            bool inside = i < p.k;
-            float weight = NORM && inside ? Floats(p.norm).at[i] : 1.0;
-            [[unroll]] for (uint c = 0u; c < TILE; c++) {
-                float value = 0.0;
-                if (inside) value = column_value(first_column + c, i);
-                if (NORM) {
-                    squares[c] = fma(value, value, squares[c]);
-                    precise float normed = value * weight;
-                    value = normed;
-                }
-                staged[vector_place(j, c, h * 8u + lane / 4u)][lane & 3u] = value;
+    [[unroll]] for (uint v = 0u; v < STAGED_VALUES; v++) {
+        uint i = place_of_value(unit, first_step, v);
+        float weight = COLUMNS_AHEAD ? part.weights[v] : weight_at(i);
+        [[unroll]] for (uint c = 0u; c < TILE; c++) {
+            float value;
+            if (COLUMNS_AHEAD) value = part.values[c * STAGED_VALUES + v];
+            else value = value_at(first_column + c, i);
+            if (NORM) {
+                squares[c] = fma(value, value, squares[c]);
+                precise float normed = value * weight;
+                value = normed;
             }
+            staged[vector_place(v / 2u, c, v % 2u * 8u + lane / 4u)][lane & 3u] = value;
         }
     }
 }
@@ -163,6 +191,7 @@ void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bo
     unit_part parts[OWN_BANDS];
     vec2 sums[RESULTS];
     float squares[TILE];
+    column_part column;
     [[unroll]] for (uint m = 0u; m < OWN_BANDS; m++) {
         uint which = first_band + m;
         bands[m] = unit_address(END == END_PLAIN || which == 0u ? matrix.weight : p.matrices[1].weight, band_at(band, which), n_units, 0u);
@@ -170,6 +199,7 @@ void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bo
     if (SUBGROUPS) {
         [[unroll]] for (uint j = 0u; j < STEPS_LOADED; j++) load_parts(bands, min(warp, n_units - 1u), j, j, parts);
         load_other_parts(bands, min(warp, n_units - 1u), parts);
+        if (COLUMNS_AHEAD) load_columns(warp, 0u, first_column, column);
     }
     begin_results(matrix, role, n, band, first_column);
     if (stopped) return; /* not before the loads above have begun */
@@ -186,9 +216,10 @@ void multiply(Matrix matrix, uint role, uint n, uint band, uint first_column, bo
             bool ends = loaded + STEPS_LOADED == UNIT_STEPS, goes_on = !ends || unit + WARPS < n_units;
             uint next = ends ? unit + WARPS : unit, next_step = ends ? 0u : loaded + STEPS_LOADED;
             [[unroll]] for (uint s = 0u; s < STEPS_LOADED; s += STEPS_STAGED) {
-                stage(unit, loaded + s, first_column, squares);
+                stage(column, unit, loaded + s, first_column, squares);
                 if (unit == warp && loaded == 0u && s == 0u) go_on_with_results();
                 wait_for_warp();
+                if (COLUMNS_AHEAD && goes_on) load_columns(next, next_step, first_column, column); /* all that was loaded is staged */
                 [[unroll]] for (uint j = 0u; j < STEPS_STAGED; j++) {
                     add_step(parts, loaded + s + j, s + j, j, sums);
                     if (goes_on) load_parts(bands, next, next_step + s + j, s + j, parts);
