@@ -13,7 +13,7 @@ const uint STEPS_FITTING = TILE <= 2u ? 4u : TILE == 4u ? 2u : 1u;
 const uint STEPS_LOADED = !IS_PLAIN ? UNIT_STEPS : STEPS_FITTING < 2u ? STEPS_FITTING : 2u;
 const uint STEPS_STAGED = STEPS_FITTING < STEPS_LOADED ? STEPS_FITTING : STEPS_LOADED;
 const uint STAGED_VALUES = 2u * STEPS_STAGED; /* of a column, by an invocation */
-const bool COLUMNS_AHEAD = TILE <= 2u; /* columns are read before they are needed; more of them take too many registers */
+const bool COLUMNS_AHEAD = TILE <= 2u; /* columns are read before they are needed; it makes more of them slower */
 #define STEP_VECTORS 16u
 
 #include "shaders/common/units_fast.glsl"
