@@ -27,6 +27,16 @@
 #define WEFT_COLUMN_UNIT_BYTES 512
 #define WEFT_COLUMN_PAD 64 /* between columns in shared memory, so that the loads of two columns come from all banks */
 
+/* Division by a number d below 256 that the host knows: 2^32 / d, rounded up, or one more; 0 for 1. */
+WEFT_SHARED uint32_t weft_reciprocal_of(int d) {
+    return d == 1 ? 0 : (uint32_t)((UINT64_C(1) << 32) / (uint64_t)d + 1);
+}
+
+/* `n` below 2^24, divided: what is too much in the reciprocal adds less than 1 / d. */
+WEFT_SHARED int weft_quotient(int n, uint32_t reciprocal) {
+    return reciprocal == 0 ? n : (int)((uint64_t)(uint32_t)n * reciprocal >> 32);
+}
+
 typedef struct weft_cuda_matrix {
     uint64_t units, powers, bias, y; /* `bias` may be 0 */
     int64_t n;
@@ -60,11 +70,13 @@ typedef struct weft_cuda_product {
     int32_t block_bands, n_longer; /* bands of a block; the first `n_longer` blocks have one more */
     int32_t n_slots, slot_bytes;
     /* Of the kernel for few columns: */
-    int32_t n_finishers;  /* warps */
-    int32_t block_slices; /* slices that a block adds up: one, or all of them */
-    int32_t round_bands;  /* bands whose sums are kept at a time, or pairs of bands */
-    int32_t rotates;      /* whether results are queries, keys and values that it rotates and stores: weft_cuda_few */
-    int32_t pair_bands;   /* bands of a matrix that are so far apart are a pair, as those of a gate and `up` are; 0: none are */
+    int32_t n_finishers;             /* warps */
+    int32_t block_slices;            /* slices that a block adds up: one, or all of them */
+    int32_t fewest_units;            /* of a block */
+    uint32_t of_slices, of_units[2]; /* reciprocals of the number of slices, of `fewest_units`, and of one more */
+    int32_t round_bands;             /* bands whose sums are kept at a time, or pairs of bands */
+    int32_t rotates;                 /* whether results are queries, keys and values that it rotates and stores: weft_cuda_few */
+    int32_t pair_bands; /* bands of a matrix that are so far apart are a pair, as those of a gate and `up` are; 0: none are */
     weft_few_places places;
     weft_cuda_matrix matrices[WEFT_PRODUCT_MATRICES];
 } weft_cuda_product;

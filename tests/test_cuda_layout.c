@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/products.h"
 #include "kernels/units.h"
 #include "weft/weft.h"
 
@@ -100,9 +101,21 @@ static void q6_k_codes(void **state) {
     }
 }
 
+/* Products divide by reciprocals: quotients that differ from those of their neighbours, up to the largest. */
+static void quotients_are_exact(void **state) {
+    const int end = 1 << 24;
+    (void)state;
+    for (int d = 1; d <= 256; d++) {
+        uint32_t reciprocal = weft_reciprocal_of(d);
+        for (int n = 0; n < end; n += n < 4096 * d ? d : d * 4093)
+            if (weft_quotient(n, reciprocal) != n / d || weft_quotient(n + d - 1, reciprocal) != n / d) fail_msg("%d / %d", n, d);
+        assert_int_equal(weft_quotient(end - 1, reciprocal), (end - 1) / d);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(q6_k_is_lossless), cmocka_unit_test(q6_k_parts),
-                                       cmocka_unit_test(units_are_lossless), cmocka_unit_test(q4_k_pairs),
-                                       cmocka_unit_test(q6_k_codes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quotients_are_exact), cmocka_unit_test(q6_k_is_lossless),
+                                       cmocka_unit_test(q6_k_parts),          cmocka_unit_test(units_are_lossless),
+                                       cmocka_unit_test(q4_k_pairs),          cmocka_unit_test(q6_k_codes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

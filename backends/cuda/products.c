@@ -12,7 +12,6 @@
 #define MOST_ROUND_SUMS 128     /* units times columns of a round: 8 KiB of sums */
 #define FEWEST_WARPS 8          /* that multiply */
 #define SHORT_WARPS 12          /* where there are few units */
-#define ADDED_COLUMNS 4         /* whose slices a thread adds up, where there are many columns */
 #define MOST_KEY_BLOCKS 1024    /* that find keys */
 /* From so many bytes of units of a multiprocessor on, there are many: with one column, and with more. */
 #define LONG_BYTES 90000
@@ -135,6 +134,10 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product,
     int64_t blocks = device->multiprocessors * (in_pairs ? 2 : 1) / groups;
     blocks = blocks < 1 ? 1 : blocks < n_bands ? blocks : n_bands;
     if (product->keys != 0 && blocks <= MOST_KEY_BLOCKS) product->n_keys = blocks * product->n_finishers * WEFT_FEW_KEYS;
+    bool is_whole = product->block_slices == product->n_slices;
+    product->fewest_units = is_whole ? product->n_units : product->n_units / product->n_slices;
+    product->of_slices = weft_reciprocal_of(product->n_slices);
+    for (int i = 0; i < 2; i++) product->of_units[i] = weft_reciprocal_of(product->fewest_units + i);
     product->places = weft_few_places_of(product, n_columns, n_warps);
     product->block_bands = (int32_t)(n_bands / blocks);
     product->n_longer = (int32_t)(n_bands % blocks);
@@ -143,7 +146,7 @@ static bool record_few(weft_cuda_recorder *recorder, weft_cuda_product *product,
     weft_cuda_few few = {.product = *product};
     if (product->rotates) few.rotation = *rotation;
     weft_cuda_launch(recorder, "products", "weft_product_few", shape, &few);
-    return product->block_slices != product->n_slices;
+    return !is_whole;
 }
 
 /* ---- Many columns ---- */
@@ -216,10 +219,9 @@ bool weft_cuda_record_rotated(weft_cuda_recorder *recorder, weft_cuda_product *p
     place_scratch(product, scratch);
     bool has_slices = record_columns(recorder, product, rotation, scratch);
     if (!has_slices) return product->rotates != 0;
-    int64_t rows = (int64_t)product->n_bands * WEFT_UNIT_ROWS, n_groups = product->n_columns;
-    if (n_groups > MOST_FEW) n_groups = weft_cuda_ceil(n_groups, ADDED_COLUMNS);
+    int64_t fours = (int64_t)product->n_bands * WEFT_UNIT_ROWS / 4;
     weft_cuda_launch(recorder, "products", "weft_add_slices",
-                     weft_cuda_blocks(weft_cuda_ceil(rows, threads), n_groups, (uint32_t)threads), product);
+                     weft_cuda_blocks(weft_cuda_ceil(fours, threads), product->n_columns, (uint32_t)threads), product);
     return false;
 }
 

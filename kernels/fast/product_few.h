@@ -11,58 +11,91 @@
 
 /* ---- Columns ---- */
 
-#define WEFT_FEW_LOADED 3 /* units of columns that a warp loads at a time */
+#define WEFT_FEW_LOADED 2 /* units of columns that a warp has loaded at a time */
 
 /* A warp's unit of a column. */
 struct weft_few_part {
     int unit, column;
 };
 
-/* With all warps of the block. `loaded`: its last eight are the norm's weights for the warp's first unit, if there is a norm. */
-static __device__ inline void weft_few_prepare(const weft_cuda_product &product, const weft_few &few,
-                                               float (&loaded)[WEFT_FEW_LOADED][8]) {
+/* The units of columns that a warp has to prepare: those that it has loaded, in their order, and the next. With all warps of the
+ * block. */
+struct weft_few_columns {
+    float values[WEFT_FEW_LOADED][8], weights[8]; /* weights: the norm's, of unit `weighted` */
+    weft_few_part loaded[WEFT_FEW_LOADED], next;
+    int weighted, stride; /* stride: of parts, those of a column before those of the next one */
+};
+
+static __device__ inline void weft_few_load_weights(const weft_cuda_product &product, const weft_few &few, int unit,
+                                                    weft_few_columns &columns) {
+    if (!product.has_norm || unit == columns.weighted) return;
+    weft_load_unit((const float *)product.norm, product.k, few.first_unit + unit, columns.weights);
+    columns.weighted = unit;
+}
+
+/* Where there is a norm, a warp has the same unit of each of its columns, so that the norm's weights are read once. Reads nothing
+ * but these, which are constant. */
+static __device__ inline void weft_few_begin_columns(const weft_cuda_product &product, const weft_few &few,
+                                                     weft_few_columns &columns) {
+    int n_warps = few.n_warps + product.n_finishers, n_units = few.n_units;
+    bool has_one_unit = product.has_norm && n_units <= n_warps;
+    columns.stride = has_one_unit ? weft_quotient(n_warps, few.of_units) * n_units : n_warps;
+    columns.next = {few.warp, few.warp < columns.stride ? 0 : few.n_columns};
+    columns.weighted = -1;
+    weft_few_load_weights(product, few, few.warp - weft_quotient(few.warp, few.of_units) * n_units, columns);
+}
+
+static __device__ inline void weft_few_load_next(const weft_cuda_product &product, const weft_few &few, const float *x,
+                                                 weft_few_columns &columns, int i) {
+    weft_few_part &next = columns.next;
+    while (next.unit >= few.n_units && next.column < few.n_columns) next.unit -= few.n_units, next.column++;
+    columns.loaded[i] = next;
+    if (next.column >= few.n_columns) return;
+    weft_load_unit(x + next.column * product.k, product.k, few.first_unit + next.unit, columns.values[i]);
+    next.unit += columns.stride;
+}
+
+static __device__ inline const float *weft_few_x(const weft_cuda_product &product, const weft_few &few) {
+    return (const float *)product.x + few.first_column * product.k;
+}
+
+/* Begins to load the first units. */
+static __device__ inline void weft_few_load(const weft_cuda_product &product, const weft_few &few, weft_few_columns &columns) {
+#pragma unroll
+    for (int i = 0; i < WEFT_FEW_LOADED; i++) weft_few_load_next(product, few, weft_few_x(product, few), columns, i);
+}
+
+static __device__ inline void weft_few_prepare_part(const weft_cuda_product &product, const weft_few &few,
+                                                    weft_few_columns &columns, int i) {
     float *scales = (float *)(few.memory + product.places.scales), *squares = (float *)(few.memory + product.places.squares);
-    const float *x = (const float *)product.x + few.first_column * product.k;
-    int n_warps = few.n_warps + product.n_finishers;
-    bool has_weights = product.has_norm;
-    weft_few_part part = {few.warp, 0}, own[WEFT_FEW_LOADED];
-    for (;;) {
+    const weft_few_part part = columns.loaded[i];
+    float scale, sum = 0.0f;
+    weft_few_load_weights(product, few, part.unit, columns);
+    weft_prepare_loaded(columns.values[i], product.has_norm, columns.weights,
+                        few.memory + product.places.halves + part.column * product.places.column_bytes +
+                            part.unit * WEFT_COLUMN_UNIT_BYTES,
+                        scale, sum);
+    if (weft_lane() != 0) return;
+    scales[part.column * few.n_units + part.unit] = scale;
+    if (product.has_norm) squares[part.column * product.n_units + few.first_unit + part.unit] = sum;
+}
+
+/* Prepares the units that weft_few_load has begun to load, and all others. */
+static __device__ inline void weft_few_prepare(const weft_cuda_product &product, const weft_few &few, weft_few_columns &columns) {
+    const float *x = weft_few_x(product, few);
+    for (bool more = true; more;) {
 #pragma unroll
         for (int i = 0; i < WEFT_FEW_LOADED; i++) {
-            own[i].column = few.n_columns;
-            if (i + 1 == WEFT_FEW_LOADED && has_weights) continue;
-            while (part.unit >= few.n_units && part.column < few.n_columns) part.unit -= few.n_units, part.column++;
-            if (part.column >= few.n_columns) continue;
-            own[i] = part;
-            weft_load_unit(x + part.column * product.k, product.k, few.first_unit + part.unit, loaded[i]);
-            part.unit += n_warps;
+            more = columns.loaded[i].column < few.n_columns;
+            if (!more) break;
+            weft_few_prepare_part(product, few, columns, i);
+            weft_few_load_next(product, few, x, columns, i);
         }
-        if (own[0].column >= few.n_columns) break;
-#pragma unroll
-        for (int i = 0; i < WEFT_FEW_LOADED; i++) {
-            if (own[i].column >= few.n_columns) continue;
-            float scale, sum = 0.0f, weights[8] = {};
-            int unit = few.first_unit + own[i].unit;
-            if (i == 0 && has_weights) {
-#pragma unroll
-                for (int j = 0; j < 8; j++) weights[j] = loaded[WEFT_FEW_LOADED - 1][j];
-            } else if (product.has_norm) {
-                weft_load_unit((const float *)product.norm, product.k, unit, weights);
-            }
-            weft_prepare_loaded(loaded[i], product.has_norm, weights,
-                                few.memory + product.places.halves + own[i].column * product.places.column_bytes +
-                                    own[i].unit * WEFT_COLUMN_UNIT_BYTES,
-                                scale, sum);
-            if (weft_lane() == 0) {
-                scales[own[i].column * few.n_units + own[i].unit] = scale;
-                if (product.has_norm) squares[own[i].column * product.n_units + unit] = sum;
-            }
-        }
-        has_weights = false;
     }
     if (!product.has_norm || few.n_units == product.n_units) return;
+    float *squares = (float *)(few.memory + product.places.squares);
     for (int c = 0; c < few.n_columns; c++) { /* the squares of whole columns */
-        for (int u = few.warp; u < product.n_units; u += n_warps) {
+        for (int u = few.warp; u < product.n_units; u += few.n_warps + product.n_finishers) {
             if (u >= few.first_unit && u < few.first_unit + few.n_units) continue;
             float sum = weft_unit_squares(x + c * product.k, product.k, u);
             if (weft_lane() == 0) squares[c * product.n_units + u] = sum;
@@ -147,23 +180,18 @@ static __device__ inline void weft_few_end_round(const weft_cuda_product &produc
         weft_barrier_wait(weft_few_empty(product, few, round), (round / 2 - 1) & 1);
 }
 
-/* An item's part, format and unit in a word. */
-static __device__ inline uint32_t weft_few_packed(const weft_cuda_product &product, const weft_few &few, weft_few_item item) {
-    if (!item.present) return (uint32_t)few.n_parts << 11;
-    int matrix = weft_few_band(product, few, item.part).matrix;
-    return (uint32_t)item.part << 11 | (uint32_t)product.matrices[matrix].format << 8 | (uint32_t)item.unit;
-}
-
-/* A warp's items, of all rounds. `lane` and `packed`, the first 32 items, were found before the kernel waited. */
-static __device__ inline void weft_few_work(const weft_cuda_product &product, const weft_few &few, const weft_few_lane &lane,
+/* A warp's items, of all rounds. `packed`: the first 32. */
+static __device__ inline void weft_few_work(const weft_cuda_product &product, const weft_few &few, const weft_few_lane lane,
                                             uint32_t packed, weft_few_copies ahead) {
     int slot = 0, round = 0, next_part = few.round_parts, before = 0, set = 0; /* before: units before the round */
     int n_units = few.n_units, n_slots = product.n_slots, slot_bytes = product.slot_bytes;
     uint32_t parities = 0;
     weft_forget(n_units);
     for (int number = 0;; number++) {
-        if (number > 0 && number % WEFT_LANES == 0)
-            packed = weft_few_packed(product, few, weft_few_item_of(few, number + weft_lane()));
+        if (number > 0 && number % WEFT_LANES == 0) {
+            weft_few_copies unused;
+            packed = weft_few_find(product, few, number, unused);
+        }
         uint32_t own = __shfl_sync(WEFT_ALL_LANES, packed, number % WEFT_LANES);
         int part = (int)(own >> 11), unit = (int)(own & 255);
         if (part >= few.n_parts) break;
@@ -177,6 +205,7 @@ static __device__ inline void weft_few_work(const weft_cuda_product &product, co
         weft_few_item_sums(few.memory, lane, (int)(own >> 8 & 7), unit, few.memory + lane.slots + slot * slot_bytes, set,
                            part * n_units + unit - before);
         __syncwarp(); /* the slot has been read */
+        if (ahead.number % WEFT_LANES == 0) weft_few_find(product, few, ahead.number, ahead);
         weft_few_fetch(product, few, ahead, slot);
         if (++slot == n_slots) slot = 0;
     }
@@ -191,16 +220,18 @@ static __device__ inline weft_few weft_few_begin(const weft_cuda_product &produc
     few.memory = memory;
     few.n_slices = product.block_slices;
     bool is_whole = few.n_slices == product.n_slices; /* else a block has one slice */
-    few.slice = is_whole ? 0 : (int)(blockIdx.y % (unsigned)product.n_slices);
-    few.first_column = (int)(is_whole ? blockIdx.y : blockIdx.y / (unsigned)product.n_slices) * WEFT_FEW_COLUMNS;
+    int y = (int)blockIdx.y, group = is_whole ? y : weft_quotient(y, product.of_slices);
+    few.slice = is_whole ? 0 : y - group * product.n_slices;
+    few.first_column = group * WEFT_FEW_COLUMNS;
     int64_t left = product.n_columns - few.first_column;
     few.n_columns = left < WEFT_FEW_COLUMNS ? (int)left : WEFT_FEW_COLUMNS;
     few.first_band = x * product.block_bands + longer;
     few.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
     few.n_parts = weft_few_pair(&product) * few.n_bands;
     few.round_parts = weft_few_pair(&product) * product.round_bands;
-    few.first_unit = is_whole ? 0 : weft_slice_begin(product.n_units, product.n_slices, few.slice);
-    few.n_units = is_whole ? product.n_units : weft_slice_begin(product.n_units, product.n_slices, few.slice + 1) - few.first_unit;
+    few.first_unit = is_whole ? 0 : weft_quotient(product.n_units * few.slice, product.of_slices);
+    few.n_units = is_whole ? product.n_units : weft_quotient(product.n_units * (few.slice + 1), product.of_slices) - few.first_unit;
+    few.of_units = product.of_units[few.n_units == product.fewest_units ? 0 : 1];
     few.warp = (int)threadIdx.x / WEFT_LANES;
     few.n_warps = (int)blockDim.x / WEFT_LANES - product.n_finishers;
     return few;
@@ -221,40 +252,30 @@ static __device__ inline void weft_few_begin_barriers(const weft_cuda_product &p
     __syncwarp();
 }
 
-/* Asks for the norm's weights and for what finishing warps read, as far as it does not come from the kernel before. */
-static __device__ inline void weft_few_prefetch(const weft_cuda_product &product, const weft_few &few) {
-    int part = (int)threadIdx.x - few.n_warps * WEFT_LANES;
-    if (part >= 0 && part < few.n_parts) weft_few_prefetch_part(product, few, part);
-    for (int64_t i = (int64_t)threadIdx.x * 32; product.has_norm && i < product.k; i += (int64_t)blockDim.x * 32)
-        weft_prefetch((const float *)product.norm + i);
-}
-
 static __device__ inline void weft_product_in_bands(const weft_cuda_few &argument, uint8_t *memory) {
     const weft_cuda_product &product = argument.product;
     const weft_few few = weft_few_begin(product, memory);
     bool finishes = few.warp >= few.n_warps;
     weft_few_copies ahead = {0, nullptr, 0};
+    weft_few_columns columns;
     uint32_t packed = 0;
     weft_few_begin_barriers(product, few);
     if (!finishes) {
-        weft_few_item item = weft_few_item_of(few, weft_lane());
-        weft_few_find_copy(product, few, item, ahead);
+        packed = weft_few_find(product, few, 0, ahead);
         weft_few_fetch(product, few, ahead, 0); /* more would delay what the kernel before still reads */
-        packed = weft_few_packed(product, few, item);
     }
-    weft_few_prefetch(product, few);
+    weft_few_begin_columns(product, few, columns);
+    if (finishes) weft_few_prefetch(product, few);
     if (finishes && product.rotates) weft_few_find_rows(argument, few);
-    float loaded[WEFT_FEW_LOADED][8];
-    if (product.has_norm)
-        weft_load_unit((const float *)product.norm, product.k, few.first_unit + few.warp % few.n_units,
-                       loaded[WEFT_FEW_LOADED - 1]);
-    const weft_few_lane lane = weft_few_lane_of(product, few);
     if (weft_cancelled(product)) {
         if (!finishes && weft_few_item_of(few, 0).present) weft_barrier_wait(weft_few_barrier(product, few, 0), 0);
         return;
     }
-    weft_few_prepare(product, few, loaded);
+    weft_few_load(product, few, columns);
+    weft_few_prepare(product, few, columns);
+#pragma unroll 1
     while (!finishes && ahead.number < product.n_slots) weft_few_fetch(product, few, ahead, ahead.number);
+    const weft_few_lane lane = weft_few_lane_of(product, few);
     __syncthreads();
     if (finishes)
         weft_few_finish(argument, few);

@@ -13,6 +13,7 @@ struct weft_few {
     int first_band, n_bands, n_parts;         /* of the block */
     int round_parts;                          /* whose sums are in one set */
     int slice, n_slices, first_unit, n_units; /* of the block */
+    uint32_t of_units;                        /* reciprocal */
     int first_column, n_columns;              /* of the block */
     int warp, n_warps;                        /* n_warps: that multiply */
 };
@@ -25,10 +26,8 @@ struct weft_few_item {
 };
 
 static __device__ inline weft_few_item weft_few_item_of(const weft_few &few, int number) {
-    unsigned index = (unsigned)(few.warp + few.n_warps * number), n_units = (unsigned)few.n_units;
-    weft_few_item item = {(int)(index / n_units), (int)(index % n_units), false};
-    item.present = item.part < few.n_parts;
-    return item;
+    int index = few.warp + few.n_warps * number, part = weft_quotient(index, few.of_units);
+    return {part, index - part * few.n_units, part < few.n_parts};
 }
 
 static __device__ inline weft_band weft_few_band(const weft_cuda_product &product, const weft_few &few, int part) {
@@ -72,22 +71,23 @@ static __device__ inline void weft_few_copy(uint8_t *slot, const weft_few_copies
     weft_barrier_copy(slot, ahead.from, ahead.bytes, barrier);
 }
 
-static __device__ inline void weft_few_find_copy(const weft_cuda_product &product, const weft_few &few, weft_few_item item,
-                                                 weft_few_copies &ahead) {
+/* Finds the lane's item, of 32 beginning with `number`. Returns its part, format and unit in a word. */
+static __device__ inline uint32_t weft_few_find(const weft_cuda_product &product, const weft_few &few, int number,
+                                                weft_few_copies &ahead) {
+    weft_few_item item = weft_few_item_of(few, number + weft_lane());
     ahead.bytes = 0;
-    if (!item.present) return;
+    if (!item.present) return (uint32_t)few.n_parts << 11;
     weft_band at = weft_few_band(product, few, item.part);
     const weft_cuda_matrix &matrix = product.matrices[at.matrix];
     ahead.bytes = (uint32_t)weft_unit_bytes(matrix.format);
     ahead.from =
         (const uint8_t *)matrix.units + ((int64_t)at.band * product.n_units + few.first_unit + item.unit) * (int64_t)ahead.bytes;
+    return (uint32_t)item.part << 11 | (uint32_t)matrix.format << 8 | (uint32_t)item.unit;
 }
 
-/* Begins the copy of the next item, if there is one, into a slot. The first 32 items have been found. */
+/* Begins the copy of the next item, if there is one, into a slot. The 32 items that it is among have been found. */
 static __device__ inline void weft_few_fetch(const weft_cuda_product &product, const weft_few &few, weft_few_copies &ahead,
                                              int slot) {
-    if (ahead.number > 0 && ahead.number % WEFT_LANES == 0)
-        weft_few_find_copy(product, few, weft_few_item_of(few, ahead.number + weft_lane()), ahead);
     if (weft_lane() == ahead.number % WEFT_LANES && ahead.bytes > 0)
         weft_few_copy(weft_few_slot(product, few, slot), ahead, weft_few_barrier(product, few, slot));
     ahead.number++;

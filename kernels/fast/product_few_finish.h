@@ -6,8 +6,10 @@
 #include "kernels/fast/product_few_rotate.h"
 #include "kernels/order.h"
 
-/* Asks for what is constant of a part's results. */
-static __device__ inline void weft_few_prefetch_part(const weft_cuda_product &product, const weft_few &few, int part) {
+/* With the finishing warps: asks for what is constant of the first results. */
+static __device__ inline void weft_few_prefetch(const weft_cuda_product &product, const weft_few &few) {
+    int part = (int)threadIdx.x - few.n_warps * WEFT_LANES;
+    if (part >= few.n_parts) return;
     weft_band at = weft_few_band(product, few, part);
     const weft_cuda_matrix &matrix = product.matrices[at.matrix];
     weft_prefetch((const float *)matrix.powers + at.band * WEFT_UNIT_ROWS);
@@ -28,36 +30,47 @@ static __device__ inline weft_few_result weft_few_aim(const weft_cuda_product &p
     return result;
 }
 
-/* The sums of a part, and of the other part of a pair, in the order that kernels/products.h says. Adding 0 to a sum that begins
- * with 0 changes nothing. The code is short, since each block runs it only some times. */
+/* Adds up `n` units of a part, and of the other part of a pair, whose sums are `other` further on. Adding 0 to a sum that begins
+ * with 0 changes nothing. No load waits for a sum, and the loop is short: one warp runs it while all others wait. */
+static __device__ inline void weft_few_add_units(const float *partial, int stride, int n, bool is_pair, int other,
+                                                 float (&sums)[2]) {
+    sums[0] = sums[1] = 0.0f;
+#pragma unroll 1
+    for (; n >= 4; n -= 4, partial += 4 * stride) {
+        float some[2][4] = {};
+#pragma unroll
+        for (int i = 0; i < 4; i++) some[0][i] = partial[i * stride];
+        if (is_pair) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) some[1][i] = partial[other + i * stride];
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            sums[0] = __fadd_rn(sums[0], some[0][i]);
+            sums[1] = __fadd_rn(sums[1], some[1][i]);
+        }
+    }
+#pragma unroll 1
+    for (; n > 0; n--, partial += stride) {
+        sums[0] = __fadd_rn(sums[0], *partial);
+        if (is_pair) sums[1] = __fadd_rn(sums[1], partial[other]);
+    }
+}
+
+/* The sums of a part, and of the other part of a pair, in the order that kernels/products.h says. */
 static __device__ inline void weft_few_sums(const weft_cuda_product &product, const weft_few &few, const float *partial,
                                             const weft_few_result &result, float factor, float (&totals)[2]) {
-    const int stride = few.n_columns * WEFT_UNIT_ROWS, other = few.n_units * stride;
+    const int stride = few.n_columns * WEFT_UNIT_ROWS;
     const bool is_pair = weft_few_pair(&product) == 2;
     partial += result.part * few.n_units * stride + result.column * WEFT_UNIT_ROWS + result.row;
     totals[0] = totals[1] = 0.0f;
 #pragma unroll 1
     for (int slice = 0, begin = 0; slice < few.n_slices; slice++) {
         int end = few.n_units;
-        if (slice + 1 < few.n_slices) end = weft_slice_begin(product.n_units, product.n_slices, slice + 1);
-        float first = 0.0f, second = 0.0f;
-#pragma unroll 1
-        for (int u = begin; u < end; u += 4) { /* so that no load waits for a sum */
-            float some[2][4];
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                bool present = u + i < end;
-                some[0][i] = present ? partial[(u + i) * stride] : 0.0f;
-                some[1][i] = present && is_pair ? partial[(u + i) * stride + other] : 0.0f;
-            }
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                first = __fadd_rn(first, some[0][i]);
-                second = __fadd_rn(second, some[1][i]);
-            }
-        }
-        first = weft_sized(first, result.at.power, factor);
-        second = weft_sized(second, result.at.up_power, factor);
+        if (slice + 1 < few.n_slices) end = weft_quotient(product.n_units * (slice + 1), product.of_slices);
+        float sums[2];
+        weft_few_add_units(partial + begin * stride, stride, end - begin, is_pair, few.n_units * stride, sums);
+        float first = weft_sized(sums[0], result.at.power, factor), second = weft_sized(sums[1], result.at.up_power, factor);
         totals[0] = slice == 0 ? first : __fadd_rn(totals[0], first);
         totals[1] = slice == 0 ? second : __fadd_rn(totals[1], second);
         begin = end;

@@ -44,20 +44,37 @@ WEFT_KERNEL(weft_prepare_columns, weft_cuda_product, product) {
     if (product.has_norm) ((float *)product.squares)[index] = squares;
 }
 
-static __device__ inline float add_slices(const weft_cuda_product &product, int64_t column, int band, int row) {
-    float sum = *weft_slice_sum(product, 0, column, band, row);
-    for (int slice = 1; slice < product.n_slices; slice++) sum = __fadd_rn(sum, *weft_slice_sum(product, slice, column, band, row));
-    return sum;
+/* Of four rows. Slices are read together, before they are added in their order. */
+static __device__ inline void add_slices(const weft_cuda_product &product, int64_t column, int band, int row, float (&sums)[4]) {
+    const float *from = weft_slice_sum(product, 0, column, band, row);
+    const int64_t further = weft_slice_rows(product) * product.n_columns;
+#pragma unroll
+    for (int i = 0; i < 4; i++) sums[i] = 0.0f;
+#pragma unroll 4
+    for (int slice = 0; slice < product.n_slices; slice++) {
+        const weft_four own = *(const weft_four *)(from + slice * further);
+#pragma unroll
+        for (int i = 0; i < 4; i++) sums[i] = slice == 0 ? own.values[i] : __fadd_rn(sums[i], own.values[i]);
+    }
 }
 
-/* Adds up the slices. Grid: rows; columns, of which a thread may have several. */
+/* Adds up the slices. Grid: rows, of which a thread has four; columns. */
 WEFT_KERNEL(weft_add_slices, weft_cuda_product, product) {
     if (weft_cancelled(product)) return;
-    int index = (int)weft_thread(), band = index / WEFT_UNIT_ROWS, row = index % WEFT_UNIT_ROWS;
+    int first = (int)weft_thread() * 4, band = first / WEFT_UNIT_ROWS, row = first % WEFT_UNIT_ROWS;
+    int64_t column = blockIdx.y;
     if (band >= product.n_bands) return;
-    for (int64_t column = blockIdx.y; column < product.n_columns; column += gridDim.y) {
-        float sum = add_slices(product, column, band, row), up = 0.0f;
-        if (product.gated) up = add_slices(product, column, product.n_bands + band, row);
-        weft_finish(product, weft_band_of(product, band), row, column, sum, up);
+    const weft_band at = weft_band_of(product, band);
+    const bool has_bias = product.matrices[at.matrix].bias != 0;
+    float sums[4], ups[4] = {};
+    weft_result results[4];
+    add_slices(product, column, band, row, sums);
+    if (product.gated) add_slices(product, column, product.n_bands + band, row, ups);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        results[i] = weft_result_begin(product, at, row + i, column);
+        weft_result_residual(product, results[i]);
     }
+#pragma unroll
+    for (int i = 0; i < 4; i++) weft_result_end(product, has_bias, results[i], sums[i], ups[i]);
 }
