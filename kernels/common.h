@@ -35,7 +35,8 @@ static __device__ inline int64_t weft_elements(const weft_cuda_tensor &tensor) {
 /* A launch may start before the kernel before it in the step has ended (PTX ISA, "griddepcontrol"): as soon as each block of that
  * one has let it start or has ended. Blocks do so once they have waited themselves, so all kernels further ahead have ended by
  * then. The exceptions are weft_begin and weft_scatter, whose blocks do so when others can see their results. Hence a kernel may
- * read weights, its argument, step inputs and the state "sequences" before it waits, and nothing else; it writes nothing before. */
+ * read weights, its argument, step inputs, the state "sequences" and positions of the KV cache that the step does not write before
+ * it waits, and nothing else; it writes nothing before. */
 static __device__ inline void weft_let_next_start() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

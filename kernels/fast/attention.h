@@ -222,26 +222,47 @@ template <int HEAD> struct weft_queries {
     uint32_t steps[HEAD / 16][4];
     float scales[2]; /* of scores: `scale`, and the power of two by which the pair's queries were divided */
     weft_seen seen[2];
+    bool has_second; /* whether there are more than 8 pairs */
 };
 
-/* A pair past the segment's last one sees nothing. `first_pair` is of the segment's. */
+/* Where a lane's queries are, and what their rows see. A pair past the segment's last one sees nothing. `first_pair` is of the
+ * segment's. Reads nothing that kernels before have written. */
 template <int HEAD>
-static __device__ inline void weft_load_queries(const weft_cuda_attention &argument, const weft_kv &kv, const weft_segment &segment,
-                                                int kv_head, int first_pair, weft_queries<HEAD> &q) {
+static __device__ inline void weft_find_queries(const weft_cuda_attention &argument, const weft_kv &kv, const weft_segment &segment,
+                                                int kv_head, int first_pair, const float *(&x)[2], weft_queries<HEAD> &q) {
     const weft_attention_params &params = weft_params<weft_attention_params>(argument.phase);
-    int group = params.n_heads / (int)kv.n_kv_heads, quarter = weft_lane() % 4;
+    int group = params.n_heads / (int)kv.n_kv_heads;
+    q.has_second = first_pair + 8 < segment.n_rows * group;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        int pair = first_pair + weft_lane() / 4 + half * 8, row = segment.first_row + pair / group;
+        int pair = first_pair + weft_lane() / 4 + half * 8, in_segment = pair / group, row = segment.first_row + in_segment;
         bool present = pair < segment.n_rows * group;
-        const float *x = weft_at<const float>(argument.phase.inputs[WEFT_ATTENTION_Q]) +
-                         ((int64_t)(present ? row : segment.first_row) * params.n_heads + kv_head * group + pair % group) * HEAD +
-                         quarter * 8;
+        x[half] =
+            weft_at<const float>(argument.phase.inputs[WEFT_ATTENTION_Q]) +
+            ((int64_t)(present ? row : segment.first_row) * params.n_heads + kv_head * group + pair - in_segment * group) * HEAD +
+            weft_lane() % 4 * 8;
+        q.seen[half] = present ? weft_seen_by(kv, row, params.window) : weft_seen{0, 0};
+    }
+}
+
+/* MAY_SKIP: half of the work is left out if there are few pairs. */
+template <int HEAD, bool MAY_SKIP>
+static __device__ inline void weft_load_queries(const weft_cuda_attention &argument, const float *const (&x)[2],
+                                                weft_queries<HEAD> &q) {
+    const weft_attention_params &params = weft_params<weft_attention_params>(argument.phase);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
         float values[HEAD / 32][8], largest = 0.0f;
+        if (MAY_SKIP && half == 1 && !q.has_second) {
+            q.scales[half] = 0.0f;
+#pragma unroll
+            for (int i = 0; i < HEAD / 16; i++) q.steps[i][half] = q.steps[i][half + 2] = 0;
+            continue;
+        }
 #pragma unroll
         for (int i = 0; i < HEAD / 32; i++) {
-            *(weft_four *)&values[i][0] = *(const weft_four *)(x + i * 32);
-            *(weft_four *)&values[i][4] = *(const weft_four *)(x + i * 32 + 4);
+            *(weft_four *)&values[i][0] = *(const weft_four *)(x[half] + i * 32);
+            *(weft_four *)&values[i][4] = *(const weft_four *)(x[half] + i * 32 + 4);
 #pragma unroll
             for (int j = 0; j < 8; j++) largest = weft_larger_magnitude(largest, values[i][j]);
         }
@@ -251,7 +272,6 @@ static __device__ inline void weft_load_queries(const weft_cuda_attention &argum
         }
         float power = weft_power_below(largest), inverse = weft_inverse_power(power);
         q.scales[half] = weft_times(weft_times(params.scale, LOG2_E), power);
-        q.seen[half] = present ? weft_seen_by(kv, row, params.window) : weft_seen{0, 0};
 #pragma unroll
         for (int i = 0; i < HEAD / 32; i++)
 #pragma unroll

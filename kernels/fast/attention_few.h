@@ -25,6 +25,7 @@ static __device__ inline void weft_weigh_few(const weft_queries<HEAD> &q, int fi
         weft_scale_scores<HEAD>(q, first + warp * 16 + half * 8 + lane % 4 * 2, scores[half], largest);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
+        if (i == 1 && !q.has_second) continue;
         for (int distance = 1; distance < 4; distance *= 2) {
             float other = __shfl_xor_sync(WEFT_ALL_LANES, largest[i], distance);
             largest[i] = other > largest[i] ? other : largest[i];
@@ -34,6 +35,11 @@ static __device__ inline void weft_weigh_few(const weft_queries<HEAD> &q, int fi
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < 2; i++) {
+        uint16_t *own = &work.weights[lane / 4 + i * 8][warp * 16 + lane % 4 * 2];
+        if (i == 1 && !q.has_second) {
+            *(uint32_t *)own = *(uint32_t *)(own + 8) = 0;
+            continue;
+        }
         float larger = largest_so_far[i];
         for (int other = 0; other < WARPS; other++) {
             float of_warp = work.largest[other][lane / 4 + i * 8];
@@ -49,7 +55,7 @@ static __device__ inline void weft_weigh_few(const weft_queries<HEAD> &q, int fi
         }
 #pragma unroll
         for (int half = 0; half < 2; half++)
-            *(uint32_t *)&work.weights[lane / 4 + i * 8][warp * 16 + half * 8 + lane % 4 * 2] =
+            *(uint32_t *)(own + half * 8) =
                 weft_halves(weft_weight(scores[half][2 * i], larger), weft_weight(scores[half][2 * i + 1], larger));
     }
     __syncthreads();

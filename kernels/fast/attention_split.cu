@@ -81,8 +81,8 @@ static __device__ inline void multiply_values(const piece<HEAD> &from, const wef
 }
 
 template <int HEAD>
-static __device__ inline void load_piece(const weft_pieces &pieces, const weft_seen &seen, int at, piece<HEAD> &to) {
-    const uint16_t *key = weft_keys_of<HEAD>(pieces, at);
+static __device__ inline void load_piece(const uint16_t *key, const weft_pieces &pieces, const weft_seen &seen, int at,
+                                         piece<HEAD> &to) {
     load_keys<HEAD>(key, to);
     load_values<HEAD>(key, pieces.to_values, seen, at * PIECE, to);
 }
@@ -311,16 +311,12 @@ template <int HEAD> static __device__ inline void prefetch(const share &own) {
 
 template <int HEAD>
 static __device__ inline void attend(const weft_cuda_attention &argument, const weft_kv &kv, const share &own_share, int slot,
-                                     int kv_head, weft_few_work &shared_work, adding &shared_adding) {
+                                     int kv_head, const weft_queries<HEAD> &q, piece<HEAD> &loaded, weft_few_work &shared_work,
+                                     adding &shared_adding) {
     const weft_segment &segment = own_share.segment;
     int n_heads = weft_params<weft_attention_params>(argument.phase).n_heads, group = n_heads / (int)kv.n_kv_heads;
     int n_ranges = own_share.n_ranges, n_blocks = own_share.n_blocks;
-    if ((int)blockIdx.x >= n_blocks) return;
     share_range pieces = range_of(own_share, (int)blockIdx.x);
-    piece<HEAD> loaded;
-    weft_queries<HEAD> q;
-    if (n_ranges > 0) load_piece<HEAD>(own_share.pieces, own_share.seen, pieces.from, loaded);
-    weft_load_queries<HEAD>(argument, kv, segment, kv_head, 0, q);
     sums<HEAD> all = {};
     all.largest[0] = all.largest[1] = -WEFT_INFINITY;
     for (int range = (int)blockIdx.x; range < n_ranges; range += n_blocks) {
@@ -341,8 +337,10 @@ static __device__ inline void attend(const weft_cuda_attention &argument, const 
         return;
     }
     float *y = weft_at<float>(argument.phase.outputs[WEFT_ATTENTION_OUT_Y]);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        if (i * 8 >= segment.n_rows * group) continue; /* divisions are long */
         for (int j = 0; j < HEAD / 16; j++) all.places[i][j] = weft_attention_result(all.places[i][j], all.weights[i]);
+    }
     write_pairs<HEAD>(segment, group, kv_head, n_heads, all.places, [&](int64_t column) { return y + column * HEAD; });
 }
 
@@ -360,9 +358,21 @@ template <int HEAD> static __device__ inline void attend_segment(const weft_cuda
                                ? weft_find_segment_together(argument, kv, n_rows, window, slot, shared_marks)
                                : weft_find_segment(argument, kv, n_rows, window, slot);
     share own = share_of<HEAD>(argument, kv, segment, kv_head);
+    bool is_used = segment.n_rows > 0 && (int)blockIdx.x < own.n_blocks, has_range = is_used && own.n_ranges > 0;
     if (segment.n_rows > 0) prefetch<HEAD>(own);
-    if (weft_cancelled(argument.phase) || segment.n_rows == 0) return;
-    attend<HEAD>(argument, kv, own, slot, kv_head, shared_work, shared_adding);
+    int from = has_range ? range_of(own, (int)blockIdx.x).from : 0;
+    const uint16_t *key = has_range ? weft_keys_of<HEAD>(own.pieces, from) : nullptr;
+    /* A step of one row writes its last piece alone. */
+    bool is_old = has_range && n_rows == 1 && (from + 1) * PIECE < own.seen.high;
+    const float *queries[2];
+    piece<HEAD> loaded;
+    weft_queries<HEAD> q;
+    weft_find_queries<HEAD>(argument, kv, segment, kv_head, 0, queries, q);
+    if (is_old) load_piece<HEAD>(key, own.pieces, own.seen, from, loaded);
+    if (weft_cancelled(argument.phase) || !is_used) return;
+    if (has_range && !is_old) load_piece<HEAD>(key, own.pieces, own.seen, from, loaded);
+    weft_load_queries<HEAD, true>(argument, queries, q);
+    attend<HEAD>(argument, kv, own, slot, kv_head, q, loaded, shared_work, shared_adding);
 }
 
 WEFT_KERNEL(weft_attention_split_64, weft_cuda_attention, argument) {

@@ -181,7 +181,9 @@ static __device__ inline void attend_many(const weft_cuda_attention &argument, c
         stages.next();
     }
     weft_queries<HEAD> q;
-    weft_load_queries<HEAD>(argument, kv, segment, kv_head, first_pair, q);
+    const float *queries[2];
+    weft_find_queries<HEAD>(argument, kv, segment, kv_head, first_pair, queries, q);
+    weft_load_queries<HEAD, false>(argument, queries, q);
     keep_queries<HEAD>(q, shared_queries);
     sums<HEAD> all = {}, range;
     float weights[4];
@@ -367,7 +369,9 @@ static __device__ inline void attend_few(const weft_cuda_attention &argument, co
         const weft_listed &listed = list[item];
         int first = listed.seen.low / PIECE, end = (listed.seen.high + PIECE - 1) / PIECE, length = listed.segment.range_pieces;
         weft_queries<HEAD> q;
-        weft_load_queries<HEAD>(argument, kv, listed.segment, kv_head, 0, q);
+        const float *queries[2];
+        weft_find_queries<HEAD>(argument, kv, listed.segment, kv_head, 0, queries, q);
+        weft_load_queries<HEAD, true>(argument, queries, q);
         few_sums<HEAD> all, range;
         begin_few<HEAD>(all);
         begin_few<HEAD>(range);

@@ -73,6 +73,7 @@ static void record(weft_cuda_recorder *recorder, const weft_phase *phase) {
 
 #define MANY_PAIRS 3072     /* of a row and a head: they fill the device without sharing a segment's ranges among blocks */
 #define SHARED_SEGMENTS 128 /* and KV heads at most, if blocks share their ranges */
+#define BLOCKS_OF_SPLIT 2   /* of attention_split.cu that a multiprocessor has at a time */
 #define BLOCKS_OF_64 3      /* of attention_tiles.cu that a multiprocessor has at a time, with heads of 64 values */
 #define BLOCKS_OF_128 2
 
@@ -160,7 +161,8 @@ static void record_halves(weft_cuda_recorder *recorder, const weft_phase *phase)
     argument.most_ranges = (int32_t)most_ranges(phase, weft_cuda_recorder_device(recorder)->multiprocessors);
     argument.few_rows = (int32_t)split_rows;
     argument.segment_rows = (int32_t)(has_tiles(phase) ? WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE / group : split_rows);
-    if (has_tiles(phase) || rows_of(phase) * kv_heads_of(phase) > SHARED_SEGMENTS) {
+    int64_t most_blocks = BLOCKS_OF_SPLIT * weft_cuda_recorder_device(recorder)->multiprocessors;
+    if (has_tiles(phase) || rows_of(phase) * kv_heads_of(phase) > (most_blocks > SHARED_SEGMENTS ? most_blocks : SHARED_SEGMENTS)) {
         record_tiles(recorder, phase, &argument);
         return;
     }
