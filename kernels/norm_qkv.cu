@@ -173,14 +173,15 @@ template <int ORDER> static __device__ inline void rotate_vectors(const weft_cud
     const weft_cuda_tensor &table = phase.inputs[WEFT_NORM_QKV_TABLE];
     int position = words[WEFT_ROW_ROPE_POSITION];
     bool rotates = words[WEFT_ROW_SEQUENCE] >= 0 && position >= 0 && position < table.shape[1];
-    int64_t place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]), to_next = kv.page_size * kv.head_dim;
+    int64_t place = -1, to_next = kv.page_size * kv.head_dim;
+    bool has_place = false;
     if (weft_cancelled(phase)) return;
-    if ((int)threadIdx.x >= n_together * n_threads) return;
     float *queries = weft_at<float>(phase.outputs[WEFT_NORM_QKV_OUT_Y]) + (int64_t)row * n_q;
     const float *keys = keys_of(phase) + (int64_t)row * n_kv - n_q, *values = values_of(phase) + (int64_t)row * n_kv - n_q - n_kv;
     const weft_four *rotation = (const weft_four *)(weft_at<const float>(table) + (rotates ? (int64_t)position * head_dim : 0));
     weft_four own_rotation[2] = {rotation[2 * part], rotation[2 * part + 1]};
-    for (int head = own; head < n_heads + 2 * n_kv_heads; head += AT_A_TIME * stride) {
+    if ((int)threadIdx.x >= n_together * n_threads) own = n_heads + 2 * n_kv_heads;
+    for (int head = own;; head += AT_A_TIME * stride) {
         weft_four x[AT_A_TIME][2];
 #pragma unroll
         for (int i = 0; i < AT_A_TIME; i++) {
@@ -190,6 +191,10 @@ template <int ORDER> static __device__ inline void rotate_vectors(const weft_cud
             x[i][0] = *(const weft_four *)(from + first);
             x[i][1] = *(const weft_four *)(from + second);
         }
+        /* Blocks often start when the kernel before has ended: then the place is looked up while x is read. */
+        if (!has_place) place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]);
+        has_place = true;
+        if (head >= n_heads + 2 * n_kv_heads) break;
 #pragma unroll
         for (int i = 0; i < AT_A_TIME; i++) {
             int at = head + i * stride, kv_head = at - n_heads;
