@@ -174,7 +174,6 @@ template <int ORDER> static __device__ inline void rotate_vectors(const weft_cud
     int position = words[WEFT_ROW_ROPE_POSITION];
     bool rotates = words[WEFT_ROW_SEQUENCE] >= 0 && position >= 0 && position < table.shape[1];
     int64_t place = -1, to_next = kv.page_size * kv.head_dim;
-    bool has_place = false;
     if (weft_cancelled(phase)) return;
     float *queries = weft_at<float>(phase.outputs[WEFT_NORM_QKV_OUT_Y]) + (int64_t)row * n_q;
     const float *keys = keys_of(phase) + (int64_t)row * n_kv - n_q, *values = values_of(phase) + (int64_t)row * n_kv - n_q - n_kv;
@@ -192,8 +191,7 @@ template <int ORDER> static __device__ inline void rotate_vectors(const weft_cud
             x[i][1] = *(const weft_four *)(from + second);
         }
         /* Blocks often start when the kernel before has ended: then the place is looked up while x is read. */
-        if (!has_place) place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]);
-        has_place = true;
+        if (head == own) place = place_of_row(kv, phase.inputs[WEFT_NORM_QKV_X].shape[1]);
         if (head >= n_heads + 2 * n_kv_heads) break;
 #pragma unroll
         for (int i = 0; i < AT_A_TIME; i++) {

@@ -245,15 +245,15 @@ static __device__ inline void weft_find_queries(const weft_cuda_attention &argum
     }
 }
 
-/* MAY_SKIP: half of the work is left out if there are few pairs. */
-template <int HEAD, bool MAY_SKIP>
+/* Where there are no more than 8 pairs, the second half is zeros. */
+template <int HEAD>
 static __device__ inline void weft_load_queries(const weft_cuda_attention &argument, const float *const (&x)[2],
                                                 weft_queries<HEAD> &q) {
     const weft_attention_params &params = weft_params<weft_attention_params>(argument.phase);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float values[HEAD / 32][8], largest = 0.0f;
-        if (MAY_SKIP && half == 1 && !q.has_second) {
+        if (half == 1 && !q.has_second) {
             q.scales[half] = 0.0f;
 #pragma unroll
             for (int i = 0; i < HEAD / 16; i++) q.steps[i][half] = q.steps[i][half + 2] = 0;

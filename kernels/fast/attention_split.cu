@@ -371,7 +371,7 @@ template <int HEAD> static __device__ inline void attend_segment(const weft_cuda
     if (is_old) load_piece<HEAD>(key, own.pieces, own.seen, from, loaded);
     if (weft_cancelled(argument.phase) || !is_used) return;
     if (has_range && !is_old) load_piece<HEAD>(key, own.pieces, own.seen, from, loaded);
-    weft_load_queries<HEAD, true>(argument, queries, q);
+    weft_load_queries<HEAD>(argument, queries, q);
     attend<HEAD>(argument, kv, own, slot, kv_head, q, loaded, shared_work, shared_adding);
 }
 

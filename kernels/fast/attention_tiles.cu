@@ -183,7 +183,7 @@ static __device__ inline void attend_many(const weft_cuda_attention &argument, c
     weft_queries<HEAD> q;
     const float *queries[2];
     weft_find_queries<HEAD>(argument, kv, segment, kv_head, first_pair, queries, q);
-    weft_load_queries<HEAD, false>(argument, queries, q);
+    weft_load_queries<HEAD>(argument, queries, q);
     keep_queries<HEAD>(q, shared_queries);
     sums<HEAD> all = {}, range;
     float weights[4];
@@ -371,7 +371,7 @@ static __device__ inline void attend_few(const weft_cuda_attention &argument, co
         weft_queries<HEAD> q;
         const float *queries[2];
         weft_find_queries<HEAD>(argument, kv, listed.segment, kv_head, 0, queries, q);
-        weft_load_queries<HEAD, true>(argument, queries, q);
+        weft_load_queries<HEAD>(argument, queries, q);
         few_sums<HEAD> all, range;
         begin_few<HEAD>(all);
         begin_few<HEAD>(range);

@@ -229,8 +229,8 @@ static __device__ inline weft_few weft_few_begin(const weft_cuda_product &produc
     few.n_bands = product.block_bands + (x < product.n_longer ? 1 : 0);
     few.n_parts = weft_few_pair(&product) * few.n_bands;
     few.round_parts = weft_few_pair(&product) * product.round_bands;
-    few.first_unit = is_whole ? 0 : weft_quotient(product.n_units * few.slice, product.of_slices);
-    few.n_units = is_whole ? product.n_units : weft_quotient(product.n_units * (few.slice + 1), product.of_slices) - few.first_unit;
+    few.first_unit = is_whole ? 0 : weft_few_slice_begin(product, few.slice);
+    few.n_units = is_whole ? product.n_units : weft_few_slice_begin(product, few.slice + 1) - few.first_unit;
     few.of_units = product.of_units[few.n_units == product.fewest_units ? 0 : 1];
     few.warp = (int)threadIdx.x / WEFT_LANES;
     few.n_warps = (int)blockDim.x / WEFT_LANES - product.n_finishers;

@@ -18,6 +18,11 @@ struct weft_few {
     int warp, n_warps;                        /* n_warps: that multiply */
 };
 
+/* weft_slice_begin without a division. */
+static __device__ inline int weft_few_slice_begin(const weft_cuda_product &product, int slice) {
+    return weft_quotient(product.n_units * slice, product.of_slices);
+}
+
 /* The units that a warp multiplies are its items. What is to be known of them, each lane finds out for one of 32 items at a time:
  * most of the work of an item must be its products. */
 struct weft_few_item {

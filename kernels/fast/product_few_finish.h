@@ -30,8 +30,8 @@ static __device__ inline weft_few_result weft_few_aim(const weft_cuda_product &p
     return result;
 }
 
-/* Adds up `n` units of a part, and of the other part of a pair, whose sums are `other` further on. Adding 0 to a sum that begins
- * with 0 changes nothing. No load waits for a sum, and the loop is short: one warp runs it while all others wait. */
+/* Adds up `n` units of a part, and of the other part of a pair, whose sums are `other` further on; without a pair the second sum
+ * is 0. No load waits for a sum, and the loop is short: one warp runs it while all others wait. */
 static __device__ inline void weft_few_add_units(const float *partial, int stride, int n, bool is_pair, int other,
                                                  float (&sums)[2]) {
     sums[0] = sums[1] = 0.0f;
@@ -67,7 +67,7 @@ static __device__ inline void weft_few_sums(const weft_cuda_product &product, co
 #pragma unroll 1
     for (int slice = 0, begin = 0; slice < few.n_slices; slice++) {
         int end = few.n_units;
-        if (slice + 1 < few.n_slices) end = weft_quotient(product.n_units * (slice + 1), product.of_slices);
+        if (slice + 1 < few.n_slices) end = weft_few_slice_begin(product, slice + 1);
         float sums[2];
         weft_few_add_units(partial + begin * stride, stride, end - begin, is_pair, few.n_units * stride, sums);
         float first = weft_sized(sums[0], result.at.power, factor), second = weft_sized(sums[1], result.at.up_power, factor);

@@ -46,13 +46,11 @@ WEFT_KERNEL(weft_prepare_columns, weft_cuda_product, product) {
 
 /* Of four rows. Slices are read together, before they are added in their order. */
 static __device__ inline void add_slices(const weft_cuda_product &product, int64_t column, int band, int row, float (&sums)[4]) {
-    const float *from = weft_slice_sum(product, 0, column, band, row);
-    const int64_t further = weft_slice_rows(product) * product.n_columns;
 #pragma unroll
     for (int i = 0; i < 4; i++) sums[i] = 0.0f;
 #pragma unroll 4
     for (int slice = 0; slice < product.n_slices; slice++) {
-        const weft_four own = *(const weft_four *)(from + slice * further);
+        const weft_four own = *(const weft_four *)weft_slice_sum(product, slice, column, band, row);
 #pragma unroll
         for (int i = 0; i < 4; i++) sums[i] = slice == 0 ? own.values[i] : __fadd_rn(sums[i], own.values[i]);
     }

@@ -155,14 +155,20 @@ static void record_tiles(weft_cuda_recorder *recorder, const weft_phase *phase, 
     weft_cuda_launch(recorder, "attention_tiles", is_64 ? "weft_attention_tiles_64" : "weft_attention_tiles_128", shape, argument);
 }
 
+/* Segments and KV heads, at most, that have a block each. With more, blocks have several: attention_tiles.cu. */
+static int64_t most_split(int multiprocessors) {
+    int64_t at_a_time = BLOCKS_OF_SPLIT * multiprocessors;
+    return at_a_time > SHARED_SEGMENTS ? at_a_time : SHARED_SEGMENTS;
+}
+
 static void record_halves(weft_cuda_recorder *recorder, const weft_phase *phase) {
     int64_t group = heads_of(phase) / kv_heads_of(phase), split_rows = WEFT_ATTENTION_TILE / group, n_blocks = 1;
     weft_cuda_attention argument = {.phase = weft_cuda_phase_of(recorder, phase, (weft_cuda_columns){0})};
     argument.most_ranges = (int32_t)most_ranges(phase, weft_cuda_recorder_device(recorder)->multiprocessors);
     argument.few_rows = (int32_t)split_rows;
     argument.segment_rows = (int32_t)(has_tiles(phase) ? WEFT_ATTENTION_WARPS * WEFT_ATTENTION_TILE / group : split_rows);
-    int64_t most_blocks = BLOCKS_OF_SPLIT * weft_cuda_recorder_device(recorder)->multiprocessors;
-    if (has_tiles(phase) || rows_of(phase) * kv_heads_of(phase) > (most_blocks > SHARED_SEGMENTS ? most_blocks : SHARED_SEGMENTS)) {
+    if (has_tiles(phase) ||
+        rows_of(phase) * kv_heads_of(phase) > most_split(weft_cuda_recorder_device(recorder)->multiprocessors)) {
         record_tiles(recorder, phase, &argument);
         return;
     }
